@@ -1,0 +1,1 @@
+"""Tests of zurl_py; what they share is in `tests.support`."""

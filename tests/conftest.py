@@ -1,0 +1,82 @@
+"""Fixtures that every test may use."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
+
+
+def require_peer(program: str) -> str:
+    """Path of a program that tests need as a peer.
+
+    Where it is not installed the test is skipped, or fails if ZURL_REQUIRE_PEERS is set, as in CI.
+    """
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        if os.environ.get("ZURL_REQUIRE_PEERS"):
+            pytest.fail(f"{program} is not installed")
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+@pytest.fixture(scope="session")
+def authority() -> Iterator[CertificateAuthority]:
+    """A certificate authority for the whole run."""
+    made = CertificateAuthority()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def origin() -> Iterator[ScriptedOrigin]:
+    """A plain origin; set its `script`. What a script raises fails the test."""
+    made = ScriptedOrigin()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tls_origin(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
+    """An origin with a good certificate for localhost and 127.0.0.1."""
+    made = ScriptedOrigin(tls=authority.server_context())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(authority: CertificateAuthority) -> Iterator[Daemon]:
+    """One daemon of ours for a module, defpolicy allow, which trusts `authority`."""
+    made = Daemon(environment={"SSL_CERT_FILE": authority.path}).start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(shared_daemon: Daemon) -> Iterator[Worker]:
+    """A worker of `shared_daemon`, ready."""
+    made = Worker(shared_daemon)
+    try:
+        yield made.ready()
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def start_daemon() -> Iterator[Callable[..., tuple[Daemon, Worker]]]:
+    """Starts a daemon with settings of the test's own, and a worker that is ready."""
+    started: list[tuple[Daemon, Worker]] = []
+
+    def start(worker: dict[str, Any] | None = None, **settings: Any) -> tuple[Daemon, Worker]:
+        daemon = Daemon(**settings).start()
+        client = Worker(daemon, **(worker or {}))
+        started.append((daemon, client))
+        return daemon, client.ready()
+
+    yield start
+    for daemon, client in started:
+        client.close()
+        daemon.close()

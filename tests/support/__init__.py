@@ -1,0 +1,26 @@
+"""What the end-to-end tests share: a scripted origin, a daemon process, a ZHTTP worker."""
+
+from tests.support.certs import CertificateAuthority
+from tests.support.daemon import DEBIAN_ZURL, Daemon, free_port
+from tests.support.deadline import DEADLINE, wait_until
+from tests.support.messages import Message, decode, encode
+from tests.support.origin import Connection, Request, ScriptedOrigin, reply
+from tests.support.worker import Session, Worker
+
+__all__ = [
+    "DEADLINE",
+    "DEBIAN_ZURL",
+    "CertificateAuthority",
+    "Connection",
+    "Daemon",
+    "Message",
+    "Request",
+    "ScriptedOrigin",
+    "Session",
+    "Worker",
+    "decode",
+    "encode",
+    "free_port",
+    "reply",
+    "wait_until",
+]

@@ -1,0 +1,28 @@
+"""Waiting for conditions, with a deadline that a slow machine can keep."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+DEADLINE = float(os.environ.get("ZURL_TEST_DEADLINE", "20"))
+"""Seconds after which something that should have happened counts as not happening."""
+
+
+def wait_until(
+    condition: Callable[[], T], what: str, timeout: float = DEADLINE, interval: float = 0.005
+) -> T:
+    """Asks `condition` until it is true and returns its value.
+
+    Raises AssertionError, naming `what`, when `timeout` seconds have passed.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what}")
+        time.sleep(interval)
