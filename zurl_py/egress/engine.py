@@ -1,0 +1,177 @@
+"""The egress: multi handles, easy handles and the transfers that run on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pycurl
+
+from ..log import Log
+from ..loop import Loop
+from ..zhttp import Condition
+from .failures import Failure
+from .handles import EasyHandle, HandlePool, TransportOptions
+from .multi import Multi
+from .transfer import HttpTransfer
+
+__all__ = ["Egress"]
+
+# libcurl searches all connections of a host at every request, and its other lists grow too: with
+# 8,000 requests open on one multi handle a small one costs five times as much.
+_TRANSFERS_PER_MULTI = 256
+_IDLE_CONNECTIONS_PER_MULTI = 1024
+# libcurl scans its whole DNS cache after each transfer, unless its entries never age: then one
+# transfer a second with a normal timeout prunes for all.
+_DNS_CACHE_SECONDS = 60
+_DNS_PRUNE_INTERVAL = 1.0
+
+
+class _MultiGroup:
+    """Multi handles that may share connections: those of one trust class.
+
+    libcurl's connection pool knows nothing of the policy. A connection opened under
+    ignore-policies lives in another group than those of requests without that privilege.
+    """
+
+    def __init__(self, loop: Loop, due: list[Multi], finished: list[Multi]) -> None:
+        self._make = lambda: Multi(loop, due, finished, _IDLE_CONNECTIONS_PER_MULTI)
+        self.multis: list[Multi] = []
+        self._current: Multi | None = None
+
+    def choose(self) -> Multi:
+        """The multi handle for the next transfer: the same one until it is full."""
+        current = self._current
+        if current is not None and current.active < _TRANSFERS_PER_MULTI:
+            return current
+        emptiest = min(self.multis, key=lambda multi: multi.active, default=None)
+        if emptiest is None or emptiest.active > _TRANSFERS_PER_MULTI // 2:
+            emptiest = self._make()
+            self.multis.append(emptiest)
+        self._current = emptiest
+        return emptiest
+
+    def drop(self, multi: Multi) -> None:
+        """Take out a multi handle that is of no use any more."""
+        if multi in self.multis:
+            self.multis.remove(multi)
+        if self._current is multi:
+            self._current = None
+
+
+class Egress:
+    """Runs transfers.
+
+    Attributes:
+        moved: streamed transfers that have something to tell; told in the next ``turn``.
+    """
+
+    def __init__(self, loop: Loop, options: TransportOptions, log: Log) -> None:
+        self._loop = loop
+        self._log = log
+        self._pool = HandlePool(options)
+        self._due: list[Multi] = []
+        self._finished: list[Multi] = []
+        self._groups = tuple(_MultiGroup(loop, self._due, self._finished) for _ in range(2))
+        self._transfers: dict[pycurl.Curl, HttpTransfer] = {}
+        self._stillborn: list[tuple[HttpTransfer, Failure]] = []
+        self._next_prune = 0.0
+        self.moved: list[HttpTransfer] = []
+
+    def __len__(self) -> int:
+        return len(self._transfers)
+
+    def add(self, transfer: HttpTransfer) -> None:
+        """Start a transfer, or its next hop."""
+        handle = self._pool.take()
+        try:
+            transfer.prepare(handle)
+            if self._loop.now >= self._next_prune:
+                self._next_prune = self._loop.now + _DNS_PRUNE_INTERVAL
+                handle.set(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
+            if self._log.debug_on:
+                handle.set(pycurl.VERBOSE, 1)
+                handle.set(pycurl.DEBUGFUNCTION, self._trace)
+        except (pycurl.error, ValueError) as error:
+            # An option that libcurl does not take: reported later, as callers expect.
+            self._pool.give_back(handle)
+            self._stillborn.append((transfer, _rejected_option(error)))
+            return
+        multi = self._groups[transfer.request.privileged].choose()
+        multi.add(handle.curl)
+        transfer.handle = handle
+        transfer.multi = multi
+        self._transfers[handle.curl] = transfer
+
+    def remove(self, transfer: HttpTransfer) -> None:
+        """Take a transfer out of libcurl, finished or not; harmless if it is out."""
+        handle, multi = transfer.handle, transfer.multi
+        if handle is None or multi is None:
+            return
+        transfer.handle = transfer.multi = None
+        del self._transfers[handle.curl]
+        multi.remove(handle.curl)
+        self._pool.give_back(handle)
+
+    def turn(self) -> bool:
+        """Do what libcurl wants done now and report what ended or moved.
+
+        Returns:
+            True if there is more to do without waiting for an event.
+        """
+        self.kick()
+        while self._finished:
+            multi = self._finished.pop()
+            for transfer, curl, code, message in list(self._results(multi)):
+                # Gone if a report before it in this batch cancelled it.
+                if transfer.handle is not None and transfer.handle.curl is curl:
+                    transfer.ended(code, message)
+            if multi.broken is not None:
+                self._abandon(multi)
+        while self._stillborn:
+            transfer, failure = self._stillborn.pop()
+            transfer.fail(failure)
+        moved, self.moved = self.moved, []
+        for transfer in moved:
+            transfer.moved()  # type: ignore[attr-defined]
+        self.kick()
+        return bool(self._due or self._finished or self.moved or self._stillborn)
+
+    def kick(self) -> None:
+        """Let libcurl start what was added and do what is due."""
+        due = self._due
+        if due:
+            now, due[:] = due[:], []
+            for multi in now:
+                multi.kick()
+
+    def close(self) -> None:
+        """Cancel all transfers and close all connections."""
+        for transfer in list(self._transfers.values()):
+            self.remove(transfer)
+        for group in self._groups:
+            for multi in group.multis:
+                multi.close()
+
+    def _results(self, multi: Multi) -> Iterator[tuple[HttpTransfer, pycurl.Curl, int, str]]:
+        for curl, code, message in multi.results():
+            transfer = self._transfers.get(curl)
+            if transfer is not None:
+                yield transfer, curl, code, message
+
+    def _abandon(self, multi: Multi) -> None:
+        """End all transfers of a multi handle that failed, and never use it again."""
+        self._log.error(f"libcurl failed: {multi.broken}; ending {multi.active} transfers")
+        for group in self._groups:
+            group.drop(multi)
+        for transfer in [t for t in self._transfers.values() if t.multi is multi]:
+            transfer.fail(Failure(Condition.UNDEFINED_CONDITION, f"libcurl: {multi.broken}"))
+        multi.close()
+
+    def _trace(self, kind: int, data: bytes) -> None:
+        """``CURLOPT_DEBUGFUNCTION``: libcurl's own words, without what could hold secrets."""
+        if kind == pycurl.INFOTYPE_TEXT:
+            self._log.debug(f"libcurl: {data.decode('utf-8', 'replace').rstrip()}")
+
+
+def _rejected_option(error: Exception) -> Failure:
+    return Failure(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")

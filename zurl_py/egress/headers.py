@@ -1,0 +1,174 @@
+"""Header rules: what of a worker's headers goes out, and how a response head is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["BadHeader", "Head", "RequestHeaders", "decoded_headers", "read_head"]
+
+# RFC 9110 section 5.6.2: token.
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# RFC 9110 section 5.5: CR, LF and NUL are dangerous in a field value.
+_DANGEROUS = re.compile(rb"[\r\n\0]")
+_BLANKS: Final = b" \t"
+_ONE_BLANK: Final = (b" ", b"\t")
+
+_PASS, _DROP, _LENGTH, _TYPE, _ACCEPT, _AUTH, _SECRET = range(7)
+_KINDS: Final = {
+    # The connection and its framing are libcurl's, and so are the codings it can undo.
+    b"connection": _DROP,
+    b"keep-alive": _DROP,
+    b"accept-encoding": _DROP,
+    b"content-encoding": _DROP,
+    b"transfer-encoding": _DROP,
+    b"expect": _DROP,
+    # Made from the URI: another one would address a site that the policy did not see.
+    b"host": _DROP,
+    b"content-length": _LENGTH,
+    b"content-type": _TYPE,
+    b"authorization": _AUTH,
+    b"cookie": _SECRET,
+    b"proxy-authorization": _SECRET,
+}
+_MAX_CACHED_NAMES = 1000
+# Names as workers spell them; bounded, as workers may be told what to send by strangers.
+_kind_of_name: dict[bytes, int] = {}
+
+
+class BadHeader(ValueError):
+    """A header that must not go out; the text says which and why."""
+
+
+class RequestHeaders:
+    """The headers of a request in libcurl's form.
+
+    Attributes:
+        lines: ``Name: value`` lines for ``CURLOPT_HTTPHEADER``, in the worker's order.
+        content_length: what the worker said about the length of the body, if it did.
+        has_type: a Content-Type is among the lines.
+        has_authorization: an Authorization is among the lines.
+    """
+
+    __slots__ = ("content_length", "has_authorization", "has_type", "lines")
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self.lines: list[bytes] = []
+        self.content_length: bytes | None = None
+        self.has_type = False
+        self.has_authorization = False
+        kinds = _kind_of_name
+        for name, value in pairs:
+            kind = kinds.get(name)
+            if kind is None:
+                kind = _classify(name)
+            if _DANGEROUS.search(value):
+                raise BadHeader(f"header {_show(name)}: CR, LF or NUL in its value")
+            if kind == _DROP:
+                continue
+            if kind == _LENGTH:
+                self.content_length = value.strip(_BLANKS)
+                continue
+            if kind == _TYPE:
+                self.has_type = True
+            elif kind == _AUTH:
+                self.has_authorization = True
+            value = value.strip(_BLANKS)
+            # A line that ends after the colon would tell libcurl to leave the header out.
+            self.lines.append(b"%b: %b" % (name, value) if value else name + b";")
+
+    def without_secrets(self) -> RequestHeaders:
+        """The same for another origin: credentials stay behind (RFC 9110 section 15.4)."""
+        rest = RequestHeaders(())
+        for line in self.lines:
+            name = line.partition(b":")[0].rstrip(b";")
+            if _classify(name) not in (_AUTH, _SECRET):
+                rest.lines.append(line)
+        rest.content_length = self.content_length
+        rest.has_type = self.has_type
+        return rest
+
+
+def _classify(name: bytes) -> int:
+    if not _TOKEN.fullmatch(name):
+        raise BadHeader(f"header name {_show(name)} is not a token (RFC 9110 section 5.1)")
+    kind = _KINDS.get(name.lower(), _PASS)
+    if len(_kind_of_name) < _MAX_CACHED_NAMES and len(name) <= 64:
+        _kind_of_name[name] = kind
+    return kind
+
+
+def _show(name: bytes) -> str:
+    return repr(name[:64].decode("latin-1"))
+
+
+class Head:
+    """The head of a final response.
+
+    Attributes:
+        code: status code.
+        reason: reason phrase; empty over HTTP/2.
+        headers: names and values, in order, case kept.
+    """
+
+    __slots__ = ("code", "headers", "reason")
+
+    def __init__(self, code: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.code = code
+        self.reason = reason
+        self.headers = headers
+
+    def first(self, name: bytes) -> bytes | None:
+        """The value of the first header with this (lower-case) name."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+def read_head(lines: list[bytes]) -> Head | None:
+    """The final response head among header lines as libcurl gives them.
+
+    Interim (1xx) heads, the heads of a proxy's CONNECT and trailers may be among the lines.
+    Returns None while the final head is not complete.
+
+    Raises:
+        ValueError: the status line has no number where the code should be.
+    """
+    head: Head | None = None
+    complete = False
+    at_start = True
+    headers: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        if at_start and line[:5] == b"HTTP/":
+            version_code_reason = line.rstrip(b"\r\n").split(b" ", 2)
+            reason = version_code_reason[2] if len(version_code_reason) > 2 else b""
+            headers = []
+            head = Head(int(version_code_reason[1]), reason, headers)
+            at_start = complete = False
+        elif len(line) <= 2:
+            at_start = True
+            complete = head is not None and head.code >= 200
+        elif complete:
+            break  # trailers
+        elif line[0] in _BLANKS:
+            if headers:  # a folded line (RFC 9112 section 5.2) continues the value before it
+                name, value = headers[-1]
+                headers[-1] = (name, value + b" " + line.strip())
+        else:
+            name, _, value = line.partition(b":")
+            value = value.rstrip(b"\r\n")
+            headers.append((name, value[1:] if value[:1] in _ONE_BLANK else value))
+    return head if complete else None
+
+
+def decoded_headers(head: Head) -> list[tuple[bytes, bytes]]:
+    """The headers as they are true of a body whose content encoding libcurl has undone.
+
+    Content-Encoding stays, as with Zurl; Content-Length, which counts encoded bytes, goes.
+    """
+    coding = head.first(b"content-encoding")
+    if coding is None or coding.strip().lower() == b"identity":
+        return head.headers
+    return [pair for pair in head.headers if pair[0].lower() != b"content-length"]

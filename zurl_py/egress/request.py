@@ -1,0 +1,76 @@
+"""What a session asks of the egress: one HTTP request, with everything that shapes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..policy import Decision
+from ..url import Target
+from .headers import RequestHeaders
+
+__all__ = ["AddressPolicy", "HttpRequest", "connect_to"]
+
+
+class AddressPolicy(Protocol):
+    """The part of a policy that a request carries: the whole one, or what a privilege leaves."""
+
+    def check_name(self, host: str, port: int, scheme: str) -> Decision: ...
+
+    def check_address(self, address: str, port: int, scheme: str) -> Decision: ...
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One HTTP request, with what the worker said about how to carry it out."""
+
+    target: Target
+    method: bytes
+    headers: RequestHeaders
+    policy: AddressPolicy
+    privileged: bool = False  # ignore-policies was asked for and granted
+    body: bytes = b""  # the whole body, or the first part of an upload
+    upload: bool = False  # more body will be fed
+    content_length: int | None = None  # bytes of an upload, where the worker said
+    connect_host: str | None = None
+    connect_port: int | None = None
+    trust_connect_host: bool = False
+    ignore_tls_errors: bool = False
+    follow_redirects: bool = False
+    max_size: int | None = None  # bytes of decoded response body
+    discard: bool = False  # nobody wants the answer
+
+    @property
+    def connects_elsewhere(self) -> bool:
+        """The connection goes to another host or port than the URI's."""
+        return self.connect_host is not None or self.connect_port is not None
+
+    def redirected(self, target: Target, code: int) -> HttpRequest:
+        """The request of the next hop, after an answer with ``code`` (RFC 9110 section 15.4).
+
+        301, 302, 307 and 308 repeat method and body, as Zurl does; 303 makes a GET of all but
+        HEAD. To another origin, credentials stay behind.
+        """
+        here, there = self.target, target
+        same_origin = here.origin == there.origin
+        hop = replace(
+            self,
+            target=target,
+            headers=self.headers if same_origin else self.headers.without_secrets(),
+        )
+        if code == 303:
+            hop.method = self.method if self.method == b"HEAD" else b"GET"
+            hop.body = b""
+            hop.upload = False
+            hop.content_length = None
+        return hop
+
+
+def connect_to(request: HttpRequest) -> str | None:
+    """``CURLOPT_CONNECT_TO`` for this request: from any host and port to the one named."""
+    if not request.connects_elsewhere:
+        return None
+    host = request.connect_host or ""
+    if ":" in host:
+        host = f"[{host}]"
+    return f"::{host}:{request.connect_port if request.connect_port is not None else ''}"

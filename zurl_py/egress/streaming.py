@@ -1,0 +1,314 @@
+"""HTTP transfers with flow control: what nobody has room for stays in the kernel."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import pycurl
+
+from ..zhttp import Condition
+from .failures import Failure
+from .handles import EasyHandle
+from .headers import Head, decoded_headers, read_head
+from .request import HttpRequest
+from .transfer import HttpTransfer
+
+if TYPE_CHECKING:
+    from .engine import Egress
+
+__all__ = ["StreamSink", "StreamTransfer"]
+
+# Methods that are held back until it is known whether they have a body.
+_HELD_BACK = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
+# An upload is kept up to this size, to be sent again where a redirect asks for it.
+_REPLAY_LIMIT = 1_000_000
+
+
+class StreamSink(Protocol):
+    """Whoever asked for a streamed transfer."""
+
+    def transfer_moved(self) -> None:
+        """A head or body came, an upload was taken, or the transfer ended: look at it."""
+
+
+class StreamTransfer(HttpTransfer):
+    """A request whose body is fed and whose answer is read as both sides have room.
+
+    Attributes:
+        head: the final response head, once it is complete.
+        failure: why the transfer ended without a complete answer, if it did.
+        ended_well: the whole answer is here (or was read already).
+        buffered: bytes of body that wait for ``read``.
+        taken: bytes of the request body that libcurl took for the network, over all hops
+            counted once.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_dirty",
+        "_limit",
+        "_position",
+        "_read_paused",
+        "_redirecting",
+        "_replay",
+        "_replay_size",
+        "_started",
+        "_stream_sink",
+        "_unsent",
+        "_upload_ended",
+        "_write_paused",
+        "buffered",
+        "ended_well",
+        "failure",
+        "head",
+        "taken",
+    )
+
+    def __init__(
+        self, egress: Egress, request: HttpRequest, sink: StreamSink, limit: int | None
+    ) -> None:
+        super().__init__(egress, request)
+        self._stream_sink: StreamSink | None = sink
+        self._limit = limit  # bytes read ahead; None where the whole answer is collected
+        self._chunks: deque[bytes] = deque()
+        self.buffered = 0
+        self.head: Head | None = None
+        self.failure: Failure | None = None
+        self.ended_well = False
+        self._write_paused = False
+        self._read_paused = False
+        self._redirecting = False
+        self._dirty = False
+        self._started = False
+        self._unsent: deque[bytes] = deque([request.body] if request.upload else ())
+        self._upload_ended = not request.upload
+        self._replay: list[bytes] | None = (
+            [request.body] if request.upload and request.follow_redirects else None
+        )
+        self._replay_size = len(request.body)
+        self._position = 0
+        self.taken = 0
+
+    # -- used by sessions --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Send the request, or hold it back until it is known whether it has a body."""
+        request = self.request
+        if request.upload and request.method in _HELD_BACK and not request.body:
+            return
+        self._start_now()
+
+    def feed(self, data: bytes) -> None:
+        """More of the request body."""
+        if not data:
+            return
+        self._unsent.append(data)
+        if self._replay is not None:
+            self._replay.append(data)
+            self._replay_size += len(data)
+            if self._replay_size > _REPLAY_LIMIT:
+                self._replay = None
+        if self._started:
+            self._resume_upload()
+        elif self.request.method == b"HEAD":
+            self._end(Failure(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body"))
+        else:
+            self._start_now()
+
+    def end_upload(self) -> None:
+        """The request body is complete."""
+        self._upload_ended = True
+        if self._started:
+            self._resume_upload()
+        else:
+            self.request.upload = False
+            self._start_now()
+
+    def _start_now(self) -> None:
+        self._started = True
+        self._egress.add(self)
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes of the body; b"" if there is nothing now."""
+        chunks = self._chunks
+        if size >= self.buffered:
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            self.buffered = 0
+        else:
+            parts = []
+            wanted = size
+            while wanted > 0:
+                chunk = chunks.popleft()
+                if len(chunk) > wanted:
+                    chunks.appendleft(chunk[wanted:])
+                    chunk = chunk[:wanted]
+                parts.append(chunk)
+                wanted -= len(chunk)
+            data = b"".join(parts)
+            self.buffered -= len(data)
+        if self._write_paused and self._limit is not None and self.buffered * 2 <= self._limit:
+            self._write_paused = False
+            self._unpause()
+        return data
+
+    def cancel(self) -> None:
+        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        self._stream_sink = None
+        super().cancel()
+
+    # -- used by the egress ------------------------------------------------------------------
+
+    def prepare(self, handle: EasyHandle) -> None:
+        """Set the options of this hop of the request."""
+        self._redirecting = False
+        self._read_paused = self._write_paused = False
+        self._position = 0
+        handle.apply(self.request)
+        handle.set(pycurl.HEADERFUNCTION, self._header_came)
+        handle.set(pycurl.WRITEFUNCTION, self._body_came)
+        if self._limit is not None:
+            handle.set(pycurl.MAXFILESIZE_LARGE, 0)
+            # A paused stream of a shared HTTP/2 connection buffers up to 10 MB in libcurl.
+            handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        if self.request.upload:
+            self._prepare_upload(handle)
+
+    def _prepare_upload(self, handle: EasyHandle) -> None:
+        request = self.request
+        handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        handle.set(pycurl.UPLOAD, 1)
+        handle.set(pycurl.CUSTOMREQUEST, request.method)
+        handle.set(pycurl.READFUNCTION, self._body_wanted)
+        lines = [*request.headers.lines, b"Expect:"]
+        if request.target.authorization is not None and not request.headers.has_authorization:
+            lines.append(b"Authorization: " + request.target.authorization)
+        if request.content_length is not None:
+            handle.set(pycurl.INFILESIZE_LARGE, request.content_length)
+        else:
+            lines.append(b"Transfer-Encoding: chunked")
+        handle.set(pycurl.HTTPHEADER, lines)
+
+    def moved(self) -> None:
+        """Tell the sink, once per turn of the loop."""
+        self._dirty = False
+        if self._stream_sink is not None:
+            self._stream_sink.transfer_moved()
+
+    def ended(self, code: int, message: str) -> None:
+        """libcurl is done with the handle, with this result."""
+        failure = self._failure(code, message)
+        if self.head is None:
+            self._look_at_head()
+        self._egress.remove(self)
+        head = self.head
+        if head is None:
+            failure = failure or Failure(Condition.UNDEFINED_CONDITION, "no response head")
+        elif self._redirecting and (
+            # The body of a redirect counts for nothing, and neither does its size.
+            failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED
+        ):
+            try:
+                self._send_again(head)
+                return
+            except Failure as stop:
+                failure = stop
+        self._end(failure)
+
+    def fail(self, failure: Failure) -> None:
+        """End without an answer, for a reason that is not libcurl's."""
+        self._egress.remove(self)
+        self._end(failure)
+
+    def _end(self, failure: Failure | None) -> None:
+        self.failure = failure
+        self.ended_well = failure is None
+        self._mark()
+
+    def _send_again(self, head: Head) -> None:
+        self.head = None
+        self._redirecting = False
+        if head.code == 303:
+            self._unsent.clear()
+        elif self.request.upload:
+            if self._replay is None:
+                raise Failure(
+                    Condition.UNDEFINED_CONDITION,
+                    f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again",
+                )
+            self._unsent = deque(self._replay)
+        self._follow(head)
+
+    # -- called by libcurl: record, never raise, never call libcurl ------------------------------
+
+    def _mark(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self._egress.moved.append(self)
+
+    def _header_came(self, line: bytes) -> None:
+        assert self.handle is not None
+        self.handle.header_lines.append(line)
+        if len(line) <= 2 and self.head is None:
+            self._look_at_head()
+
+    def _look_at_head(self) -> None:
+        assert self.handle is not None
+        try:
+            head = read_head(self.handle.header_lines)
+        except ValueError:
+            return  # libcurl refuses it as well, or the end of the transfer will show it
+        if head is None:
+            return
+        self._redirecting = self._is_redirect(head)
+        head.headers = decoded_headers(head)
+        self.head = head
+        if not self._redirecting:
+            self._mark()
+
+    def _body_came(self, data: bytes) -> int | None:
+        if self._redirecting:
+            return None
+        if self._limit is not None and self.buffered and self.buffered + len(data) > self._limit:
+            self._write_paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
+        self._chunks.append(data)
+        self.buffered += len(data)
+        if not self._dirty:
+            self._mark()
+        return None
+
+    def _body_wanted(self, size: int) -> bytes | int:
+        if not self._unsent:
+            if self._upload_ended:
+                return b""
+            self._read_paused = True
+            return int(pycurl.READFUNC_PAUSE)
+        data = self._unsent.popleft()
+        if len(data) > size:
+            self._unsent.appendleft(data[size:])
+            data = data[:size]
+        if not data:
+            return self._body_wanted(size)
+        self._position += len(data)
+        if self._position > self.taken:
+            self.taken = self._position
+            self._mark()
+        return data
+
+    # ------------------------------------------------------------------------------------------
+
+    def _resume_upload(self) -> None:
+        if self._read_paused and self.handle is not None:
+            self._read_paused = False
+            self._unpause()
+
+    def _unpause(self) -> None:
+        """Resume both directions; libcurl may call back before this returns, and pause again."""
+        if self.handle is not None:
+            try:
+                self.handle.curl.unpause()
+            except pycurl.error as error:
+                self._egress.remove(self)
+                self._end(Failure.from_curl(*error.args[:2]))

@@ -1,0 +1,185 @@
+"""HTTP transfers: one request on one easy handle, hop by hop through redirects.
+
+``BufferedTransfer`` collects its answer by libcurl calling ``list.append``, which costs no Python
+code per chunk; ``StreamTransfer`` in ``streaming.py`` has flow control in both directions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pycurl
+
+from .. import url
+from ..zhttp import Condition
+from .failures import Failure
+from .handles import EasyHandle
+from .headers import Head, decoded_headers, read_head
+from .request import HttpRequest
+
+if TYPE_CHECKING:
+    from .engine import Egress
+    from .multi import Multi
+
+__all__ = ["MAX_REDIRECTS", "BufferedTransfer", "HttpTransfer", "ResponseSink"]
+
+MAX_REDIRECTS = 8
+
+
+class HttpTransfer:
+    """What all HTTP transfers have in common.
+
+    Attributes:
+        request: the request of the current hop.
+        hops: redirects followed.
+        handle: the easy handle, while the transfer is in libcurl.
+        multi: the multi handle it is in.
+    """
+
+    __slots__ = ("_egress", "handle", "hops", "multi", "request")
+
+    def __init__(self, egress: Egress, request: HttpRequest) -> None:
+        self._egress = egress
+        self.request = request
+        self.hops = 0
+        self.handle: EasyHandle | None = None
+        self.multi: Multi | None = None
+
+    def cancel(self) -> None:
+        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        self._egress.remove(self)
+
+    def prepare(self, handle: EasyHandle) -> None:
+        """Set the options of the current hop."""
+        handle.apply(self.request)
+
+    def ended(self, code: int, message: str) -> None:
+        """libcurl is done with the handle, with this result."""
+        raise NotImplementedError
+
+    def fail(self, failure: Failure) -> None:
+        """End without an answer, for a reason that is not libcurl's."""
+        raise NotImplementedError
+
+    def _failure(self, code: int, message: str) -> Failure | None:
+        """The failure that a libcurl result means; None for success."""
+        if code == 0:
+            return None
+        handle = self.handle
+        assert handle is not None
+        refused = handle.refused
+        if refused is not None and (
+            code == pycurl.E_ABORTED_BY_CALLBACK
+            or (code == pycurl.E_COULDNT_CONNECT and not handle.tried)
+        ):
+            # Every address was refused, or that of a connection which was there already.
+            host = self.request.target.host
+            return Failure(
+                Condition.POLICY_VIOLATION, f"{host}: {refused.subject} {refused.reason}"
+            )
+        return Failure.from_curl(code, message)
+
+    def _is_redirect(self, head: Head) -> bool:
+        return (
+            self.request.follow_redirects
+            and 300 <= head.code < 400
+            and head.first(b"location") is not None
+        )
+
+    def _follow(self, head: Head) -> None:
+        """Go on at the Location of a redirect; the policy is asked about its name first.
+
+        Raises:
+            Failure: not there, or not again.
+        """
+        self.hops += 1
+        if self.hops > MAX_REDIRECTS:
+            raise Failure(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+        try:
+            target = url.resolve(self.request.target, head.first(b"location") or b"")
+        except url.BadUrl as error:
+            raise Failure(Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}") from None
+        if target.scheme not in ("http", "https"):
+            raise Failure(
+                Condition.UNDEFINED_CONDITION, f"redirect to the scheme {target.scheme!r}"
+            )
+        decision = self.request.policy.check_name(target.host, target.port, target.scheme)
+        if not decision.allowed:
+            raise Failure(
+                Condition.POLICY_VIOLATION, f"redirect to {target.host}: {decision.reason}"
+            )
+        self.request = self.request.redirected(target, head.code)
+        self._egress.add(self)
+
+
+class ResponseSink(Protocol):
+    """Whoever asked for a buffered transfer.
+
+    Exactly one of the two is called, once, from the loop's turn; none after ``cancel``.
+    """
+
+    def response_came(self, head: Head, body: bytes) -> None: ...
+
+    def request_failed(self, failure: Failure) -> None: ...
+
+
+class BufferedTransfer(HttpTransfer):
+    """A request whose answer is wanted whole."""
+
+    __slots__ = ("_sink",)
+
+    def __init__(self, egress: Egress, request: HttpRequest, sink: ResponseSink) -> None:
+        super().__init__(egress, request)
+        self._sink = sink
+
+    def start(self) -> None:
+        """Send the request."""
+        self._egress.add(self)
+
+    @property
+    def progress(self) -> int:
+        """A number that grows as long as the origin sends."""
+        handle = self.handle
+        return len(handle.header_lines) + len(handle.chunks) if handle is not None else 0
+
+    def ended(self, code: int, message: str) -> None:
+        """libcurl is done with the handle, with this result."""
+        handle = self.handle
+        assert handle is not None
+        try:
+            head = read_head(handle.header_lines)
+        except ValueError:
+            head = None
+        failure = self._failure(code, message)
+        chunks = handle.chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._egress.remove(self)
+        if head is None:
+            failure = failure or Failure(Condition.UNDEFINED_CONDITION, "no response head")
+        elif self._is_redirect(head):
+            # The body of a redirect counts for nothing, and neither does its size.
+            if failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED:
+                failure = self._try_to_follow(head)
+                if failure is None:
+                    return
+        elif failure is None:
+            # libcurl's own limit cannot be zero.
+            if self.request.max_size is None or len(body) <= self.request.max_size:
+                head.headers = decoded_headers(head)
+                self._sink.response_came(head, body)
+                return
+            failure = Failure(Condition.MAX_SIZE_EXCEEDED, f"{len(body)} bytes")
+        assert failure is not None
+        self._sink.request_failed(failure)
+
+    def _try_to_follow(self, head: Head) -> Failure | None:
+        try:
+            self._follow(head)
+        except Failure as failure:
+            return failure
+        return None
+
+    def fail(self, failure: Failure) -> None:
+        """End without an answer, for a reason that is not libcurl's."""
+        self._egress.remove(self)
+        self._sink.request_failed(failure)
