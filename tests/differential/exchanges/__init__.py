@@ -1,0 +1,1 @@
+"""Exchanges, by topic. Each module registers its own when it is imported."""
