@@ -3,7 +3,7 @@
 from .engine import Egress
 from .failures import Failure
 from .handles import EasyHandle, TransportOptions
-from .headers import BadHeader, Head, RequestHeaders
+from .headers import BadHeader, Head, RequestHeaders, check_method
 from .request import AddressPolicy, HttpRequest
 from .streaming import StreamSink, StreamTransfer
 from .transfer import BufferedTransfer, ResponseSink
@@ -22,4 +22,5 @@ __all__ = [
     "StreamSink",
     "StreamTransfer",
     "TransportOptions",
+    "check_method",
 ]

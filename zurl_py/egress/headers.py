@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["BadHeader", "Head", "RequestHeaders", "decoded_headers", "read_head"]
+__all__ = ["BadHeader", "Head", "RequestHeaders", "check_method", "decoded_headers", "read_head"]
 
 # RFC 9110 section 5.6.2: token.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -172,3 +172,16 @@ def decoded_headers(head: Head) -> list[tuple[bytes, bytes]]:
     if coding is None or coding.strip().lower() == b"identity":
         return head.headers
     return [pair for pair in head.headers if pair[0].lower() != b"content-length"]
+
+
+def check_method(method: bytes) -> None:
+    """Refuse a method that is no token (RFC 9110 section 9.1).
+
+    Raises:
+        BadHeader: it would be able to break the request line.
+    """
+    if method not in _COMMON_METHODS and not _TOKEN.fullmatch(method):
+        raise BadHeader(f"method {_show(method)} is not a token (RFC 9110 section 9.1)")
+
+
+_COMMON_METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH"))

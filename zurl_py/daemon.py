@@ -1,0 +1,183 @@
+"""The daemon: from a configuration to running sockets, and down again in good order."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import ssl
+import uuid
+
+import pycurl
+
+from . import __version__
+from .config import Config
+from .egress import Egress, TransportOptions
+from .gateway import Gateway
+from .log import Log
+from .loop import Loop, Timer
+from .sessions import Services
+from .sockets import BindError, Endpoints
+
+__all__ = ["Daemon", "StartError", "run"]
+
+# libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
+# passed the size limit.
+_OLDEST_LIBCURL = (8, 22, 0)
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text says why."""
+
+
+def run(config: Config, config_path: str, log: Log) -> int:
+    """Run until a signal ends it.
+
+    Returns:
+        The exit status: 0 after a stop by signal, 1 if it could not start.
+    """
+    log.info("starting...")
+    try:
+        daemon = Daemon(config, log)
+    except (StartError, BindError) as error:
+        log.error(str(error))
+        log.close()
+        return 1
+    log.info("started")
+    status = daemon.run()
+    log.info("stopped")
+    log.close()
+    return status
+
+
+class Daemon:
+    """Sockets, egress and gateway on one loop.
+
+    Raises:
+        StartError: libcurl is too old, or there is no CA store.
+        BindError: an endpoint cannot be bound.
+    """
+
+    def __init__(self, config: Config, log: Log) -> None:
+        _check_libcurl()
+        self._config = config
+        self._log = log
+        self.loop = Loop()
+        instance_id = (config.instance_id or f"{{{uuid.uuid4()}}}").encode()
+        self._egress = Egress(self.loop, transport_options(config, log), log)
+        self._endpoints = Endpoints(instance_id, config.in_hwm, config.out_hwm)
+        services = Services(
+            loop=self.loop,
+            egress=self._egress,
+            log=log,
+            policy=config.policy(),
+            instance_id=instance_id,
+            buffer_size=config.buffer_size,
+            activity_timeout=float(config.timeout),
+            publish=_unbound,
+            ended=_unbound,
+        )
+        self._endpoints.bind(
+            config.in_spec,
+            config.in_stream_spec,
+            config.out_spec,
+            config.in_req_spec,
+            config.ipc_file_mode,
+        )
+        self.gateway = Gateway(config, self.loop, self._egress, self._endpoints, services)
+        self._stopping = False
+        self._stop_timer = Timer(self._drain_over)
+        self._drained = False
+
+    def run(self) -> int:
+        """Turn the loop until a signal ends it. Returns the exit status."""
+        self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        # What lives now lives until the end: spare the collector from walking over it.
+        gc.collect()
+        gc.freeze()
+        more = True
+        while True:
+            self.loop.turn(wait=not more)
+            for number in self.loop.take_signals():
+                if number == signal.SIGHUP:
+                    self._reload()
+                elif self._stopping:
+                    self._log.warning("second signal: stopping at once")
+                    self._log.close()
+                    os._exit(0)
+                else:
+                    self._stop()
+            more = self.gateway.turn()
+            if self._stopping and (self._drained or not len(self.gateway)):
+                break
+        self._close()
+        return 0
+
+    def _stop(self) -> None:
+        """Take no more requests, and let those in flight finish for a while."""
+        self._stopping = True
+        self.gateway.accepting = False
+        waiting = len(self.gateway)
+        self._log.info(f"stopping; {waiting} sessions open")
+        self.loop.set_timer(self._stop_timer, self.loop.now + self._config.drain_timeout)
+
+    def _drain_over(self) -> None:
+        self._drained = True
+        for session in self.gateway.sessions():
+            session.abort("the gateway is stopping")
+
+    def _reload(self) -> None:
+        self._log.reopen()
+
+    def _close(self) -> None:
+        self._endpoints.close()
+        self._egress.close()
+        self.loop.close()
+
+
+def transport_options(config: Config, log: Log) -> TransportOptions:
+    """The options of every connection, with the CA store found.
+
+    Raises:
+        StartError: there is no CA store.
+    """
+    ca_file, ca_path = _find_ca_store(config.ca_file)
+    log.debug(f"CA store: {ca_file or '-'} {ca_path or '-'}")
+    return TransportOptions(
+        allow_ipv6=config.allow_ipv6,
+        connection_max_time=config.connection_max_time,
+        ca_file=ca_file,
+        ca_path=ca_path,
+        max_response_size=config.max_response_size,
+    )
+
+
+def _find_ca_store(configured: str | None) -> tuple[str | None, str | None]:
+    """``ca_file``, else ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, else the system's."""
+    if configured:
+        if not os.access(configured, os.R_OK):
+            raise StartError(f"ca_file: cannot read {configured}")
+        return configured, None
+    paths = ssl.get_default_verify_paths()  # looks at the two variables itself
+    if paths.cafile or paths.capath:
+        return paths.cafile, paths.capath
+    for path in _SYSTEM_STORES:
+        if os.access(path, os.R_OK):
+            return path, None
+    raise StartError("no CA certificates found; install them (ca-certificates) or set ca_file")
+
+
+_SYSTEM_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+
+def _check_libcurl() -> None:
+    number = pycurl.version_info()[2]
+    found = (number >> 16, number >> 8 & 0xFF, number & 0xFF)
+    if found < _OLDEST_LIBCURL:
+        oldest = ".".join(map(str, _OLDEST_LIBCURL))
+        raise StartError(f"zurl_py {__version__} needs libcurl {oldest}, found {pycurl.version}")
+
+
+def _unbound(*_: object) -> None:
+    raise AssertionError("the gateway gives the sessions their way out")
+

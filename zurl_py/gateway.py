@@ -1,0 +1,266 @@
+"""The gateway: ZeroMQ messages to sessions, sessions' packets to ZeroMQ.
+
+One turn of the loop: wait for events; let libcurl and the sessions work; read at most a batch of
+messages from each socket; start what they ask for. Continuing messages (credits, cancels) are
+always read, new requests only while there is room for them, so that ZeroMQ's own high-water marks
+push back on the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import zmq
+
+from .config import Config
+from .egress import Egress
+from .log import Log
+from .loop import READ, Loop
+from .publisher import Publisher, show_address
+from .sessions import Services, Session, SingleSession, StreamSession
+from .sockets import Endpoints
+from .zhttp import Condition, Envelope, Format, Packet, PacketError, parse
+
+__all__ = ["Gateway"]
+
+_Handler = Callable[[list[bytes]], None]
+
+_BATCH = 64  # messages read from one socket in one turn
+_LOGGED = 200  # characters of a bad message's reason that go into the log
+
+
+class Gateway:
+    """Routes messages to sessions and answers what belongs to none.
+
+    Attributes:
+        accepting: new requests are taken.
+    """
+
+    def __init__(
+        self, config: Config, loop: Loop, egress: Egress, endpoints: Endpoints, services: Services
+    ) -> None:
+        self._loop = loop
+        self._egress = egress
+        self._log: Log = services.log
+        self._endpoints = endpoints
+        self._services = services
+        self._max_open = config.max_open_requests or 0  # 0: no limit
+        self._streams: dict[tuple[bytes, bytes], StreamSession] = {}
+        self._by_id: dict[bytes, list[StreamSession]] = {}
+        self._open: set[Session] = set()
+        self._publisher = (
+            Publisher(endpoints.out, loop, self._log) if endpoints.out is not None else None
+        )
+        self.accepting = True
+        services.publish = self._publish
+        services.ended = self._session_ended
+        for socket in endpoints.all():
+            loop.watch(socket.getsockopt(zmq.FD), READ, _look_later)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def sessions(self) -> list[Session]:
+        """The open sessions."""
+        return list(self._open)
+
+    # -- one turn ----------------------------------------------------------------------------
+
+    def turn(self) -> bool:
+        """Do all that can be done without waiting.
+
+        Returns:
+            True if more is waiting than was done.
+        """
+        more = self._egress.turn()
+        endpoints = self._endpoints
+        if endpoints.in_stream is not None:
+            more = self._read(endpoints.in_stream, self._continue, False) or more
+        if endpoints.in_ is not None:
+            more = self._read(endpoints.in_, self._begin, True) or more
+        if endpoints.in_req is not None:
+            more = self._read(endpoints.in_req, self._request, True) or more
+        if endpoints.out is not None:
+            self._read_subscriptions(endpoints.out)
+        self._egress.kick()
+        return more
+
+    def _read(self, socket: zmq.Socket[bytes], handle: _Handler, starts: bool) -> bool:
+        """Read up to a batch of messages; True if there may be more."""
+        for _ in range(_BATCH):
+            # Asking for EVENTS is cheaper than a receive that finds nothing. It also makes libzmq
+            # take notice of what its descriptor signals, which would else go on signalling.
+            if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                return False
+            if starts and not self._has_room():
+                return False
+            frames = socket.recv_multipart(zmq.NOBLOCK)
+            try:
+                handle(frames)
+            except Exception:
+                # A bug of ours must not end the other sessions.
+                self._log.exception("a message could not be handled")
+        return True
+
+    def _has_room(self) -> bool:
+        return self.accepting and (not self._max_open or len(self._open) < self._max_open)
+
+    def _read_subscriptions(self, socket: zmq.Socket[bytes]) -> None:
+        # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
+        while socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            socket.recv(zmq.NOBLOCK)
+
+    # -- in_req_spec -------------------------------------------------------------------------
+
+    def _request(self, frames: list[bytes]) -> None:
+        """ROUTER: address frames, an empty frame, one packet; the answer goes the same way."""
+        try:
+            envelope = frames[: frames.index(b"", 1) + 1]
+        except ValueError:
+            self._drop("in_req_spec", "no empty frame before the packet")
+            return
+        if len(frames) != len(envelope) + 1:
+            self._drop("in_req_spec", f"{len(frames) - len(envelope)} frames where one is due")
+            return
+        message = frames[-1]
+        try:
+            packet = parse(message)
+        except PacketError as error:
+            self._drop("in_req_spec", error.reason)
+            self._answer_bad_request(envelope, error)
+            return
+        if packet.ids is not None:
+            self._drop("in_req_spec", "a list of ids")
+            self._answer_bad_request(
+                envelope, PacketError("a list of ids", format=packet.format, ids=())
+            )
+            return
+        session = SingleSession(
+            self._services, packet, lambda answer: self._reply(envelope, answer)
+        )
+        self._open.add(session)
+        session.start(packet)
+
+    def _answer_bad_request(self, envelope: list[bytes], error: PacketError) -> None:
+        id = error.ids[0] if len(error.ids) == 1 else None
+        answer = Envelope(error.format or Format.JSON, None, id)
+        fields: dict[str, object] = {"type": b"error", "condition": Condition.BAD_REQUEST}
+        if id:
+            fields["seq"] = 0
+        self._reply(envelope, answer.encode(fields))
+
+    def _reply(self, envelope: list[bytes], answer: bytes) -> None:
+        assert self._endpoints.in_req is not None
+        try:
+            self._endpoints.in_req.send_multipart([*envelope, answer], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            self._log.warning(f"an answer was lost: {error}")
+
+    # -- in_spec -----------------------------------------------------------------------------
+
+    def _begin(self, frames: list[bytes]) -> None:
+        """PULL: the first packet of a session."""
+        if len(frames) != 1:
+            self._drop("in_spec", f"{len(frames)} frames where one is due")
+            return
+        try:
+            packet = parse(frames[0])
+        except PacketError as error:
+            self._refuse("in_spec", error)
+            return
+        if packet.ids is not None:
+            self._drop("in_spec", "a first packet with a list of ids")
+            return
+        if packet.type is not None:
+            self._drop("in_spec", f"a first packet of type {packet.type.decode()}")
+            return
+        if not packet.sender or not packet.id:
+            self._begin_unanswered(packet)
+            return
+        key = (packet.sender, packet.id)
+        if key in self._streams:
+            self._drop("in_spec", f"id {show_address(packet.id)} is in use")
+            return
+        session = StreamSession(self._services, packet)
+        self._streams[key] = session
+        self._by_id.setdefault(packet.id, []).append(session)
+        self._open.add(session)
+        session.start(packet)
+
+    def _begin_unanswered(self, packet: Packet) -> None:
+        """Fire and forget: nobody can be told anything."""
+        session = SingleSession(self._services, packet, None)
+        self._open.add(session)
+        session.start(packet)
+
+    # -- in_stream_spec ----------------------------------------------------------------------
+
+    def _continue(self, frames: list[bytes]) -> None:
+        """DEALER, from a worker's ROUTER: an empty frame, then a later packet of a session."""
+        if len(frames) != 2 or frames[0]:
+            self._drop("in_stream_spec", "not an empty frame and a packet")
+            return
+        try:
+            packet = parse(frames[1])
+        except PacketError as error:
+            self._refuse("in_stream_spec", error)
+            return
+        for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
+            session = self._find(packet.sender, id)
+            if session is not None:
+                session.receive(packet, seq)
+            else:
+                self._cancel_unknown(packet, id)
+
+    def _find(self, sender: bytes | None, id: bytes | None) -> StreamSession | None:
+        if id is None:
+            return None
+        if sender:
+            return self._streams.get((sender, id))
+        # Without an address an id serves as long as it is unambiguous.
+        candidates = self._by_id.get(id, ())
+        return candidates[0] if len(candidates) == 1 else None
+
+    def _cancel_unknown(self, packet: Packet, id: bytes | None) -> None:
+        """The session is over, or never was: say so, but never in answer to an end."""
+        if packet.sender and id and packet.type not in (b"cancel", b"error"):
+            self._publish(
+                packet.sender, Envelope(packet.format, None, id).encode({"type": b"cancel"})
+            )
+
+    # -- what belongs to no session ----------------------------------------------------------
+
+    def _refuse(self, where: str, error: PacketError) -> None:
+        """Answer a malformed packet where its sender can be known; its session lives on."""
+        self._drop(where, error.reason)
+        if error.sender and error.type not in (b"cancel", b"error"):
+            id = error.ids[0] if error.ids else None
+            if id is None:
+                return
+            answer = Envelope(error.format or Format.TNETSTRING, None, id)
+            self._publish(
+                error.sender,
+                answer.encode({"type": b"error", "condition": Condition.BAD_REQUEST}),
+            )
+
+    def _drop(self, where: str, reason: str) -> None:
+        self._log.warning(f"{where}: dropped a message: {reason[:_LOGGED]}")
+
+    def _publish(self, address: bytes, packet: bytes) -> None:
+        if self._publisher is not None:
+            self._publisher.publish(address, packet)
+
+    def _session_ended(self, session: Session) -> None:
+        self._open.discard(session)
+        if isinstance(session, StreamSession):
+            assert session.sender is not None
+            assert session.id is not None
+            del self._streams[(session.sender, session.id)]
+            rest = self._by_id[session.id]
+            rest.remove(session)
+            if not rest:
+                del self._by_id[session.id]
+
+
+def _look_later(_fd: int, _events: int) -> None:
+    """A ZeroMQ socket wants attention; every turn looks at all of them."""

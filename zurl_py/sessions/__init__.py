@@ -1,0 +1,7 @@
+"""Sessions: one object per request, turning packets into transfers and back."""
+
+from .base import Services, Session
+from .single import SingleSession
+from .stream import StreamSession
+
+__all__ = ["Services", "Session", "SingleSession", "StreamSession"]

@@ -1,0 +1,133 @@
+"""What all sessions have in common: who asked, what it may use, and the one final answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..egress import Egress, Failure
+from ..log import Log
+from ..loop import Loop, Timer
+from ..policy import Policy
+from ..zhttp import NO_USER_DATA, Condition, Envelope, Packet
+from .opening import Refused
+
+__all__ = ["Services", "Session"]
+
+
+@dataclass(slots=True)
+class Services:
+    """What a session uses. The gateway makes one and shares it among all sessions.
+
+    Attributes:
+        policy: the policy in force; a reload replaces it for sessions to come.
+        instance_id: the ``from`` of our packets.
+        buffer_size: bytes held per session and direction, and of one packet's body.
+        activity_timeout: seconds without activity until a session ends.
+        publish: sends a packet to a worker's address on the publishing socket.
+        ended: told once of every session that ends.
+    """
+
+    loop: Loop
+    egress: Egress
+    log: Log
+    policy: Policy
+    instance_id: bytes
+    buffer_size: int
+    activity_timeout: float
+    publish: Callable[[bytes, bytes], None]
+    ended: Callable[[Session], None]
+
+
+class Session:
+    """One request of a worker, from its first packet to its one final answer.
+
+    Attributes:
+        sender: the worker's address; None where nobody is told anything.
+        id: the worker's name for the session.
+        open: no final answer was given yet.
+    """
+
+    __slots__ = ("_envelope", "_out_seq", "_quiet", "_s", "_started", "_timer", "id", "open", "sender")
+
+    def __init__(self, services: Services, packet: Packet, sender: bytes | None) -> None:
+        self._s = services
+        self.sender = sender
+        self.id = packet.id
+        self.open = True
+        self._envelope = Envelope(
+            packet.format,
+            services.instance_id if sender is not None else None,
+            packet.id,
+            packet.user_data,
+        )
+        self._out_seq = 0
+        self._quiet = packet.quiet
+        self._started = services.loop.now
+        self._timer = Timer(self._timer_fired)
+
+    # -- for subclasses ----------------------------------------------------------------------
+
+    def _send(self, fields: dict[str, object]) -> None:
+        """Give a packet to the worker."""
+        raise NotImplementedError
+
+    def _timer_fired(self) -> None:
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Give back what the session holds of the egress."""
+        raise NotImplementedError
+
+    # ----------------------------------------------------------------------------------------
+
+    def abort(self, reason: str) -> None:
+        """End the session with an error, for a reason of the daemon's own."""
+        self._end_with_error(Condition.UNDEFINED_CONDITION, reason)
+
+    def _end_with_error(self, condition: bytes, detail: str) -> None:
+        self._log_out(f"ERR id={show_id(self.id)} condition={condition.decode()}", detail)
+        self._finish({"type": b"error", "condition": condition})
+
+    def _end_with_failure(self, failure: Failure | Refused) -> None:
+        detail = failure.detail if isinstance(failure, Failure) else failure.reason
+        self._end_with_error(failure.condition, detail)
+
+    def _finish(self, last: dict[str, object] | None) -> None:
+        """End the session with its last packet, or silently. Nothing may follow it."""
+        assert self.open, "a session has one final answer"
+        self.open = False
+        self._s.loop.cancel_timer(self._timer)
+        self._release()
+        if last is not None:
+            self._send(last)
+        self._s.ended(self)
+
+    # -- log lines in Zurl's form --------------------------------------------------------------
+
+    def _log_in(self, what: str) -> None:
+        log = self._s.log
+        if log.info_on:
+            line = f"IN id={show_id(self.id)}, {what}"
+            if self._quiet:
+                log.debug(line)
+            else:
+                log.info(line)
+
+    def _log_out(self, what: str, detail: str = "") -> None:
+        log = self._s.log
+        if log.info_on:
+            duration = (self._s.loop.clock() - self._started) * 1000.0
+            line = f"OUT {what} {duration:.0f}ms{' ' if detail else ''}{detail}"
+            if self._quiet:
+                log.debug(line)
+            else:
+                log.info(line)
+
+
+def show_id(id: bytes | None) -> str:
+    """An id for a log line: on one line, whatever is in it."""
+    if id is None:
+        return "-"
+    text = id.decode("utf-8", "replace")
+    return text if text.isprintable() else ascii(text)
