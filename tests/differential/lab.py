@@ -6,7 +6,6 @@ the exchange itself notes. Whatever may differ between two runs of the same prog
 how a body is cut into pieces) is taken out of the lines; see `tests.differential.transcript`.
 """
 
-import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "allow": "127.0.0.1,localhost,*.ok.test",
         "deny": "no.ok.test",
     },
+    "deny-local": {"deny": "127.0.0.0/8"},
     "inactive": {"timeout": 1},
     "one": {"max_open_requests": 1},
     "ipv6": {"allow_ipv6": "true"},
@@ -62,6 +62,7 @@ class Exchange:
         variant: key of VARIANTS.
         merge: whether pieces of one body, and credits, are summed up before comparing.
         requests: whether what reached the origin is part of the transcript.
+        credits: whether credit messages are; no, where they depend on when the last part came.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Exchange:
     variant: str = "default"
     merge: bool = True
     requests: bool = True
+    credits: bool = True
 
 
 EXCHANGES: dict[str, Exchange] = {}
@@ -82,13 +84,17 @@ def register(item: Exchange) -> None:
 
 
 def exchange(
-    name: str | None = None, variant: str = "default", merge: bool = True, requests: bool = True
+    name: str | None = None,
+    variant: str = "default",
+    merge: bool = True,
+    requests: bool = True,
+    credits: bool = True,
 ) -> Callable[[Callable[["Run"], None]], Callable[["Run"], None]]:
     """Registers a function as an exchange, by its own name unless `name` is given."""
 
     def decorate(function: Callable[["Run"], None]) -> Callable[["Run"], None]:
         chosen = name or function.__name__.replace("_", "-")
-        register(Exchange(chosen, function, variant, merge, requests))
+        register(Exchange(chosen, function, variant, merge, requests, credits))
         return function
 
     return decorate
@@ -107,10 +113,8 @@ class Run:
     sessions: list[Session] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @functools.cached_property
-    def origin(self) -> ScriptedOrigin:
-        """The exchange's plain origin."""
-        return self.another_origin()
+    def __post_init__(self) -> None:
+        self.origin = self.another_origin()
 
     def another_origin(self, **options: Any) -> ScriptedOrigin:
         """One more origin; `tls` is a context of `authority`."""
@@ -245,7 +249,7 @@ class Lab:
                 if worker.daemon.alive:
                     raise
                 run.note("the daemon died")
-            return transcript.lines(run, worker.received, item.merge, item.requests)
+            return transcript.lines(run, worker.received, item)
         finally:
             for origin in run.origins:
                 origin.close()

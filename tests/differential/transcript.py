@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support import Message, Request, decode
 
 if TYPE_CHECKING:
-    from tests.differential.lab import Run
+    from tests.differential.lab import Exchange, Run
 
 _LONG = 300
 _ORDER = ("code", "reason", "headers", "body", "more", "credits")
@@ -89,16 +89,26 @@ def _sequence(items: list[Message]) -> list[str]:
     return []
 
 
-def _sessions(received: list[Message], merge: bool) -> list[str]:
+def _without_crossing(items: list[Message]) -> list[Message]:
+    """Leaves out the cancels for what was sent before the worker saw the session's end."""
+    for index, item in enumerate(items):
+        if item.is_final and item.get("from"):
+            return items[: index + 1] + [m for m in items[index + 1 :] if m.type != b"cancel"]
+    return items
+
+
+def _sessions(received: list[Message], exchange: "Exchange") -> list[str]:
     by_id: dict[bytes | None, list[Message]] = {}
     for item in received:
         by_id.setdefault(item.id, []).append(item)
     result = []
     for id in sorted(by_id, key=lambda value: value or b""):
-        items = by_id[id]
+        items = _without_crossing(by_id[id])
         name = id.decode(errors="replace") if id is not None else "-"
         result += [f"{name}: {line}" for line in _sequence(items)]
-        for item in _merged(items) if merge else items:
+        if not exchange.credits:
+            items = [item for item in items if item.type != b"credit"]
+        for item in _merged(items) if exchange.merge else items:
             result.append(f"{name}: " + message(item, frozenset({"id"})))
     return result
 
@@ -114,10 +124,10 @@ def request(item: Request) -> str:
     return f"origin {_value(item.line)[1:-1]} | {' | '.join(headers)} | {_value(item.body)}{end}"
 
 
-def lines(run: "Run", received: list[Message], merge: bool, requests: bool) -> list[str]:
+def lines(run: "Run", received: list[Message], exchange: "Exchange") -> list[str]:
     """The transcript of a run, normalised."""
-    result = list(run.answers) + _sessions(received, merge)
-    if requests:
+    result = list(run.answers) + _sessions(received, exchange)
+    if exchange.requests:
         for number, origin in enumerate(run.origins):
             mark = "" if number == 0 else f"{number + 1} "
             result += [mark + request(item) for item in list(origin.requests)]

@@ -118,9 +118,10 @@ def redirect_two_locations(x: Run) -> None:
 
 @exchange()
 def location_on_200_and_201(x: Run) -> None:
-    for status in (200, 201):
-        _routes(x.origin, lambda path, status=status: redirect(status, "/to"))  # type: ignore[misc]
-        x.req(method="GET", uri=x.origin.url(), follow_redirects=True)
+    for path, status in (("/200", 200), ("/201", 201)):
+        _routes(x.origin, lambda path: redirect(int(path[1:]), "/to"))
+        x.req(method="GET", uri=x.origin.url(path), follow_redirects=True)
+        x.note(status)
 
 
 def _count(name: str, hops: int) -> None:
