@@ -63,6 +63,7 @@ class Exchange:
         merge: whether pieces of one body, and credits, are summed up before comparing.
         requests: whether what reached the origin is part of the transcript.
         credits: whether credit messages are; no, where they depend on when the last part came.
+        slow: whether it takes a minute, and so runs beside the others.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Exchange:
     merge: bool = True
     requests: bool = True
     credits: bool = True
+    slow: bool = False
 
 
 EXCHANGES: dict[str, Exchange] = {}
@@ -89,12 +91,13 @@ def exchange(
     merge: bool = True,
     requests: bool = True,
     credits: bool = True,
+    slow: bool = False,
 ) -> Callable[[Callable[["Run"], None]], Callable[["Run"], None]]:
     """Registers a function as an exchange, by its own name unless `name` is given."""
 
     def decorate(function: Callable[["Run"], None]) -> Callable[["Run"], None]:
         chosen = name or function.__name__.replace("_", "-")
-        register(Exchange(chosen, function, variant, merge, requests, credits))
+        register(Exchange(chosen, function, variant, merge, requests, credits, slow))
         return function
 
     return decorate

@@ -126,13 +126,20 @@ def request(item: Request) -> str:
 
 def lines(run: "Run", received: list[Message], exchange: "Exchange") -> list[str]:
     """The transcript of a run, normalised."""
-    result = list(run.answers) + _sessions(received, exchange)
+    own = [item for item in received if _is_of(run, item)]
+    result = list(run.answers) + _sessions(own, exchange)
     if exchange.requests:
         for number, origin in enumerate(run.origins):
             mark = "" if number == 0 else f"{number + 1} "
             result += [mark + request(item) for item in list(origin.requests)]
     result += run.notes
     return [_neutral(line, run) for line in result]
+
+
+def _is_of(run: "Run", item: Message) -> bool:
+    """Whether a message belongs to this exchange, and is not the late end of another."""
+    prefix, dot, _ = (item.id or b"").partition(b".")
+    return not dot or prefix.decode(errors="replace") == run.name
 
 
 def _neutral(line: str, run: "Run") -> str:

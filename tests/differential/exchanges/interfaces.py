@@ -339,7 +339,7 @@ def _forget(name: str, variant: str = "default", **fields: Any) -> None:
             {key.rstrip("_"): value for key, value in packet.items() if value is not None}
         )
         x.worker.fence()
-        if str(packet["uri"]).startswith(x.origin.url()):
+        if packet["method"] == "POST" and str(packet["uri"]).startswith(x.origin.url()):
             x.origin.wait_request()
         _settled(x)
 

@@ -1,0 +1,66 @@
+"""Where the two are meant to differ, and why: the one source of docs/compatibility.md.
+
+An exchange that is named here must differ, and our side of it must be what expected.txt says;
+every other exchange must be the same on both sides. After a change of ours that is meant:
+
+    python -m tests.differential.accept      # writes expected.txt anew; read the diff
+    python -m tests.differential.document    # writes the table of docs/compatibility.md anew
+"""
+
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+
+EXPECTED = Path(__file__).parent / "expected.txt"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One intended difference.
+
+    Attributes:
+        topic: heading in the documentation.
+        zurl: what Debian's zurl 1.11.1 does.
+        ours: what zurl_py does.
+        why: the reason.
+        exchanges: names, or patterns of names, of the exchanges that show it.
+    """
+
+    topic: str
+    zurl: str
+    ours: str
+    why: str
+    exchanges: tuple[str, ...]
+
+    def covers(self, name: str) -> bool:
+        """Whether exchange `name` shows this difference."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exchanges)
+
+
+DIFFERENCES: list[Difference] = []
+
+
+def of_exchange(name: str) -> list[Difference]:
+    """The differences that exchange `name` shows."""
+    return [item for item in DIFFERENCES if item.covers(name)]
+
+
+def read_expected() -> dict[str, list[str]]:
+    """Our transcripts of the exchanges that differ, by name."""
+    result: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in EXPECTED.read_text().splitlines():
+        if line.startswith("== "):
+            lines = result.setdefault(line[3:], [])
+        elif line.strip():
+            lines.append(line.strip())
+    return result
+
+
+def write_expected(transcripts: dict[str, list[str]]) -> None:
+    """Writes expected.txt."""
+    parts = [
+        f"== {name}\n" + "".join(f"   {line}\n" for line in lines)
+        for name, lines in sorted(transcripts.items())
+    ]
+    EXPECTED.write_text("\n".join(parts))
