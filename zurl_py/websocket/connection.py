@@ -1,0 +1,382 @@
+"""An open WebSocket connection, seen from the client, without I/O (RFC 6455, RFC 7692).
+
+Frames, not messages: a gateway passes each one on as it comes, and so holds one at most. Nothing
+is answered here on its own account: the session decides who answers a ping or a close.
+
+The frame layer is our own. That of the ``websockets`` library costs a generator, two objects and
+a system call per frame; its masking in C and its negotiation of extensions are used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from .deflate import BadDeflate, Deflate, DeflateTooBig
+from .events import Close, Data, Event, Failure, Ping, Pong
+from .utf8 import check_text
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a build of websockets without its C extension
+    from websockets.utils import apply_mask
+
+__all__ = ["BadInput", "Connection"]
+
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
+_FIN, _RSV1, _RESERVED, _OPCODE = 0x80, 0x40, 0x70, 0x0F
+_MASKED = 0x80
+
+PROTOCOL_ERROR: Final = 1002
+INVALID_DATA: Final = 1007
+TOO_BIG: Final = 1009
+
+# Codes that may be sent (RFC 6455 section 7.4.1 and the registry it founded); 3000 to 4999 too.
+_CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
+
+
+class BadInput(ValueError):
+    """The worker asked for something that must not reach the wire; the text says what."""
+
+
+class _Broken(Exception):
+    """Carries a `Failure` out of the parser."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.failure = Failure(code, reason)
+
+
+def _mask_keys() -> Iterator[bytes]:
+    # Unpredictable (RFC 6455 section 10.3), at a thousandth of a system call each.
+    while True:
+        pool = os.urandom(4096)
+        for start in range(0, 4096, 4):
+            yield pool[start : start + 4]
+
+
+_next_mask = _mask_keys().__next__
+
+
+class Connection:
+    """Frames in both directions, and the rules about them.
+
+    Bytes from the origin go into `receive`; `next_event` takes one event at a time out of them,
+    so that what is not asked for stays bytes. The ``send_`` methods check what the worker wants
+    sent and return the bytes for the wire.
+
+    Args:
+        max_frame: payload bytes of the largest frame taken from the origin, compressed or not.
+        deflate: permessage-deflate, if it was negotiated.
+
+    Attributes:
+        close_sent: our close frame has been made; nothing may follow it.
+        ended: the origin's last event (`Close` or `Failure`) has been taken.
+    """
+
+    __slots__ = (
+        "_binary",
+        "_buffer",
+        "_chunks",
+        "_compressed",
+        "_deflate",
+        "_head",
+        "_in_message",
+        "_max_frame",
+        "_missing",
+        "_out_binary",
+        "_out_compressed",
+        "_out_message",
+        "_out_tail",
+        "_position",
+        "_tail",
+        "close_sent",
+        "ended",
+    )
+
+    def __init__(self, max_frame: int, deflate: Deflate | None = None) -> None:
+        self._max_frame = max_frame
+        self._deflate = deflate
+        self.close_sent = False
+        self.ended = False
+        # What has come and was not looked at: _buffer from _position on.
+        self._buffer = b""
+        self._position = 0
+        # A frame that has come in part: its first byte, its pieces, the bytes still missing.
+        self._head = 0
+        self._chunks: list[bytes] | None = None
+        self._missing = 0
+        # The origin's message that is going on.
+        self._in_message = False
+        self._binary = False
+        self._compressed = False
+        self._tail = b""
+        # The worker's.
+        self._out_message = False
+        self._out_binary = False
+        self._out_compressed = False
+        self._out_tail = b""
+
+    # -- from the origin ---------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the origin; see `next_event`."""
+        if self._position < len(self._buffer):
+            data = self._buffer[self._position :] + data
+        self._buffer = data
+        self._position = 0
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and are part of no event yet."""
+        return len(self._buffer) - self._position + sum(map(len, self._chunks or ()))
+
+    def next_event(self) -> Event | None:
+        """The next event, or None until more has come; None for ever after Close and Failure."""
+        if self.ended:
+            return None
+        try:
+            if self._chunks is not None:
+                return self._more_payload()
+            return self._next_frame()
+        except _Broken as broken:
+            self.ended = True
+            self._buffer, self._chunks = b"", None
+            return broken.failure
+
+    def _next_frame(self) -> Event | None:
+        buffer = self._buffer
+        position = self._position
+        available = len(buffer) - position
+        if available < 2:
+            if available:
+                self._check_head(buffer[position], 0)
+            return None
+        head = buffer[position]
+        length = buffer[position + 1]
+        # Checked before the rest has come, so that what is wrong is found at once.
+        if self._in_message or (head != _FIN | _TEXT and head != _FIN | _BINARY):
+            self._check_head(head, length & 0x7F)
+        start = position + 2
+        if length > 125:
+            if length & _MASKED:
+                raise _Broken(PROTOCOL_ERROR, "masked frame from the server")
+            start += 2 if length == 126 else 8
+            if available < start - position:
+                return None
+            shortest = 126 if length == 126 else 0x10000
+            length = int.from_bytes(buffer[position + 2 : start])
+            if length < shortest:
+                raise _Broken(PROTOCOL_ERROR, "frame length in more bytes than needed")
+            if length > self._max_frame:
+                raise _Broken(TOO_BIG, f"frame of more than {self._max_frame} bytes")
+        elif length > self._max_frame and head & _OPCODE < _CLOSE:
+            raise _Broken(TOO_BIG, f"frame of more than {self._max_frame} bytes")
+        end = start + length
+        if end > len(buffer):
+            self._position = start
+            self._head = head
+            self._missing = length
+            self._chunks = []
+            return self._more_payload()
+        self._position = end
+        return self._event(head, buffer[start:end], True)
+
+    def _check_head(self, head: int, length: int) -> None:
+        """Refuse a first byte, and the 7 bits of length, that cannot be right here."""
+        opcode = head & _OPCODE
+        reserved = head & _RESERVED
+        if reserved and not (
+            reserved == _RSV1 and self._deflate is not None and opcode in (_TEXT, _BINARY)
+        ):
+            raise _Broken(PROTOCOL_ERROR, "reserved bit set")
+        if opcode == _CONTINUATION:
+            if not self._in_message:
+                raise _Broken(PROTOCOL_ERROR, "continuation of no message")
+        elif opcode <= _BINARY:
+            if self._in_message:
+                raise _Broken(PROTOCOL_ERROR, "new message within a message")
+        elif opcode < _CLOSE or opcode > _PONG:
+            raise _Broken(PROTOCOL_ERROR, f"unknown opcode {opcode}")
+        elif not head & _FIN:
+            raise _Broken(PROTOCOL_ERROR, "fragmented control frame")
+        elif length > 125:
+            raise _Broken(PROTOCOL_ERROR, "control frame of more than 125 bytes")
+
+    def _more_payload(self) -> Event | None:
+        """Go on with a frame that has come in part; its text is checked as it comes."""
+        chunks = self._chunks
+        assert chunks is not None
+        position = self._position
+        chunk = self._buffer[position : position + self._missing]
+        self._position = position + len(chunk)
+        if chunk:
+            chunks.append(chunk)
+            self._missing -= len(chunk)
+        head = self._head
+        opcode = head & _OPCODE
+        check_now = opcode < _CLOSE and not self._is_compressed(head) and not self._is_binary(head)
+        if check_now and chunk:
+            self._check_text(chunk, not self._missing and bool(head & _FIN))
+        if self._missing:
+            return None
+        self._chunks = None
+        return self._event(head, b"".join(chunks), not check_now)
+
+    def _is_binary(self, head: int) -> bool:
+        opcode = head & _OPCODE
+        return self._binary if opcode == _CONTINUATION else opcode == _BINARY
+
+    def _is_compressed(self, head: int) -> bool:
+        return self._compressed if head & _OPCODE == _CONTINUATION else bool(head & _RSV1)
+
+    def _check_text(self, data: bytes, final: bool) -> None:
+        try:
+            self._tail = check_text(self._tail, data, final)
+        except UnicodeDecodeError:
+            raise _Broken(INVALID_DATA, "text is not UTF-8") from None
+
+    def _event(self, head: int, payload: bytes, check: bool) -> Event:
+        """The event of a whole frame; ``check``: its text was not checked on the way."""
+        opcode = head & _OPCODE
+        if opcode >= _CLOSE:
+            if opcode == _PING:
+                return Ping(payload)
+            if opcode == _PONG:
+                return Pong(payload)
+            return self._close_event(payload)
+        fin = head >= _FIN
+        if opcode:
+            self._binary = opcode == _BINARY
+            self._compressed = bool(head & _RSV1)
+        if self._compressed:
+            payload = self._inflate(payload, fin)
+        if check and not self._binary and (self._tail or not payload.isascii()):
+            self._check_text(payload, fin)
+        self._in_message = not fin
+        return Data(payload, self._binary, fin)
+
+    def _inflate(self, payload: bytes, fin: bool) -> bytes:
+        assert self._deflate is not None
+        try:
+            return self._deflate.inflate(payload, fin, self._max_frame)
+        except DeflateTooBig:
+            raise _Broken(TOO_BIG, f"frame expands to more than {self._max_frame} bytes") from None
+        except BadDeflate:
+            raise _Broken(INVALID_DATA, "compressed frame cannot be decompressed") from None
+
+    def _close_event(self, payload: bytes) -> Close:
+        if not payload:
+            close = Close(None, b"")
+        else:
+            if len(payload) == 1:
+                raise _Broken(PROTOCOL_ERROR, "close frame of one byte")
+            code = int.from_bytes(payload[:2])
+            if not _may_be_sent(code):
+                raise _Broken(PROTOCOL_ERROR, f"close code {code}")
+            reason = payload[2:]
+            try:
+                check_text(b"", reason, True)
+            except UnicodeDecodeError:
+                raise _Broken(INVALID_DATA, "close reason is not UTF-8") from None
+            close = Close(code, reason)
+        self.ended = True
+        self._buffer = b""  # whatever follows a close is not read (RFC 6455 section 5.5.1)
+        self._position = 0
+        return close
+
+    # -- from the worker ---------------------------------------------------------------------
+
+    def send_data(self, payload: bytes, binary: bool, more: bool) -> bytes:
+        """A data frame.
+
+        Args:
+            payload: any bytes; UTF-8 in a text message, where a character may span fragments.
+            binary: of the message; not looked at where one goes on.
+            more: the next data frame continues this message.
+
+        Raises:
+            BadInput: the text is not UTF-8, or a close frame went before. Nothing is to be sent.
+        """
+        if self.close_sent:
+            raise BadInput("data after close")
+        first = not self._out_message
+        if first:
+            self._out_binary = binary
+        if not self._out_binary:
+            try:
+                self._out_tail = check_text(self._out_tail, payload, not more)
+            except UnicodeDecodeError:
+                raise BadInput("text is not UTF-8") from None
+        head = (_BINARY if self._out_binary else _TEXT) if first else _CONTINUATION
+        if self._deflate is not None:
+            if first:
+                self._out_compressed = self._deflate.wants(payload, not more)
+            if self._out_compressed:
+                payload = self._deflate.deflate(payload, not more)
+                if first:
+                    head |= _RSV1
+        self._out_message = more
+        return _frame(head if more else head | _FIN, payload)
+
+    def send_ping(self, payload: bytes) -> bytes:
+        """A ping frame.
+
+        Raises:
+            BadInput: more than 125 bytes, or after close.
+        """
+        return self._control(_PING, payload, "ping")
+
+    def send_pong(self, payload: bytes) -> bytes:
+        """A pong frame.
+
+        Raises:
+            BadInput: more than 125 bytes, or after close.
+        """
+        return self._control(_PONG, payload, "pong")
+
+    def _control(self, opcode: int, payload: bytes, name: str) -> bytes:
+        if self.close_sent:
+            raise BadInput(f"{name} after close")
+        if len(payload) > 125:
+            raise BadInput(f"{name} of more than 125 bytes")
+        return _frame(_FIN | opcode, payload)
+
+    def send_close(self, code: int | None, reason: bytes = b"") -> bytes:
+        """A close frame; without code an empty one, whatever the reason.
+
+        Raises:
+            BadInput: the code may not be sent, the reason is no UTF-8 or has more than 123 bytes,
+                or a close frame went before.
+        """
+        if self.close_sent:
+            raise BadInput("close after close")
+        payload = b""
+        if code is not None:
+            if not _may_be_sent(code):
+                raise BadInput(f"close code {code} may not be sent")
+            if len(reason) > 123:
+                raise BadInput("close reason of more than 123 bytes")
+            try:
+                check_text(b"", reason, True)
+            except UnicodeDecodeError:
+                raise BadInput("close reason is not UTF-8") from None
+            payload = code.to_bytes(2) + reason
+        self.close_sent = True
+        return _frame(_FIN | _CLOSE, payload)
+
+
+def _may_be_sent(code: int) -> bool:
+    return code in _CLOSE_CODES or 3000 <= code <= 4999
+
+
+def _frame(head: int, payload: bytes) -> bytes:
+    mask = _next_mask()
+    length = len(payload)
+    if length < 126:
+        start = bytes((head, _MASKED | length))
+    elif length < 0x10000:
+        start = bytes((head, _MASKED | 126)) + length.to_bytes(2)
+    else:
+        start = bytes((head, _MASKED | 127)) + length.to_bytes(8)
+    return b"".join((start, mask, apply_mask(payload, mask)))

@@ -1,0 +1,129 @@
+"""permessage-deflate (RFC 7692): one connection's compressor and decompressor, bounded.
+
+What a connection may cost: the decompressor keeps a window of at most 32 KiB (zlib allocates it
+when a message first needs it), the compressor, whose size is ours to choose, about as much.
+Where no context is kept between messages, neither outlives its message.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+__all__ = ["BadDeflate", "Deflate", "DeflateTooBig"]
+
+# What a sender leaves out at the end of each message (RFC 7692 section 7.2.1).
+_TAIL = b"\x00\x00\xff\xff"
+_EMPTY_BLOCK = b"\x00"
+# zlib needs 2**(window + 2) + 2**(level + 9) bytes: 32 KiB with these two.
+_OWN_WINDOW_BITS = 12
+_MEMORY_LEVEL = 5
+# Smaller messages would hardly get smaller, and cost the time all the same.
+_WORTHWHILE = 32
+# Deflate streams that may end within one frame; a legal sender needs one (RFC 7692 7.2.3.5).
+_MAX_STREAMS = 16
+
+
+class BadDeflate(ValueError):
+    """A compressed frame is no deflate data."""
+
+
+class DeflateTooBig(ValueError):
+    """A compressed frame expands to more than it may."""
+
+
+class Deflate:
+    """Both directions of one connection, with the parameters that were negotiated.
+
+    Args:
+        peer_window_bits: of the origin's compressor, 8 to 15.
+        peer_keeps_context: the origin's messages may refer to the ones before.
+        own_window_bits: the largest window that our compressor may use, 8 to 15.
+        own_keeps_context: our messages may refer to the ones before.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "_own_keeps_context",
+        "_own_window_bits",
+        "_peer_keeps_context",
+        "_peer_window_bits",
+    )
+
+    def __init__(
+        self,
+        peer_window_bits: int = 15,
+        peer_keeps_context: bool = True,
+        own_window_bits: int = 15,
+        own_keeps_context: bool = True,
+    ) -> None:
+        self._peer_window_bits = peer_window_bits
+        self._peer_keeps_context = peer_keeps_context
+        self._own_window_bits = min(own_window_bits, _OWN_WINDOW_BITS)
+        self._own_keeps_context = own_keeps_context
+        self._decoder: zlib._Decompress | None = None
+        self._encoder: zlib._Compress | None = None
+
+    def wants(self, payload: bytes, fin: bool) -> bool:
+        """Whether to compress a message that begins with this frame."""
+        # zlib cannot keep to a window of 256 bytes; uncompressed messages are always allowed.
+        return self._own_window_bits > 8 and not (fin and len(payload) < _WORTHWHILE)
+
+    def deflate(self, payload: bytes, fin: bool) -> bytes:
+        """The next frame of a compressed message."""
+        encoder = self._encoder
+        if encoder is None:
+            encoder = self._encoder = zlib.compressobj(
+                wbits=-self._own_window_bits, memLevel=_MEMORY_LEVEL
+            )
+        data = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
+        if fin:
+            # zlib flushes nothing after nothing; the frame before ended with a tail then.
+            data = data[:-4] if data else _EMPTY_BLOCK
+            if not self._own_keeps_context:
+                self._encoder = None
+        return data
+
+    def inflate(self, payload: bytes, fin: bool, limit: int) -> bytes:
+        """What the next frame of a compressed message says.
+
+        Args:
+            payload: of the frame.
+            fin: the message ends with it.
+            limit: bytes that may come out.
+
+        Raises:
+            BadDeflate: it is no deflate data.
+            DeflateTooBig: more than ``limit`` bytes would come out; they are not made.
+        """
+        decoder = self._decoder
+        if decoder is None:
+            decoder = zlib.decompressobj(wbits=-self._peer_window_bits)
+        if fin:
+            payload += _TAIL
+        try:
+            data = decoder.decompress(payload, limit + 1)
+            if decoder.eof:
+                decoder, data = self._further_streams(decoder, data, limit)
+        except zlib.error as error:
+            raise BadDeflate(str(error)) from None
+        if len(data) > limit:
+            raise DeflateTooBig(f"more than {limit} bytes")
+        self._decoder = decoder if self._peer_keeps_context or not fin else None
+        return data
+
+    def _further_streams(
+        self, decoder: zlib._Decompress, data: bytes, limit: int
+    ) -> tuple[zlib._Decompress, bytes]:
+        """Go on where a block said that it is the last one, as a sender may let it.
+
+        The window lives on (RFC 7692 section 7.2.3.5), as far as this frame fills it.
+        """
+        for _ in range(_MAX_STREAMS):
+            rest = decoder.unused_data
+            window = data[-(1 << self._peer_window_bits) :]
+            decoder = zlib.decompressobj(wbits=-self._peer_window_bits, zdict=window)
+            data += decoder.decompress(rest, max(1, limit + 1 - len(data)))
+            if not decoder.eof:
+                return decoder, data
+        raise BadDeflate("too many final blocks in one frame")

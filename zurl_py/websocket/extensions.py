@@ -1,0 +1,90 @@
+"""Sec-WebSocket-Extensions: what the worker offers, what we add, what the origin made of it.
+
+permessage-deflate lies between the frames and the wire, where only the gateway can apply it: it
+is offered by us or not at all, and the worker's own offer of it stays behind. All else passes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from websockets.exceptions import InvalidHeader, NegotiationError
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.headers import build_extension_item, parse_extension
+
+from .deflate import Deflate
+
+__all__ = ["OUR_OFFER", "BadExtensions", "accept", "items", "without_deflate"]
+
+_DEFLATE: Final = b"permessage-deflate"
+_FACTORY: Final = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 1})
+OUR_OFFER: Final = build_extension_item(_FACTORY.name, list(_FACTORY.get_request_params())).encode()
+
+# An item of a comma list: quoted strings may hold commas (RFC 9110 section 5.6).
+_ITEM = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
+
+
+class BadExtensions(ValueError):
+    """The origin's answer does not fit the offer; the text says how."""
+
+
+def items(value: bytes) -> list[tuple[bytes, bytes]]:
+    """The extensions of a header value: (name, whole item with its parameters) each."""
+    found = []
+    for item in _ITEM.findall(value):
+        item = item.strip()
+        name = item.partition(b";")[0].strip()
+        if name:
+            found.append((name, item))
+    return found
+
+
+def without_deflate(value: bytes) -> bytes:
+    """A header value less its permessage-deflate items; empty if nothing is left."""
+    split = items(value)
+    kept = [item for name, item in split if name.lower() != _DEFLATE]
+    return value if len(kept) == len(split) else b", ".join(kept)
+
+
+def accept(value: bytes, offered: set[bytes], we_offered: bool) -> Deflate | None:
+    """Check the origin's choice (RFC 6455 section 9.1, RFC 7692 section 7.1).
+
+    Args:
+        value: all its Sec-WebSocket-Extensions headers, joined with commas.
+        offered: names that the worker offered, permessage-deflate left out.
+        we_offered: whether `OUR_OFFER` was among the offers.
+
+    Returns:
+        Both compressors, if the origin took our offer.
+
+    Raises:
+        BadExtensions: it chose what nobody offered, or parameters that the offer did not allow.
+    """
+    deflate: Deflate | None = None
+    for name, item in items(value):
+        if name in offered:
+            continue
+        if name != _DEFLATE or not we_offered:
+            raise BadExtensions(f"extension {name[:64].decode('latin-1')!r} was not offered")
+        if deflate is not None:
+            raise BadExtensions("permessage-deflate twice")
+        deflate = _negotiated(item)
+    return deflate
+
+
+def _negotiated(item: bytes) -> Deflate:
+    try:
+        ((_, parameters),) = parse_extension(item.decode("ascii"))
+        # The bounds that we can keep without asking are not in the offer: 8 bits, too, are fine.
+        eight = ("client_max_window_bits", "8")
+        rest = [parameter for parameter in parameters if parameter != eight]
+        agreed = _FACTORY.process_response_params(rest, [])
+    except (InvalidHeader, NegotiationError, UnicodeDecodeError, ValueError) as error:
+        raise BadExtensions(f"permessage-deflate: {error}") from None
+    return Deflate(
+        agreed.remote_max_window_bits,
+        not agreed.remote_no_context_takeover,
+        agreed.local_max_window_bits if len(rest) == len(parameters) else 8,
+        not agreed.local_no_context_takeover,
+    )

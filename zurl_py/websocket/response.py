@@ -1,0 +1,221 @@
+"""The answer to a handshake, read bit by bit: a head, and the body of a refusal (RFC 9112)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["MAX_BODY", "MAX_HEAD", "BadResponse", "Response", "ResponseReader"]
+
+MAX_HEAD: Final = 100_000
+"""Bytes of a response head, interim (1xx) heads before it included."""
+MAX_BODY: Final = 100_000
+"""Bytes of a refusal's body that are handed on."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
+_MAX_CHUNK_LINE = 4096
+
+
+class BadResponse(ValueError):
+    """The origin's answer is no HTTP, or broke off; the text says what was wrong."""
+
+
+@dataclass(slots=True)
+class Response:
+    """A final response.
+
+    Attributes:
+        code: status code, 101 or 200 to 999.
+        reason: reason phrase.
+        headers: names and values, in order, case kept.
+        body: of a refusal; empty in case of 101 or a redirect that is to be followed.
+        rest: bytes that came behind the head of a 101: frames already.
+    """
+
+    code: int
+    reason: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+    rest: bytes = b""
+
+    def all(self, name: bytes) -> list[bytes]:
+        """The values of the headers with this (lower-case) name."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    @property
+    def location(self) -> bytes | None:
+        """Where a redirect leads that repeats the request; None if this is none."""
+        if self.code in (301, 302, 303, 307, 308):
+            for value in self.all(b"location"):
+                return value
+        return None
+
+
+class ResponseReader:
+    """Reads one response from the bytes of a connection.
+
+    Args:
+        follow_redirects: a redirect's body is of no interest, do not wait for it.
+    """
+
+    def __init__(self, follow_redirects: bool) -> None:
+        self._follow_redirects = follow_redirects
+        self._buffer = bytearray()
+        self._head_bytes = 0
+        self._response: Response | None = None
+        self._body = bytearray()
+        self._missing: int | None = None  # bytes of the body, or of the chunk; None: until the end
+        self._chunked = False
+        self._chunk_open = False  # its bytes have come, its end of line has not
+        self._in_trailer = False
+
+    def feed(self, data: bytes) -> Response | None:
+        """Take bytes; the response as soon as it is complete.
+
+        Raises:
+            BadResponse: it is none.
+        """
+        self._buffer += data
+        if self._response is None and not self._read_heads():
+            return None
+        response = self._response
+        assert response is not None
+        if response.code == 101:
+            response.rest = bytes(self._buffer)
+            return response
+        if self._follow_redirects and response.location is not None:
+            return response
+        if self._read_chunks() if self._chunked else self._read_plain():
+            response.body = bytes(self._body[:MAX_BODY])
+            return response
+        return None
+
+    def end(self) -> Response:
+        """The origin has hung up.
+
+        Raises:
+            BadResponse: in the middle of its answer.
+        """
+        response = self._response
+        if response is None:
+            raise BadResponse("connection closed before the response was complete")
+        if self._chunked or self._missing is not None:
+            raise BadResponse("connection closed within the body of the response")
+        response.body = bytes(self._body[:MAX_BODY])
+        return response
+
+    # -- head --------------------------------------------------------------------------------
+
+    def _read_heads(self) -> bool:
+        """Read heads up to the one that counts; whether it has come."""
+        while True:
+            if not b"HTTP/1."[: len(self._buffer)] == self._buffer[:7]:
+                raise BadResponse("not an HTTP/1 response")
+            end = _END_OF_HEAD.search(self._buffer)
+            if self._head_bytes + (end.end() if end else len(self._buffer)) > MAX_HEAD:
+                raise BadResponse(f"response head of more than {MAX_HEAD} bytes")
+            if end is None:
+                return False
+            response = _parse_head(bytes(self._buffer[: end.start()]))
+            del self._buffer[: end.end()]
+            self._head_bytes += end.end()
+            if response.code >= 200 or response.code == 101:
+                self._response = response
+                self._frame_body(response)
+                return True
+
+    def _frame_body(self, response: Response) -> None:
+        if response.code in (101, 204, 304):
+            self._missing = 0
+            return
+        coding = b",".join(response.all(b"transfer-encoding")).lower().split(b",")
+        if coding[-1].strip() == b"chunked":
+            self._chunked = True
+            self._missing = 0
+        elif coding == [b""]:
+            lengths = set(response.all(b"content-length"))
+            if len(lengths) > 1:
+                raise BadResponse("differing Content-Lengths")
+            for length in lengths:
+                if not _LENGTH.fullmatch(length):
+                    raise BadResponse("invalid Content-Length")
+                self._missing = int(length)
+
+    # -- body --------------------------------------------------------------------------------
+
+    def _read_plain(self) -> bool:
+        self._take()
+        # What is beyond the limit is not waited for.
+        return self._missing == 0 or len(self._body) >= MAX_BODY
+
+    def _take(self) -> None:
+        """Move what belongs to the body there."""
+        count = len(self._buffer)
+        if self._missing is not None:
+            count = min(count, self._missing)
+            self._missing -= count
+        self._body += self._buffer[:count]
+        del self._buffer[:count]
+
+    def _read_chunks(self) -> bool:
+        while True:
+            if self._missing:
+                self._take()
+                if len(self._body) >= MAX_BODY:
+                    return True
+                if self._missing:
+                    return False
+                self._chunk_open = True
+            end = self._buffer.find(b"\n")
+            if end < 0:
+                if len(self._buffer) > _MAX_CHUNK_LINE:
+                    raise BadResponse("chunk header too long")
+                return False
+            line = bytes(self._buffer[:end]).removesuffix(b"\r")
+            del self._buffer[: end + 1]
+            if self._chunk_line(line):
+                return True
+
+    def _chunk_line(self, line: bytes) -> bool:
+        """Take a line between chunks; whether it was the last one."""
+        if self._in_trailer:
+            self._head_bytes += len(line)
+            if self._head_bytes > MAX_HEAD:
+                raise BadResponse("trailers too long")
+            return not line
+        if self._chunk_open:
+            if line:
+                raise BadResponse("chunk longer than it said")
+            self._chunk_open = False
+            return False
+        size = _CHUNK_SIZE.fullmatch(line)
+        if size is None:
+            raise BadResponse("invalid chunk size")
+        self._missing = int(size[1], 16)
+        self._in_trailer = not self._missing
+        return False
+
+
+def _parse_head(head: bytes) -> Response:
+    lines = head.split(b"\n")
+    status = _STATUS_LINE.fullmatch(lines[0].removesuffix(b"\r"))
+    if status is None:
+        raise BadResponse("invalid status line")
+    headers: list[tuple[bytes, bytes]] = []
+    for line in lines[1:]:
+        line = line.removesuffix(b"\r")
+        if line[:1] in (b" ", b"\t") and headers:
+            # A folded line (RFC 9112 section 5.2) goes on with the value before it.
+            name, value = headers[-1]
+            headers[-1] = (name, value + b" " + line.strip(b" \t"))
+            continue
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise BadResponse("invalid header line")
+        headers.append((field[1], field[2].rstrip(b" \t")))
+    return Response(int(status[1]), status[2] or b"", headers)
