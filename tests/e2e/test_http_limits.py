@@ -106,7 +106,7 @@ def test_buffered_answer_within_its_bound(start_daemon: Start, origin: ScriptedO
 
 def test_max_open_requests_pushes_back(start_daemon: Start, origin: ScriptedOrigin) -> None:
     """Requests beyond the limit stay in ZeroMQ's queues and are all served in the end."""
-    daemon, worker = start_daemon(max_open_requests=5)
+    _, worker = start_daemon(max_open_requests=5)
 
     def gated(connection: Connection) -> None:
         while True:
