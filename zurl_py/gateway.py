@@ -72,7 +72,8 @@ class Gateway:
         Returns:
             True if more is waiting than was done.
         """
-        more = self._egress.turn()
+        self._egress.turn()
+        more = False
         endpoints = self._endpoints
         if endpoints.in_stream is not None:
             more = self._read(endpoints.in_stream, self._continue, False) or more
@@ -83,7 +84,7 @@ class Gateway:
         if endpoints.out is not None:
             self._read_subscriptions(endpoints.out)
         self._egress.kick()
-        return more
+        return more or self._egress.has_work
 
     def _read(self, socket: zmq.Socket[bytes], handle: _Handler, starts: bool) -> bool:
         """Read up to a batch of messages; True if there may be more."""

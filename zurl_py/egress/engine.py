@@ -68,7 +68,8 @@ class Egress:
     def __init__(self, loop: Loop, options: TransportOptions, log: Log) -> None:
         self._loop = loop
         self._log = log
-        self._pool = HandlePool(options)
+        self._resolved: list[EasyHandle] = []
+        self._pool = HandlePool(options, self._resolved)
         self._due: list[Multi] = []
         self._finished: list[Multi] = []
         self._groups = tuple(_MultiGroup(loop, self._due, self._finished) for _ in range(2))
@@ -82,28 +83,43 @@ class Egress:
 
     def add(self, transfer: HttpTransfer) -> None:
         """Start a transfer, or its next hop."""
+        request = transfer.request
+        multi = self._groups[request.privileged].choose()
+        name = request.connect_host or request.target.host
+        if multi.names.must_wait(name, transfer, self._loop.now):
+            transfer.waits_for = (multi.names, name)
+            return
         handle = self._pool.take()
         try:
             transfer.prepare(handle)
-            if self._loop.now >= self._next_prune:
-                self._next_prune = self._loop.now + _DNS_PRUNE_INTERVAL
-                handle.set(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
-            if self._log.debug_on:
-                handle.set(pycurl.VERBOSE, 1)
-                handle.set(pycurl.DEBUGFUNCTION, self._trace)
+            self._prepare_shared(handle)
         except (pycurl.error, ValueError) as error:
             # An option that libcurl does not take: reported later, as callers expect.
             self._pool.give_back(handle)
-            self._stillborn.append((transfer, _rejected_option(error)))
+            failure = Failure(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
+            self._stillborn.append((transfer, failure))
             return
-        multi = self._groups[transfer.request.privileged].choose()
+        handle.gated = transfer.resolves is not None
         multi.add(handle.curl)
         transfer.handle = handle
         transfer.multi = multi
         self._transfers[handle.curl] = transfer
 
+    def _prepare_shared(self, handle: EasyHandle) -> None:
+        if self._loop.now >= self._next_prune:
+            self._next_prune = self._loop.now + _DNS_PRUNE_INTERVAL
+            handle.set(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
+        if self._log.debug_on:
+            handle.set(pycurl.VERBOSE, 1)
+            handle.set(pycurl.DEBUGFUNCTION, self._trace)
+
     def remove(self, transfer: HttpTransfer) -> None:
         """Take a transfer out of libcurl, finished or not; harmless if it is out."""
+        if transfer.waits_for is not None:
+            names, name = transfer.waits_for
+            transfer.waits_for = None
+            names.forget(name, transfer)
+            return
         handle, multi = transfer.handle, transfer.multi
         if handle is None or multi is None:
             return
@@ -111,19 +127,43 @@ class Egress:
         del self._transfers[handle.curl]
         multi.remove(handle.curl)
         self._pool.give_back(handle)
+        if transfer.resolves is not None:
+            self._open_gate(transfer, multi, None)
 
-    def turn(self) -> bool:
-        """Do what libcurl wants done now and report what ended or moved.
+    def _open_gate(
+        self, transfer: HttpTransfer, multi: Multi, known_at: float | None
+    ) -> None:
+        """Let those go that waited for the name which this transfer looked up."""
+        name, transfer.resolves = transfer.resolves, None
+        assert name is not None
+        for waiting in multi.names.opened(name, known_at):
+            waiting.waits_for = None
+            self.add(waiting)
 
-        Returns:
-            True if there is more to do without waiting for an event.
-        """
+    def _fail_waiting(self, transfer: HttpTransfer, multi: Multi, message: str) -> None:
+        """A name cannot be resolved: those that waited for it need not all try again."""
+        name, transfer.resolves = transfer.resolves, None
+        if name is not None:
+            failure = Failure.from_curl(pycurl.E_COULDNT_RESOLVE_HOST, message)
+            for waiting in multi.names.opened(name, None):
+                waiting.waits_for = None
+                self._stillborn.append((waiting, failure))
+
+    def turn(self) -> None:
+        """Do what libcurl wants done now and report what ended or moved."""
         self.kick()
+        while self._resolved:
+            waited_for = self._transfers.get(self._resolved.pop().curl)
+            if waited_for is not None and waited_for.resolves is not None:
+                assert waited_for.multi is not None
+                self._open_gate(waited_for, waited_for.multi, self._loop.now)
         while self._finished:
             multi = self._finished.pop()
             for transfer, curl, code, message in list(self._results(multi)):
                 # Gone if a report before it in this batch cancelled it.
                 if transfer.handle is not None and transfer.handle.curl is curl:
+                    if code == pycurl.E_COULDNT_RESOLVE_HOST:
+                        self._fail_waiting(transfer, multi, message)
                     transfer.ended(code, message)
             if multi.broken is not None:
                 self._abandon(multi)
@@ -133,8 +173,13 @@ class Egress:
         moved, self.moved = self.moved, []
         for transfer in moved:
             transfer.moved()  # type: ignore[attr-defined]
-        self.kick()
-        return bool(self._due or self._finished or self.moved or self._stillborn)
+
+    @property
+    def has_work(self) -> bool:
+        """There is more to do without waiting for an event."""
+        return bool(
+            self._due or self._finished or self.moved or self._stillborn or self._resolved
+        )
 
     def kick(self) -> None:
         """Let libcurl start what was added and do what is due."""
@@ -172,6 +217,3 @@ class Egress:
         if kind == pycurl.INFOTYPE_TEXT:
             self._log.debug(f"libcurl: {data.decode('utf-8', 'replace').rstrip()}")
 
-
-def _rejected_option(error: Exception) -> Failure:
-    return Failure(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")

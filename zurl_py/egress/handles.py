@@ -13,7 +13,7 @@ from typing import Any
 import pycurl
 
 from ..policy import Decision
-from .request import HttpRequest, connect_to
+from .request import HttpRequest, connect_host_url, connect_to, header_lines
 
 __all__ = ["EasyHandle", "HandlePool", "TransportOptions"]
 
@@ -45,6 +45,8 @@ class EasyHandle:
         refused: the policy decision that refused an address, if one did.
         tried: addresses that the policy let pass.
         peer: address of the connection in use, once known.
+        gated: others wait for this handle to resolve a name; it then goes into the list
+            ``resolved`` that the pool was made with.
     """
 
     __slots__ = (
@@ -54,16 +56,20 @@ class EasyHandle:
         "_posted",
         "_proxied",
         "_request",
+        "_resolved",
         "chunks",
         "curl",
+        "gated",
         "header_lines",
         "peer",
         "refused",
         "tried",
     )
 
-    def __init__(self, options: TransportOptions) -> None:
+    def __init__(self, options: TransportOptions, resolved: list[EasyHandle]) -> None:
         self.curl = pycurl.Curl()
+        self._resolved = resolved
+        self.gated = False
         self.header_lines: list[bytes] = []
         self.chunks: list[bytes] = []
         self.refused: Decision | None = None
@@ -110,20 +116,22 @@ class EasyHandle:
 
     # -- one request ---------------------------------------------------------------------------
 
-    def apply(self, request: HttpRequest) -> None:
+    def apply(self, request: HttpRequest, verify_connect_host: bool = False) -> None:
         """Set what this request needs beyond the prepared options, but for an upload's body.
 
         The answer is buffered in ``header_lines`` and ``chunks``.
+
+        Args:
+            verify_connect_host: the certificate must be the connect host's, not the URI's.
         """
         self._request = request
         self.refused = None
         self.tried = 0
         self.peer = None
         setopt = self.curl.setopt
-        setopt(pycurl.CURLU, request.target.curl_url)
-        lines = request.headers.lines
-        if request.target.authorization is not None and not request.headers.has_authorization:
-            lines = [*lines, b"Authorization: " + request.target.authorization]
+        url = connect_host_url(request) if verify_connect_host else request.target.curl_url
+        setopt(pycurl.CURLU, url)
+        lines = header_lines(request, verify_connect_host)
         method = request.method
         if request.body or (method != b"GET" and method not in _BODYLESS):
             self._apply_body(request, lines)
@@ -194,6 +202,7 @@ class EasyHandle:
     def _open_socket(self, _purpose: int, address: Any) -> int:
         """``CURLOPT_OPENSOCKETFUNCTION``: asked for every address, before connecting to it."""
         try:
+            self._tell_resolved()
             family, kind, protocol, where = address
             if family not in (socket.AF_INET, socket.AF_INET6) or self._request is None:
                 return int(pycurl.SOCKET_BAD)
@@ -208,12 +217,18 @@ class EasyHandle:
     def _before_request(self, address: str, _local: str, port: int, _local_port: int) -> int:
         """``CURLOPT_PREREQFUNCTION``: asked before every request, on reused connections too."""
         try:
+            self._tell_resolved()
             self.peer = address
             if self._proxied or self._allows(address, port):
                 return int(pycurl.PREREQFUNC_OK)
         except Exception:
             pass
         return int(pycurl.PREREQFUNC_ABORT)
+
+    def _tell_resolved(self) -> None:
+        if self.gated:
+            self.gated = False
+            self._resolved.append(self)
 
     def _allows(self, address: str, port: int) -> bool:
         request = self._request
@@ -233,13 +248,14 @@ _BODYLESS = frozenset((b"HEAD", b"OPTIONS", b"DELETE"))
 class HandlePool:
     """Easy handles that wait for a request."""
 
-    def __init__(self, options: TransportOptions) -> None:
+    def __init__(self, options: TransportOptions, resolved: list[EasyHandle]) -> None:
         self._options = options
+        self._resolved = resolved
         self._idle: list[EasyHandle] = []
 
     def take(self) -> EasyHandle:
         """A prepared handle."""
-        return self._idle.pop() if self._idle else EasyHandle(self._options)
+        return self._idle.pop() if self._idle else EasyHandle(self._options, self._resolved)
 
     def give_back(self, handle: EasyHandle) -> None:
         """Release a handle that is in no multi handle any more."""

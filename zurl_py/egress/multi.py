@@ -10,6 +10,7 @@ from __future__ import annotations
 import pycurl
 
 from ..loop import READ, WRITE, Loop, Timer
+from .resolving import NameGate
 
 __all__ = ["Multi"]
 
@@ -38,6 +39,7 @@ class Multi:
         self, loop: Loop, due: list[Multi], finished: list[Multi], max_connections: int
     ) -> None:
         self.active = 0  # transfers added and not yet removed
+        self.names = NameGate()
         self.broken: str | None = None  # why no transfer of this handle can be trusted any more
         self._loop = loop
         self._due = due

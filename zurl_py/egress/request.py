@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import pycurl
+
 from ..policy import Decision
 from ..url import Target
 from .headers import RequestHeaders
 
-__all__ = ["AddressPolicy", "HttpRequest", "connect_to"]
+__all__ = ["AddressPolicy", "HttpRequest", "connect_host_url", "connect_to", "header_lines"]
 
 
 class AddressPolicy(Protocol):
@@ -74,3 +76,22 @@ def connect_to(request: HttpRequest) -> str | None:
     if ":" in host:
         host = f"[{host}]"
     return f"::{host}:{request.connect_port if request.connect_port is not None else ''}"
+
+
+def connect_host_url(request: HttpRequest) -> pycurl.CurlUrl:
+    """The request's URL with the connect host's name in it, for libcurl to verify by that."""
+    url = pycurl.CurlUrl(request.target.curl_url.url, pycurl.U_PATH_AS_IS)
+    host = request.connect_host or ""
+    url.host = f"[{host}]" if ":" in host else host
+    return url
+
+
+def header_lines(request: HttpRequest, verify_connect_host: bool) -> list[bytes]:
+    """The worker's headers, with what the URI itself stands for."""
+    lines = request.headers.lines
+    authorization = request.target.authorization
+    if authorization is not None and not request.headers.has_authorization:
+        lines = [*lines, b"Authorization: " + authorization]
+    if verify_connect_host:
+        lines = [*lines, b"Host: " + request.target.host_header]
+    return lines

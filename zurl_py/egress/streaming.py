@@ -11,7 +11,7 @@ from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle
 from .headers import Head, decoded_headers, read_head
-from .request import HttpRequest
+from .request import HttpRequest, header_lines
 from .transfer import HttpTransfer
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class StreamTransfer(HttpTransfer):
         self._redirecting = False
         self._read_paused = self._write_paused = False
         self._position = 0
-        handle.apply(self.request)
+        super().prepare(handle)
         handle.set(pycurl.HEADERFUNCTION, self._header_came)
         handle.set(pycurl.WRITEFUNCTION, self._body_came)
         if self._limit is not None:
@@ -181,9 +181,7 @@ class StreamTransfer(HttpTransfer):
         handle.set(pycurl.UPLOAD, 1)
         handle.set(pycurl.CUSTOMREQUEST, request.method)
         handle.set(pycurl.READFUNCTION, self._body_wanted)
-        lines = [*request.headers.lines, b"Expect:"]
-        if request.target.authorization is not None and not request.headers.has_authorization:
-            lines.append(b"Authorization: " + request.target.authorization)
+        lines = [*header_lines(request, self._verify_connect_host), b"Expect:"]
         if request.content_length is not None:
             handle.set(pycurl.INFILESIZE_LARGE, request.content_length)
         else:
@@ -198,6 +196,8 @@ class StreamTransfer(HttpTransfer):
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
+        if self._retry_as_connect_host(code):
+            return
         failure = self._failure(code, message)
         if self.head is None:
             self._look_at_head()

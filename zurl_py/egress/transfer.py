@@ -20,6 +20,7 @@ from .request import HttpRequest
 if TYPE_CHECKING:
     from .engine import Egress
     from .multi import Multi
+    from .resolving import NameGate
 
 __all__ = ["MAX_REDIRECTS", "BufferedTransfer", "HttpTransfer", "ResponseSink"]
 
@@ -34,16 +35,30 @@ class HttpTransfer:
         hops: redirects followed.
         handle: the easy handle, while the transfer is in libcurl.
         multi: the multi handle it is in.
+        resolves: the name that others wait for this transfer to resolve.
+        waits_for: the gate it waits at for another to resolve this name.
     """
 
-    __slots__ = ("_egress", "handle", "hops", "multi", "request")
+    __slots__ = (
+        "_egress",
+        "_verify_connect_host",
+        "handle",
+        "hops",
+        "multi",
+        "request",
+        "resolves",
+        "waits_for",
+    )
 
     def __init__(self, egress: Egress, request: HttpRequest) -> None:
         self._egress = egress
         self.request = request
+        self._verify_connect_host = False
         self.hops = 0
         self.handle: EasyHandle | None = None
         self.multi: Multi | None = None
+        self.resolves: str | None = None
+        self.waits_for: tuple[NameGate, str] | None = None
 
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
@@ -51,7 +66,7 @@ class HttpTransfer:
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
-        handle.apply(self.request)
+        handle.apply(self.request, self._verify_connect_host)
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
@@ -78,6 +93,25 @@ class HttpTransfer:
                 Condition.POLICY_VIOLATION, f"{host}: {refused.subject} {refused.reason}"
             )
         return Failure.from_curl(code, message)
+
+    def _retry_as_connect_host(self, code: int) -> bool:
+        """With trust-connect-host, a certificate for the connect host will do as well.
+
+        libcurl verifies the name it connects by. So where the certificate does not fit the URI's
+        host, the hop starts again under the connect host's name; nothing was sent so far.
+        """
+        request = self.request
+        if (
+            code != pycurl.E_PEER_FAILED_VERIFICATION
+            or self._verify_connect_host
+            or not request.trust_connect_host
+            or request.connect_host is None
+        ):
+            return False
+        self._verify_connect_host = True
+        self._egress.remove(self)
+        self._egress.add(self)
+        return True
 
     def _is_redirect(self, head: Head) -> bool:
         return (
@@ -109,6 +143,7 @@ class HttpTransfer:
                 Condition.POLICY_VIOLATION, f"redirect to {target.host}: {decision.reason}"
             )
         self.request = self.request.redirected(target, head.code)
+        self._verify_connect_host = False
         self._egress.add(self)
 
 
@@ -144,6 +179,8 @@ class BufferedTransfer(HttpTransfer):
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
+        if self._retry_as_connect_host(code):
+            return
         handle = self.handle
         assert handle is not None
         try:
