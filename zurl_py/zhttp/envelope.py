@@ -1,0 +1,153 @@
+"""Packets to workers: what is the same in all of a session, and what is new in each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import tnetstring
+
+from .codec import Format
+from .packet import NO_USER_DATA
+
+__all__ = ["Envelope"]
+
+_encode_json = msgspec.json.Encoder().encode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+class Envelope:
+    """Encodes the packets of one session, in the format of its first message.
+
+    Args:
+        sender: ``from``, the daemon's instance id; None leaves the field out.
+        id: the session's id; None leaves the field out.
+        user_data: as the first message had it; ``NO_USER_DATA`` leaves the field out.
+    """
+
+    __slots__ = ("_common", "_write")
+
+    def __init__(
+        self,
+        format: Format,
+        sender: bytes | None,
+        id: bytes | None,
+        user_data: Any = NO_USER_DATA,
+    ) -> None:
+        common: dict[str, Any] = {}
+        if sender is not None:
+            common["from"] = sender
+        if id is not None:
+            common["id"] = id
+        if user_data is not NO_USER_DATA:
+            common["user-data"] = user_data
+        self._common = common
+        self._write = _WRITERS[format]
+
+    def encode(self, fields: dict[str, Any]) -> bytes:
+        """The message with these fields.
+
+        Args:
+            fields: names as on the wire. Text and bodies are bytes, ``headers`` pairs of bytes,
+                ``ext`` a dictionary of booleans; the rest is numbers and booleans.
+        """
+        return self._write(self._common, fields)
+
+
+# -- JSON: text is UTF-8, and what is not has U+FFFD in its place ----------------------------------
+
+
+def _write_json(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    packet: dict[str, Any] = {}
+    for source in (common, fields):
+        for name, value in source.items():
+            if type(value) is bytes and name != "user-data":
+                packet[name] = value.decode("utf-8", "replace")
+            elif name == "headers":
+                packet[name] = [
+                    (key.decode("utf-8", "replace"), text.decode("utf-8", "replace"))
+                    for key, text in value
+                ]
+            else:
+                packet[name] = value
+    return b"J" + _encode_json(packet)
+
+
+# -- MessagePack: bodies are binary, other text is text where it is UTF-8 --------------------------
+
+
+def _write_msgpack(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    packet: dict[str, Any] = {}
+    for source in (common, fields):
+        for name, value in source.items():
+            if type(value) is bytes and name not in ("body", "user-data"):
+                packet[name] = _text_or_bytes(value)
+            elif name == "headers":
+                packet[name] = [(_text_or_bytes(k), _text_or_bytes(v)) for k, v in value]
+            else:
+                packet[name] = value
+    return b"M" + _encode_msgpack(packet)
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+# -- TNetString: written here, as the library would need every pair of headers as a list -----------
+
+
+def _write_tnetstring(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    parts = []
+    for source in (common, fields):
+        for name, value in source.items():
+            kind = type(value)
+            if kind is bytes and name != "user-data":
+                parts.append(b"%b%d:%b," % (_key(name), len(value), value))
+            elif kind is bool and name != "user-data":
+                parts.append(_key(name) + (b"4:true!" if value else b"5:false!"))
+            elif kind is int and name != "user-data":
+                digits = b"%d" % value
+                parts.append(b"%b%d:%b#" % (_key(name), len(digits), digits))
+            elif name == "headers":
+                pairs = b"".join([_pair(key, text) for key, text in value])
+                parts.append(b"%b%d:%b]" % (_key(name), len(pairs), pairs))
+            else:
+                parts.append(_key(name) + tnetstring.dumps(_as_bytes(value)))
+    content = b"".join(parts)
+    return b"T%d:%b}" % (len(content), content)
+
+
+def _pair(key: bytes, text: bytes) -> bytes:
+    pair = b"%d:%b,%d:%b," % (len(key), key, len(text), text)
+    return b"%d:%b]" % (len(pair), pair)
+
+
+_keys: dict[str, bytes] = {}
+
+
+def _key(name: str) -> bytes:
+    key = _keys.get(name)
+    if key is None:
+        key = _keys[name] = b"%d:%b," % (len(name), name.encode())
+    return key
+
+
+def _as_bytes(value: Any) -> Any:
+    """``tnetstring.dumps`` takes bytes for text."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict):
+        return {_as_bytes(key): _as_bytes(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_bytes(content) for content in value]
+    return value
+
+
+_WRITERS = {
+    Format.JSON: _write_json,
+    Format.TNETSTRING: _write_tnetstring,
+    Format.MSGPACK: _write_msgpack,
+}
