@@ -6,15 +6,13 @@ the connection to ``curl_easy_send`` and ``curl_easy_recv``. No second path to t
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pycurl
 
 from .. import url
-from ..loop import READ, WRITE, Loop, Timer
+from ..loop import Loop, Timer
 from ..websocket import (
     BadResponse,
     Connection,
@@ -28,6 +26,7 @@ from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle
 from .request import HttpRequest
+from .stream_socket import StreamSocket
 from .transfer import MAX_REDIRECTS, HttpTransfer
 
 if TYPE_CHECKING:
@@ -36,12 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketFailure", "WebSocketSink", "WebSocketTransfer"]
 
 _SCHEMES = 1 << 30 | 1 << 31  # CURLPROTO_WS and CURLPROTO_WSS, which pycurl does not name
-_READ_SIZE = 65536
-_READS_PER_TURN = 16  # then other connections have their turn
 _LINGER = 2.0  # seconds that the origin has to hang up after the closing handshake
-_Paste = tuple[bytes, bytes]
 # A handshake is HTTP, and servers redirect it as such.
-_REDIRECT_SCHEMES: tuple[_Paste, ...] = ((b"http:", b"ws:"), (b"https:", b"wss:"))
+_REDIRECT_SCHEMES = ((b"http:", b"ws:"), (b"https:", b"wss:"))
 
 
 class WebSocketFailure(Failure):
@@ -72,36 +68,27 @@ class WebSocketSink(Protocol):
         """There may be events, or `WebSocketTransfer.lost` may be set."""
 
     def websocket_wrote(self, credits: int) -> None:
-        """A frame that had to wait has gone out whole; ``credits`` are those given with it."""
+        """A frame that had to wait has gone out whole; ``credits`` were given with it."""
 
 
 class WebSocketTransfer(HttpTransfer):
-    """One connection: opened hop by hop, then a `Connection` on a socket.
+    """One connection: opened hop by hop, then a `Connection` on a `StreamSocket`.
 
     Attributes:
         connection: the frames' rules, once open.
-        lost: why no more will come from the origin, once all that came has been taken.
-        unsent: bytes of frames that wait for room in the socket.
     """
 
     __slots__ = (
-        "_compression",
-        "_fd",
+        "_broken",
         "_handshake",
         "_linger_timer",
         "_loop",
-        "_make_connection",
-        "_may_read",
-        "_paused",
-        "_queue",
+        "_max_frame",
         "_reader",
-        "_reads_left",
         "_rescheduled",
         "_sink",
-        "_watched",
+        "_socket",
         "connection",
-        "lost",
-        "unsent",
     )
 
     def __init__(
@@ -117,21 +104,13 @@ class WebSocketTransfer(HttpTransfer):
         self._loop = loop
         self._handshake = handshake
         self._sink: WebSocketSink | None = sink
-        self._make_connection: Callable[..., Connection] = lambda deflate: Connection(
-            max_frame, deflate
-        )
+        self._max_frame = max_frame
         self._reader: ResponseReader | None = None
-        self._fd = -1
-        self._watched = 0
-        self._may_read = False
-        self._reads_left = 0
+        self._socket: StreamSocket | None = None
         self._rescheduled = False
-        self._paused = False
-        self._queue: deque[tuple[bytes | memoryview, int]] = deque()
         self._linger_timer: Timer | None = None
+        self._broken: Failure | None = None
         self.connection: Connection | None = None
-        self.lost: Failure | None = None
-        self.unsent = 0
 
     # -- used by sessions --------------------------------------------------------------------
 
@@ -147,10 +126,17 @@ class WebSocketTransfer(HttpTransfer):
             event = connection.next_event()
             if event is not None:
                 return event
-            data = self._read()
+            data = self._socket.read() if self._socket is not None else b""
             if not data:
                 return None
             connection.receive(data)
+
+    @property
+    def lost(self) -> Failure | None:
+        """Why no more events will come, once ``next_event`` has returned all."""
+        if self._broken is None and self._socket is not None and self._socket.lost is not None:
+            self._broken = Failure(Condition.UNDEFINED_CONDITION, self._socket.lost)
+        return self._broken
 
     def send(self, frame: bytes, credits: int) -> bool:
         """Send a frame.
@@ -158,29 +144,23 @@ class WebSocketTransfer(HttpTransfer):
         Returns:
             Whether all of it has gone out; else ``websocket_wrote`` tells, with ``credits``.
         """
-        if not self._queue:
-            sent = self._write(frame)
-            if sent == len(frame):
-                return True
-            self._queue.append((memoryview(frame)[sent:], credits))
-            self.unsent = len(frame) - sent
-            self._watch()
-        else:
-            self._queue.append((frame, credits))
-            self.unsent += len(frame)
-        return False
+        # Without a socket the connection is lost, and the next event will say so.
+        return self._socket is None or self._socket.write(frame, credits)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of frames that wait for room in the kernel."""
+        return self._socket.unsent if self._socket is not None else 0
 
     def pause(self) -> None:
-        """Take nothing more out of the kernel until `resume`."""
-        if not self._paused:
-            self._paused = True
-            self._watch()
+        """Do not tell of events until `resume`: what is not asked for stays in the kernel."""
+        if self._socket is not None:
+            self._socket.pause()
 
     def resume(self) -> None:
-        """Go on reading; the caller has just taken all events."""
-        if self._paused:
-            self._paused = False
-            self._watch()
+        """Tell again; the caller has just taken all events."""
+        if self._socket is not None:
+            self._socket.resume()
 
     def finish(self) -> None:
         """Let what was sent go out and the origin hang up, within bounds. Nothing is reported.
@@ -188,18 +168,18 @@ class WebSocketTransfer(HttpTransfer):
         A connection closed with unread bytes in it is reset, and our last frame might be lost.
         """
         self._sink = None
-        if self.lost is not None and not self._queue:
-            self._egress.remove(self)
+        if self._socket is None:
+            self._remove()
             return
         self._linger_timer = Timer(self.cancel)
         self._loop.set_timer(self._linger_timer, self._loop.now + _LINGER)
-        self._paused = False
-        self._watch()
+        self._socket.resume()
+        self._socket.try_later()
 
     def cancel(self) -> None:
         """Cut the connection. Nothing is reported."""
         self._sink = None
-        self._egress.remove(self)
+        self._remove()
 
     # -- used by the egress ------------------------------------------------------------------
 
@@ -223,29 +203,21 @@ class WebSocketTransfer(HttpTransfer):
             self.fail(failure)
             return
         assert self.handle is not None
-        self._fd = self.handle.curl.getinfo(pycurl.ACTIVESOCKET)
-        self._watched = 0
-        self._reader = ResponseReader(self.request.follow_redirects)
         target = self.request.target
-        self.send(self._handshake.request(target.request_target, target.host_header), 0)
-        self._watch()
-
-    def released(self) -> None:
-        """The egress takes the handle back, and with it the socket."""
-        if self._linger_timer is not None:
-            self._loop.cancel_timer(self._linger_timer)
-            self._linger_timer = None
-        if self._fd >= 0:
-            if self._watched:
-                self._loop.unwatch(self._fd)
-            self._fd = -1
-        self._watched = 0
-        self._queue.clear()
-        self.unsent = 0
+        self._socket = StreamSocket(
+            self._loop,
+            self.handle.curl,
+            target.scheme == "wss",
+            self._advance,
+            self._wrote,
+            self._come_back,
+        )
+        self._reader = ResponseReader(self.request.follow_redirects)
+        self.send(self._handshake.request(_request_target(target), target.host_header), 0)
 
     def fail(self, failure: Failure) -> None:
         """The connection is lost, or never came about."""
-        self._egress.remove(self)
+        self._remove()
         sink = self._sink
         if sink is None:
             return
@@ -253,44 +225,38 @@ class WebSocketTransfer(HttpTransfer):
             self._sink = None
             sink.websocket_failed(failure)
         else:
-            self.lost = self.lost or failure
+            self._broken = self._broken or failure
             sink.websocket_moved()
 
     def moved(self) -> None:
         """Go on after a pause for the sake of other connections."""
         self._rescheduled = False
-        self._advance()
+        if self._socket is not None:
+            self._socket.turn()
+
+    def _remove(self) -> None:
+        """Give the handle back, and with it the socket."""
+        if self._linger_timer is not None:
+            self._loop.cancel_timer(self._linger_timer)
+            self._linger_timer = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._egress.remove(self)
 
     # -- the socket --------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        """Tell the epoll what we wait for.
+    def _come_back(self) -> None:
+        if not self._rescheduled:
+            self._rescheduled = True
+            self._egress.moved.append(self)
 
-        Not for reading while paused: what nobody takes stays in the kernel. And then not at all
-        without a reason to write, as a hang-up is reported whether it was asked for or not.
-        """
-        if self._fd < 0:
-            return
-        wanted = 0 if self._paused or self.lost is not None else READ
-        if self._queue:
-            wanted |= WRITE
-        if wanted == self._watched:
-            return
-        self._watched = wanted
-        if wanted:
-            self._loop.watch(self._fd, wanted, self._ready)
-        else:
-            self._loop.unwatch(self._fd)
-
-    def _ready(self, _fd: int, events: int) -> None:
-        if events & WRITE or (events & ~READ and self._queue):
-            self._flush()
-        if events & ~WRITE and not self._paused:
-            self._may_read = True
-            self._advance()
+    def _wrote(self, credits: int) -> None:
+        if self._sink is not None and self.connection is not None:
+            self._sink.websocket_wrote(credits)
 
     def _advance(self) -> None:
-        self._reads_left = _READS_PER_TURN
+        """There may be something to read."""
         if self._sink is None:
             self._discard()
         elif self.connection is None:
@@ -298,97 +264,39 @@ class WebSocketTransfer(HttpTransfer):
         else:
             self._sink.websocket_moved()
 
-    def _read(self) -> bytes:
-        """What the socket has; b"" for nothing, or nothing any more, which ``lost`` tells."""
-        if self.lost is not None or not (self._may_read or self._paused):
-            return b""
-        if self._reads_left <= 0:
-            self._come_back()
-            return b""
-        self._reads_left -= 1
-        handle = self.handle
-        if handle is None:
-            return b""
-        try:
-            data = handle.curl.recv(_READ_SIZE)
-        except BlockingIOError:
-            self._may_read = False
-            return b""
-        except pycurl.error as error:
-            self._end_of_input(f"connection lost: {error.args[-1]}")
-            return b""
-        if not data:
-            self._end_of_input("connection closed by the origin")
-        elif len(data) < _READ_SIZE and self.request.target.scheme == "ws":
-            # All there was; epoll tells of more. TLS reads end at each record.
-            self._may_read = False
-        return bytes(data)
-
-    def _end_of_input(self, detail: str) -> None:
-        self.lost = Failure(Condition.UNDEFINED_CONDITION, detail)
-        self._may_read = False
-        self._watch()
-
-    def _come_back(self) -> None:
-        if not self._rescheduled:
-            self._rescheduled = True
-            self._egress.moved.append(self)
-
     def _discard(self) -> None:
-        while self._read():
+        socket = self._socket
+        assert socket is not None
+        while socket.read():
             pass
-        if self.lost is not None:
-            self._egress.remove(self)
-
-    def _write(self, data: bytes | memoryview) -> int:
-        """Bytes that went out. If the connection is broken all count as gone: reading will tell."""
-        handle = self.handle
-        if handle is None:
-            return len(data)
-        try:
-            return handle.curl.send(data)
-        except BlockingIOError:
-            return 0
-        except pycurl.error:
-            return len(data)
-
-    def _flush(self) -> None:
-        queue = self._queue
-        while queue:
-            data, credits = queue[0]
-            sent = self._write(data)
-            self.unsent -= sent
-            if sent < len(data):
-                queue[0] = (memoryview(data)[sent:], credits)
-                return
-            queue.popleft()
-            if self._sink is not None and self.connection is not None:
-                self._sink.websocket_wrote(credits)
-        self._watch()
+        if socket.lost is not None:
+            self._remove()
 
     # -- the handshake -----------------------------------------------------------------------
 
     def _read_response(self) -> None:
-        reader = self._reader
-        assert reader is not None
         try:
-            response: Response | None = None
-            while response is None:
-                data = self._read()
-                if data:
-                    response = reader.feed(data)
-                elif self.lost is not None:
-                    response = reader.end()
-                else:
-                    return
-            self._take_response(response)
+            response = self._next_response()
+            if response is not None:
+                self._take_response(response)
         except BadResponse as error:
-            detail = f"handshake: {error}"
-            self.fail(Failure(Condition.UNDEFINED_CONDITION, detail))
+            self.fail(Failure(Condition.UNDEFINED_CONDITION, f"handshake: {error}"))
         except HandshakeError as error:
             self.fail(WebSocketFailure(Condition.UNDEFINED_CONDITION, error.name, error.detail))
         except Failure as failure:
             self.fail(failure)
+
+    def _next_response(self) -> Response | None:
+        socket, reader = self._socket, self._reader
+        assert socket is not None
+        assert reader is not None
+        while True:
+            data = socket.read()
+            if not data:
+                return reader.end() if socket.lost is not None else None
+            response = reader.feed(data)
+            if response is not None:
+                return response
 
     def _take_response(self, response: Response) -> None:
         sink = self._sink
@@ -396,19 +304,16 @@ class WebSocketTransfer(HttpTransfer):
         if response.code == 101:
             accepted = self._handshake.accept(response)
             self._reader = None
-            connection = self._make_connection(accepted.deflate)
-            connection.receive(response.rest)
-            self.connection = connection
+            self.connection = Connection(self._max_frame, accepted.deflate)
+            self.connection.receive(response.rest)
             response.headers = accepted.headers
             sink.websocket_opened(response)
-            return
-        location = response.location
-        if self.request.follow_redirects and location is not None:
-            self._follow_location(location)
-            return
-        self._egress.remove(self)
-        self._sink = None
-        sink.websocket_rejected(response)
+        elif self.request.follow_redirects and response.location is not None:
+            self._follow_location(response.location)
+        else:
+            self._sink = None
+            self._remove()
+            sink.websocket_rejected(response)
 
     def _follow_location(self, location: bytes) -> None:
         """The next hop of a redirect; the policy is asked about its name first.
@@ -436,9 +341,15 @@ class WebSocketTransfer(HttpTransfer):
             raise Failure(Condition.POLICY_VIOLATION, detail)
         if target.origin != here.target.origin:
             self._handshake.drop_secrets()
-        self._egress.remove(self)
-        self._may_read = False
+        self._remove()
         self._reader = None
         self._verify_connect_host = False
         self.request = replace(here, target=target)
         self._egress.add(self)
+
+
+def _request_target(target: url.Target) -> bytes:
+    """Path and query as libcurl would send them (RFC 9112 section 3.2.1)."""
+    path: str = target.curl_url.path or "/"
+    query: str | None = target.curl_url.query
+    return (path if query is None else f"{path}?{query}").encode()

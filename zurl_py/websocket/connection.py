@@ -121,6 +121,8 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the origin; see `next_event`."""
+        if self.ended:
+            return
         if self._position < len(self._buffer):
             data = self._buffer[self._position :] + data
         self._buffer = data

@@ -1,0 +1,90 @@
+"""Between ZHTTP packets and WebSocket values: what opens a session, and what its packets hold."""
+
+from __future__ import annotations
+
+from ..egress import HttpRequest, RequestHeaders
+from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
+from ..zhttp import Condition, Packet
+from .base import Services
+from .opening import Refused, apply_transport, open_target
+
+__all__ = [
+    "close_fields",
+    "frame_fields",
+    "is_websocket",
+    "open_websocket",
+    "opened_fields",
+    "rejected_fields",
+]
+
+
+def is_websocket(packet: Packet) -> bool:
+    """Whether a first packet asks for a WebSocket."""
+    return packet.uri is not None and packet.uri[:4].lower() in (b"ws:/", b"wss:")
+
+
+def open_websocket(packet: Packet, services: Services) -> tuple[HttpRequest, Handshake]:
+    """The connection and handshake that a first packet asks for, as far as the policy lets it.
+
+    Raises:
+        Refused: with the condition of the answer.
+    """
+    if packet.seq != 0:
+        raise Refused(Condition.BAD_REQUEST, "seq must be 0")
+    target = open_target(packet, ("ws", "wss"))
+    try:
+        handshake = Handshake(packet.headers, services.websocket_compression)
+    except BadInput as error:
+        raise Refused(Condition.BAD_REQUEST, str(error)) from None
+    request = HttpRequest(target, b"GET", RequestHeaders(()), services.policy)
+    request.follow_redirects = packet.follow_redirects
+    apply_transport(request, packet, services.policy)
+    return request, handshake
+
+
+def opened_fields(response: Response, credits: int) -> dict[str, object]:
+    """The answer to the first packet."""
+    return {
+        "code": response.code,
+        "reason": response.reason,
+        "headers": response.headers,
+        "credits": credits,
+    }
+
+
+def rejected_fields(response: Response) -> dict[str, object]:
+    """The error for an answer other than 101; its headers are true of the body handed on."""
+    framing = (b"content-length", b"transfer-encoding")
+    headers = [pair for pair in response.headers if pair[0].lower() not in framing]
+    return {
+        "type": b"error",
+        "condition": Condition.REJECTED,
+        "code": response.code,
+        "reason": response.reason,
+        "headers": [*headers, (b"Content-Length", b"%d" % len(response.body))],
+        "body": response.body,
+    }
+
+
+def frame_fields(frame: Data | Ping | Pong) -> dict[str, object]:
+    """A frame of the origin's."""
+    if isinstance(frame, Data):
+        fields: dict[str, object] = {"body": frame.payload}
+        if frame.binary:
+            fields["content-type"] = b"binary"
+        if not frame.fin:
+            fields["more"] = True
+        return fields
+    fields = {"type": b"ping" if isinstance(frame, Ping) else b"pong"}
+    if frame.payload:
+        fields["body"] = frame.payload
+    return fields
+
+
+def close_fields(close: Close) -> dict[str, object]:
+    """The origin's close frame; an empty one has neither code nor body."""
+    fields: dict[str, object] = {"type": b"close"}
+    if close.code is not None:
+        fields["code"] = close.code
+        fields["body"] = close.reason
+    return fields
