@@ -17,13 +17,21 @@ from .egress import Egress
 from .log import Log
 from .loop import READ, Loop
 from .publisher import Publisher, show_address
-from .sessions import Services, Session, SingleSession, StreamSession
+from .sessions import (
+    Services,
+    Session,
+    SingleSession,
+    StreamSession,
+    WebSocketSession,
+    is_websocket,
+)
 from .sockets import Endpoints
 from .zhttp import Condition, Envelope, Format, Packet, PacketError, parse
 
 __all__ = ["Gateway"]
 
 _Handler = Callable[[list[bytes]], None]
+_Streamed = StreamSession | WebSocketSession
 
 _BATCH = 64  # messages read from one socket in one turn
 _LOGGED = 200  # characters of a bad message's reason that go into the log
@@ -44,9 +52,9 @@ class Gateway:
         self._log: Log = services.log
         self._endpoints = endpoints
         self._services = services
-        self._max_open = config.max_open_requests or 0  # 0: no limit
-        self._streams: dict[tuple[bytes, bytes], StreamSession] = {}
-        self._by_id: dict[bytes, list[StreamSession]] = {}
+        self._max_open = max(0, config.max_open_requests)  # 0: no limit
+        self._streams: dict[tuple[bytes, bytes], _Streamed] = {}
+        self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: set[Session] = set()
         self._publisher = (
             Publisher(endpoints.out, loop, self._log) if endpoints.out is not None else None
@@ -172,9 +180,7 @@ class Gateway:
         if packet.ids is not None:
             self._drop("in_spec", "a first packet with a list of ids")
             return
-        if packet.type is not None:
-            self._drop("in_spec", f"a first packet of type {packet.type.decode()}")
-            return
+        # Its type, whatever it is, is not looked at: Zurl's clients may rely on that.
         if not packet.sender or not packet.id:
             self._begin_unanswered(packet)
             return
@@ -182,7 +188,11 @@ class Gateway:
         if key in self._streams:
             self._drop("in_spec", f"id {show_address(packet.id)} is in use")
             return
-        session = StreamSession(self._services, packet)
+        session: _Streamed
+        if is_websocket(packet):
+            session = WebSocketSession(self._services, packet)
+        else:
+            session = StreamSession(self._services, packet)
         self._streams[key] = session
         self._by_id.setdefault(packet.id, []).append(session)
         self._open.add(session)
@@ -213,7 +223,7 @@ class Gateway:
             else:
                 self._cancel_unknown(packet, id)
 
-    def _find(self, sender: bytes | None, id: bytes | None) -> StreamSession | None:
+    def _find(self, sender: bytes | None, id: bytes | None) -> _Streamed | None:
         if id is None:
             return None
         if sender:
@@ -253,7 +263,7 @@ class Gateway:
 
     def _session_ended(self, session: Session) -> None:
         self._open.discard(session)
-        if isinstance(session, StreamSession):
+        if isinstance(session, _Streamed):
             assert session.sender is not None
             assert session.id is not None
             del self._streams[(session.sender, session.id)]

@@ -1,0 +1,101 @@
+"""The command ``zurl``: Zurl's own command line, for those who start it by that name."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+from .. import __version__
+
+__all__ = ["main"]
+
+_USAGE = """\
+usage: zurl --config=FILE [--logfile=FILE] [--loglevel=N] [--verbose] [--version]
+
+  --config=FILE    the configuration, in Zurl's format
+  --logfile=FILE   append the log to FILE in place of standard output
+  --loglevel=N     0 errors, 1 warnings, 2 information (default), 3 debug
+  --verbose        the same as --loglevel=3
+  --version        print the version and exit
+"""
+
+
+@dataclass(slots=True)
+class Options:
+    """The command line."""
+
+    config: str = ""
+    logfile: str | None = None
+    loglevel: int = 2
+    version: bool = False
+    help: bool = False
+    unknown: list[str] = field(default_factory=list)
+
+
+class UsageError(ValueError):
+    """A command line that cannot be used."""
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Read Zurl's options; unknown ones are kept apart, as Zurl ignores them.
+
+    Raises:
+        UsageError: an option's value is missing or wrong.
+    """
+    options = Options()
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "--logfile", "--loglevel"):
+            if not equals:
+                value = next(rest, "")
+            if not value:
+                raise UsageError(f"{name} needs a value")
+        if name == "--config":
+            options.config = value
+        elif name == "--logfile":
+            options.logfile = value
+        elif name == "--loglevel":
+            if not value.isdecimal():
+                raise UsageError(f"--loglevel: {value!r} is not a number from 0 to 3")
+            options.loglevel = min(int(value), 3)
+        elif name == "--verbose":
+            options.loglevel = 3
+        elif name == "--version":
+            options.version = True
+        elif name in ("--help", "-h"):
+            options.help = True
+        else:
+            options.unknown.append(argument)
+    return options
+
+
+def main() -> None:
+    """Run the daemon by Zurl's command line; exits with its status."""
+    try:
+        options = parse_options(sys.argv[1:])
+    except UsageError as error:
+        sys.exit(f"zurl: {error}\n{_USAGE}")
+    if options.version:
+        print(f"zurl (zurl_py) {__version__}")
+        return
+    if options.help:
+        print(_USAGE, end="")
+        return
+    if not options.config:
+        sys.exit(f"zurl: --config is needed\n{_USAGE}")
+    from .serve import serve
+
+    sys.exit(
+        serve(
+            options.config,
+            options.loglevel,
+            options.logfile,
+            log_fd=1,
+            remarks=[f"unknown option {option}, ignored" for option in options.unknown],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

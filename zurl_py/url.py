@@ -1,0 +1,174 @@
+"""The one URL parser: libcurl's, with refusals of our own, as it is lenient.
+
+What the policy is asked about and what libcurl connects to come from the same parse.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import pycurl
+
+__all__ = ["BadUrl", "Target", "parse", "resolve"]
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_FLAGS: Final = pycurl.U_PATH_AS_IS | pycurl.U_NON_SUPPORT_SCHEME
+_SHAPE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
+_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\<>\"^`{|}]")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+)
+_NUMERIC_LABEL = re.compile(r"(?:\d+|0x[0-9a-f]*)")
+_IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+
+
+class BadUrl(ValueError):
+    """A URL that is not used; the text says why, fit for a log line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes.
+
+    Attributes:
+        scheme: lower case.
+        host: for policy and log: lower case, no trailing dot, IPv6 without brackets.
+        port: the scheme's own, if the URL names none.
+        host_header: value of the Host header.
+        curl_url: what libcurl connects to and requests, for ``CURLOPT_CURLU``.
+        authorization: value of the Authorization header from the URL's user and password.
+        text: the URL for log lines, without user and password.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    host_header: bytes
+    curl_url: pycurl.CurlUrl
+    authorization: bytes | None
+    text: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: credentials stay within them."""
+        return (self.scheme, self.host, self.port)
+
+
+def parse(uri: bytes) -> Target:
+    """The target of an absolute URL.
+
+    Raises:
+        BadUrl: it is malformed, ambiguous, or means different things to different parsers.
+    """
+    if _FORBIDDEN.search(uri):
+        raise BadUrl("a blank, a control character or one of \\<>\"^`{|} in it")
+    if not _SHAPE.match(uri):
+        raise BadUrl("not scheme://host…")
+    try:
+        text = uri.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadUrl("not UTF-8") from None
+    if not text.isascii():
+        text = _escape_non_ascii(text)
+    if "%" in text:
+        text = _normalise_escapes(text)
+    try:
+        url = pycurl.CurlUrl(text, _FLAGS)
+    except (pycurl.error, UnicodeEncodeError) as error:
+        raise BadUrl(f"libcurl: {error.args[-1]}") from None
+    return _target(url)
+
+
+def resolve(base: Target, location: bytes) -> Target:
+    """The target of a reference, as in a redirect's Location (RFC 3986 section 5).
+
+    Raises:
+        BadUrl: as for ``parse``.
+    """
+    if _FORBIDDEN.search(location):
+        raise BadUrl("a blank, a control character or one of \\<>\"^`{|} in it")
+    try:
+        text = location.decode("utf-8")
+        if not text.isascii():
+            text = _escape_non_ascii(text)
+        url = pycurl.CurlUrl(base.curl_url.url, _FLAGS)
+        url.setpart(pycurl.UPART_URL, text, _FLAGS & ~pycurl.U_PATH_AS_IS)
+        return parse(url.url.encode())
+    except (pycurl.error, UnicodeError) as error:
+        raise BadUrl(f"libcurl: {error.args[-1]}") from None
+
+
+def _target(url: pycurl.CurlUrl) -> Target:
+    scheme = url.scheme
+    host = url.host
+    if url.zoneid is not None:
+        raise BadUrl("an IPv6 zone")
+    authorization = _authorization(url) if url.user is not None else None
+    if host[:1] == "[":
+        host = bare = host[1:-1].lower()
+        url.host = f"[{bare}]"
+    else:
+        host = _check_name(url, host)
+    port = url.port
+    default = _DEFAULT_PORTS.get(scheme)
+    number = int(port) if port else default or 0
+    if number == 0 and default is not None:
+        raise BadUrl("port 0")
+    if url.fragment is not None:
+        url.fragment = None
+    shown = f"[{host}]" if ":" in host else host
+    host_header = shown if number == default else f"{shown}:{number}"
+    return Target(
+        scheme, host, number, host_header.encode(), url, authorization, url.url
+    )
+
+
+def _check_name(url: pycurl.CurlUrl, host: str) -> str:
+    name = host.lower()
+    if name != host:
+        url.host = name
+    bare = name.removesuffix(".")
+    if not bare.isascii() or not bare or ".." in bare or bare[0] == ".":
+        raise BadUrl("not a host name")
+    if _NUMERIC_LABEL.fullmatch(bare.rpartition(".")[2]) and not _IPV4.fullmatch(bare):
+        raise BadUrl("a host name that ends in a number")
+    return bare
+
+
+def _authorization(url: pycurl.CurlUrl) -> bytes:
+    try:
+        user = url.getpart(pycurl.UPART_USER, pycurl.U_URLDECODE) or ""
+        password = url.password and url.getpart(pycurl.UPART_PASSWORD, pycurl.U_URLDECODE)
+    except (pycurl.error, UnicodeError):
+        raise BadUrl("user or password that cannot be decoded") from None
+    url.user = None
+    url.password = None
+    return b"Basic " + base64.b64encode(f"{user}:{password or ''}".encode())
+
+
+def _escape_non_ascii(text: str) -> str:
+    """Bytes beyond ASCII as escapes; in a host they are refused."""
+    authority = text.split("://", 1)[-1].split("/", 1)[0]
+    if not authority.isascii():
+        raise BadUrl("a host beyond ASCII")
+    return "".join(c if c.isascii() else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
+
+
+def _normalise_escapes(text: str) -> str:
+    """Decode the escapes of unreserved characters (RFC 3986 section 6.2.2.2)."""
+    if _BROKEN_ESCAPE.search(text):
+        raise BadUrl("a % without two hexadecimal digits")
+    start = text.find("/", text.index("://") + 3)
+    if start < 0:
+        return text
+
+    def decode(match: re.Match[str]) -> str:
+        code = int(match.group(1), 16)
+        return chr(code) if code in _UNRESERVED else match.group(0)
+
+    return text[:start] + _ESCAPE.sub(decode, text[start:])
