@@ -3,5 +3,14 @@
 from .base import Services, Session
 from .single import SingleSession
 from .stream import StreamSession
+from .websocket import WebSocketSession
+from .websocket_packets import is_websocket
 
-__all__ = ["Services", "Session", "SingleSession", "StreamSession"]
+__all__ = [
+    "Services",
+    "Session",
+    "SingleSession",
+    "StreamSession",
+    "WebSocketSession",
+    "is_websocket",
+]

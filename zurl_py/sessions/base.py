@@ -26,6 +26,7 @@ class Services:
         activity_timeout: seconds without activity until a session ends.
         publish: sends a packet to a worker's address on the publishing socket.
         ended: told once of every session that ends.
+        websocket_compression: offer permessage-deflate.
     """
 
     loop: Loop
@@ -37,6 +38,7 @@ class Services:
     activity_timeout: float
     publish: Callable[[bytes, bytes], None]
     ended: Callable[[Session], None]
+    websocket_compression: bool = False
 
 
 class Session:
@@ -48,7 +50,17 @@ class Session:
         open: no final answer was given yet.
     """
 
-    __slots__ = ("_envelope", "_out_seq", "_quiet", "_s", "_started", "_timer", "id", "open", "sender")
+    __slots__ = (
+        "_envelope",
+        "_out_seq",
+        "_quiet",
+        "_s",
+        "_started",
+        "_timer",
+        "id",
+        "open",
+        "sender",
+    )
 
     def __init__(self, services: Services, packet: Packet, sender: bytes | None) -> None:
         self._s = services

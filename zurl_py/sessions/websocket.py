@@ -36,7 +36,7 @@ _MAX_OVERSTEP = 8
 
 _TOO_BIG = 1009
 _GOING_AWAY = 1001
-_NAMES = {1002: b"protocol-error", 1007: b"invalid-data", _TOO_BIG: b"frame-too-large"}
+_NAMES = {1002: "protocol-error", 1007: "invalid-data", _TOO_BIG: "frame-too-large"}
 
 
 class WebSocketSession(Session):
@@ -122,7 +122,7 @@ class WebSocketSession(Session):
                 self._keep_for_later(packet)
         if packet.credits:
             self._credits += packet.credits
-            if self.open and self._opened:
+            if self._waiting and self.open:
                 self._deliver()
 
     def _keep_for_later(self, packet: Packet) -> None:
@@ -263,7 +263,7 @@ class WebSocketSession(Session):
         condition = (
             Condition.FRAME_TOO_LARGE if event.code == _TOO_BIG else Condition.UNDEFINED_CONDITION
         )
-        name = _NAMES.get(event.code, b"protocol-error")
+        name = _NAMES.get(event.code, "protocol-error")
         self._end_with_reason(condition, name, f"the origin: {event.reason}")
         return False
 
@@ -278,14 +278,14 @@ class WebSocketSession(Session):
 
     def _fail(self, failure: Failure) -> None:
         if isinstance(failure, WebSocketFailure):
-            self._end_with_reason(failure.condition, failure.name.encode(), failure.detail)
+            self._end_with_reason(failure.condition, failure.name, failure.detail)
         else:
             self._end_with_failure(failure)
 
-    def _end_with_reason(self, condition: bytes, name: bytes, detail: str) -> None:
+    def _end_with_reason(self, condition: bytes, name: str, detail: str) -> None:
         """End with an error that says, beyond its condition, which rule the origin broke."""
         self._log_out(f"ERR id={show_id(self.id)} condition={condition.decode()}", detail)
-        ext: dict[str, object] = {"error": name, "detail": detail.encode("ascii", "replace")}
+        ext = {"error": name, "detail": detail}
         self._finish({"type": b"error", "condition": condition, "ext": ext})
 
     def _send(self, fields: dict[str, object]) -> None:
