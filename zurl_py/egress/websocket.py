@@ -188,9 +188,8 @@ class WebSocketTransfer(HttpTransfer):
         super().prepare(handle)
         handle.set(pycurl.CONNECT_ONLY, 1)
         handle.set(pycurl.PROTOCOLS, _SCHEMES)
-        # Neither from the pool nor into it, and no HTTP/2 by ALPN.
+        # Not from the pool, and no HTTP/2 by ALPN. (With FORBID_REUSE libcurl would close it now.)
         handle.set(pycurl.FRESH_CONNECT, 1)
-        handle.set(pycurl.FORBID_REUSE, 1)
         handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         handle.set(pycurl.HTTPPROXYTUNNEL, 1)
 

@@ -1,0 +1,1 @@
+"""Autobahn's WebSocket test suite, with the gateway as the client under test."""
