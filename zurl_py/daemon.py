@@ -76,6 +76,7 @@ class Daemon:
             activity_timeout=float(config.timeout),
             publish=_unbound,
             ended=_unbound,
+            websocket_compression=config.websocket_compression,
         )
         self._endpoints.bind(
             config.in_spec,
@@ -180,4 +181,3 @@ def _check_libcurl() -> None:
 
 def _unbound(*_: object) -> None:
     raise AssertionError("the gateway gives the sessions their way out")
-

@@ -30,6 +30,7 @@ class Config:
         buffer_size: bytes held per session and direction.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
         max_open_requests: 0 is unlimited.
+        websocket_compression: offer permessage-deflate to WebSocket origins.
         in_hwm, out_hwm: messages queued per ZeroMQ connection.
         ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
         warnings: what is odd in the file, but no reason not to start.
@@ -55,6 +56,7 @@ class Config:
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
     ca_file: str = ""
+    websocket_compression: bool = False
     warnings: tuple[str, ...] = ()
     origins: dict[str, int] = field(default_factory=dict)
 
@@ -83,6 +85,7 @@ KEYS: dict[str, values.Converter] = {
     "drain_timeout": values.number(0, 1_000_000),
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,
+    "websocket_compression": values.boolean,
 }
 
 
