@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
+from .addresses import SET_NAMES, sets_of
 from .decision import ALLOWED, Decision
 
 __all__ = ["Policy", "PolicyError"]
@@ -35,6 +36,11 @@ class _Rule:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.set_name = text[1:] if text.startswith("@") else None
+        if self.set_name is not None and self.set_name not in SET_NAMES:
+            # A set that matched nothing would leave open what the operator meant to close.
+            known = ", ".join(f"@{name}" for name in sorted(SET_NAMES))
+            raise PolicyError(f"unknown set {text}; known are {known}")
         pattern = text.lower()
         self.prefix, star, self.suffix = pattern.partition("*")
         self.is_pattern = bool(star)
@@ -42,6 +48,10 @@ class _Rule:
         self.network = _network(text)
 
     def matches(self, host: str) -> bool:
+        if self.set_name is not None:
+            return self.set_name in sets_of(host) or (
+                self.set_name in _NAME_SETS and _is_local_name(host)
+            )
         if self.network is not None:
             try:
                 return ipaddress.ip_address(host) in self.network
@@ -56,12 +66,21 @@ class _Rule:
         return host == self.exact
 
 
+# Names that stand for this machine or its network, whatever they resolve to.
+_NAME_SETS: Final = frozenset(("private", "loopback"))
+_LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal")
+
+
+def _is_local_name(host: str) -> bool:
+    return host == "localhost" or host.endswith(_LOCAL_SUFFIXES)
+
+
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """A range ``a.b.c.d/n``; short forms such as ``127/8`` and masks are taken as well."""
     address, slash, width = text.partition("/")
     if not slash:
         return None
-    if "." not in address and ":" not in address or address.count(".") < 3 and ":" not in address:
+    if ":" not in address:
         address += ".0" * (3 - address.count("."))
     try:
         return ipaddress.ip_network(f"{address}/{width}", strict=False)
@@ -83,7 +102,7 @@ class Policy:
         """The policy of a configuration.
 
         Raises:
-            PolicyError: ``defpolicy`` is neither allow nor deny.
+            PolicyError: ``defpolicy`` is neither allow nor deny, or a rule names an unknown set.
         """
         if defpolicy not in ("allow", "deny"):
             raise PolicyError(f"defpolicy: {defpolicy!r} is not allow or deny")
