@@ -63,7 +63,7 @@ class Gateway:
         services.publish = self._publish
         services.ended = self._session_ended
         for socket in endpoints.all():
-            loop.watch(socket.getsockopt(zmq.FD), READ, _look_later)
+            loop.watch(int(socket.getsockopt(zmq.FD)), READ, _look_later)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -99,7 +99,7 @@ class Gateway:
         for _ in range(_BATCH):
             # Asking for EVENTS is cheaper than a receive that finds nothing. It also makes libzmq
             # take notice of what its descriptor signals, which would else go on signalling.
-            if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 return False
             if starts and not self._has_room():
                 return False
@@ -116,7 +116,7 @@ class Gateway:
 
     def _read_subscriptions(self, socket: zmq.Socket[bytes]) -> None:
         # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
-        while socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             socket.recv(zmq.NOBLOCK)
 
     # -- in_req_spec -------------------------------------------------------------------------

@@ -146,7 +146,7 @@ class Loop:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in signals:
             signal.signal(number, lambda n, _frame: self._signals.append(n))
-        self.watch(reader, READ, lambda fd, _events: os.read(fd, 512) and None)
+        self.watch(reader, READ, _empty)
 
     def take_signals(self) -> list[int]:
         """The signals that came since the last call, in order."""
@@ -180,3 +180,8 @@ class Loop:
             for fd in self._signal_pipe:
                 os.close(fd)
         self.epoll.close()
+
+
+def _empty(fd: int, _events: int) -> None:
+    """Take the wake-up bytes of signals out of their pipe."""
+    os.read(fd, 512)

@@ -66,7 +66,7 @@ def parse(uri: bytes) -> Target:
         BadUrl: it is malformed, ambiguous, or means different things to different parsers.
     """
     if _FORBIDDEN.search(uri):
-        raise BadUrl("a blank, a control character or one of \\<>\"^`{|} in it")
+        raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
     if not _SHAPE.match(uri):
         raise BadUrl("not scheme://host…")
     try:
@@ -91,7 +91,7 @@ def resolve(base: Target, location: bytes) -> Target:
         BadUrl: as for ``parse``.
     """
     if _FORBIDDEN.search(location):
-        raise BadUrl("a blank, a control character or one of \\<>\"^`{|} in it")
+        raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
     try:
         text = location.decode("utf-8")
         if not text.isascii():
@@ -123,9 +123,7 @@ def _target(url: pycurl.CurlUrl) -> Target:
         url.fragment = None
     shown = f"[{host}]" if ":" in host else host
     host_header = shown if number == default else f"{shown}:{number}"
-    return Target(
-        scheme, host, number, host_header.encode(), url, authorization, url.url
-    )
+    return Target(scheme, host, number, host_header.encode(), url, authorization, url.url)
 
 
 def _check_name(url: pycurl.CurlUrl, host: str) -> str:

@@ -34,7 +34,9 @@ class _MultiGroup:
     """
 
     def __init__(self, loop: Loop, due: list[Multi], finished: list[Multi]) -> None:
-        self._make = lambda: Multi(loop, due, finished, _IDLE_CONNECTIONS_PER_MULTI)
+        self._loop = loop
+        self._due = due
+        self._finished = finished
         self.multis: list[Multi] = []
         self._current: Multi | None = None
 
@@ -45,7 +47,7 @@ class _MultiGroup:
             return current
         emptiest = min(self.multis, key=lambda multi: multi.active, default=None)
         if emptiest is None or emptiest.active > _TRANSFERS_PER_MULTI // 2:
-            emptiest = self._make()
+            emptiest = Multi(self._loop, self._due, self._finished, _IDLE_CONNECTIONS_PER_MULTI)
             self.multis.append(emptiest)
         self._current = emptiest
         return emptiest
@@ -130,9 +132,7 @@ class Egress:
         if transfer.resolves is not None:
             self._open_gate(transfer, multi, None)
 
-    def _open_gate(
-        self, transfer: HttpTransfer, multi: Multi, known_at: float | None
-    ) -> None:
+    def _open_gate(self, transfer: HttpTransfer, multi: Multi, known_at: float | None) -> None:
         """Let those go that waited for the name which this transfer looked up."""
         name, transfer.resolves = transfer.resolves, None
         assert name is not None
@@ -177,9 +177,7 @@ class Egress:
     @property
     def has_work(self) -> bool:
         """There is more to do without waiting for an event."""
-        return bool(
-            self._due or self._finished or self.moved or self._stillborn or self._resolved
-        )
+        return bool(self._due or self._finished or self.moved or self._stillborn or self._resolved)
 
     def kick(self) -> None:
         """Let libcurl start what was added and do what is due."""
@@ -216,4 +214,3 @@ class Egress:
         """``CURLOPT_DEBUGFUNCTION``: libcurl's own words, without what could hold secrets."""
         if kind == pycurl.INFOTYPE_TEXT:
             self._log.debug(f"libcurl: {data.decode('utf-8', 'replace').rstrip()}")
-

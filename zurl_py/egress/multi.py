@@ -6,7 +6,6 @@ deadline, the notification callback a flag. All calls back into libcurl come fro
 
 from __future__ import annotations
 
-
 import pycurl
 
 from ..loop import READ, WRITE, Loop, Timer
@@ -144,5 +143,3 @@ class Multi:
         if not self._is_finished:
             self._is_finished = True
             self._finished.append(self)
-
-

@@ -9,7 +9,7 @@ from ..egress import Egress, Failure
 from ..log import Log
 from ..loop import Loop, Timer
 from ..policy import Policy
-from ..zhttp import NO_USER_DATA, Condition, Envelope, Packet
+from ..zhttp import Condition, Envelope, Packet
 from .opening import Refused
 
 __all__ = ["Services", "Session"]

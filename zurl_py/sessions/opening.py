@@ -41,7 +41,9 @@ def open_target(packet: Packet, schemes: tuple[str, ...]) -> Target:
     except BadUrl as error:
         raise Refused(Condition.BAD_REQUEST, f"uri: {error}") from None
     if target.scheme not in schemes:
-        raise Refused(Condition.BAD_REQUEST, f"uri: the scheme {target.scheme!r} cannot be used here")
+        raise Refused(
+            Condition.BAD_REQUEST, f"uri: the scheme {target.scheme!r} cannot be used here"
+        )
     return target
 
 
@@ -79,8 +81,11 @@ def apply_transport(request: HttpRequest, packet: Packet, policy: Policy) -> Non
     Raises:
         Refused: a privilege that is not granted, or a name that is not allowed.
     """
-    if packet.ignore_policies or packet.ignore_tls_errors or packet.trust_connect_host or (
-        packet.connect_host is not None or packet.connect_port is not None
+    if (
+        packet.ignore_policies
+        or packet.ignore_tls_errors
+        or packet.trust_connect_host
+        or (packet.connect_host is not None or packet.connect_port is not None)
     ):
         _apply_privileges(request, packet, policy)
     target = request.target

@@ -246,9 +246,7 @@ _FIELDS: Final[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = (
     ("ext", "_ext", _dictionary),
 )
 _RULES: Final[dict[str | bytes, tuple[str, Callable[[Any], Any]]]] = {
-    key: (attribute, check)
-    for name, attribute, check in _FIELDS
-    for key in (name, name.encode())
+    key: (attribute, check) for name, attribute, check in _FIELDS for key in (name, name.encode())
 }
 
 
@@ -256,13 +254,13 @@ _RULES: Final[dict[str | bytes, tuple[str, Callable[[Any], Any]]]] = {
 
 
 def _settle_id(packet: Packet, id: bytes | list[tuple[bytes | None, int | None]]) -> None:
-    if type(id) is bytes:
+    if isinstance(id, bytes):
         packet.id = id
     elif len(id) == 1:
         packet.id, seq = id[0]
         packet.seq = seq if seq is not None else packet.seq
     elif id:
-        packet.ids = list(id)  # type: ignore[arg-type]
+        packet.ids = id
 
 
 def _settle_ext(packet: Packet, ext: dict[Any, Any]) -> None:

@@ -1,0 +1,52 @@
+# What a newcomer needs: `make demo`, `make test`. Only Python 3.11+ and make have to be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo run test lint format peers bench clean deb deb-test
+
+demo: $(VENV)/made
+	$(BIN)/python examples/demo.py
+
+# The daemon in the foreground; its sockets go where zurl.conf.example says.
+run: $(VENV)/made
+	mkdir -p /run/zurl
+	$(BIN)/zurl-py serve --config zurl.conf.example
+
+test: $(VENV)/made
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --skip-covered --sort=cover $(COVERAGE_ARGS)
+
+lint: $(VENV)/made
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/made
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The real programs that the tests run against, from Debian's packages; needs root.
+peers:
+	sh tools/install-peers.sh
+
+bench: $(VENV)/made
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+deb:
+	sh tools/build-deb.sh
+
+deb-test:
+	sh tools/test-deb.sh
+
+$(VENV)/made: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
