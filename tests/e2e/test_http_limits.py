@@ -50,7 +50,6 @@ def test_upload_to_a_stalled_origin_is_not_granted_more(
     daemon, worker = start_daemon(buffer_size=50_000)
 
     def stalled(connection: Connection) -> None:
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.read_head()
         connection.wait_for("read on")
         connection.read_body(connection.origin.requests[-1])
@@ -81,6 +80,7 @@ def test_answer_that_nobody_wants_is_not_collected(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     daemon, worker = start_daemon()
+    origin.script = reply(_OK, close=True)
     worker.request(method="GET", uri=origin.url())
     before = daemon.memory()
     origin.script = _flooding

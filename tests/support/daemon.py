@@ -1,6 +1,7 @@
 """A daemon in a process of its own: ours, or Debian's zurl to compare with."""
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -55,7 +56,8 @@ class Daemon:
         interfaces: which of "stream" and "req" to bind.
         environment: variables added to the child's; None as a value removes one.
         arguments: command line after `--config`; loglevel 3 (debug) if not given.
-        settings: keys of zurl.conf; None leaves out a default of ours.
+        settings: keys of zurl.conf; None leaves out one that is set here (instance_id, defpolicy,
+            drain_timeout 0).
 
     Attributes:
         endpoints: ZeroMQ address of each key of `_INTERFACES` that is bound.
@@ -78,6 +80,8 @@ class Daemon:
         self.config_path = self.directory / "zurl.conf"
         self.process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, Any] = {"instance_id": "gw", "defpolicy": "allow"}
+        if kind != "zurl":
+            self.settings["drain_timeout"] = 0
         for key, name in _INTERFACES.items():
             if ("req" if key == "in_req_spec" else "stream") in interfaces:
                 self.settings[key] = f"ipc://{self.directory}/{name}"
@@ -105,6 +109,8 @@ class Daemon:
             base = self._command
         elif self.kind == "zurl":
             base = [DEBIAN_ZURL]
+        elif "ZURL_TEST_COMMAND" in os.environ:  # an installed one, for example
+            base = shlex.split(os.environ["ZURL_TEST_COMMAND"])
         else:
             base = [sys.executable, "-m", "zurl_py.cli.zurl"]
         return [*base, f"--config={self.config_path}", *self._arguments]

@@ -147,11 +147,8 @@ class Worker:
             answer = self.recv_req(timeout)
             assert answer.get("condition") == b"bad-request", answer
         if self.streaming:
-            self._probe(end, self._probe_push)
-            self._probe(end, self._probe_router)
-        self._queues.clear()
-        self._order.clear()
-        self.received.clear()
+            self._probe(end, self._probe_push, b"error")
+            self._probe(end, self._probe_router, b"cancel")
         return self
 
     def _probe_push(self, id: bytes) -> None:
@@ -164,17 +161,18 @@ class Worker:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
 
-    def _probe(self, end: float, ask: Any) -> None:
+    def _probe(self, end: float, ask: Any, answer: bytes) -> None:
         """Sends probes until one is answered: earlier answers found no subscriber yet."""
         while True:
             ask(_PROBE + b"%d" % next(self._ids))
-            if self.sub.poll(_PROBE_INTERVAL):
-                message = self._read_sub()
+            while self.sub.poll(_PROBE_INTERVAL):
+                message = decode(self.sub.recv().partition(b" ")[2])
                 assert message.id is not None
                 assert message.id.startswith(_PROBE), message
                 if message.get("from"):
                     self.instance = message["from"]
-                return
+                if message.type == answer:
+                    return
             self._check_alive()
             if time.monotonic() > end:
                 raise NoAnswer(f"daemon is not ready:\n{self.daemon.log()[-4000:]}")
@@ -235,15 +233,16 @@ class Worker:
             if time.monotonic() >= end:
                 raise NoAnswer(f"no answer within {timeout} s")
 
-    def _read_sub(self) -> Message:
+    def _read_sub(self) -> None:
         frames = self.sub.recv_multipart()
         assert len(frames) == 1, frames
         address, _, packet = frames[0].partition(b" ")
         message = decode(packet, address)
+        if (message.id or b"").startswith(_PROBE):  # of `ready`, which asked more than once
+            return
         self.received.append(message)
         self._queues.setdefault(message.id, deque()).append(message)
         self._order.append(message)
-        return message
 
     def next(self, timeout: float = DEADLINE) -> Message:
         """The next message of any session that nobody has read."""
@@ -261,8 +260,6 @@ class Worker:
         while not queue:
             self._poll(self.sub, max(0.0, end - time.monotonic()))
             self._read_sub()
-            if queue:
-                break
         message = queue.popleft()
         self._order.remove(message)
         return message

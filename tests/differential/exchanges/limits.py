@@ -255,6 +255,8 @@ def one_request_of_either_interface(x: Run) -> None:
 
 register(
     Exchange(
-        "limits-nothing-left-open", lambda x: x.note(x.req(method="GET", uri=x.origin.url())), "one"
+        "limits-nothing-left-open",
+        lambda x: x.note(bool(x.req(method="GET", uri=x.origin.url()))),
+        "one",
     )
 )
