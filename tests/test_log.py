@@ -1,0 +1,232 @@
+"""The log: form, levels, order, and that the one who logs never waits."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zurl_py.log
+from tests.support.deadline import wait_until
+from zurl_py.log import DEBUG, ERROR, INFO, WARNING, Log
+
+LINE = re.compile(r"\[(ERR|WARN|INFO|DEBUG)\] \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (.*)")
+
+
+def parse(text: str) -> list[tuple[str, str]]:
+    """(level, text) of each line; fails on a line of another form."""
+    found = [LINE.fullmatch(line) for line in text.splitlines()]
+    assert None not in found, text
+    return [match.groups() for match in found]  # type: ignore[union-attr,misc]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    read, write = os.pipe()
+    yield read, write
+    for fd in (read, write):
+        os.close(fd)
+
+
+def test_each_level_has_its_tag_and_lines_keep_their_order(path: Path) -> None:
+    log = Log(DEBUG, str(path))
+    log.debug("one")
+    log.info("two")
+    log.warning("three")
+    log.error("four")
+    log.close()
+    assert parse(path.read_text()) == [
+        ("DEBUG", "one"),
+        ("INFO", "two"),
+        ("WARN", "three"),
+        ("ERR", "four"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "written", "info_on", "debug_on"),
+    [
+        (ERROR, ["ERR"], False, False),
+        (WARNING, ["WARN", "ERR"], False, False),
+        (INFO, ["INFO", "WARN", "ERR"], True, False),
+        (DEBUG, ["DEBUG", "INFO", "WARN", "ERR"], True, True),
+    ],
+)
+def test_a_level_holds_back_what_is_above_it(
+    path: Path, level: int, written: list[str], info_on: bool, debug_on: bool
+) -> None:
+    log = Log(level, str(path))
+    assert (log.info_on, log.debug_on) == (info_on, debug_on)
+    log.debug("x")
+    log.info("x")
+    log.warning("x")
+    log.error("x")
+    log.close()
+    assert [tag for tag, _ in parse(path.read_text())] == written
+
+
+def test_the_time_is_local_and_to_the_millisecond(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1_800_000_000.0, 1_800_000_000.9996, 1_800_000_059.25, 1_799_999_999.5])
+    expected = [
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second)) + fraction
+        for second, fraction in [
+            (1_800_000_000, ".000"),
+            (1_800_000_000, ".999"),
+            (1_800_000_059, ".250"),
+            (1_799_999_999, ".500"),  # the clock was set back
+        ]
+    ]
+    log = Log(INFO, str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(zurl_py.log.time, "time", lambda: next(times))  # type: ignore[attr-defined]
+        for _ in expected:
+            log.info("x")
+    log.close()
+    assert [line[7:30] for line in path.read_text().splitlines()] == expected
+
+
+def test_what_a_peer_sends_cannot_pass_for_a_line_of_its_own(path: Path) -> None:
+    log = Log(INFO, str(path))
+    log.info("id=1\n[ERR] forged")
+    log.info("esc \x1b[2J \r \x00 \u2028 bad \udcff")
+    log.info("naïve ☃")
+    log.close()
+    assert parse(path.read_text(encoding="utf-8")) == [
+        ("INFO", "id=1\\n[ERR] forged"),
+        ("INFO", "esc \\x1b[2J \\r \\x00 \\u2028 bad \\udcff"),
+        ("INFO", "naïve ☃"),
+    ]
+
+
+def test_an_exception_brings_its_traceback_line_by_line(path: Path) -> None:
+    log = Log(ERROR, str(path))
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        log.exception("it broke")
+    log.close()
+    lines = parse(path.read_text())
+    assert lines[0] == ("ERR", "it broke")
+    assert lines[1] == ("ERR", "Traceback (most recent call last):")
+    assert lines[-1] == ("ERR", "KeyError: 'lost'")
+
+
+def test_lines_appear_without_close(path: Path) -> None:
+    log = Log(INFO, str(path))
+    log.info("soon")
+    wait_until(lambda: "soon" in path.read_text(), "the line")
+    log.info("again")
+    wait_until(lambda: "again" in path.read_text(), "the second line")
+    log.close()
+
+
+def test_reopen_goes_on_in_a_new_file(path: Path) -> None:
+    log = Log(INFO, str(path))
+    log.info("before")
+    wait_until(lambda: "before" in path.read_text(), "the line")
+    rotated = path.rename(path.with_suffix(".1"))
+    log.reopen()
+    wait_until(path.exists, "the new file")
+    log.info("after")
+    log.close()
+    assert [text for _, text in parse(rotated.read_text())] == ["before"]
+    assert [text for _, text in parse(path.read_text())] == ["after"]
+
+
+def test_where_reopen_fails_the_old_file_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "there" / "log"
+    path.parent.mkdir()
+    log = Log(INFO, str(path))
+    gone = path.parent.rename(tmp_path / "moved") / "log"
+    log.reopen()
+    wait_until(lambda: "cannot reopen" in gone.read_text(), "the complaint")
+    log.info("still here")
+    log.close()
+    lines = parse(gone.read_text())
+    assert lines[0] == ("ERR", f"cannot reopen {path}: No such file or directory")
+    assert lines[1] == ("INFO", "still here")
+
+
+def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Log(INFO, str(tmp_path / "missing" / "log"))
+
+
+def test_reopen_of_a_descriptor_changes_nothing(pipe: tuple[int, int]) -> None:
+    log = Log(INFO, fd=pipe[1])
+    log.reopen()
+    log.info("here")
+    log.close()
+    assert b"here" in os.read(pipe[0], 1000)
+
+
+def test_a_pipe_that_nobody_reads_stalls_nobody_and_losses_are_told(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zurl_py.log, "_MAX_WAITING", 1000)
+    log = Log(INFO, fd=pipe[1])
+    longest = 0.0
+    text = "x" * 200
+    until = time.monotonic() + 30
+    while not log.dropped and time.monotonic() < until:
+        before = time.perf_counter()
+        for _ in range(100):
+            log.info(text)
+        longest = max(longest, time.perf_counter() - before)
+    assert log.dropped
+    assert longest < 1  # the pipe stays full for ever: a write on this thread would hang
+
+    got = bytearray()
+    reader = threading.Thread(
+        target=lambda: [
+            got.extend(os.read(pipe[0], 65536)) for _ in iter(lambda: b"lost" in got, True)
+        ]
+    )
+    reader.start()
+    reader.join(30)
+    dropped = log.dropped
+    log.close()
+    lines = parse(bytes(got).decode().rpartition("\n")[0])
+    assert ("WARN", f"{dropped} log lines were lost, too many at once") in lines
+
+
+def test_a_non_blocking_pipe_loses_nothing_that_fits_in_time(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    log = Log(INFO, fd=pipe[1])
+    for number in range(2000):  # three times what a pipe holds
+        log.info(f"{number} " + "x" * 80)
+    got = bytearray()
+    while b" 1999 " not in got:
+        got += os.read(pipe[0], 65536)
+    log.close()
+    assert [int(text.split()[0]) for _, text in parse(got.decode())] == list(range(2000))
+
+
+def test_a_closed_pipe_is_survived() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    log = Log(INFO, fd=write)
+    log.error("nobody reads this")
+    wait_until(lambda: not log._lines, "the attempt")
+    log.info("nor this")
+    log.close()
+    os.close(write)
+
+
+def test_close_writes_what_waits_and_ends_the_thread(path: Path) -> None:
+    log = Log(INFO, str(path))
+    for number in range(5000):
+        log.info(str(number))
+    log.close()
+    assert not log._writer.is_alive()
+    assert [int(text) for _, text in parse(path.read_text())] == list(range(5000))
