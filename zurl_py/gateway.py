@@ -199,7 +199,7 @@ class Gateway:
         session.start(packet)
 
     def _begin_unanswered(self, packet: Packet) -> None:
-        """Fire and forget: nobody can be told anything."""
+        """Fire and forget."""
         session = SingleSession(self._services, packet, None)
         self._open.add(session)
         session.start(packet)

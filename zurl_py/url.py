@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+import idna
 import pycurl
 
 __all__ = ["BadUrl", "Target", "parse", "resolve"]
@@ -18,6 +19,8 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _FLAGS: Final = pycurl.U_PATH_AS_IS | pycurl.U_NON_SUPPORT_SCHEME
 _SHAPE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
 _FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\<>\"^`{|}]")
+_DANGEROUS = re.compile(rb"[\x00-\x1f\x7f\\]")
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?([^/?#:@\[\]]*)")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(
@@ -74,7 +77,7 @@ def parse(uri: bytes) -> Target:
     except UnicodeDecodeError:
         raise BadUrl("not UTF-8") from None
     if not text.isascii():
-        text = _escape_non_ascii(text)
+        text = _to_ascii(text)
     if "%" in text:
         text = _normalise_escapes(text)
     try:
@@ -90,15 +93,19 @@ def resolve(base: Target, location: bytes) -> Target:
     Raises:
         BadUrl: as for ``parse``.
     """
-    if _FORBIDDEN.search(location):
-        raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
+    if _DANGEROUS.search(location):
+        raise BadUrl("a control character or a backslash in it")
     try:
-        text = location.decode("utf-8")
+        # Origins write blanks, and more that is no URL, into Location; browsers take it, too.
+        text = location.strip(b" ").replace(b" ", b"%20").decode("utf-8")
         if not text.isascii():
-            text = _escape_non_ascii(text)
+            text = _to_ascii(text)
+        if text[:1] == "/" and text[1:2] != "/":
+            # The path as it is, escapes and dots included: it may be signed.
+            text = f"{base.scheme}://{base.host_header.decode()}{text}"
         url = pycurl.CurlUrl(base.curl_url.url, _FLAGS)
-        url.setpart(pycurl.UPART_URL, text, _FLAGS & ~pycurl.U_PATH_AS_IS)
-        return parse(url.url.encode())
+        url.setpart(pycurl.UPART_URL, text, _FLAGS)
+        return _target(url)
     except (pycurl.error, UnicodeError) as error:
         raise BadUrl(f"libcurl: {error.args[-1]}") from None
 
@@ -149,11 +156,18 @@ def _authorization(url: pycurl.CurlUrl) -> bytes:
     return b"Basic " + base64.b64encode(f"{user}:{password or ''}".encode())
 
 
-def _escape_non_ascii(text: str) -> str:
-    """Bytes beyond ASCII as escapes; in a host they are refused."""
-    authority = text.split("://", 1)[-1].split("/", 1)[0]
-    if not authority.isascii():
-        raise BadUrl("a host beyond ASCII")
+def _to_ascii(text: str) -> str:
+    """An international host as IDNA has it (UTS 46); other bytes beyond ASCII as escapes."""
+    found = _AUTHORITY.match(text)
+    if found and not found.group(1).isascii():
+        try:
+            host = idna.encode(found.group(1), uts46=True, std3_rules=True).decode()
+        except idna.IDNAError as error:
+            raise BadUrl(f"not an international host name: {error}") from None
+        text = text[: found.start(1)] + host + text[found.end(1) :]
+        found = _AUTHORITY.match(text)
+    if found and not found.group(0).isascii():
+        raise BadUrl("user or password beyond ASCII")
     return "".join(c if c.isascii() else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
 
 

@@ -143,7 +143,9 @@ class EasyHandle:
                 if method == b"HEAD":
                     self._dirty = True
                     setopt(pycurl.NOBODY, 1)
-        if request.max_size is not None:
+                    # A Content-Length counts as size here, and no body comes.
+                    setopt(pycurl.MAXFILESIZE_LARGE, 0)
+        if request.max_size is not None and method != b"HEAD":
             self._dirty = True
             setopt(pycurl.MAXFILESIZE_LARGE, max(1, request.max_size))
         if request.discard:

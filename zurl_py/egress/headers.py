@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["BadHeader", "Head", "RequestHeaders", "check_method", "decoded_headers", "read_head"]
+__all__ = [
+    "BadHeader",
+    "Head",
+    "RequestHeaders",
+    "check_method",
+    "decoded_headers",
+    "is_upgrade",
+    "read_head",
+]
 
 # RFC 9110 section 5.6.2: token.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -134,7 +142,7 @@ def read_head(lines: list[bytes]) -> Head | None:
     Returns None while the final head is not complete.
 
     Raises:
-        ValueError: the status line has no number where the code should be.
+        ValueError: the status line has no code of three digits.
     """
     head: Head | None = None
     complete = False
@@ -145,7 +153,10 @@ def read_head(lines: list[bytes]) -> Head | None:
             version_code_reason = line.rstrip(b"\r\n").split(b" ", 2)
             reason = version_code_reason[2] if len(version_code_reason) > 2 else b""
             headers = []
-            head = Head(int(version_code_reason[1]), reason, headers)
+            code = int(version_code_reason[1])
+            if not 100 <= code <= 999:
+                raise ValueError(f"status code {code}")
+            head = Head(code, reason, headers)
             at_start = complete = False
         elif len(line) <= 2:
             at_start = True
@@ -163,13 +174,19 @@ def read_head(lines: list[bytes]) -> Head | None:
     return head if complete else None
 
 
+def is_upgrade(lines: list[bytes]) -> bool:
+    """The last head among the lines is a 101: what follows it is no HTTP."""
+    heads = [line for line in lines if line[:5] == b"HTTP/"]
+    return bool(heads) and heads[-1].split(b" ", 2)[1:2] == [b"101"]
+
+
 def decoded_headers(head: Head) -> list[tuple[bytes, bytes]]:
     """The headers as they are true of a body whose content encoding libcurl has undone.
 
     Content-Encoding stays, as with Zurl; Content-Length, which counts encoded bytes, goes.
     """
     coding = head.first(b"content-encoding")
-    if coding is None or coding.strip().lower() == b"identity":
+    if coding is None or coding.strip().lower() in (b"identity", b""):
         return head.headers
     return [pair for pair in head.headers if pair[0].lower() != b"content-length"]
 

@@ -55,6 +55,8 @@ class HttpRequest:
         """
         here, there = self.target, target
         same_origin = here.origin == there.origin
+        if same_origin and there.authorization is None and here.authorization is not None:
+            target = replace(there, authorization=here.authorization)
         hop = replace(
             self,
             target=target,

@@ -10,7 +10,7 @@ import pycurl
 from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle
-from .headers import Head, decoded_headers, read_head
+from .headers import Head, decoded_headers, is_upgrade, read_head
 from .request import HttpRequest, header_lines
 from .transfer import HttpTransfer
 
@@ -50,7 +50,9 @@ class StreamTransfer(HttpTransfer):
         "_limit",
         "_position",
         "_read_paused",
+        "_received",
         "_redirecting",
+        "_refusal",
         "_replay",
         "_replay_size",
         "_started",
@@ -79,6 +81,8 @@ class StreamTransfer(HttpTransfer):
         self._write_paused = False
         self._read_paused = False
         self._redirecting = False
+        self._received = 0  # bytes of body of this hop
+        self._refusal: Failure | None = None  # why we made libcurl stop
         self._dirty = False
         self._started = False
         self._unsent: deque[bytes] = deque([request.body] if request.upload else ())
@@ -164,7 +168,7 @@ class StreamTransfer(HttpTransfer):
         """Set the options of this hop of the request."""
         self._redirecting = False
         self._read_paused = self._write_paused = False
-        self._position = 0
+        self._position = self._received = 0
         super().prepare(handle)
         handle.set(pycurl.HEADERFUNCTION, self._header_came)
         handle.set(pycurl.WRITEFUNCTION, self._body_came)
@@ -198,7 +202,7 @@ class StreamTransfer(HttpTransfer):
         """libcurl is done with the handle, with this result."""
         if self._retry_as_connect_host(code):
             return
-        failure = self._failure(code, message)
+        failure = self._refusal or self._failure(code, message)
         if self.head is None:
             self._look_at_head()
         self._egress.remove(self)
@@ -247,11 +251,15 @@ class StreamTransfer(HttpTransfer):
             self._dirty = True
             self._egress.moved.append(self)
 
-    def _header_came(self, line: bytes) -> None:
+    def _header_came(self, line: bytes) -> int | None:
         assert self.handle is not None
-        self.handle.header_lines.append(line)
+        lines = self.handle.header_lines
+        lines.append(line)
         if len(line) <= 2 and self.head is None:
             self._look_at_head()
+            if self.head is None and is_upgrade(lines):
+                return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
+        return None
 
     def _look_at_head(self) -> None:
         assert self.handle is not None
@@ -270,14 +278,23 @@ class StreamTransfer(HttpTransfer):
     def _body_came(self, data: bytes) -> int | None:
         if self._redirecting:
             return None
+        most = self.request.max_size
+        if most is not None and self._received + len(data) > most:
+            return self._stop(Condition.MAX_SIZE_EXCEEDED, f"more than {most} bytes")
         if self._limit is not None and self.buffered and self.buffered + len(data) > self._limit:
             self._write_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         self._chunks.append(data)
         self.buffered += len(data)
+        self._received += len(data)
         if not self._dirty:
             self._mark()
         return None
+
+    def _stop(self, condition: bytes, detail: str) -> int:
+        """End the transfer from a callback: libcurl takes "nothing written" for an error."""
+        self._refusal = Failure(condition, detail)
+        return 0
 
     def _body_wanted(self, size: int) -> bytes | int:
         if not self._unsent:

@@ -117,7 +117,7 @@ class HttpTransfer:
         return (
             self.request.follow_redirects
             and 300 <= head.code < 400
-            and head.first(b"location") is not None
+            and bool(head.first(b"location"))
         )
 
     def _follow(self, head: Head) -> None:

@@ -70,7 +70,7 @@ class Session:
         self._envelope = Envelope(
             packet.format,
             services.instance_id if sender is not None else None,
-            packet.id,
+            packet.id or None,
             packet.user_data,
         )
         self._out_seq = 0

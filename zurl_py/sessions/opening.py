@@ -19,6 +19,7 @@ class Refused(Exception):
         condition: the ZHTTP error condition of the answer.
         reason: why, for the log.
         decision: the policy's decision, where that was the reason.
+        uri: the URI, fit for a log line, where it could be parsed.
     """
 
     def __init__(self, condition: bytes, reason: str, decision: Decision | None = None) -> None:
@@ -26,6 +27,7 @@ class Refused(Exception):
         self.condition = condition
         self.reason = reason
         self.decision = decision
+        self.uri = "-"
 
 
 def open_target(packet: Packet, schemes: tuple[str, ...]) -> Target:
@@ -54,6 +56,14 @@ def open_http(packet: Packet, policy: Policy) -> HttpRequest:
         Refused: with the condition of the answer.
     """
     target = open_target(packet, ("http", "https"))
+    try:
+        return _request_to(target, packet, policy)
+    except Refused as refused:
+        refused.uri = target.text
+        raise
+
+
+def _request_to(target: Target, packet: Packet, policy: Policy) -> HttpRequest:
     method = packet.method
     if not method:
         raise Refused(Condition.BAD_REQUEST, "method is missing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..egress import BufferedTransfer, Failure, Head
 from ..zhttp import Condition, Packet
@@ -21,6 +22,9 @@ class SingleSession(Session):
 
     Args:
         reply: sends the answer; None for fire and forget: then the body is discarded as it comes.
+
+    A fire-and-forget request that names its worker, but no id, is answered in one case only: when
+    it is refused at once.
     """
 
     __slots__ = ("_deadline", "_last_activity", "_progress", "_reply", "_transfer")
@@ -28,7 +32,7 @@ class SingleSession(Session):
     def __init__(
         self, services: Services, packet: Packet, reply: Callable[[bytes], None] | None
     ) -> None:
-        super().__init__(services, packet, None)
+        super().__init__(services, packet, packet.sender if reply is None else None)
         self._reply = reply
         self._transfer: BufferedTransfer | None = None
         self._progress = 0
@@ -43,11 +47,16 @@ class SingleSession(Session):
                 raise Refused(Condition.BAD_REQUEST, "more: this interface takes whole requests")
             request = open_http(packet, s.policy)
         except Refused as refused:
-            self._log_in(f"{_show(packet.method)} (refused)")
+            self._log_in(f"{_show(packet.method)} {refused.uri}")
+            if self._reply is None and self.sender:
+                self._reply = partial(s.publish, self.sender)
             self._end_with_failure(refused)
             return
         self._log_in(f"{_show(packet.method)} {request.target.text}")
         request.discard = self._reply is None
+        if packet.timeout == 0:
+            self._end_with_error(Condition.SESSION_TIMEOUT, "a timeout of 0 is at once")
+            return
         if packet.timeout is not None:
             self._deadline = self._started + packet.timeout / 1000.0
         self._transfer = BufferedTransfer(s.egress, request, self)

@@ -68,7 +68,7 @@ class StreamSession(Session):
             if packet.more and packet.seq != 0:
                 raise Refused(Condition.BAD_REQUEST, "seq must be 0 where more follows")
         except Refused as refused:
-            self._log_in(f"{_show(packet.method)} (refused)")
+            self._log_in(f"{_show(packet.method)} {refused.uri}")
             self._end_with_failure(refused)
             return
         self._log_in(f"{_show(packet.method)} {request.target.text}")
@@ -79,6 +79,9 @@ class StreamSession(Session):
             self._send({"type": b"credit", "credits": s.buffer_size})
         else:
             self._send({"type": b"keep-alive"})
+        if packet.timeout == 0:
+            self._end_with_error(Condition.SESSION_TIMEOUT, "a timeout of 0 is at once")
+            return
         self._start_transfer(request)
         self._set_timer()
 
