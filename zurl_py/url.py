@@ -113,6 +113,8 @@ def resolve(base: Target, location: bytes) -> Target:
 def _target(url: pycurl.CurlUrl) -> Target:
     scheme = url.scheme
     host = url.host
+    if not host:  # file: and the like need none
+        raise BadUrl("no host")
     if url.zoneid is not None:
         raise BadUrl("an IPv6 zone")
     authorization = _authorization(url) if url.user is not None else None
