@@ -1,6 +1,8 @@
-"""The commands ``zurl-py`` and ``zurl``."""
+"""The commands ``zurl-py`` and ``zurl``. What a command needs is imported when it runs."""
 
 from __future__ import annotations
+
+import importlib
 
 import click
 
@@ -8,26 +10,28 @@ from .. import __version__
 
 __all__ = ["main"]
 
+_COMMANDS = {
+    "serve": "serve",
+    "check-config": "check_config",
+    "version": "version",
+}
 
-@click.group()
-@click.version_option(__version__, prog_name="zurl-py")
+
+class _LazyGroup(click.Group):
+    """Each command lives in a module of its own, with the same name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = _COMMANDS.get(cmd_name)
+        if name is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zurl-py", message="%(prog)s %(version)s")
 def main() -> None:
-    """An outbound HTTP and WebSocket gateway that speaks ZHTTP."""
-
-
-@main.command()
-@click.option("--config", "-c", required=True, type=click.Path(), help="zurl.conf to run on.")
-@click.option("--logfile", type=click.Path(), help="Append the log here, not to standard error.")
-@click.option(
-    "--loglevel",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="0 errors, 1 warnings, 2 information, 3 debug.",
-)
-@click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
-def serve(config: str, logfile: str | None, loglevel: int, verbose: bool) -> None:
-    """Run the daemon in the foreground."""
-    from .serve import serve as run
-
-    raise SystemExit(run(config, 3 if verbose else loglevel, logfile, log_fd=2))
+    """An outbound HTTP and WebSocket gateway that speaks ZHTTP over ZeroMQ."""

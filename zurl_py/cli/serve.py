@@ -1,18 +1,47 @@
-"""Load a configuration, open the log, run the daemon: what both commands come to."""
+"""``zurl-py serve``, and what it shares with ``zurl``: configuration, log, daemon."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from ..config import ConfigError, load
-from ..daemon import run
+import click
+
+from ..config import Config, ConfigError, load
 from ..log import Log
+from ..systemd import private_tmp
 
-__all__ = ["serve"]
+__all__ = ["run_daemon", "serve"]
 
 
-def serve(
+@click.command()
+@click.option(
+    "--config",
+    "-c",
+    default="/etc/zurl.conf",
+    show_default=True,
+    type=click.Path(),
+    help="Configuration to run on.",
+)
+@click.option("--logfile", type=click.Path(), help="Append the log here, not to standard error.")
+@click.option(
+    "--loglevel",
+    type=click.IntRange(0, 3),
+    default=2,
+    show_default=True,
+    help="0 errors, 1 warnings, 2 information, 3 debug.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
+def serve(config: str, logfile: str | None, loglevel: int, verbose: bool) -> None:
+    """Run the daemon in the foreground.
+
+    SIGHUP reopens the log file and reads the policy anew; SIGTERM and SIGINT stop.
+    """
+    raise SystemExit(run_daemon(config, 3 if verbose else loglevel, logfile, log_fd=2))
+
+
+def run_daemon(
     config_path: str,
     level: int,
     log_path: str | None,
@@ -24,6 +53,7 @@ def serve(
     Args:
         level: 0 errors to 3 debug.
         log_path: file to log to, or None for ``log_fd``.
+        log_fd: 1 or 2.
         remarks: warnings of the caller's for the log.
 
     Returns:
@@ -37,10 +67,26 @@ def serve(
     try:
         config = load(config_path)
     except ConfigError as error:
-        print(f"zurl: {error}", file=sys.stderr)
         log.error(str(error))
         log.close()
+        if log_path is not None or log_fd != 2:
+            print(f"zurl: {error}", file=sys.stderr)
         return 1
-    for remark in (*remarks, *config.warnings):
+    for remark in (*remarks, *config.warnings, *_surroundings(config)):
         log.warning(remark)
+    from ..daemon import run  # libcurl and libzmq are loaded here
+
     return run(config, config_path, log)
+
+
+def _surroundings(config: Config) -> Iterator[str]:
+    """What is odd not in the configuration but in where it is used."""
+    for spec in (
+        *config.in_spec,
+        *config.in_stream_spec,
+        *config.out_spec,
+        *config.in_req_spec,
+    ):
+        path = spec.removeprefix("ipc://")
+        if path != spec and path.startswith(("/tmp/", "/var/tmp/")) and private_tmp():
+            yield f"{spec} is in this service's own {os.path.dirname(path)}, hidden from all"

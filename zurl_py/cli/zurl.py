@@ -10,9 +10,9 @@ from .. import __version__
 __all__ = ["main"]
 
 _USAGE = """\
-usage: zurl --config=FILE [--logfile=FILE] [--loglevel=N] [--verbose] [--version]
+usage: zurl [--config=FILE] [--logfile=FILE] [--loglevel=N] [--verbose] [--version]
 
-  --config=FILE    the configuration, in Zurl's format
+  --config=FILE    the configuration; /etc/zurl.conf if not given
   --logfile=FILE   append the log to FILE in place of standard output
   --loglevel=N     0 errors, 1 warnings, 2 information (default), 3 debug
   --verbose        the same as --loglevel=3
@@ -22,9 +22,16 @@ usage: zurl --config=FILE [--logfile=FILE] [--loglevel=N] [--verbose] [--version
 
 @dataclass(slots=True)
 class Options:
-    """The command line."""
+    """The command line.
 
-    config: str = ""
+    Attributes:
+        config: path of the configuration.
+        logfile: path of the log; None: standard output.
+        loglevel: 0 to 3.
+        unknown: what else was there.
+    """
+
+    config: str = "/etc/zurl.conf"
     logfile: str | None = None
     loglevel: int = 2
     version: bool = False
@@ -56,7 +63,7 @@ def parse_options(arguments: list[str]) -> Options:
         elif name == "--logfile":
             options.logfile = value
         elif name == "--loglevel":
-            if not value.isdecimal():
+            if not (value.isascii() and value.isdecimal()):
                 raise UsageError(f"--loglevel: {value!r} is not a number from 0 to 3")
             options.loglevel = min(int(value), 3)
         elif name == "--verbose":
@@ -82,12 +89,10 @@ def main() -> None:
     if options.help:
         print(_USAGE, end="")
         return
-    if not options.config:
-        sys.exit(f"zurl: --config is needed\n{_USAGE}")
-    from .serve import serve
+    from .serve import run_daemon
 
     sys.exit(
-        serve(
+        run_daemon(
             options.config,
             options.loglevel,
             options.logfile,

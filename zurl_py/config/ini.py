@@ -1,20 +1,32 @@
 """The INI dialect of Qt's QSettings, in which ``zurl.conf`` is written.
 
-Lines that start with ``#`` or ``;`` are comments; a ``;`` after a value starts one too, a ``#``
-does not. Quotes group, ``\\`` escapes, commas make lists. Keys are case-sensitive.
+What Zurl makes of a file was observed, and is what we make of it:
+
+- A line that starts with ``#`` or ``;`` is a comment. A ``;`` after a value starts one too, a
+  ``#`` does not.
+- A comma separates the items of a list. Double quotes keep commas, semicolons and blanks.
+- ``\\n \\r \\t \\\\ \\" \\x41 \\101`` are escapes; a backslash at a line's end continues the line.
+- Keys are case-sensitive and may hold ``%41``; section names are not, and values may not.
+
+Where Zurl guesses at what cannot be meant (an open quote) we refuse; what it skips (a line that is
+neither section nor key) we skip as well, with a warning.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 __all__ = ["Entry", "IniError", "parse_ini"]
 
-_SECTION = re.compile(r"\[([^\]]*)\]\s*$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_CONTINUES = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # an odd number of backslashes at the end
+_SECTION = re.compile(r"\[([^\]]*)\]?")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", '"': '"', "\\": "\\", ";": ";", ",": ","}
+_HEX = re.compile(r"x([0-9A-Fa-f]{1,6})")
+_OCTAL = re.compile(r"[0-7]{1,3}")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class IniError(ValueError):
@@ -35,9 +47,10 @@ class Entry:
 
     Attributes:
         section: the section's name; ``General`` before any.
-        items: the value as a list: comma-separated items without quotes and blanks around them.
+        items: the value as a list, its items without quotes and the blanks around them; empty
+            items are left out.
         text: the value as one text, commas included.
-        line: its number, from 1.
+        line: its number, from 1; that of the first if it goes over several.
     """
 
     section: str
@@ -47,40 +60,62 @@ class Entry:
     line: int
 
 
-def parse_ini(text: str) -> Iterator[Entry]:
+def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]:
     """The entries of a file, in order.
 
+    Args:
+        skipped: told the number and the text of each line that says nothing.
+
     Raises:
-        IniError: a line that is no section, comment or ``key=value``.
+        IniError: a quote that is not closed, an escape that stands for no character.
     """
     section = "General"
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not line or line[0] in "#;":
-            continue
-        found = _SECTION.match(line)
-        if found:
-            section = found.group(1)
+    for number, line in _logical_lines(text.removeprefix("\ufeff")):
+        if line[0] == "[":
+            found = _SECTION.match(line)
+            section = found.group(1).strip() if found else ""
+            if section.lower() == "general":
+                section = "General"
             continue
         key, equals, value = line.partition("=")
-        if not equals or not key.strip():
-            raise IniError(number, f"neither a section nor key=value: {line[:60]!r}")
         key = _PERCENT.sub(lambda match: chr(int(match.group(1), 16)), key.strip())
+        if not equals or not key:
+            skipped(number, line)
+            continue
         items = tuple(_split(value, number))
         yield Entry(section, key, tuple(item for item in items if item), ",".join(items), number)
 
 
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is neither empty nor a comment, continuations joined."""
+    begun, first = "", 0
+    for number, raw in enumerate(_LINE_END.split(text), 1):
+        line = raw if begun else raw.strip(" \t")
+        if not begun:
+            first = number
+            if not line or line[0] in "#;":
+                continue
+        if _CONTINUES.search(line):
+            begun += line[:-1] or " "
+            continue
+        yield first, begun + line
+        begun = ""
+    if begun:
+        yield first, begun
+
+
 def _split(value: str, line: int) -> Iterator[str]:
+    """The items of a list, empty ones included."""
     item: list[str] = []
     quoted = False
-    keep = 0  # length up to which blanks at the end belong to a quoted part
+    keep = 0  # length up to which blanks at the end belong to a quoted part or an escape
     position = 0
     while position < len(value):
         char = value[position]
         position += 1
-        if char == "\\" and position < len(value):
-            item.append(_ESCAPES.get(value[position], value[position]))
-            position += 1
+        if char == "\\":
+            char, position = _unescape(value, position, line)
+            item.append(char)
             keep = len(item)
         elif char == '"':
             quoted = not quoted
@@ -98,6 +133,24 @@ def _split(value: str, line: int) -> Iterator[str]:
     if quoted:
         raise IniError(line, "a quote is opened and not closed")
     yield _trim(item, keep)
+
+
+def _unescape(value: str, position: int, line: int) -> tuple[str, int]:
+    """The character that an escape stands for, and the position after it.
+
+    A character that needs no escape stands for itself.
+    """
+    if position == len(value):
+        return "", position
+    for form, base in ((_HEX, 16), (_OCTAL, 8)):
+        found = form.match(value, position)
+        if found:
+            number = int(found.group(found.lastindex or 0), base)
+            if not 0 < number < 0x110000 or 0xD800 <= number < 0xE000:
+                raise IniError(line, f"\\{found.group()} stands for no character")
+            return chr(number), found.end()
+    char = value[position]
+    return _ESCAPES.get(char, char), position + 1
 
 
 def _trim(item: list[str], keep: int) -> str:

@@ -1,40 +1,40 @@
-"""``zurl.conf`` as a checked, frozen value."""
+"""The configuration as a frozen value: one field per key, with unit and default."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
-from ..policy import Policy, PolicyError
+from ..policy import Policy
 from . import values
-from .ini import Entry, IniError, parse_ini
 
-__all__ = ["KEYS", "Config", "ConfigError", "load"]
+__all__ = ["KEYS", "Config"]
 
-_SECONDS = values.number(1, 10_000_000)
+NEVER = 10_000_000  # seconds (116 days) that stand for no limit
 _MAX_BYTES = 1 << 40
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the text names file, line, key, value and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One field per key of ``zurl.conf``; what each means is said there, in zurl.conf.example.
+    """One field per key of ``zurl.conf``. What each does is said in zurl.conf(5).
 
     Attributes:
+        instance_id: name of this instance; "" for a random one.
+        in_spec, in_stream_spec, out_spec, in_req_spec: ZeroMQ endpoints to bind.
+        ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
+        defpolicy: "allow" or "deny".
+        allow, deny: rules, in the order of the file.
+        allow_ipv6: connect over IPv6 too.
+        max_open_requests: sessions open at once; 0 or less: no limit.
+        buffer_size: bytes held per session and direction.
         timeout: seconds without activity until a session ends.
         connection_max_time: seconds that a connection may be used.
+        in_hwm, out_hwm: messages queued per ZeroMQ connection; 0: no limit.
         drain_timeout: seconds that open requests get when the daemon is told to stop.
-        buffer_size: bytes held per session and direction.
-        max_response_size: bytes of a buffered answer; 0 is unlimited.
-        max_open_requests: 0 is unlimited.
+        max_response_size: bytes of a buffered answer, decoded; 0: no limit.
+        ca_file: path of a PEM file of certificates to trust; "" for the system's.
         websocket_compression: offer permessage-deflate to WebSocket origins.
-        in_hwm, out_hwm: messages queued per ZeroMQ connection.
-        ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
         warnings: what is odd in the file, but no reason not to start.
-        origins: where each value that was given comes from: key to line number.
+        origins: number of the line that each given key comes from.
     """
 
     instance_id: str = ""
@@ -61,7 +61,11 @@ class Config:
     origins: dict[str, int] = field(default_factory=dict)
 
     def policy(self) -> Policy:
-        """The policy that this configuration describes."""
+        """The policy that this configuration describes.
+
+        Raises:
+            PolicyError: a rule that cannot be used; ``load`` has seen to it that there is none.
+        """
         return Policy.from_rules(self.defpolicy, self.allow, self.deny)
 
 
@@ -78,75 +82,18 @@ KEYS: dict[str, values.Converter] = {
     "allow_ipv6": values.boolean,
     "max_open_requests": values.number(-1, 10_000_000),
     "buffer_size": values.number(1, _MAX_BYTES),
-    "timeout": _SECONDS,
-    "connection_max_time": _SECONDS,
+    "timeout": values.number(1, NEVER, minus_1=NEVER),
+    # Zurl takes 0 to mean that the pool is given up at once, and -1 that it never is.
+    "connection_max_time": values.number(1, NEVER, minus_1=NEVER, zero=1),
     "in_hwm": values.number(0, 1_000_000_000),
     "out_hwm": values.number(0, 1_000_000_000),
-    "drain_timeout": values.number(0, 1_000_000),
+    "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,
     "websocket_compression": values.boolean,
 }
 
-
-def load(path: str) -> Config:
-    """Read and check a configuration file.
-
-    Raises:
-        ConfigError: the file cannot be read, or a value cannot be used.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"cannot read {path}: {reason}") from None
-    given: dict[str, object] = {}
-    origins: dict[str, int] = {}
-    warnings: list[str] = []
-    try:
-        for entry in parse_ini(text):
-            convert = KEYS.get(entry.key) if entry.section == "General" else None
-            if convert is None:
-                warnings.append(f"{path}:{entry.line}: unknown key {entry.key!r}, ignored")
-                continue
-            if entry.key in origins:
-                warnings.append(f"{path}:{entry.line}: {entry.key} is given again; this one counts")
-            if entry.text:  # a key without a value means its default
-                given[entry.key] = _convert(path, entry, convert)
-            origins[entry.key] = entry.line
-    except IniError as error:
-        raise ConfigError(f"{path}:{error.line}: {error}") from None
-    return _check(path, Config(**given, warnings=tuple(warnings), origins=origins))  # type: ignore[arg-type]
-
-
-def _convert(path: str, entry: Entry, convert: values.Converter) -> object:
-    try:
-        return convert(entry)
-    except values.Invalid as allowed:
-        raise ConfigError(
-            f"{path}:{entry.line}: {entry.key}: {entry.text!r} is not {allowed}"
-        ) from None
-
-
-def _check(path: str, config: Config) -> Config:
-    """What only the whole can show."""
-    streaming = ("in_spec", "in_stream_spec", "out_spec")
-    missing = [key for key in streaming if not getattr(config, key)]
-    if 0 < len(missing) < len(streaming):
-        raise ConfigError(
-            f"{path}: {' and '.join(missing)} missing: in_spec, in_stream_spec and out_spec are "
-            "needed all three, or none"
-        )
-    if missing and not config.in_req_spec:
-        raise ConfigError(
-            f"{path}: nothing to listen on: set in_spec, in_stream_spec and out_spec, or "
-            "in_req_spec"
-        )
-    try:
-        config.policy()
-    except PolicyError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return config
-
+# A key without a value has its default, as long as that is harmless; these must say something.
+NEEDS_VALUE = frozenset(("defpolicy",))
 
 assert set(KEYS) == {f.name for f in fields(Config)} - {"warnings", "origins"}

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from .ini import Entry
 
-__all__ = ["Invalid", "boolean", "choice", "endpoints", "items", "number", "octal_mode", "text"]
+__all__ = [
+    "Converter",
+    "Invalid",
+    "boolean",
+    "choice",
+    "endpoints",
+    "items",
+    "number",
+    "octal_mode",
+    "ports",
+    "proxy",
+    "text",
+]
 
-_MAX_IPC_PATH = 107  # bytes of a Unix socket's path
+Converter = Callable[[Entry], Any]
+
+_MAX_IPC_PATH = 107  # bytes of a Unix socket's path: sun_path holds 108 with the final NUL
+_YES = frozenset(("true", "yes", "on", "1"))
+_NO = frozenset(("false", "no", "off", "0", ""))
+_PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
+_TCP = re.compile(r"tcp://(.+):(\d{1,5}|\*)", re.ASCII)
+_PROXY = re.compile(r"(?:http|socks5h?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}/?")
 
 
 class Invalid(ValueError):
@@ -27,30 +47,40 @@ def items(entry: Entry) -> tuple[str, ...]:
 
 
 def boolean(entry: Entry) -> bool:
-    """``true`` or ``false``, as Qt reads them."""
+    """True or false. Qt reads every word but "false" and "0" as true; we ask for a clear one."""
     value = entry.text.lower()
-    if value in ("true", "1"):
+    if value in _YES:
         return True
-    if value in ("false", "0", ""):
+    if value in _NO:
         return False
     raise Invalid("true or false")
 
 
-def number(least: int, most: int) -> Callable[[Entry], int]:
-    """A whole number from ``least`` to ``most``."""
+def number(least: int, most: int, **special: int) -> Converter:
+    """A whole number from ``least`` to ``most``.
+
+    Args:
+        special: texts with a meaning of their own: ``minus_1`` and ``zero``.
+    """
+    others = {{"minus_1": "-1", "zero": "0"}[name]: value for name, value in special.items()}
+    allowed = f"a whole number from {least} to {most}"
+    if others:
+        allowed += f", or {' or '.join(others)}"
 
     def convert(entry: Entry) -> int:
         value = entry.text
+        if value in others:
+            return others[value]
         if value.removeprefix("-").isdecimal() and value.isascii() and len(value) < 20:
             found = int(value)
             if least <= found <= most:
                 return found
-        raise Invalid(f"a whole number from {least} to {most}")
+        raise Invalid(allowed)
 
     return convert
 
 
-def choice(*allowed: str) -> Callable[[Entry], str]:
+def choice(*allowed: str) -> Converter:
     """One of a few words."""
 
     def convert(entry: Entry) -> str:
@@ -66,7 +96,7 @@ def octal_mode(entry: Entry) -> int | None:
     value = entry.text
     if not value:
         return None
-    if value.isascii() and value.isdigit() and len(value) <= 4 and not set(value) & set("89"):
+    if re.fullmatch("[0-7]{1,4}", value):
         mode = int(value, 8)
         if mode <= 0o777:
             return mode
@@ -76,13 +106,36 @@ def octal_mode(entry: Entry) -> int | None:
 def endpoints(entry: Entry) -> tuple[str, ...]:
     """ZeroMQ endpoints to bind: ipc or tcp."""
     for spec in entry.items:
-        if spec.startswith("ipc://"):
-            length = len(spec.removeprefix("ipc://").encode())
-            if not 0 < length <= _MAX_IPC_PATH:
-                raise Invalid(f"an ipc path of at most {_MAX_IPC_PATH} bytes")
-        elif not spec.startswith("tcp://"):
-            raise Invalid("endpoints such as ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5555")
+        path = spec.removeprefix("ipc://")
+        if path != spec:
+            if not 0 < len(path.encode()) <= _MAX_IPC_PATH:
+                raise Invalid(f"ipc paths of 1 to {_MAX_IPC_PATH} bytes")
+        else:
+            found = _TCP.fullmatch(spec)
+            if found is None or (found.group(2) != "*" and not int(found.group(2)) <= 65535):
+                raise Invalid("endpoints such as ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5555")
     return entry.items
 
 
-Converter = Callable[[Entry], Any]
+def ports(entry: Entry) -> tuple[tuple[int, int], ...]:
+    """TCP ports and ranges of them, as (first, last) pairs."""
+    pairs = []
+    for item in entry.items:
+        found = _PORTS.fullmatch(item)
+        first = int(found.group(1)) if found else 0
+        last = int(found.group(2) or first) if found else 0
+        if not 0 < first <= last <= 65535:
+            raise Invalid("ports and ranges such as 80,443,8000-8999")
+        pairs.append((first, last))
+    return tuple(pairs)
+
+
+def proxy(entry: Entry) -> str:
+    """The URL of a proxy: scheme, host and port, nothing else. Empty: none."""
+    value = entry.text
+    if value and not _PROXY.fullmatch(value):
+        raise Invalid(
+            "http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT; a user and a password "
+            "go into proxy_credentials_file"
+        )
+    return value

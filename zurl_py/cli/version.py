@@ -1,0 +1,41 @@
+"""``zurl-py version``: what this is, and what is inside it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+
+import click
+
+from .. import __version__
+
+__all__ = ["version"]
+
+_LIBRARIES = ("pyzmq", "pycurl", "websockets", "msgspec", "tnetstring3", "idna", "click")
+
+
+@click.command()
+@click.option("--verbose", "-v", is_flag=True, help="Also what it is made of: library by library.")
+def version(verbose: bool) -> None:
+    """Print the version."""
+    print(f"zurl-py {__version__}")
+    if verbose:
+        for name, value in contents():
+            print(f"{name}: {value}")
+
+
+def contents() -> list[tuple[str, str]]:
+    """Names and versions of what the daemon runs on, those inside the wheels included."""
+    import pycurl
+    import zmq
+
+    found = [("Python", f"{platform.python_version()} ({sys.executable})")]
+    for library in _LIBRARIES:
+        found.append((library, importlib.metadata.version(library)))
+    found.append(("libzmq (in pyzmq)", zmq.zmq_version()))
+    # "PycURL/7.49.0 libcurl/8.23.0 OpenSSL/3.5.1 zlib/1.3 …"
+    for part in pycurl.version.split()[1:]:
+        name, _, number = part.partition("/")
+        found.append((f"{name} (in pycurl)", number))
+    return found

@@ -1,0 +1,29 @@
+"""What is wrong with a configuration, said so that the operator can mend it."""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; its text is one line for a terminal or a log.
+
+    Attributes:
+        file: path of the configuration.
+        line: number of the line, from 1; 0 if no single line is to blame.
+        key: the key, or "".
+        found: the value as it was read, or "".
+        allowed: what would have been right, or what is wrong.
+    """
+
+    def __init__(
+        self, file: str, allowed: str, *, line: int = 0, key: str = "", found: str | None = None
+    ) -> None:
+        self.file = file
+        self.line = line
+        self.key = key
+        self.found = found or ""
+        self.allowed = allowed
+        where = f"{file}:{line}" if line else file
+        text = allowed if found is None else f"found {found!r}, allowed: {allowed}"
+        super().__init__(": ".join(part for part in (where, key, text) if part))

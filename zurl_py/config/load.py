@@ -1,0 +1,111 @@
+"""From a file to a checked ``Config``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..policy import PolicyError
+from . import values
+from .errors import ConfigError
+from .ini import Entry, IniError, parse_ini
+from .model import KEYS, NEEDS_VALUE, Config
+
+__all__ = ["load"]
+
+_STREAMING = ("in_spec", "in_stream_spec", "out_spec")
+_RULES = ("allow", "deny")
+
+
+def load(path: str) -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: the file cannot be read, or something in it cannot be used.
+    """
+    text = _read(path)
+    given: dict[str, object] = {}
+    origins: dict[str, int] = {}
+    warnings: list[str] = []
+
+    def skipped(number: int, line: str) -> None:
+        warnings.append(f"{path}:{number}: neither [section] nor key=value, ignored: {line[:60]!r}")
+
+    try:
+        for entry in parse_ini(text, skipped):
+            if entry.section != "General" or entry.key not in KEYS:
+                warnings.append(_unknown(path, entry))
+                continue
+            if entry.key in origins:
+                warnings.append(f"{path}:{entry.line}: {entry.key} is given again; this one counts")
+                given.pop(entry.key, None)
+            if entry.text or entry.key in NEEDS_VALUE:
+                given[entry.key] = _convert(path, entry)
+            origins[entry.key] = entry.line
+    except IniError as error:
+        raise ConfigError(path, str(error), line=error.line) from None
+    _check_rules(path, given, origins)
+    return _check(path, given, origins, warnings)
+
+
+def _read(path: str) -> str:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(path, f"cannot read it: {error.strerror}") from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # as Zurl reads it
+
+
+def _unknown(path: str, entry: Entry) -> str:
+    where = f"{path}:{entry.line}: unknown key {entry.key!r}"
+    if entry.section != "General":
+        return f"{where} in section [{entry.section}], ignored; all keys belong into [General]"
+    close = get_close_matches(entry.key.lower(), KEYS, 1)
+    return f"{where}, ignored" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _convert(path: str, entry: Entry) -> object:
+    try:
+        return KEYS[entry.key](entry)
+    except values.Invalid as allowed:
+        raise ConfigError(
+            path, str(allowed), line=entry.line, key=entry.key, found=entry.text
+        ) from None
+
+
+def _check_rules(path: str, given: Mapping[str, object], origins: Mapping[str, int]) -> None:
+    """Each list of rules by itself, so that the line to blame is known."""
+    for key in _RULES:
+        if key in given:
+            try:
+                Config(**{key: given[key]}).policy()  # type: ignore[arg-type]
+            except PolicyError as error:
+                raise ConfigError(path, str(error), line=origins[key], key=key) from None
+
+
+def _check(
+    path: str, given: Mapping[str, object], origins: dict[str, int], warnings: list[str]
+) -> Config:
+    """What only the whole can show."""
+    missing = [key for key in _STREAMING if not given.get(key)]
+    if 0 < len(missing) < len(_STREAMING):
+        raise ConfigError(
+            path,
+            f"{' and '.join(missing)} missing: in_spec, in_stream_spec and out_spec are needed "
+            "all three, or none",
+        )
+    if missing and not given.get("in_req_spec"):
+        raise ConfigError(
+            path,
+            "nothing to listen on: set in_spec, in_stream_spec and out_spec, or in_req_spec",
+        )
+    config = Config(**given, warnings=tuple(warnings), origins=origins)  # type: ignore[arg-type]
+    try:
+        config.policy()
+    except PolicyError as error:
+        raise ConfigError(path, str(error)) from None
+    return config
