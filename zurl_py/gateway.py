@@ -62,6 +62,9 @@ class Gateway:
         self.accepting = True
         services.publish = self._publish
         services.ended = self._session_ended
+        if self._publisher is not None:
+            services.slow_workers = self._publisher.slow
+            services.when_caught_up = self._publisher.when_caught_up
         for socket in endpoints.all():
             loop.watch(int(socket.getsockopt(zmq.FD)), READ, _look_later)
 

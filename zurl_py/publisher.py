@@ -7,6 +7,7 @@ is full. What is refused waits here, per worker, and only for that worker: all o
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Collection
 
 import zmq
 
@@ -23,6 +24,7 @@ class Publisher:
     """Sends packets to workers' addresses.
 
     Attributes:
+        slow: the workers for whom packets wait.
         dropped: packets given up because a worker was too slow for too long.
     """
 
@@ -33,6 +35,8 @@ class Publisher:
         self._log = log
         self._timer = Timer(self._retry)
         self._waiting: dict[bytes, deque[bytes]] = {}
+        self.slow: Collection[bytes] = self._waiting.keys()
+        self._told: dict[bytes, list[Callable[[], None]]] = {}
         self.dropped = 0
 
     def publish(self, address: bytes, packet: bytes) -> None:
@@ -45,6 +49,10 @@ class Publisher:
             self._send(message, zmq.NOBLOCK)
         except zmq.Again:
             self._wait(address, message)
+
+    def when_caught_up(self, address: bytes, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
+        self._told.setdefault(address, []).append(tell)
 
     def _wait(self, address: bytes, message: bytes) -> None:
         queue = self._waiting.get(address)
@@ -71,6 +79,8 @@ class Publisher:
             except zmq.Again:
                 continue
             del self._waiting[address]
+            for tell in self._told.pop(address, ()):
+                tell()
         if self._waiting:
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ..egress import Egress, Failure
@@ -27,6 +27,8 @@ class Services:
         publish: sends a packet to a worker's address on the publishing socket.
         ended: told once of every session that ends.
         websocket_compression: offer permessage-deflate.
+        slow_workers: those who take packets more slowly than they are sent.
+        when_caught_up: has a function called when one of them is so no more.
     """
 
     loop: Loop
@@ -39,6 +41,8 @@ class Services:
     publish: Callable[[bytes, bytes], None]
     ended: Callable[[Session], None]
     websocket_compression: bool = False
+    slow_workers: Collection[bytes] = ()
+    when_caught_up: Callable[[bytes, Callable[[], None]], None] | None = None
 
 
 class Session:

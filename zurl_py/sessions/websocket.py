@@ -44,6 +44,7 @@ class WebSocketSession(Session):
 
     __slots__ = (
         "_auto_pong",
+        "_awaits_worker",
         "_close_received",
         "_credits",
         "_deadline",
@@ -56,6 +57,7 @@ class WebSocketSession(Session):
         "_last_heard",
         "_multi",
         "_opened",
+        "_owed",
         "_ping_at",
         "_received",
         "_transfer",
@@ -65,6 +67,7 @@ class WebSocketSession(Session):
     def __init__(self, services: Services, packet: Packet) -> None:
         super().__init__(services, packet, packet.sender)
         now = self._started
+        self._awaits_worker = False  # until what was published to it has gone out
         self._auto_pong = packet.ext.get("auto-pong") is True
         self._close_received = False  # the worker has been told
         self._credits = packet.credits or 0  # bytes the worker takes
@@ -78,6 +81,7 @@ class WebSocketSession(Session):
         self._last_heard = now
         self._multi = packet.multi
         self._opened = False
+        self._owed: int | None = None  # credits to be granted when the worker has caught up
         self._ping_at: float | None = None  # when to look for pings among what waits
         self._received = 0  # bytes of the origin's frames given to the worker
         self._transfer: WebSocketTransfer | None = None
@@ -162,7 +166,7 @@ class WebSocketSession(Session):
             return
         credits = len(body) if kind is None else 0
         if transfer.send(frame, credits):
-            self._send({"type": b"credit", "credits": credits})
+            self._grant(credits)
         elif transfer.unsent - len(frame) > _MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("far more than the credits given")
 
@@ -205,9 +209,35 @@ class WebSocketSession(Session):
         """A frame has gone out that had to wait; -1: a close frame."""
         if credits >= 0:
             self._last_activity = self._s.loop.now
-            self._send({"type": b"credit", "credits": credits})
+            self._grant(credits)
 
     # -- what the worker is told ---------------------------------------------------------------
+
+    def _grant(self, credits: int) -> None:
+        """Credit what the network took; in one sum where the worker is slow to hear of it."""
+        if self._owed is not None:
+            self._owed += credits
+        elif self._s.slow_workers and self.sender in self._s.slow_workers:
+            self._owed = credits
+            self._wait_for_worker()
+        else:
+            self._send({"type": b"credit", "credits": credits})
+
+    def _wait_for_worker(self) -> None:
+        if not self._awaits_worker:
+            self._awaits_worker = True
+            when_caught_up = self._s.when_caught_up
+            assert when_caught_up is not None
+            assert self.sender is not None
+            when_caught_up(self.sender, self._worker_caught_up)
+
+    def _worker_caught_up(self) -> None:
+        self._awaits_worker = False
+        if self.open and self._owed is not None:
+            owed, self._owed = self._owed, None
+            self._send({"type": b"credit", "credits": owed})
+        if self.open and self._waiting:
+            self._deliver()
 
     def _deliver(self) -> None:
         """Hand frames on as far as credits reach."""
@@ -223,6 +253,11 @@ class WebSocketSession(Session):
                     self._pong(event)
                 elif self._credits < (len(event.payload) or 1):
                     self._stall(event)
+                    return
+                elif self._s.slow_workers and self.sender in self._s.slow_workers:
+                    # Credits count bytes; a flood of tiny frames is as many packets.
+                    self._stall(event)
+                    self._wait_for_worker()
                     return
                 else:
                     self._hand_on(event)
