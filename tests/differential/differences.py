@@ -1,43 +1,26 @@
 """Where the two are meant to differ, and why: the one source of docs/compatibility.md.
 
-An exchange that is named here must differ, and our side of it must be what expected.txt says;
-every other exchange must be the same on both sides. After a change of ours that is meant:
+The rows are in the modules table_*. An exchange that is named there must differ, and our side of
+it must be what expected.txt says; every other exchange must be the same on both sides. After a
+change of ours that is meant:
 
     python -m tests.differential.accept      # writes expected.txt anew; read the diff
     python -m tests.differential.document    # writes the table of docs/compatibility.md anew
 """
 
-import fnmatch
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.differential import table_messages, table_requests, table_responses
+from tests.differential.difference import Difference
 
 EXPECTED = Path(__file__).parent / "expected.txt"
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One intended difference.
-
-    Attributes:
-        topic: heading in the documentation.
-        zurl: what Debian's zurl 1.11.1 does.
-        ours: what zurl_py does.
-        why: the reason.
-        exchanges: names, or patterns of names, of the exchanges that show it.
-    """
-
-    topic: str
-    zurl: str
-    ours: str
-    why: str
-    exchanges: tuple[str, ...]
-
-    def covers(self, name: str) -> bool:
-        """Whether exchange `name` shows this difference."""
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exchanges)
-
-
-DIFFERENCES: list[Difference] = []
+DIFFERENCES: list[Difference] = [
+    *table_messages.ROWS,
+    *table_requests.ROWS,
+    *table_responses.ROWS,
+]
 
 
 def of_exchange(name: str) -> list[Difference]:

@@ -64,6 +64,7 @@ class Exchange:
         requests: whether what reached the origin is part of the transcript.
         credits: whether credit messages are; no, where they depend on when the last part came.
         slow: whether it takes a minute, and so runs beside the others.
+        parts: whether data before a final error is; no, where it depends on what comes together.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Exchange:
     requests: bool = True
     credits: bool = True
     slow: bool = False
+    parts: bool = True
 
 
 EXCHANGES: dict[str, Exchange] = {}
@@ -92,12 +94,13 @@ def exchange(
     requests: bool = True,
     credits: bool = True,
     slow: bool = False,
+    parts: bool = True,
 ) -> Callable[[Callable[["Run"], None]], Callable[["Run"], None]]:
     """Registers a function as an exchange, by its own name unless `name` is given."""
 
     def decorate(function: Callable[["Run"], None]) -> Callable[["Run"], None]:
         chosen = name or function.__name__.replace("_", "-")
-        register(Exchange(chosen, function, variant, merge, requests, credits, slow))
+        register(Exchange(chosen, function, variant, merge, requests, credits, slow, parts))
         return function
 
     return decorate

@@ -106,6 +106,8 @@ def _sessions(received: list[Message], exchange: "Exchange") -> list[str]:
         items = _without_crossing(by_id[id])
         name = id.decode(errors="replace") if id is not None else "-"
         result += [f"{name}: {line}" for line in _sequence(items)]
+        if not exchange.parts and items[-1].type == b"error":
+            items = [item for item in items if item.type != b"data"]
         if not exchange.credits:
             items = [item for item in items if item.type != b"credit"]
         for item in _merged(items) if exchange.merge else items:

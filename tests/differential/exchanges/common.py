@@ -19,6 +19,7 @@ def row(
     variant: str = "default",
     format: str = "T",
     timeout: float = 20.0,
+    parts: bool = False,
     **fields: Any,
 ) -> None:
     """Registers a request asked over the request interface and again as a streamed session.
@@ -45,4 +46,4 @@ def row(
             x.start("1", format, **{"stream": True, "credits": 10_000_000, **sent})
             x.finish(x.sessions[-1], timeout)
 
-    register(Exchange(name, run, variant))
+    register(Exchange(name, run, variant, parts=parts))

@@ -91,7 +91,7 @@ _BASE: dict[str, Any] = {"method": "GET", "uri": "http://ORIGIN/"}
 def _field(name: str, format: str = "J", **fields: Any) -> None:
     fields = {key.rstrip("_").replace("_", "-"): value for key, value in fields.items()}
 
-    @exchange(f"field-{name}-{format}")
+    @exchange(f"field-{name}-{format}", parts=False)
     def run(x: Run) -> None:
         x.origin.script = reply(OK)
         base = {**_BASE, "uri": x.origin.url(), **fields}
@@ -109,11 +109,16 @@ def _field(name: str, format: str = "J", **fields: Any) -> None:
             x.finish(session, SHORT if "credits" in fields else 20.0)
 
 
+def _wrong(name: str, format: str = "J", **fields: Any) -> None:
+    """A message that one field makes malformed."""
+    _field(f"wrong-{name}", format, **fields)
+
+
 for _name in ("type", "method", "uri", "body", "content-type", "connect-host", "peer-address"):
-    _field(f"{_name}-number", **{_name: 1})
-    _field(f"{_name}-null", **{_name: None})
+    _wrong(f"{_name}-number", **{_name: 1})
+    _wrong(f"{_name}-null", **{_name: None})
 _field("condition-number", condition=1)
-_field("condition-number-error", condition=1, type="error")
+_wrong("condition-number-error", condition=1, type="error")
 for _name in (
     "more",
     "stream",
@@ -122,13 +127,13 @@ for _name in (
     "ignore-tls-errors",
     "follow-redirects",
 ):
-    _field(f"{_name}-number", **{_name: 1})
-    _field(f"{_name}-text", **{_name: "true"})
+    _wrong(f"{_name}-number", **{_name: 1})
+    _wrong(f"{_name}-text", **{_name: "true"})
 for _name in ("credits", "max-size", "timeout", "connect-port", "peer-port", "code", "seq"):
     _field(f"{_name}-text", **{_name: "60000"})
     _field(f"{_name}-no-number", **{_name: "x"})
-    _field(f"{_name}-null", **{_name: None})
-    _field(f"{_name}-list", **{_name: []})
+    _wrong(f"{_name}-null", **{_name: None})
+    _wrong(f"{_name}-list", **{_name: []})
 _field("max-size-float", max_size=10.9)
 _field("max-size-float-text", max_size="10.9")
 _field("max-size-true", max_size=True)
@@ -141,28 +146,28 @@ _field("max-size-float-exponent", max_size=1e300)
 _field("timeout-float", timeout=60000.7)
 _field("timeout-text", "T", timeout="60000")
 _field("max-size-text", "T", max_size="10")
-_field("more-number", "T", more=0)
-_field("body-number", "T", body=1)
-_field("headers-null", headers=None)
-_field("headers-text", headers="x")
-_field("headers-dictionary", headers={"a": "b"})
+_wrong("more-number", "T", more=0)
+_wrong("body-number", "T", body=1)
+_wrong("headers-null", headers=None)
+_wrong("headers-text", headers="x")
+_wrong("headers-dictionary", headers={"a": "b"})
 _field("headers-empty", headers=[])
-_field("headers-pair-of-one", headers=[["a"]])
-_field("headers-pair-of-three", headers=[["a", "b", "c"]])
-_field("headers-value-number", headers=[["a", 1]])
-_field("headers-value-null", headers=[["a", None]])
-_field("headers-text-inside", headers=["ab"])
-_field("ext-list", ext=[])
-_field("ext-null", ext=None)
+_wrong("headers-pair-of-one", headers=[["a"]])
+_wrong("headers-pair-of-three", headers=[["a", "b", "c"]])
+_wrong("headers-value-number", headers=[["a", 1]])
+_wrong("headers-value-null", headers=[["a", None]])
+_wrong("headers-text-inside", headers=["ab"])
+_wrong("ext-list", ext=[])
+_wrong("ext-null", ext=None)
 _field("ext-multi-text", ext={"multi": "true"})
 _field("ext-multi-number", ext={"multi": 1})
 _field("ext-multi", ext={"multi": True})
 _field("ext-quiet", ext={"quiet": True})
 _field("ext-other", ext={"other": [1, 2], "multi": False})
 _field("unknown", anything={"x": [None]}, passthrough={"a": 1})
-_field("type-unknown", type="foo")
-_field("type-data", type="data")
-_field("type-empty", type="")
+_wrong("type-unknown", type="foo")
+_wrong("type-data", type="data")
+_wrong("type-empty", type="")
 for _name in ("error", "credit", "keep-alive", "cancel", "handoff-start", "ping", "close"):
     _field(f"type-{_name}", type=_name)
 _field("user-data-null", user_data=None)
