@@ -98,7 +98,11 @@ class Daemon:
         gc.freeze()
         more = True
         while True:
-            self.loop.turn(wait=not more)
+            try:
+                self.loop.turn(wait=not more)
+            except Exception:
+                # A bug of ours in one timer or event must not end the others' sessions.
+                self._log.exception("an event could not be handled")
             for number in self.loop.take_signals():
                 if number == signal.SIGHUP:
                     self._reload()

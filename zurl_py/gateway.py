@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import zmq
-
 from .config import Config
 from .egress import Egress
+from .inbox import Inbox
 from .log import Log
-from .loop import READ, Loop
-from .publisher import Publisher, show_address
+from .loop import Loop
+from .publisher import Publisher, Replier, show_address
 from .sessions import (
     Services,
     Session,
@@ -50,23 +49,37 @@ class Gateway:
         self._loop = loop
         self._egress = egress
         self._log: Log = services.log
-        self._endpoints = endpoints
         self._services = services
         self._max_open = max(0, config.max_open_requests)  # 0: no limit
         self._streams: dict[tuple[bytes, bytes], _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: set[Session] = set()
-        self._publisher = (
-            Publisher(endpoints.out, loop, self._log) if endpoints.out is not None else None
-        )
         self.accepting = True
         services.publish = self._publish
         services.ended = self._session_ended
-        if self._publisher is not None:
-            services.slow_workers = self._publisher.slow
-            services.when_caught_up = self._publisher.when_caught_up
-        for socket in endpoints.all():
-            loop.watch(int(socket.getsockopt(zmq.FD)), READ, _look_later)
+        self._inboxes: list[Inbox] = []
+        self._publisher: Publisher | None = None
+        self._replier: Replier | None = None
+        self._requests: Inbox | None = None
+        self._attach(endpoints)
+
+    def _attach(self, endpoints: Endpoints) -> None:
+        """Put the sockets on the loop; continuing messages are read before new ones."""
+        loop, room = self._loop, self._has_room
+        if endpoints.in_stream is not None:
+            self._inboxes.append(Inbox(endpoints.in_stream, loop, self._continue))
+        if endpoints.in_ is not None:
+            self._inboxes.append(Inbox(endpoints.in_, loop, self._begin, room))
+        if endpoints.in_req is not None:
+            self._requests = Inbox(endpoints.in_req, loop, self._request, room)
+            self._inboxes.append(self._requests)
+            self._replier = Replier(endpoints.in_req, loop, self._log)
+        if endpoints.out is not None:
+            # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
+            self._inboxes.append(Inbox(endpoints.out, loop, _ignore))
+            self._publisher = Publisher(endpoints.out, loop, self._log)
+            self._services.slow_workers = self._publisher.slow
+            self._services.when_caught_up = self._publisher.when_caught_up
 
     def __len__(self) -> int:
         return len(self._open)
@@ -85,42 +98,13 @@ class Gateway:
         """
         self._egress.turn()
         more = False
-        endpoints = self._endpoints
-        if endpoints.in_stream is not None:
-            more = self._read(endpoints.in_stream, self._continue, False) or more
-        if endpoints.in_ is not None:
-            more = self._read(endpoints.in_, self._begin, True) or more
-        if endpoints.in_req is not None:
-            more = self._read(endpoints.in_req, self._request, True) or more
-        if endpoints.out is not None:
-            self._read_subscriptions(endpoints.out)
+        for inbox in self._inboxes:
+            more = inbox.read(_BATCH) or more
         self._egress.kick()
         return more or self._egress.has_work
 
-    def _read(self, socket: zmq.Socket[bytes], handle: _Handler, starts: bool) -> bool:
-        """Read up to a batch of messages; True if there may be more."""
-        for _ in range(_BATCH):
-            # Asking for EVENTS is cheaper than a receive that finds nothing. It also makes libzmq
-            # take notice of what its descriptor signals, which would else go on signalling.
-            if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                return False
-            if starts and not self._has_room():
-                return False
-            frames = socket.recv_multipart(zmq.NOBLOCK)
-            try:
-                handle(frames)
-            except Exception:
-                # A bug of ours must not end the other sessions.
-                self._log.exception("a message could not be handled")
-        return True
-
     def _has_room(self) -> bool:
         return self.accepting and (not self._max_open or len(self._open) < self._max_open)
-
-    def _read_subscriptions(self, socket: zmq.Socket[bytes]) -> None:
-        # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
-        while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            socket.recv(zmq.NOBLOCK)
 
     # -- in_req_spec -------------------------------------------------------------------------
 
@@ -150,8 +134,7 @@ class Gateway:
         session = SingleSession(
             self._services, packet, lambda answer: self._reply(envelope, answer)
         )
-        self._open.add(session)
-        session.start(packet)
+        self._start(session, packet)
 
     def _answer_bad_request(self, envelope: list[bytes], error: PacketError) -> None:
         id = error.ids[0] if len(error.ids) == 1 else None
@@ -162,11 +145,10 @@ class Gateway:
         self._reply(envelope, answer.encode(fields))
 
     def _reply(self, envelope: list[bytes], answer: bytes) -> None:
-        assert self._endpoints.in_req is not None
-        try:
-            self._endpoints.in_req.send_multipart([*envelope, answer], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            self._log.warning(f"an answer was lost: {error}")
+        assert self._replier is not None
+        assert self._requests is not None
+        self._requests.used()
+        self._replier.reply(envelope, answer)
 
     # -- in_spec -----------------------------------------------------------------------------
 
@@ -198,14 +180,22 @@ class Gateway:
             session = StreamSession(self._services, packet)
         self._streams[key] = session
         self._by_id.setdefault(packet.id, []).append(session)
-        self._open.add(session)
-        session.start(packet)
+        self._start(session, packet)
 
     def _begin_unanswered(self, packet: Packet) -> None:
         """Fire and forget."""
         session = SingleSession(self._services, packet, None)
+        self._start(session, packet)
+
+    def _start(self, session: Session, packet: Packet) -> None:
         self._open.add(session)
-        session.start(packet)
+        try:
+            session.start(packet)
+        except Exception:
+            # A bug of ours must neither end the other sessions nor leave this one half open.
+            self._log.exception("a request could not be started")
+            if session.open:
+                session.abort("an error of the gateway")
 
     # -- in_stream_spec ----------------------------------------------------------------------
 
@@ -222,9 +212,17 @@ class Gateway:
         for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
             session = self._find(packet.sender, id)
             if session is not None:
-                session.receive(packet, seq)
+                self._receive(session, packet, seq)
             else:
                 self._cancel_unknown(packet, id)
+
+    def _receive(self, session: _Streamed, packet: Packet, seq: int | None) -> None:
+        try:
+            session.receive(packet, seq)
+        except Exception:
+            self._log.exception("a packet could not be handled")
+            if session.open:
+                session.abort("an error of the gateway")
 
     def _find(self, sender: bytes | None, id: bytes | None) -> _Streamed | None:
         if id is None:
@@ -276,5 +274,5 @@ class Gateway:
                 del self._by_id[session.id]
 
 
-def _look_later(_fd: int, _events: int) -> None:
-    """A ZeroMQ socket wants attention; every turn looks at all of them."""
+def _ignore(_frames: list[bytes]) -> None:
+    """A message that is nothing to us."""

@@ -1,69 +1,75 @@
-"""The publishing socket: no packet is lost because one worker is slow.
+"""The sockets that answers leave by: no packet is lost because one worker is slow.
 
-An XPUB with ``XPUB_NODROP`` refuses a message as soon as the queue of a worker that should get it
-is full. What is refused waits here, per worker, and only for that worker: all others are served.
+Both refuse a message as soon as the queue of the worker that should get it is full. What is refused
+waits here, per worker, and only for that worker: all others are served.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import Generic, TypeVar
 
 import zmq
 
 from .log import Log
 from .loop import Loop, Timer
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "Replier", "show_address"]
+
+Message = TypeVar("Message")
 
 _RETRY_INTERVAL = 0.02  # seconds; a full queue has no event that tells of room in it
-_MAX_WAITING = 10_000  # packets that may wait for one worker
+_MAX_WAITING = 10_000  # messages that may wait for one worker
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE)
 
 
-class Publisher:
-    """Sends packets to workers' addresses.
+class _Outlet(Generic[Message]):
+    """Sends messages to workers, and keeps what a worker's queue has no room for.
 
     Attributes:
-        slow: the workers for whom packets wait.
-        dropped: packets given up because a worker was too slow for too long.
+        slow: the workers for whom messages wait.
+        dropped: messages given up because a worker was too slow for too long.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, log: Log) -> None:
-        self._socket = socket
-        self._send = socket.send
+    def __init__(self, loop: Loop, log: Log) -> None:
         self._loop = loop
         self._log = log
         self._timer = Timer(self._retry)
-        self._waiting: dict[bytes, deque[bytes]] = {}
+        self._waiting: dict[bytes, deque[Message]] = {}
         self.slow: Collection[bytes] = self._waiting.keys()
         self._told: dict[bytes, list[Callable[[], None]]] = {}
         self.dropped = 0
 
-    def publish(self, address: bytes, packet: bytes) -> None:
-        """Send ``packet`` to the worker that subscribed to ``address`` and a space."""
-        message = address + b" " + packet
-        if self._waiting and address in self._waiting:
-            self._wait(address, message)
+    def _transmit(self, message: Message) -> None:
+        """Give a message to ZeroMQ, or raise ``zmq.Again``."""
+        raise NotImplementedError
+
+    def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
+        self._told.setdefault(worker, []).append(tell)
+
+    def _send(self, worker: bytes, message: Message) -> None:
+        if worker in self._waiting:
+            self._wait(worker, message)
             return
         try:
-            self._send(message, zmq.NOBLOCK)
+            self._transmit(message)
         except zmq.Again:
-            self._wait(address, message)
+            self._wait(worker, message)
 
-    def when_caught_up(self, address: bytes, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
-        self._told.setdefault(address, []).append(tell)
-
-    def _wait(self, address: bytes, message: bytes) -> None:
-        queue = self._waiting.get(address)
+    def _wait(self, worker: bytes, message: Message) -> None:
+        queue = self._waiting.get(worker)
         if queue is None:
-            queue = self._waiting[address] = deque()
+            queue = self._waiting[worker] = deque()
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
-            self._log.warning(f"the worker {show_address(address)} is slow; its packets wait")
+            self._log.warning(f"the worker {show_address(worker)} is slow; its packets wait")
         if len(queue) >= _MAX_WAITING:
             if self.dropped % 1000 == 0:
                 self._log.error(
-                    f"the worker {show_address(address)} is too slow: dropping packets "
+                    f"the worker {show_address(worker)} is too slow: dropping packets "
                     f"({self.dropped} so far)"
                 )
             self.dropped += 1
@@ -71,18 +77,59 @@ class Publisher:
         queue.append(message)
 
     def _retry(self) -> None:
-        for address, queue in list(self._waiting.items()):
+        for worker, queue in list(self._waiting.items()):
             try:
                 while queue:
-                    self._send(queue[0], zmq.NOBLOCK)
+                    self._transmit(queue[0])
                     queue.popleft()
             except zmq.Again:
                 continue
-            del self._waiting[address]
-            for tell in self._told.pop(address, ()):
+            del self._waiting[worker]
+            for tell in self._told.pop(worker, ()):
                 tell()
         if self._waiting:
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
+
+
+class Publisher(_Outlet[bytes]):
+    """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``."""
+
+    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, log: Log) -> None:
+        super().__init__(loop, log)
+        self._send_frame = socket.send
+
+    def publish(self, address: bytes, packet: bytes) -> None:
+        """Send ``packet`` to the worker that subscribed to ``address`` and a space."""
+        self._send(address, b"%b %b" % (address, packet))
+
+    def _transmit(self, message: bytes) -> None:
+        self._send_frame(message, _NOBLOCK)
+
+
+class Replier(_Outlet[list[bytes]]):
+    """Answers in their askers' envelopes, over a ROUTER with ``ROUTER_MANDATORY``."""
+
+    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, log: Log) -> None:
+        super().__init__(loop, log)
+        self._send_frame = socket.send
+
+    def reply(self, envelope: list[bytes], answer: bytes) -> None:
+        """Send ``answer`` behind the frames it was asked with, the asker's identity first."""
+        self._send(envelope[0], [*envelope, answer])
+
+    def _transmit(self, message: list[bytes]) -> None:
+        send = self._send_frame
+        try:
+            # Only the first frame can be refused: the rest goes with it.
+            send(message[0], _NOBLOCK | _SNDMORE)
+        except zmq.Again:
+            raise
+        except zmq.ZMQError as error:
+            self._log.info(f"an answer had nowhere to go: {error}")
+            return
+        for frame in message[1:-1]:
+            send(frame, _SNDMORE)
+        send(message[-1])
 
 
 def show_address(address: bytes) -> str:

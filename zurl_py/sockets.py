@@ -68,6 +68,8 @@ class Endpoints:
             self._bind(self.in_stream, in_stream_spec, ipc_file_mode)
         if in_req_spec:
             self.in_req = self._make(zmq.ROUTER)
+            # As above: an answer that the asker's queue has no room for is ours to keep.
+            self.in_req.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self._bind(self.in_req, in_req_spec, ipc_file_mode)
         if in_spec:
             self.in_ = self._make(zmq.PULL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import pycurl
 
@@ -60,6 +61,12 @@ class _MultiGroup:
             self._current = None
 
 
+class Mover(Protocol):
+    """Something that has news for its session, told from the loop's turn."""
+
+    def moved(self) -> None: ...
+
+
 class Egress:
     """Runs transfers.
 
@@ -78,7 +85,7 @@ class Egress:
         self._transfers: dict[pycurl.Curl, HttpTransfer] = {}
         self._stillborn: list[tuple[HttpTransfer, Failure]] = []
         self._next_prune = 0.0
-        self.moved: list[HttpTransfer] = []
+        self.moved: list[Mover] = []
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -164,15 +171,22 @@ class Egress:
                 if transfer.handle is not None and transfer.handle.curl is curl:
                     if code == pycurl.E_COULDNT_RESOLVE_HOST:
                         self._fail_waiting(transfer, multi, message)
-                    transfer.ended(code, message)
+                    self._report(transfer.ended, code, message)
             if multi.broken is not None:
                 self._abandon(multi)
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
-            transfer.fail(failure)
+            self._report(transfer.fail, failure)
         moved, self.moved = self.moved, []
-        for transfer in moved:
-            transfer.moved()  # type: ignore[attr-defined]
+        for mover in moved:
+            self._report(mover.moved)
+
+    def _report(self, report: Callable[..., None], *arguments: object) -> None:
+        try:
+            report(*arguments)
+        except Exception:
+            # A bug of ours in one session must not keep the others from their reports.
+            self._log.exception("a report could not be handled")
 
     @property
     def has_work(self) -> bool:

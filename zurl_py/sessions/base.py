@@ -82,6 +82,10 @@ class Session:
         self._started = services.loop.now
         self._timer = Timer(self._timer_fired)
 
+    def start(self, packet: Packet) -> None:
+        """Handle the first packet."""
+        raise NotImplementedError
+
     # -- for subclasses ----------------------------------------------------------------------
 
     def _send(self, fields: dict[str, object]) -> None:
