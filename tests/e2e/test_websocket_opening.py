@@ -1,0 +1,368 @@
+"""Opening WebSockets: refusals, redirects, policy, TLS, and answers that must not be believed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support import CertificateAuthority, Connection, Daemon, Message, ScriptedOrigin, Worker
+from tests.support.origin import Script, dead_port, reply
+from tests.support.websocket import accept, accept_value, echo, frame
+
+Start = Callable[..., tuple[Daemon, Worker]]
+
+
+def outcome(worker: Worker, uri: str, **fields: Any) -> Message:
+    """The first packet of a session."""
+    return worker.start(uri=uri, credits=1000, **fields).next()
+
+
+def expect_error(message: Message, condition: bytes, name: bytes | None = None) -> None:
+    assert (message.type, message.get("condition")) == (b"error", condition), message
+    if name is not None:
+        assert message["ext"]["error"] == name, message
+
+
+def expect_echo(worker: Worker, uri: str, **fields: Any) -> None:
+    session = worker.start(uri=uri, credits=1000, **fields)
+    opened = session.next()
+    assert opened.get("code") == 101, opened
+    session.send(body="hello")
+    assert session.skip(b"credit").body == b"hello"
+    session.send(type="close", code=1000)
+    assert session.skip(b"credit").type == b"close"
+
+
+class TestRejected:
+    def reject(self, worker: Worker, origin: ScriptedOrigin, answer: bytes) -> Message:
+        origin.script = reply(answer, close=True)
+        return outcome(worker, origin.url("/", "ws"))
+
+    def test_by_length(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        message = self.reject(
+            worker, origin, b"HTTP/1.1 403 No way\r\nX-A: b\r\nContent-Length: 4\r\n\r\nbody"
+        )
+        expect_error(message, b"rejected")
+        assert (message["code"], message["reason"], message.body) == (403, b"No way", b"body")
+        assert message.headers == [(b"X-A", b"b"), (b"Content-Length", b"4")]
+        assert message["seq"] == 0
+
+    def test_chunked(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        message = self.reject(
+            worker,
+            origin,
+            b"HTTP/1.1 401 U\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n",
+        )
+        assert (message["code"], message.body) == (401, b"body")
+        assert message.headers == [(b"Content-Length", b"4")]
+
+    def test_until_close(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        message = self.reject(worker, origin, b"HTTP/1.0 200 OK\r\n\r\nbody")
+        assert (message["code"], message.body) == (200, b"body")
+
+    @pytest.mark.parametrize("code", [204, 304])
+    def test_without_body(self, worker: Worker, origin: ScriptedOrigin, code: int) -> None:
+        """Such an answer ends with its head, whatever that says."""
+
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            connection.send(b"HTTP/1.1 %d N\r\nContent-Length: 9\r\n\r\n" % code)
+            connection.expect_end()
+
+        origin.script = script
+        assert outcome(worker, origin.url("/", "ws"))["code"] == code
+
+    @pytest.mark.parametrize("head", [b"Content-Length: 150000\r\n\r\n", b"\r\n"])
+    def test_bounded(self, worker: Worker, origin: ScriptedOrigin, head: bytes) -> None:
+        message = self.reject(worker, origin, b"HTTP/1.1 403 N\r\n" + head + b"x" * 150_000)
+        assert message.body == b"x" * 100_000
+
+    def test_redirect_that_is_not_followed(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        message = self.reject(
+            worker, origin, b"HTTP/1.1 302 F\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
+        )
+        expect_error(message, b"rejected")
+        assert message.header(b"location") == b"/x"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            b"SSH-2.0\r\n\r\n",
+            b"HTTP/1.1 101",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n",
+            b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000,
+        ],
+    )
+    def test_no_answer(self, worker: Worker, origin: ScriptedOrigin, answer: bytes) -> None:
+        expect_error(self.reject(worker, origin, answer), b"undefined-condition")
+
+
+class TestWrongAnswers:
+    """The origin switches protocols, but not to what was asked for."""
+
+    def switch(
+        self, worker: Worker, origin: ScriptedOrigin, *headers: bytes, **fields: Any
+    ) -> Message:
+        def script(connection: Connection) -> None:
+            request = connection.read_head()
+            fit = accept_value(request)
+            lines = [b"HTTP/1.1 101 S", *(line.replace(b"FIT", fit) for line in headers)]
+            connection.send(b"\r\n".join(lines) + b"\r\n\r\n")
+            connection.expect_end()
+
+        origin.script = script
+        message = outcome(worker, origin.url("/", "ws"), **fields)
+        origin.wait_closed()
+        return message
+
+    GOOD = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: FIT")
+
+    def test_accept(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        message = self.switch(worker, origin, *self.GOOD[:2], b"Sec-WebSocket-Accept: AAAA")
+        expect_error(message, b"undefined-condition", b"wrong-accept")
+        message = self.switch(worker, origin, *self.GOOD[:2])
+        expect_error(message, b"undefined-condition", b"wrong-accept")
+
+    def test_upgrade(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        for headers in (self.GOOD[1:], self.GOOD[::2]):
+            message = self.switch(worker, origin, *headers)
+            expect_error(message, b"undefined-condition", b"wrong-upgrade")
+
+    def test_subprotocol(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        headers = [["Sec-WebSocket-Protocol", "chat, talk"]]
+        message = self.switch(
+            worker, origin, *self.GOOD, b"Sec-WebSocket-Protocol: walk", headers=headers
+        )
+        expect_error(message, b"undefined-condition", b"wrong-subprotocol")
+
+    def test_extension(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        message = self.switch(
+            worker, origin, *self.GOOD, b"Sec-WebSocket-Extensions: permessage-deflate"
+        )
+        expect_error(message, b"undefined-condition", b"wrong-extension")
+
+    def test_good_ones(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        def script(connection: Connection) -> None:
+            accept(connection, b"Sec-WebSocket-Protocol: talk", b"Sec-WebSocket-Extensions: grip")
+            connection.expect_end()
+
+        origin.script = script
+        message = outcome(
+            worker,
+            origin.url("/", "ws"),
+            headers=[
+                ["Sec-WebSocket-Protocol", "chat, talk"],
+                ["Sec-WebSocket-Extensions", "grip"],
+            ],
+        )
+        assert message.header(b"sec-websocket-protocol") == b"talk"
+        assert message.header(b"sec-websocket-extensions") == b"grip"
+
+
+def redirect(location: str, code: int = 302) -> Script:
+    return reply(
+        b"HTTP/1.1 %d R\r\nLocation: %b\r\nContent-Length: 99\r\n\r\n" % (code, location.encode())
+    )
+
+
+@pytest.fixture
+def other() -> Any:
+    made = ScriptedOrigin(echo)
+    yield made
+    made.close()
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+    def test_relative(self, worker: Worker, origin: ScriptedOrigin, code: int) -> None:
+        def script(connection: Connection) -> None:
+            if connection.number == 0:
+                redirect("new?a", code)(connection)
+            else:
+                echo(connection)
+
+        origin.script = script
+        expect_echo(worker, origin.url("/old/", "ws"), follow_redirects=True)
+        assert origin.requests[1].line == b"GET /old/new?a HTTP/1.1"
+        keys = {request.get(b"sec-websocket-key") for request in origin.requests}
+        assert len(keys) == 2
+
+    @pytest.mark.parametrize("scheme", ["ws", "http"])
+    def test_to_another_origin(
+        self, worker: Worker, origin: ScriptedOrigin, other: ScriptedOrigin, scheme: str
+    ) -> None:
+        origin.script = redirect(other.url("/there", scheme))
+        expect_echo(
+            worker,
+            origin.url("/", "ws"),
+            follow_redirects=True,
+            headers=[["Cookie", "c"], ["Authorization", "a"], ["X-A", "b"]],
+        )
+        request = other.requests[0]
+        assert request.line == b"GET /there HTTP/1.1"
+        assert request.get(b"host") == other.authority.encode()
+        assert request.get(b"cookie") is None
+        assert request.get(b"authorization") is None
+        assert request.get(b"x-a") == b"b"
+
+    def test_only_the_last_answer_counts(
+        self, worker: Worker, origin: ScriptedOrigin, other: ScriptedOrigin
+    ) -> None:
+        origin.script = redirect(other.url("/", "ws"))
+        other.script = reply(b"HTTP/1.1 403 N\r\nX-A: b\r\nContent-Length: 0\r\n\r\n")
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
+        assert message["code"] == 403
+        assert message.header(b"location") is None
+
+    def test_too_many(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = redirect("/again")
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
+        expect_error(message, b"too-many-redirects")
+        assert len(origin.requests) == 9
+
+    @pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "file:///etc/passwd", "ws://[/"])
+    def test_unusable(self, worker: Worker, origin: ScriptedOrigin, location: str) -> None:
+        origin.script = redirect(location)
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
+        expect_error(message, b"undefined-condition")
+
+    def test_policy_is_asked_about_each_name(
+        self, start_daemon: Start, origin: ScriptedOrigin, other: ScriptedOrigin
+    ) -> None:
+        _, worker = start_daemon(deny="localhost")
+        origin.script = redirect(other.url("/", "ws", host="localhost"))
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
+        expect_error(message, b"policy-violation")
+        assert other.connections == 0
+
+    def test_timeout_bounds_all_hops(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        def script(connection: Connection) -> None:
+            if connection.number == 0:
+                redirect("/next")(connection)
+            else:
+                connection.read_head()
+                connection.expect_end()
+
+        origin.script = script
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True, timeout=500)
+        expect_error(message, b"session-timeout")
+
+
+class TestConnecting:
+    def test_refused(self, worker: Worker) -> None:
+        with dead_port() as port:
+            message = outcome(worker, f"ws://127.0.0.1:{port}/")
+        expect_error(message, b"remote-connection-failed")
+
+    def test_unresolvable(self, worker: Worker) -> None:
+        message = outcome(worker, "ws://no-such-host.invalid/")
+        expect_error(message, b"remote-connection-failed")
+
+    def test_connect_host(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = echo
+        expect_echo(
+            worker,
+            "ws://example.com/x",
+            connect_host="127.0.0.1",
+            connect_port=origin.port,
+        )
+        assert origin.requests[0].get(b"host") == b"example.com"
+
+    def test_connect_port_alone(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = echo
+        expect_echo(worker, "ws://127.0.0.1/", connect_port=origin.port)
+
+    @pytest.mark.parametrize("deny", ["127.0.0.0/8", "localhost", "*.0.0.1,localhost"])
+    def test_policy(self, start_daemon: Start, origin: ScriptedOrigin, deny: str) -> None:
+        _, worker = start_daemon(deny=deny)
+        uri = origin.url("/", "ws", host="localhost")
+        expect_error(outcome(worker, uri), b"policy-violation")
+        assert origin.connections == 0
+        origin.script = echo
+        expect_echo(worker, uri, ignore_policies=True)
+
+    def test_policy_on_connect_host(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
+        _, worker = start_daemon(deny="127.0.0.0/8")
+        message = outcome(
+            worker, "ws://example.com/", connect_host="127.0.0.1", connect_port=origin.port
+        )
+        expect_error(message, b"policy-violation")
+        assert origin.connections == 0
+
+    def test_connections_are_not_shared(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        """Neither with other WebSockets nor with HTTP to the same place."""
+        origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert worker.request(uri=origin.url("/"), method="GET")["code"] == 200
+        origin.script = echo
+        expect_echo(worker, origin.url("/", "ws"))
+        expect_echo(worker, origin.url("/", "ws"))
+        assert origin.connections == 3
+
+
+class TestTls:
+    @pytest.fixture
+    def secure(self, authority: CertificateAuthority) -> Any:
+        made = ScriptedOrigin(echo, tls=authority.server_context())
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def elsewhere(self, authority: CertificateAuthority) -> Any:
+        """An origin whose certificate is for example.com."""
+        made = ScriptedOrigin(echo, tls=authority.server_context("example.com"))
+        yield made
+        made.close()
+
+    def test_good_certificate(self, worker: Worker, secure: ScriptedOrigin) -> None:
+        expect_echo(worker, secure.url("/", "wss"))
+        expect_echo(worker, secure.url("/", "wss", host="localhost"))
+
+    def test_wrong_name(self, worker: Worker, elsewhere: ScriptedOrigin) -> None:
+        expect_error(outcome(worker, elsewhere.url("/", "wss")), b"tls-error")
+        expect_echo(worker, elsewhere.url("/", "wss"), ignore_tls_errors=True)
+
+    def test_name_of_the_uri_counts(self, worker: Worker, elsewhere: ScriptedOrigin) -> None:
+        where = {"connect_host": "127.0.0.1", "connect_port": elsewhere.port}
+        expect_echo(worker, "wss://example.com/", **where)
+        expect_error(outcome(worker, "wss://example.org/", **where), b"tls-error")
+
+    def test_trusted_connect_host(self, worker: Worker, secure: ScriptedOrigin) -> None:
+        where = {"connect_host": "localhost", "connect_port": secure.port}
+        expect_error(outcome(worker, "wss://example.org/", **where), b"tls-error")
+        expect_echo(worker, "wss://example.org/", **where, trust_connect_host=True)
+        assert secure.requests[-1].get(b"host") == b"example.org"
+
+    def test_no_tls_there(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        def script(connection: Connection) -> None:
+            connection.send(b"HTTP/1.1 400 Bad\r\n\r\n")
+
+        origin.script = script
+        expect_error(outcome(worker, origin.url("/", "wss")), b"tls-error")
+
+    def test_many_frames_in_one_record(self, worker: Worker, secure: ScriptedOrigin) -> None:
+        """libcurl has decrypted what the epoll does not see any more."""
+
+        def burst(connection: Connection) -> None:
+            accept(connection)
+            connection.send(b"".join(frame(1, b"%d" % n) for n in range(3000)))
+            connection.expect_end()
+
+        secure.script = burst
+        session = worker.start(uri=secure.url("/", "wss"), credits=7)
+        session.next()
+        for number in range(3000):
+            session.credit(4)
+            assert session.next().body == b"%d" % number
+
+    def test_large_frames(self, start_daemon: Start, authority: CertificateAuthority) -> None:
+        with ScriptedOrigin(echo, tls=authority.server_context()) as secure:
+            _, worker = start_daemon(
+                buffer_size=5_000_000, environment={"SSL_CERT_FILE": authority.path}
+            )
+            session = worker.start(uri=secure.url("/", "wss"), credits=5_000_000)
+            session.next()
+            body = bytes(range(256)) * 16_000
+            session.send(body=body, content_type="binary")
+            assert session.skip(b"credit").body == body
