@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle, HandlePool, TransportOptions
 from .multi import Multi
+from .trace import make_trace
 from .transfer import HttpTransfer
 
 __all__ = ["Egress"]
@@ -77,6 +79,7 @@ class Egress:
     def __init__(self, loop: Loop, options: TransportOptions, log: Log) -> None:
         self._loop = loop
         self._log = log
+        self._trace = make_trace(log.debug)
         self._resolved: list[EasyHandle] = []
         self._pool = HandlePool(options, self._resolved)
         self._due: list[Multi] = []
@@ -171,22 +174,28 @@ class Egress:
                 if transfer.handle is not None and transfer.handle.curl is curl:
                     if code == pycurl.E_COULDNT_RESOLVE_HOST:
                         self._fail_waiting(transfer, multi, message)
-                    self._report(transfer.ended, code, message)
+                    self._report(transfer, transfer.ended, code, message)
             if multi.broken is not None:
                 self._abandon(multi)
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
-            self._report(transfer.fail, failure)
+            self._report(transfer, transfer.fail, failure)
         moved, self.moved = self.moved, []
         for mover in moved:
-            self._report(mover.moved)
+            self._report(mover, mover.moved)
 
-    def _report(self, report: Callable[..., None], *arguments: object) -> None:
+    def _report(
+        self, news: Mover | HttpTransfer, tell: Callable[..., None], *about: object
+    ) -> None:
+        """Tell a session; a bug of ours in it ends that session, and no other."""
         try:
-            report(*arguments)
+            tell(*about)
         except Exception:
-            # A bug of ours in one session must not keep the others from their reports.
             self._log.exception("a report could not be handled")
+            if isinstance(news, HttpTransfer):
+                self.remove(news)
+                with contextlib.suppress(Exception):
+                    news.fail(Failure(Condition.UNDEFINED_CONDITION, "an error of the gateway"))
 
     @property
     def has_work(self) -> bool:
@@ -223,8 +232,3 @@ class Egress:
         for transfer in [t for t in self._transfers.values() if t.multi is multi]:
             transfer.fail(Failure(Condition.UNDEFINED_CONDITION, f"libcurl: {multi.broken}"))
         multi.close()
-
-    def _trace(self, kind: int, data: bytes) -> None:
-        """``CURLOPT_DEBUGFUNCTION``: libcurl's own words, without what could hold secrets."""
-        if kind == pycurl.INFOTYPE_TEXT:
-            self._log.debug(f"libcurl: {data.decode('utf-8', 'replace').rstrip()}")
