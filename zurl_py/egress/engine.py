@@ -174,17 +174,17 @@ class Egress:
                 if transfer.handle is not None and transfer.handle.curl is curl:
                     if code == pycurl.E_COULDNT_RESOLVE_HOST:
                         self._fail_waiting(transfer, multi, message)
-                    self._report(transfer, transfer.ended, code, message)
+                    self.report(transfer, transfer.ended, code, message)
             if multi.broken is not None:
                 self._abandon(multi)
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
-            self._report(transfer, transfer.fail, failure)
+            self.report(transfer, transfer.fail, failure)
         moved, self.moved = self.moved, []
         for mover in moved:
-            self._report(mover, mover.moved)
+            self.report(mover, mover.moved)
 
-    def _report(
+    def report(
         self, news: Mover | HttpTransfer, tell: Callable[..., None], *about: object
     ) -> None:
         """Tell a session; a bug of ours in it ends that session, and no other."""

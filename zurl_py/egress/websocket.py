@@ -207,7 +207,7 @@ class WebSocketTransfer(HttpTransfer):
             self._loop,
             self.handle.curl,
             target.scheme == "wss",
-            self._advance,
+            self._readable,
             self._wrote,
             self._come_back,
         )
@@ -252,7 +252,10 @@ class WebSocketTransfer(HttpTransfer):
 
     def _wrote(self, credits: int) -> None:
         if self._sink is not None and self.connection is not None:
-            self._sink.websocket_wrote(credits)
+            self._egress.report(self, self._sink.websocket_wrote, credits)
+
+    def _readable(self) -> None:
+        self._egress.report(self, self._advance)
 
     def _advance(self) -> None:
         """There may be something to read."""
