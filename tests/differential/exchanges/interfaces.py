@@ -226,11 +226,11 @@ def id_in_use_by_other_worker(x: Run) -> None:
             method="GET", uri=x.origin.url("/second"), stream=True
         )
         other.fence()
-        x.note(f"the other worker got {[m.type for m in other.received]}")
+        x.note(f"the other worker is heard: {bool(other.received)}")
         theirs.credit(100)
         other.fence()
         _settled(x)
-        x.note(f"it is now at {[m.type for m in other.received]}")
+        x.note(f"and gets its answer: {[m.is_final for m in other.received[-1:]]}")
     session.credit(10)
     x.finish(session)
 

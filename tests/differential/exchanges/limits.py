@@ -126,7 +126,7 @@ def active_through_bytes_of_origin(x: Run) -> None:
     x.fetch(method="GET", uri=x.origin.url())
 
 
-@exchange(variant="inactive")
+@exchange(variant="inactive", credits=False)
 def active_through_data_of_client(x: Run) -> None:
     x.origin.script = reply(OK)
     session = x.start(method="POST", uri=x.origin.url(), stream=True, credits=10, more=True)

@@ -91,7 +91,7 @@ _BASE: dict[str, Any] = {"method": "GET", "uri": "http://ORIGIN/"}
 def _field(name: str, format: str = "J", **fields: Any) -> None:
     fields = {key.rstrip("_").replace("_", "-"): value for key, value in fields.items()}
 
-    @exchange(f"field-{name}-{format}", parts=False)
+    @exchange(f"field-{name}-{format}", parts=False, requests="timeout" not in fields)
     def run(x: Run) -> None:
         x.origin.script = reply(OK)
         base = {**_BASE, "uri": x.origin.url(), **fields}

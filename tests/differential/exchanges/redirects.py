@@ -236,7 +236,7 @@ def redirect_with_large_body_dropped(x: Run) -> None:
     x.note([(item.line, len(item.body)) for item in x.origin.requests])
 
 
-@exchange()
+@exchange(credits=False)
 def redirect_of_upload(x: Run) -> None:
     """A body that came in parts is sent again."""
     _routes(x.origin, lambda path: redirect(307, "/to") if path == b"/from" else OK)

@@ -73,6 +73,7 @@ def upload_credits_sum_up(x: Run) -> None:
 @exchange(credits=False)
 def upload_beyond_credits(x: Run) -> None:
     session = _start(x, body="x" * 150_000)
+    session.next()
     session.send(body="y" * 150_000, more=True)
     session.send(body="z" * 150_000)
     x.finish(session)
@@ -82,6 +83,7 @@ def upload_beyond_credits(x: Run) -> None:
 def upload_far_beyond_credits(x: Run) -> None:
     """What a worker sends that was never granted."""
     session = _start(x, body="x" * 100_000)
+    session.next()
     session.send(body="y" * 300_000)
     x.finish(session)
 
@@ -127,7 +129,7 @@ def upload_cancelled(x: Run) -> None:
     x.worker.received.clear()
 
 
-@exchange(credits=False)
+@exchange(credits=False, requests=False)
 def upload_longer_than_its_length(x: Run) -> None:
     x.origin.script = reply(OK)
     session = _start(x, headers=[["Content-Length", "5"]], body="123")
@@ -136,7 +138,7 @@ def upload_longer_than_its_length(x: Run) -> None:
     x.finish(session, 2.0)
 
 
-@exchange(credits=False)
+@exchange(credits=False, requests=False)
 def upload_shorter_than_its_length(x: Run) -> None:
     session = _start(x, headers=[["Content-Length", "9"]], body="123")
     session.next()
@@ -144,9 +146,10 @@ def upload_shorter_than_its_length(x: Run) -> None:
     x.finish(session, 2.0)
 
 
-@exchange(credits=False)
+@exchange(credits=False, requests=False)
 def upload_length_is_no_number(x: Run) -> None:
     session = _start(x, headers=[["Content-Length", "x"]], body="123")
+    session.next()
     session.send(body="45")
     x.finish(session, 2.0)
 
