@@ -1,8 +1,8 @@
-"""Sets of addresses that a rule can name: ``@private``, ``@loopback``, ``@metadata``, ...
+"""Addresses as rules see them: numbers, the sets they belong to, the IPv4 addresses hidden in them.
 
-The ranges are those of the IANA special-purpose registries (IPv4: RFC 6890 and successors, IPv6
-likewise), multicast, and the addresses at which cloud platforms serve metadata. For IPv6 it is the
-other way around: only 2000::/3 is handed out as global unicast, so all else is private.
+The sets are those that a rule can name: ``@private``, ``@loopback``, ``@metadata``, ... They come
+from the IANA registries by way of ``table.py``. IPv6 is the other way around: only what is handed
+out as global unicast, less its special ranges, can be public.
 
 Python's ``ipaddress.is_global`` does not serve: it calls many of these global, 224.0.0.1, 2002::/16
 and 64:ff9b:1::/48 among them, and differs between patch releases.
@@ -12,117 +12,196 @@ from __future__ import annotations
 
 import socket
 from bisect import bisect_right
+from collections.abc import Iterable
 from ipaddress import ip_network
 from typing import Final
 
-__all__ = ["SET_NAMES", "sets_of"]
+from .table import GLOBAL_IPV6, IPV4, IPV6, Row
 
-_PRIVATE: Final = "private"
+__all__ = ["SET_NAMES", "Address", "Nat64", "describe", "parse_address", "sets_of"]
 
-# Range, and the sets that it belongs to beside @private.
-_IPV4: Final = (
-    ("0.0.0.0/8", "this-network"),
-    ("10.0.0.0/8", "rfc1918"),
-    ("100.64.0.0/10", "shared"),
-    ("127.0.0.0/8", "loopback"),
-    ("169.254.0.0/16", "link-local"),
-    ("172.16.0.0/12", "rfc1918"),
-    ("192.0.0.0/24", "reserved"),
-    ("192.0.2.0/24", "documentation"),
-    ("192.31.196.0/24", "reserved"),
-    ("192.52.193.0/24", "reserved"),
-    ("192.88.99.0/24", "reserved"),
-    ("192.168.0.0/16", "rfc1918"),
-    ("192.175.48.0/24", "reserved"),
-    ("198.18.0.0/15", "benchmarking"),
-    ("198.51.100.0/24", "documentation"),
-    ("203.0.113.0/24", "documentation"),
-    ("224.0.0.0/4", "multicast"),
-    ("240.0.0.0/4", "reserved"),
-    ("169.254.169.254/32", "metadata"),
-    ("169.254.170.2/32", "metadata"),
-    ("169.254.170.23/32", "metadata"),
-    ("169.254.42.42/32", "metadata"),
-    ("169.254.0.23/32", "metadata"),
-    ("168.63.129.16/32", "metadata"),  # Azure's, among public addresses
-    ("100.100.100.200/32", "metadata"),
-    ("192.0.0.192/32", "metadata"),
-)
-_IPV6_OUTSIDE: Final = (  # outside of 2000::/3, so private in any case
-    ("::/128", "this-network"),
-    ("::1/128", "loopback"),
-    ("fc00::/7", "unique-local"),
-    ("fe80::/10", "link-local"),
-    ("fec0::/10", "link-local"),
-    ("ff00::/8", "multicast"),
-    ("fd00:ec2::/32", "metadata"),
-    ("fd20:ce::254/128", "metadata"),
-    ("fd00:100::100:200/128", "metadata"),
-    ("fd00:c1::a9fe:a9fe/128", "metadata"),
-    ("fd00:42::42/128", "metadata"),
-    ("fd00:a9fe:a9fe::1/128", "metadata"),
-)
-_IPV6_INSIDE: Final = (
-    ("2001::/23", "reserved"),  # Teredo, benchmarking, AMT, ORCHID, DRIP, ...
-    ("2001:db8::/32", "documentation"),
-    ("2002::/16", "reserved"),  # 6to4
-    ("2620:4f:8000::/48", "reserved"),
-    ("3fff::/20", "documentation"),
-)
-_GLOBAL_IPV6: Final = ("2000::/3",)
+PRIVATE: Final = "private"
+PUBLIC: Final = "public"
+OWN: Final = "own"
+_METADATA: Final = "metadata"
 
-SET_NAMES: Final = frozenset(
-    {_PRIVATE} | {name for table in (_IPV4, _IPV6_OUTSIDE, _IPV6_INSIDE) for _, name in table}
-)
-_NOTHING: Final[frozenset[str]] = frozenset()
+SET_NAMES: Final = frozenset({PRIVATE, PUBLIC, OWN} | {row[1] for row in (*IPV4, *IPV6)})
+
+_V4_MAX: Final = 0xFFFFFFFF
+# The interface identifiers of ISATAP (RFC 5214), before the IPv4 address.
+_ISATAP: Final = frozenset((0x00005EFE, 0x02005EFE))
 
 
 class _Table:
-    """Ranges, flattened to segments: the start of each, and the sets of all addresses in it."""
+    """Ranges, flattened to segments: the start of each, its sets and the name of its range."""
 
-    def __init__(self, ranges: list[tuple[str, frozenset[str]]]) -> None:
+    def __init__(self, rows: Iterable[Row], public: Iterable[str]) -> None:
         spans = []
-        for text, sets in ranges:
+        for text, set_name, name in rows:
             network = ip_network(text)
-            spans.append((int(network[0]), int(network[-1]) + 1, sets))
-        self._starts = sorted({0} | {edge for start, end, _ in spans for edge in (start, end)})
-        self._sets = [
-            frozenset().union(*(sets for start, end, sets in spans if start <= edge < end))
-            for edge in self._starts
-        ]
+            spans.append((int(network[0]), int(network[-1]) + 1, set_name, f"{text} {name}"))
+        spans.sort(key=lambda span: span[0] - span[1])  # widest first
+        unicast = [ip_network(text) for text in public]
+        edges = {edge for start, end, *_ in spans for edge in (start, end)}
+        edges |= {edge for net in unicast for edge in (int(net[0]), int(net[-1]) + 1)}
+        self._starts = sorted({0} | edges)
+        self._sets: list[frozenset[str]] = []
+        self._names: list[str] = []
+        for edge in self._starts:
+            inside = [span for span in spans if span[0] <= edge < span[1]]
+            of_unicast = any(int(net[0]) <= edge <= int(net[-1]) for net in unicast)
+            sets = {PRIVATE if inside or not of_unicast else PUBLIC}
+            # The narrowest range says what an address is for; a metadata service is that besides.
+            names = [span[2] for span in inside]
+            sets.update(name for name in names if name == _METADATA)
+            sets.update([name for name in names if name != _METADATA][-1:])
+            self._sets.append(frozenset(sets))
+            self._names.append(inside[-1][3] if inside else "")
 
     def sets_of(self, number: int) -> frozenset[str]:
         return self._sets[bisect_right(self._starts, number) - 1]
 
+    def name_of(self, number: int) -> str:
+        return self._names[bisect_right(self._starts, number) - 1]
 
-_TABLE4 = _Table([(text, frozenset({_PRIVATE, name})) for text, name in _IPV4])
-_OUTSIDE6 = [ip_network("::/0")]
-for _global in _GLOBAL_IPV6:
-    _OUTSIDE6 = [
-        part
-        for network in _OUTSIDE6
-        for part in network.address_exclude(ip_network(_global))  # type: ignore[arg-type]
-    ]
-_TABLE6 = _Table(
-    [(str(network), frozenset({_PRIVATE})) for network in _OUTSIDE6]
-    + [(text, frozenset({_PRIVATE, name})) for text, name in (*_IPV6_OUTSIDE, *_IPV6_INSIDE)]
-)
+
+_TABLE4 = _Table(IPV4, ("0.0.0.0/0",))
+_TABLE6 = _Table(IPV6, GLOBAL_IPV6)
+
+
+class Address:
+    """One address.
+
+    Attributes:
+        version: 4 or 6.
+        number: the address as a number.
+        text: in the form of ``inet_ntop``.
+        embedded: the IPv4 addresses that an IPv6 address may stand for, as numbers.
+        sets: the sets it belongs to by itself, for rules that allow.
+        all_sets: these, and those of what is embedded in it, for rules that deny.
+    """
+
+    __slots__ = ("all_sets", "embedded", "number", "sets", "text", "version")
+
+    def __init__(self, version: int, number: int, text: str, embedded: tuple[int, ...]) -> None:
+        self.version = version
+        self.number = number
+        self.text = text
+        self.embedded = embedded
+        table = _TABLE4 if version == 4 else _TABLE6
+        sets = table.sets_of(number)
+        if embedded:
+            inner = frozenset().union(*map(_TABLE4.sets_of, embedded))
+            if PRIVATE in inner and PUBLIC in sets:
+                sets = sets - {PUBLIC} | {PRIVATE}
+            self.all_sets = sets | (inner - {PUBLIC} if PRIVATE in sets else inner)
+        else:
+            self.all_sets = sets
+        self.sets = sets
+
+    def join(self, names: set[str], leave: str) -> None:
+        """Put it into more sets, and out of one."""
+        self.all_sets = self.all_sets - {leave} | names
+        self.sets = self.sets - {leave} | names
+
+
+class Nat64:
+    """A prefix under which a network translates to IPv4 (RFC 6052).
+
+    Attributes:
+        text: as the operator wrote it.
+    """
+
+    WELL_KNOWN: Final = "64:ff9b::/96"
+
+    def __init__(self, text: str) -> None:
+        network = ip_network(text)  # ValueError: host bits set, no network at all
+        if network.version != 6 or network.prefixlen not in (32, 40, 48, 56, 64, 96):
+            raise ValueError("a NAT64 prefix has a length of 32, 40, 48, 56, 64 or 96")
+        self.text = text
+        self.length = network.prefixlen
+        self._high = int(network[0]) >> (128 - self.length)
+
+    def embedded_in(self, number: int) -> int | None:
+        """The IPv4 address in an IPv6 address with this prefix; None if it has another."""
+        if number >> (128 - self.length) != self._high:
+            return None
+        return nat64_decode(number, self.length)
+
+
+def nat64_decode(number: int, length: int) -> int:
+    """The IPv4 address after a prefix of ``length`` bits (RFC 6052 section 2.2).
+
+    Bits 64 to 71 are not part of it, whatever the length.
+    """
+    if length == 96:
+        return number & _V4_MAX
+    without_them = number >> 64 << 56 | number & (1 << 56) - 1
+    return without_them >> (88 - length) & _V4_MAX
+
+
+def parse_address(text: str, nat64: Iterable[Nat64] = ()) -> Address | None:
+    """An address from its text; None for anything else, a host name most likely.
+
+    Args:
+        text: in any form that ``inet_pton`` takes.
+        nat64: prefixes under which an IPv6 address is taken for the IPv4 address in it.
+    """
+    try:
+        if ":" not in text:
+            packed = socket.inet_pton(socket.AF_INET, text)
+            return Address(4, int.from_bytes(packed, "big"), text, ())
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        return None
+    number = int.from_bytes(packed, "big")
+    for prefix in nat64:
+        inner = prefix.embedded_in(number)
+        if inner is not None:
+            return Address(4, inner, show4(inner), ())
+    return Address(6, number, socket.inet_ntop(socket.AF_INET6, packed), _embedded(number))
+
+
+def _embedded(number: int) -> tuple[int, ...]:
+    """The IPv4 addresses that an IPv6 address may be a form of."""
+    high = number >> 32
+    low = number & _V4_MAX
+    if number <= 1:  # :: and ::1 are themselves
+        return ()
+    if high in (0, 0xFFFF, 0xFFFF0000, 0x64FF9B << 64):
+        # Compatible, mapped, translated, NAT64's well-known prefix.
+        return (low,)
+    top = number >> 112
+    if top == 0x2002:  # 6to4
+        return (number >> 80 & _V4_MAX,)
+    if number >> 96 == 0x20010000:  # Teredo: server, and client with its bits inverted
+        return (number >> 64 & _V4_MAX, low ^ _V4_MAX)
+    if number >> 80 == 0x64FF9B0001:  # local NAT64: the length is the network's own business
+        return tuple({nat64_decode(number, length) for length in (48, 56, 64, 96)})
+    if number >> 32 & _V4_MAX in _ISATAP:
+        return (low,)
+    return ()
+
+
+def show4(number: int) -> str:
+    """An IPv4 address as text."""
+    return socket.inet_ntop(socket.AF_INET, number.to_bytes(4, "big"))
 
 
 def sets_of(address: str) -> frozenset[str]:
-    """The sets that an address belongs to, without the ``@``; empty if it is globally reachable.
+    """The sets that an address belongs to, without the ``@``; a name belongs to none."""
+    found = parse_address(address)
+    return found.all_sets if found is not None else frozenset()
 
-    Args:
-        address: in any form that ``inet_pton`` takes; a name belongs to no set.
-    """
-    try:
-        if ":" not in address:
-            return _TABLE4.sets_of(int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big"))
-        packed = socket.inet_pton(socket.AF_INET6, address)
-    except (OSError, ValueError):
-        return _NOTHING
-    sets = _TABLE6.sets_of(int.from_bytes(packed, "big"))
-    if not sets and packed[8:12] in (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe"):
-        # ISATAP (RFC 5214): the last four bytes are an IPv4 address, in any network.
-        return _TABLE4.sets_of(int.from_bytes(packed[12:], "big"))
-    return sets
+
+def describe(address: Address) -> str:
+    """What an address is for, by the narrowest range that it is in; "" if by none."""
+    if address.version == 4:
+        return _TABLE4.name_of(address.number)
+    name = _TABLE6.name_of(address.number)
+    inner = [
+        f"{show4(number)} in {_TABLE4.name_of(number)}"
+        for number in address.embedded
+        if _TABLE4.name_of(number)
+    ]
+    return ", ".join(part for part in (name, *inner) if part)

@@ -12,15 +12,22 @@ class Decision:
     """Allowed or not, and why.
 
     Attributes:
-        rule: the rule that decided, as the operator wrote it.
+        allowed: what to do.
+        rule: what decided, as the operator wrote it: ``deny=@private``, ``allow_ports=80,443``.
         subject: the name or address it decided about.
         reason: one clause for a log line.
+        code: the kind of rule: ``deny_always``, ``deny``, ``defpolicy``, ``allow_ports``,
+            ``require_tls``, ``privilege``, ``address`` (it is none); ``allow`` and ``default``
+            where nothing refuses.
+        reported: would be refused, but the policy only reports this.
     """
 
     allowed: bool
     rule: str
     subject: str
     reason: str
+    code: str = "default"
+    reported: bool = False
 
     def __bool__(self) -> bool:
         return self.allowed

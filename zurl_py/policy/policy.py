@@ -1,122 +1,167 @@
-"""Rules and the decisions made by them."""
+"""The policy: answers from memory where it can, counts, knows privileges.
+
+Two questions are asked about each request: may this host be contacted, by its name; and may this
+address be connected to. Both must pass. ``evaluation.py`` has the steps of an answer.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from .addresses import SET_NAMES, sets_of
+from .addresses import OWN, PRIVATE, PUBLIC, Nat64, parse_address
 from .decision import ALLOWED, Decision
+from .evaluation import Question, Ruleset
+from .rulelist import RuleList
+from .rules import PolicyError, Subject
 
 __all__ = ["Policy", "PolicyError"]
 
-_MAX_CACHED = 10_000
+_MAX_CACHED = 10_000  # answers of each kind; then all are forgotten
 
 
-class PolicyError(ValueError):
-    """Rules that make no policy; the text says which and why."""
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What a policy knows beside its rules.
 
+    Attributes:
+        nat64: prefixes under which an IPv6 address stands for an IPv4 address.
+        own_ports: TCP ports that this process listens on.
+        is_local: whether an address is one of this host's.
+    """
 
-class _Everything:
-    """What ignore-policies leaves of a policy."""
-
-    def check_name(self, host: str, port: int, scheme: str) -> Decision:
-        return ALLOWED
-
-    def check_address(self, address: str, port: int, scheme: str) -> Decision:
-        return ALLOWED
-
-
-_EVERYTHING: Final = _Everything()
-
-
-class _Rule:
-    """One item of ``allow`` or ``deny``: a range of addresses, a pattern with ``*``, or a name."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.set_name = text[1:] if text.startswith("@") else None
-        if self.set_name is not None and self.set_name not in SET_NAMES:
-            # A set that matched nothing would leave open what the operator meant to close.
-            known = ", ".join(f"@{name}" for name in sorted(SET_NAMES))
-            raise PolicyError(f"unknown set {text}; known are {known}")
-        pattern = text.lower()
-        self.prefix, star, self.suffix = pattern.partition("*")
-        self.is_pattern = bool(star)
-        self.exact = pattern
-        self.network = _network(text)
-
-    def matches(self, host: str) -> bool:
-        if self.set_name is not None:
-            return self.set_name in sets_of(host) or (
-                self.set_name in _NAME_SETS and _is_local_name(host)
-            )
-        if self.network is not None:
-            try:
-                return ipaddress.ip_address(host) in self.network
-            except ValueError:
-                return False
-        if self.is_pattern:
-            return (
-                len(host) >= len(self.prefix) + len(self.suffix)
-                and host.startswith(self.prefix)
-                and host.endswith(self.suffix)
-            )
-        return host == self.exact
-
-
-# Names that stand for this machine or its network, whatever they resolve to.
-_NAME_SETS: Final = frozenset(("private", "loopback"))
-_LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal")
-
-
-def _is_local_name(host: str) -> bool:
-    return host == "localhost" or host.endswith(_LOCAL_SUFFIXES)
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """A range ``a.b.c.d/n``; short forms such as ``127/8`` and masks are taken as well."""
-    address, slash, width = text.partition("/")
-    if not slash:
-        return None
-    if ":" not in address:
-        address += ".0" * (3 - address.count("."))
-    try:
-        return ipaddress.ip_network(f"{address}/{width}", strict=False)
-    except ValueError:
-        return None
+    nat64: tuple[Nat64, ...]
+    own_ports: frozenset[int]
+    is_local: Callable[[str], bool]
 
 
 class Policy:
-    """Decides by the rules of a configuration."""
+    """Decides by the rules of a configuration. Make one with `from_rules`.
 
-    def __init__(self, default_allow: bool, allow: list[_Rule], deny: list[_Rule]) -> None:
-        self._default_allow = default_allow
-        self._allow = allow
-        self._deny = deny
-        self._cache: dict[str, Decision] = {}
+    Attributes:
+        counts: how often each rule refused, or in a report would have.
+        observe: called with each decision that is only reported, every time.
+        warnings: what an operator should be told at the start.
+    """
+
+    def __init__(
+        self,
+        rules: Ruleset,
+        around: _Surroundings,
+        report: bool = False,
+        withheld: frozenset[str] = frozenset(),
+    ) -> None:
+        self._rules = rules
+        self._around = around
+        self._report = report
+        self._withheld = withheld  # privileges that are not granted
+        self._by_host = rules.by_host
+        self._names: dict[tuple[str, int, str], Decision] = {}
+        self._addresses: dict[tuple[str, int, str, str], Decision] = {}
+        self._privileged: Policy | None = None
+        self.counts: dict[str, int] = {}
+        self.observe: Callable[[Decision], None] = _ignore
+        self.warnings: tuple[str, ...] = ()
 
     @classmethod
-    def from_rules(cls, defpolicy: str, allow: Iterable[str], deny: Iterable[str]) -> Policy:
-        """The policy of a configuration.
+    def from_rules(
+        cls,
+        defpolicy: str,
+        allow: Iterable[str],
+        deny: Iterable[str],
+        *,
+        deny_always: Iterable[str] = (),
+        report_deny: Iterable[str] = (),
+        allow_ports: Iterable[tuple[int, int]] = (),
+        require_tls: bool = False,
+        nat64: Iterable[str] = (),
+        policy_mode: str = "enforce",
+        allow_ignore_policies: bool = True,
+        allow_ignore_tls_errors: bool = True,
+        allow_connect_host: bool = True,
+        allow_trust_connect_host: bool = True,
+        own_ports: Iterable[int] = (),
+        is_local: Callable[[str], bool] | None = None,
+    ) -> Policy:
+        """The policy of a configuration; all but the last two are its keys.
+
+        Args:
+            defpolicy: "allow" or "deny".
+            allow, deny, deny_always: rules; ``rules.py`` has their syntax.
+            report_deny: rules that count as ``deny`` does, but only reported.
+            allow_ports: (first, last) pairs; empty: all ports.
+            require_tls: refuse http and ws.
+            nat64: "decode" for the well-known prefix, and prefixes of the operator's own, under
+                which an IPv6 address is taken for the IPv4 address in it.
+            policy_mode: "enforce", or "report": all but ``deny_always`` is only reported.
+            allow_ignore_policies, ...: the privilege of that name is granted to who asks for it.
+            own_ports: TCP ports that this process listens on.
+            is_local: whether an address is one of this host's; asked for ``own_ports`` only.
 
         Raises:
-            PolicyError: ``defpolicy`` is neither allow nor deny, or a rule names an unknown set.
+            PolicyError: one of these cannot be used.
         """
-        if defpolicy not in ("allow", "deny"):
-            raise PolicyError(f"defpolicy: {defpolicy!r} is not allow or deny")
-        return cls(defpolicy == "allow", [_Rule(t) for t in allow], [_Rule(t) for t in deny])
+        for key, value, known in (
+            ("defpolicy", defpolicy, ("allow", "deny")),
+            ("policy_mode", policy_mode, ("enforce", "report")),
+        ):
+            if value not in known:
+                raise PolicyError(f"{key}: {value!r} is not {' or '.join(known)}", key)
+        rules = Ruleset(
+            defpolicy == "allow",
+            RuleList("allow", allow, False),
+            RuleList("deny", deny, True),
+            RuleList("deny_always", deny_always, True),
+            RuleList("report_deny", report_deny, True),
+            tuple(allow_ports),
+            require_tls,
+        )
+        around = _Surroundings(
+            _nat64_prefixes(nat64),
+            frozenset(own_ports) if is_local is not None else frozenset(),
+            is_local or _nowhere,
+        )
+        granted = {
+            "ignore-policies": allow_ignore_policies,
+            "ignore-tls-errors": allow_ignore_tls_errors,
+            "connect-host": allow_connect_host,
+            "trust-connect-host": allow_trust_connect_host,
+        }
+        withheld = frozenset(name for name, yes in granted.items() if not yes)
+        policy = cls(rules, around, policy_mode == "report", withheld)
+        policy.warnings = tuple(_remarks(rules, policy_mode))
+        return policy
+
+    # -- the questions -----------------------------------------------------------------------
 
     def check_name(self, host: str, port: int, scheme: str) -> Decision:
-        """May a request go to this host, by its name?"""
-        decision = self._cache.get(host)
-        return decision if decision is not None else self._decide(host)
+        """May a request go to this host, by its name?
 
-    def check_address(self, address: str, port: int, scheme: str) -> Decision:
-        """May a connection be made to this address?"""
-        decision = self._cache.get(address)
-        return decision if decision is not None else self._decide(address)
+        Args:
+            host: lower case, no dot at its end, IPv6 without brackets.
+        """
+        decision = self._names.get((host, port, scheme))
+        if decision is None:
+            decision = self._decide_name(host, port, scheme)
+        if not decision.allowed or decision.reported:
+            self._note(decision)
+        return decision
+
+    def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision:
+        """May a connection be made to this address?
+
+        Args:
+            address: in the form of ``inet_ntop``.
+            host: on whose behalf: the name that was resolved, or the address itself.
+        """
+        if not self._by_host:
+            host = ""
+        decision = self._addresses.get((address, port, scheme, host))
+        if decision is None:
+            decision = self._decide_address(address, port, scheme, host)
+        if not decision.allowed or decision.reported:
+            self._note(decision)
+        return decision
 
     def check_privileges(
         self,
@@ -126,26 +171,114 @@ class Policy:
         connect_host: bool,
         trust_connect_host: bool,
     ) -> Decision:
-        """May a request ask for these?"""
+        """May a request ask for these? (``connect_host`` stands for connect-port as well.)"""
+        if not self._withheld:
+            return ALLOWED
+        for asked, name in (
+            (ignore_policies, "ignore-policies"),
+            (ignore_tls_errors, "ignore-tls-errors"),
+            (connect_host, "connect-host"),
+            (trust_connect_host, "trust-connect-host"),
+        ):
+            if asked and name in self._withheld:
+                rule = f"allow_{name.replace('-', '_')}=false"
+                decision = self._soften(
+                    Decision(False, rule, name, f"refused by {rule}", "privilege")
+                )
+                self._note(decision)
+                return decision
         return ALLOWED
 
-    def privileged(self) -> _Everything:
-        """What holds for a request to which ignore-policies is granted."""
-        return _EVERYTHING
+    def privileged(self) -> Policy:
+        """What holds for a request to which ignore-policies is granted: ``deny_always`` alone."""
+        if self._privileged is None:
+            none = RuleList("", (), False)
+            rules = Ruleset(True, none, none, self._rules.deny_always, none)
+            self._privileged = Policy(rules, self._around)
+            self._privileged.counts = self.counts
+        return self._privileged
 
-    def _decide(self, host: str) -> Decision:
-        denied = next((rule for rule in self._deny if rule.matches(host)), None)
-        allowed = next((rule for rule in self._allow if rule.matches(host)), None)
-        if self._default_allow:
-            refused = denied is not None and allowed is None
-        else:
-            refused = allowed is None or denied is not None
-        if refused:
-            rule = denied.text if denied is not None else "defpolicy=deny"
-            decision = Decision(False, rule, host, f"denied by {rule}")
-        else:
-            decision = ALLOWED
-        if len(self._cache) >= _MAX_CACHED:
-            self._cache.clear()
-        self._cache[host] = decision
+    # -- the answers -------------------------------------------------------------------------
+
+    def _decide_name(self, host: str, port: int, scheme: str) -> Decision:
+        who = self._subject(host, port)
+        to = who if who.address is not None else None
+        decision = self._soften(self._rules.decide(Question(who, who, to, port, scheme)))
+        if port not in self._around.own_ports:
+            if len(self._names) >= _MAX_CACHED:
+                self._names.clear()
+            self._names[(host, port, scheme)] = decision
         return decision
+
+    def _decide_address(self, address: str, port: int, scheme: str, host: str) -> Decision:
+        to = self._subject(address, port)
+        if to.address is None:
+            return Decision(False, "address", address, "refused, as it is no address", "address")
+        on_behalf = self._subject(host, port) if host else None
+        decision = self._rules.decide(
+            Question(to, on_behalf, to, port, scheme), with_port=on_behalf is None
+        )
+        if decision.allowed and on_behalf is not None:
+            # With the address known, rules with -> say more about the name than they could before.
+            by_name = self._rules.decide(Question(on_behalf, on_behalf, to, port, scheme))
+            if not by_name.allowed or (by_name.reported and not decision.reported):
+                decision = by_name
+        decision = self._soften(decision)
+        if port not in self._around.own_ports:
+            if len(self._addresses) >= _MAX_CACHED:
+                self._addresses.clear()
+            self._addresses[(address, port, scheme, host)] = decision
+        return decision
+
+    def _subject(self, text: str, port: int) -> Subject:
+        around = self._around
+        address = parse_address(text, around.nat64)
+        if address is not None and port in around.own_ports and around.is_local(text):
+            # Addresses come and go, so what is said of these ports is not remembered.
+            address.join({OWN, PRIVATE}, leave=PUBLIC)
+        return Subject(text, address)
+
+    def _soften(self, decision: Decision) -> Decision:
+        """What is refused is only reported, if the policy is such; but for ``deny_always``."""
+        if not self._report or decision.allowed or decision.code == "deny_always":
+            return decision
+        return replace(decision, allowed=True, reported=True)
+
+    def _note(self, decision: Decision) -> None:
+        counts = self.counts
+        counts[decision.rule] = counts.get(decision.rule, 0) + 1
+        if decision.reported:
+            self.observe(decision)
+
+
+def _nat64_prefixes(items: Iterable[str]) -> tuple[Nat64, ...]:
+    prefixes = []
+    for item in items:
+        try:
+            prefixes.append(Nat64(Nat64.WELL_KNOWN if item == "decode" else item))
+        except ValueError as error:
+            raise PolicyError(f"nat64: {item!r}: {error}", "nat64") from None
+    return tuple(prefixes)
+
+
+def _remarks(rules: Ruleset, mode: str) -> Iterable[str]:
+    """What an operator should be told about these rules."""
+    if rules.default_allow and not rules.deny.rules:
+        yield (
+            "no deny rule: requests may go to every address, this machine and its private network "
+            "included; deny=@private closes these"
+        )
+    if mode == "report":
+        yield "policy_mode=report: what the rules refuse is logged, and done all the same"
+    for rules_of_key in (rules.allow, rules.deny, rules.deny_always, rules.report_deny):
+        for rule in rules_of_key.rules:
+            if rule.never:
+                yield f"{rules_of_key.key}: {rule.text!r} matches nothing: only one * is special"
+
+
+def _ignore(_: Decision) -> None:
+    pass
+
+
+def _nowhere(_: str) -> bool:
+    return False

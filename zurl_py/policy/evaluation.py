@@ -1,0 +1,123 @@
+"""The steps from a name or an address to a decision. The first step that refuses ends it:
+
+1. ``deny_always``: refused if one of its rules matches. Nothing overrides it.
+2. ``allow_ports``, ``require_tls``: refused if the port or the scheme does not fit, unless a rule
+   of ``allow`` that matches says that port, or that scheme, itself.
+3. ``allow`` and ``deny``. With ``defpolicy=allow``, refused if ``deny`` matches and ``allow`` does
+   not; with ``defpolicy=deny``, unless ``allow`` matches and ``deny`` does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .addresses import describe
+from .decision import Decision
+from .rulelist import RuleList
+from .rules import Subject
+
+__all__ = ["Question", "Ruleset"]
+
+_PLAIN: Final = frozenset(("http", "ws"))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        who: the name or address that is to be decided about.
+        host: the name or address on whose behalf; None if that is not known.
+        to: the address that is connected to; None if that is not known yet.
+    """
+
+    who: Subject
+    host: Subject | None
+    to: Subject | None
+    port: int
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """All rules of a policy.
+
+    Attributes:
+        default_allow: ``defpolicy=allow``.
+        ports: (first, last) pairs of ``allow_ports``; empty: all.
+    """
+
+    default_allow: bool
+    allow: RuleList
+    deny: RuleList
+    deny_always: RuleList
+    report_deny: RuleList
+    ports: tuple[tuple[int, int], ...] = ()
+    require_tls: bool = False
+
+    @property
+    def by_host(self) -> bool:
+        """A decision about an address depends on whose address it is."""
+        lists = (self.allow, self.deny, self.deny_always, self.report_deny)
+        return bool(self.ports) or self.require_tls or any(rules.bound for rules in lists)
+
+    def decide(self, question: Question, with_port: bool = True) -> Decision:
+        """All steps.
+
+        Args:
+            with_port: step 2 included.
+        """
+        q = question
+        always = self.deny_always.first(q.who, q.host, q.to, q.port, q.scheme)
+        if always is not None:
+            return _refused(q, f"deny_always={always.text}", "deny_always")
+        if with_port:
+            refused = self._check_port(q)
+            if refused is not None:
+                return refused
+        return self._check_lists(q)
+
+    def _check_port(self, q: Question) -> Decision | None:
+        bad_port = bool(self.ports) and not any(a <= q.port <= b for a, b in self.ports)
+        bad_scheme = self.require_tls and q.scheme in _PLAIN
+        if not bad_port and not bad_scheme:
+            return None
+        for rule in self.allow.matching(q.who, q.host, q.to, q.port, q.scheme):
+            bad_port = bad_port and not rule.names_port
+            bad_scheme = bad_scheme and not rule.names_scheme
+        if bad_port:
+            pairs = (f"{a}" if a == b else f"{a}-{b}" for a, b in self.ports)
+            return _refused(q, f"allow_ports={','.join(pairs)}", "allow_ports", f"port {q.port}")
+        if bad_scheme:
+            return _refused(q, "require_tls=true", "require_tls", q.scheme)
+        return None
+
+    def _check_lists(self, q: Question) -> Decision:
+        denied = self.deny.first(q.who, q.host, q.to, q.port, q.scheme)
+        allowed = self.allow.first(q.who, q.host, q.to, q.port, q.scheme)
+        if denied is not None and (allowed is None or not self.default_allow):
+            return _refused(q, f"deny={denied.text}", "deny")
+        if allowed is None and not self.default_allow:
+            return _refused(q, "defpolicy=deny", "defpolicy", "no rule allows it")
+        if allowed is None or not self.default_allow:
+            reported = self.report_deny.first(q.who, q.host, q.to, q.port, q.scheme)
+            if reported is not None:
+                rule = f"report_deny={reported.text}"
+                return Decision(True, rule, q.who.text, _why(q, rule, ""), "deny", True)
+        if allowed is not None:
+            return Decision(
+                True, f"allow={allowed.text}", q.who.text, f"allow={allowed.text}", "allow"
+            )
+        return Decision(True, "defpolicy=allow", q.who.text, "no rule refuses it")
+
+
+def _refused(q: Question, rule: str, code: str, detail: str = "") -> Decision:
+    return Decision(False, rule, q.who.text, _why(q, rule, detail), code)
+
+
+def _why(q: Question, rule: str, detail: str) -> str:
+    """For a log line: the rule, and what is known of the address."""
+    if not detail and q.who.address is not None:
+        detail = describe(q.who.address)
+    return f"refused by {rule}" + (f" ({detail})" if detail else "")

@@ -1,0 +1,301 @@
+"""One rule of ``allow`` or ``deny``, from its text to what it matches.
+
+    [SCHEME://] WHO [:PORT[-PORT]] [-> ADDRESSES]
+
+``WHO`` is a name, a pattern with one ``*``, an address, a range of addresses or a set such as
+``@private``. With ``-> ADDRESSES`` (an address, a range or a set) the rule is about connections to
+these addresses on behalf of that name, and about nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
+
+import idna
+
+from .addresses import SET_NAMES, Address, parse_address, show4
+from .names import NAME_SETS
+
+__all__ = ["PolicyError", "Rule", "Subject", "parse_rule"]
+
+# https:// in a rule means "with TLS" and http:// "without", whether HTTP or WebSocket.
+_SCHEMES: Final = {
+    "http": frozenset(("http", "ws")),
+    "https": frozenset(("https", "wss")),
+    "ws": frozenset(("ws",)),
+    "wss": frozenset(("wss",)),
+}
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.ASCII)
+_BRACKETED = re.compile(r"\[([0-9a-f:.]+(?:/\d+)?)\](?::(.*))?", re.ASCII)
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
+_PATTERN = re.compile(r"[a-z0-9_.:*-]+", re.ASCII)
+_NUMERIC = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
+
+
+class PolicyError(ValueError):
+    """Rules that make no policy; the text says which and why.
+
+    Attributes:
+        key: the key of the configuration, or "".
+    """
+
+    def __init__(self, text: str, key: str = "") -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class Subject:
+    """A host that rules are asked about.
+
+    Attributes:
+        text: lower case, an IPv6 address without brackets.
+        address: the same as an address; None for a name.
+    """
+
+    __slots__ = ("address", "text")
+
+    def __init__(self, text: str, address: Address | None) -> None:
+        self.text = text
+        self.address = address
+
+
+Matcher = Callable[[Subject, bool], bool]  # the second argument: for a rule that denies
+
+
+class Rule:
+    """One rule.
+
+    Attributes:
+        text: as the operator wrote it.
+        exact: the name that it matches, if it matches just one.
+        suffix: the end of all names that it matches, if it is a pattern such as ``*.example.com``.
+        bound: it has ``-> ADDRESSES``.
+        never: it is a pattern with a second ``*``, which stands for itself, and so for no host.
+    """
+
+    __slots__ = ("_ports", "_schemes", "_to", "_who", "bound", "exact", "never", "suffix", "text")
+
+    def __init__(self, text: str, who: str, ports: str, scheme: str, to: str) -> None:
+        self.text = text
+        self.exact: str | None = None
+        self.suffix: str | None = None
+        self.never = False
+        self._schemes = _SCHEMES[scheme] if scheme else None
+        self._ports = _parse_ports(text, ports) if ports else None
+        self._who = self._parse_who(who)
+        self._to = _parse_addresses(to) if to else None
+        if to and self._to is None:
+            raise PolicyError(f"{text!r}: {to!r} is not an address, a range or a set")
+        self.bound = self._to is not None
+
+    @property
+    def names_port(self) -> bool:
+        """It says which ports."""
+        return self._ports is not None
+
+    @property
+    def names_scheme(self) -> bool:
+        """It says which schemes."""
+        return self._schemes is not None
+
+    def fits(self, port: int, scheme: str) -> bool:
+        """Whether it is about this port and scheme at all."""
+        ports, schemes = self._ports, self._schemes
+        return (ports is None or ports[0] <= port <= ports[1]) and (
+            schemes is None or scheme in schemes
+        )
+
+    def matches(self, who: Subject, host: Subject | None, to: Subject | None, denies: bool) -> bool:
+        """Whether it matches.
+
+        Args:
+            who: the name or address asked about.
+            host: the name or address on whose behalf; None if that is not known.
+            to: the address that is connected to; None if that is not known yet.
+            denies: it is a rule that denies; it then looks into addresses that embed others.
+        """
+        if self._to is None:
+            return self._who(who, denies)
+        if host is not None and not self._who(host, denies):
+            return False
+        if host is None or to is None:
+            # A name may pass, and is not refused, as long as the address is not known. Without a
+            # name it is the other way around.
+            return denies == (host is None) and (to is None or self._to(to, denies))
+        return self._to(to, denies)
+
+    def _parse_who(self, who: str) -> Matcher:
+        matcher = _parse_addresses(who)
+        if matcher is not None:
+            return matcher
+        if "*" in who:
+            who = _ascii_pattern(self.text, who)
+            prefix, _, suffix = who.partition("*")
+            self.never = "*" in suffix
+            if not prefix and suffix[:1] == ".":
+                self.suffix = suffix
+            return _pattern(prefix, suffix)
+        name = _normal_name(self.text, who)
+        self.exact = name
+        return lambda subject, denies: subject.text == name
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule from its text.
+
+    Raises:
+        PolicyError: it is none. A rule that matched nothing would leave open what the operator
+            meant to close.
+    """
+    who, arrow, to = (part.strip() for part in text.lower().partition("->"))
+    if arrow and not to:
+        raise PolicyError(f"{text!r}: no address after ->")
+    scheme = ports = ""
+    found = _SCHEME.fullmatch(who)
+    if found:
+        scheme, who = found.groups()
+        if scheme not in _SCHEMES:
+            raise PolicyError(f"{text!r}: the scheme is not one of {', '.join(_SCHEMES)}")
+    bracketed = _BRACKETED.fullmatch(who)
+    if bracketed:
+        who, ports = bracketed.group(1), bracketed.group(2) or ""
+        if ":" not in who:
+            raise PolicyError(f"{text!r}: brackets are for IPv6 addresses")
+    elif who.count(":") == 1:
+        who, _, ports = who.partition(":")
+        if not ports:
+            raise PolicyError(f"{text!r}: no port after the colon")
+    if not who:
+        raise PolicyError(f"{text!r} is not a host, an address, a range or a set")
+    return Rule(text, who, ports, scheme, to)
+
+
+def _parse_ports(text: str, ports: str) -> tuple[int, int]:
+    found = _PORTS.fullmatch(ports)
+    if found:
+        first, last = int(found.group(1)), int(found.group(2) or found.group(1))
+        if 0 < first <= last <= 65535:
+            return first, last
+    raise PolicyError(f"{text!r}: {ports!r} is not a port, or two with a dash between them")
+
+
+def _parse_addresses(who: str) -> Matcher | None:
+    """A matcher for a set, a range or an address; None for anything else."""
+    if who[:1] == "@":
+        return _set(who[1:])
+    if "/" in who:
+        network = _network(who)
+        low, high = int(network[0]), int(network[-1])
+        if isinstance(network, IPv4Network):
+            return _range4(low, high)
+        return _range6(low, high)
+    if who[:1] == "[" and who[-1:] == "]":
+        who = who[1:-1]
+    address = parse_address(who)
+    if address is None:
+        return None
+    if address.version == 4:
+        return _range4(address.number, address.number)
+    return _range6(address.number, address.number)
+
+
+def _set(name: str) -> Matcher:
+    if name not in SET_NAMES:
+        known = ", ".join(f"@{name}" for name in sorted(SET_NAMES))
+        raise PolicyError(f"unknown set @{name}; known are {known}")
+    named = NAME_SETS.get(name)
+
+    def matches(subject: Subject, denies: bool) -> bool:
+        address = subject.address
+        if address is not None:
+            return name in (address.all_sets if denies else address.sets)
+        return named is not None and named(subject.text)
+
+    return matches
+
+
+def _network(who: str) -> IPv4Network | IPv6Network:
+    """A range; ``127/8``, ``172.16/12`` and ``10.0.0.0/255.0.0.0`` are taken as well."""
+    address, _, width = who.partition("/")
+    if address[:1] == "[" and address[-1:] == "]":
+        address = address[1:-1]
+    if ":" not in address:
+        address += ".0" * (3 - address.count("."))
+    try:
+        return ip_network(f"{address}/{width}", strict=False)
+    except ValueError:
+        raise PolicyError(f"{who!r} is not a range of addresses") from None
+
+
+def _range4(low: int, high: int) -> Matcher:
+    def matches(subject: Subject, denies: bool) -> bool:
+        address = subject.address
+        if address is None:
+            return False
+        if address.version == 4:
+            return low <= address.number <= high
+        return denies and any(low <= number <= high for number in address.embedded)
+
+    return matches
+
+
+def _range6(low: int, high: int) -> Matcher:
+    def matches(subject: Subject, denies: bool) -> bool:
+        address = subject.address
+        return address is not None and address.version == 6 and low <= address.number <= high
+
+    return matches
+
+
+def _pattern(prefix: str, suffix: str) -> Matcher:
+    length = len(prefix) + len(suffix)
+
+    def fits(text: str) -> bool:
+        return len(text) >= length and text.startswith(prefix) and text.endswith(suffix)
+
+    def matches(subject: Subject, denies: bool) -> bool:
+        if fits(subject.text):
+            return True
+        address = subject.address
+        if address is None:
+            return False
+        # An address may have come in another spelling than inet_ntop's.
+        return fits(address.text) or (
+            denies and any(fits(show4(number)) for number in address.embedded)
+        )
+
+    return matches
+
+
+def _ascii_pattern(text: str, who: str) -> str:
+    """A pattern with its whole labels as IDNA has them."""
+    labels = who.split(".")
+    if not who.isascii():
+        labels = [label if "*" in label else _to_ascii(text, label) for label in labels]
+    pattern = ".".join(labels)
+    if not _PATTERN.fullmatch(pattern):
+        raise PolicyError(f"{text!r} is not a pattern for host names")
+    return pattern
+
+
+def _to_ascii(text: str, name: str) -> str:
+    try:
+        return idna.encode(name, uts46=True, std3_rules=True).decode()
+    except idna.IDNAError as error:
+        raise PolicyError(f"{text!r} is not a host name: {error}") from None
+
+
+def _normal_name(text: str, name: str) -> str:
+    """A host name as `zurl_py.url` makes them: IDNA, no dot at the end."""
+    name = name.removesuffix(".")
+    if not name.isascii():
+        name = _to_ascii(text, name)
+    if not _NAME.fullmatch(name):
+        raise PolicyError(f"{text!r} is not a host, an address, a range or a set")
+    if _NUMERIC.fullmatch(name.rpartition(".")[2]):
+        raise PolicyError(f"{text!r} is not an address: write all four numbers, in decimal")
+    return name
