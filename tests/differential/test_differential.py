@@ -43,11 +43,13 @@ class _Bench:
 
 @pytest.fixture(scope="module")
 def slow_started(
-    authority: CertificateAuthority,
+    request: pytest.FixtureRequest, authority: CertificateAuthority
 ) -> Iterator[dict[str, dict[str, Future[list[str]]]]]:
     """Slow exchanges, which run beside all the others."""
     require_peer("zurl")
-    benches = {name: _Bench(authority) for name in _SLOW}
+    wanted = {item.name for item in request.session.items}
+    names = [name for name in _SLOW if f"test_slow_exchange[{name}]" in wanted]
+    benches = {name: _Bench(authority) for name in names}
     yield {name: bench.start(EXCHANGES[name]) for name, bench in benches.items()}
     for bench in benches.values():
         bench.close()
