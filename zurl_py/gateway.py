@@ -101,6 +101,8 @@ class Gateway:
         for inbox in self._inboxes:
             more = inbox.read(_BATCH) or more
         self._egress.kick()
+        if self._publisher is not None:
+            self._publisher.flush()
         return more or self._egress.has_work
 
     def _has_room(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -41,8 +42,8 @@ class Envelope:
             common["id"] = id
         if user_data is not NO_USER_DATA:
             common["user-data"] = user_data
-        self._common = common
-        self._write = _WRITERS[format]
+        prepare, self._write = _FORMATS[format]
+        self._common = prepare(common)
 
     def encode(self, fields: dict[str, Any]) -> bytes:
         """The message with these fields.
@@ -54,38 +55,54 @@ class Envelope:
         return self._write(self._common, fields)
 
 
+# In each format, what is common is put into its final form once and for all.
+
 # -- JSON: text is UTF-8, and what is not has U+FFFD in its place ----------------------------------
 
 
+def _prepare_json(common: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.decode("utf-8", "replace")
+        if type(value) is bytes and name != "user-data"
+        else value
+        for name, value in common.items()
+    }
+
+
 def _write_json(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
-    packet: dict[str, Any] = {}
-    for source in (common, fields):
-        for name, value in source.items():
-            if type(value) is bytes and name != "user-data":
-                packet[name] = value.decode("utf-8", "replace")
-            elif name == "headers":
-                packet[name] = [
-                    (key.decode("utf-8", "replace"), text.decode("utf-8", "replace"))
-                    for key, text in value
-                ]
-            else:
-                packet[name] = value
+    packet = common.copy()
+    for name, value in fields.items():
+        if type(value) is bytes:
+            packet[name] = value.decode("utf-8", "replace")
+        elif name == "headers":
+            packet[name] = [
+                (key.decode("utf-8", "replace"), text.decode("utf-8", "replace"))
+                for key, text in value
+            ]
+        else:
+            packet[name] = value
     return b"J" + _encode_json(packet)
 
 
 # -- MessagePack: bodies are binary, other text is text where it is UTF-8 --------------------------
 
 
+def _prepare_msgpack(common: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _text_or_bytes(value) if type(value) is bytes and name != "user-data" else value
+        for name, value in common.items()
+    }
+
+
 def _write_msgpack(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
-    packet: dict[str, Any] = {}
-    for source in (common, fields):
-        for name, value in source.items():
-            if type(value) is bytes and name not in ("body", "user-data"):
-                packet[name] = _text_or_bytes(value)
-            elif name == "headers":
-                packet[name] = [(_text_or_bytes(k), _text_or_bytes(v)) for k, v in value]
-            else:
-                packet[name] = value
+    packet = common.copy()
+    for name, value in fields.items():
+        if type(value) is bytes and name != "body":
+            packet[name] = _text_or_bytes(value)
+        elif name == "headers":
+            packet[name] = [(_text_or_bytes(k), _text_or_bytes(v)) for k, v in value]
+        else:
+            packet[name] = value
     return b"M" + _encode_msgpack(packet)
 
 
@@ -99,23 +116,30 @@ def _text_or_bytes(value: bytes) -> str | bytes:
 # -- TNetString: written here, as the library would need every pair of headers as a list -----------
 
 
-def _write_tnetstring(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
-    parts = []
-    for source in (common, fields):
-        for name, value in source.items():
-            kind = type(value)
-            if kind is bytes and name != "user-data":
-                parts.append(b"%b%d:%b," % (_key(name), len(value), value))
-            elif kind is bool and name != "user-data":
-                parts.append(_key(name) + (b"4:true!" if value else b"5:false!"))
-            elif kind is int and name != "user-data":
-                digits = b"%d" % value
-                parts.append(b"%b%d:%b#" % (_key(name), len(digits), digits))
-            elif name == "headers":
-                pairs = b"".join([_pair(key, text) for key, text in value])
-                parts.append(b"%b%d:%b]" % (_key(name), len(pairs), pairs))
-            else:
-                parts.append(_key(name) + tnetstring.dumps(_as_bytes(value)))
+def _prepare_tnetstring(common: dict[str, Any]) -> bytes:
+    return b"".join(
+        _key(name) + tnetstring.dumps(_as_bytes(value)) for name, value in common.items()
+    )
+
+
+def _write_tnetstring(common: bytes, fields: dict[str, Any]) -> bytes:
+    parts = [common]
+    keys = _keys
+    for name, value in fields.items():
+        key = keys.get(name) or _key(name)
+        kind = type(value)
+        if kind is bytes:
+            parts.append(b"%b%d:%b," % (key, len(value), value))
+        elif kind is int:
+            digits = b"%d" % value
+            parts.append(b"%b%d:%b#" % (key, len(digits), digits))
+        elif kind is bool:
+            parts.append(key + (b"4:true!" if value else b"5:false!"))
+        elif name == "headers":
+            pairs = b"".join([_pair(header, text) for header, text in value])
+            parts.append(b"%b%d:%b]" % (key, len(pairs), pairs))
+        else:
+            parts.append(key + tnetstring.dumps(_as_bytes(value)))
     content = b"".join(parts)
     return b"T%d:%b}" % (len(content), content)
 
@@ -146,8 +170,8 @@ def _as_bytes(value: Any) -> Any:
     return value
 
 
-_WRITERS = {
-    Format.JSON: _write_json,
-    Format.TNETSTRING: _write_tnetstring,
-    Format.MSGPACK: _write_msgpack,
+_FORMATS: dict[Format, tuple[Callable[[dict[str, Any]], Any], Callable[..., bytes]]] = {
+    Format.JSON: (_prepare_json, _write_json),
+    Format.TNETSTRING: (_prepare_tnetstring, _write_tnetstring),
+    Format.MSGPACK: (_prepare_msgpack, _write_msgpack),
 }
