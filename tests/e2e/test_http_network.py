@@ -75,6 +75,7 @@ def test_http2_upload_in_parts(worker: Worker, nginx: Nginx) -> None:
     session = worker.start(
         method="POST", uri=nginx.url("/echo"), stream=True, credits=999, more=True, body="one"
     )
+    session.next()
     session.send(body="two")
     assert session.finish()[-1].type == b"data"
 
