@@ -1,14 +1,19 @@
 """The one URL parser: libcurl's, with refusals of our own, as it is lenient.
 
-What the policy is asked about and what libcurl connects to come from the same parse.
+A URL is taken apart here, what is ambiguous is refused, and it is put together again in the one
+plain spelling: host in lower case and ASCII, no user, no fragment. libcurl parses that, and must
+find the same host. What the policy is asked about and what libcurl connects to is that one parse.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import idna
 import pycurl
@@ -17,30 +22,51 @@ __all__ = ["BadUrl", "Target", "parse", "resolve"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _FLAGS: Final = pycurl.U_PATH_AS_IS | pycurl.U_NON_SUPPORT_SCHEME
-_SHAPE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
+_MAX_NAME: Final = 253  # bytes of a host name, without the dot at its end (RFC 1035)
+
 _FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\<>\"^`{|}]")
 _DANGEROUS = re.compile(rb"[\x00-\x1f\x7f\\]")
-_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?([^/?#:@\[\]]*)")
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+_URL = re.compile(
+    rb"([A-Za-z][A-Za-z0-9+.-]*)://"
+    rb"(?:([^/?#@]*)@)?"  # user
+    rb"(\[[^]/?#@]*\]|[^][/?#@:]*)"  # host
+    rb"(?::([0-9]*))?"
+    rb"([/?].*)?"
+)
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_NUMERIC = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
+_PORT = re.compile(rb"[1-9][0-9]{0,4}")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
-_NUMERIC_LABEL = re.compile(r"(?:\d+|0x[0-9a-f]*)")
-_IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+_USER = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
+_LIKE_A_HOST = re.compile(rb"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+|localhost)\.?(?::[0-9]{0,5})?")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+# Most URLs are of this kind: nothing in them can mean two things, or has to be rewritten.
+_PLAIN = re.compile(
+    rb"((?:http|ws)s?://[a-z0-9._:-]+)"
+    rb"(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?)"
+)
+_MAX_ORIGINS = 2000
+_origins: dict[bytes, tuple[str, str, int, bytes, str]] = {}
 
 
 class BadUrl(ValueError):
     """A URL that is not used; the text says why, fit for a log line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the time it takes to make one
 class Target:
-    """Where a request goes.
+    """Where a request goes. Not to be changed; `dataclasses.replace` makes another.
 
     Attributes:
-        scheme: lower case.
-        host: for policy and log: lower case, no trailing dot, IPv6 without brackets.
+        scheme: http, https, ws or wss.
+        host: for policy and log: lower case, no trailing dot, IPv6 without brackets, IDNA-encoded.
         port: the scheme's own, if the URL names none.
         host_header: value of the Host header.
         curl_url: what libcurl connects to and requests, for ``CURLOPT_CURLU``.
@@ -65,124 +91,191 @@ class Target:
 def parse(uri: bytes) -> Target:
     """The target of an absolute URL.
 
+    Path and query are kept, but for escapes of characters that need none, which are undone; bytes
+    beyond ASCII are escaped, the fragment goes.
+
     Raises:
         BadUrl: it is malformed, ambiguous, or means different things to different parsers.
     """
+    found = _PLAIN.fullmatch(uri)
+    if found is not None:
+        known = _origins.get(found.group(1))
+        if known is not None:
+            scheme, host, port, host_header, curl_host = known
+            text = uri.decode()
+            url = _curl_url(text)
+            if url.host != curl_host:
+                raise BadUrl("libcurl reads another host")
+            return Target(scheme, host, port, host_header, url, None, text)
     if _FORBIDDEN.search(uri):
         raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
-    if not _SHAPE.match(uri):
-        raise BadUrl("not scheme://host…")
+    if _BROKEN_ESCAPE.search(uri):
+        raise BadUrl("a % without two hexadecimal digits")
     try:
-        text = uri.decode("utf-8")
+        uri.decode()
     except UnicodeDecodeError:
         raise BadUrl("not UTF-8") from None
-    if not text.isascii():
-        text = _to_ascii(text)
-    if "%" in text:
-        text = _normalise_escapes(text)
-    try:
-        url = pycurl.CurlUrl(text, _FLAGS)
-    except (pycurl.error, UnicodeEncodeError) as error:
-        raise BadUrl(f"libcurl: {error.args[-1]}") from None
-    return _target(url)
+    return _absolute(uri.partition(b"#")[0], _decode_unreserved)
 
 
 def resolve(base: Target, location: bytes) -> Target:
     """The target of a reference, as in a redirect's Location (RFC 3986 section 5).
+
+    Path and query stay as they are written, as they may be signed; but for blanks and bytes beyond
+    ASCII, which origins write there although they may not, and which are escaped.
 
     Raises:
         BadUrl: as for ``parse``.
     """
     if _DANGEROUS.search(location):
         raise BadUrl("a control character or a backslash in it")
+    reference = location.strip(b" ").partition(b"#")[0].replace(b" ", b"%20")
+    if _SCHEME.match(reference):
+        return _absolute(reference, _as_is)
+    if reference[:2] == b"//":
+        return _absolute(base.scheme.encode() + b":" + reference, _as_is)
+    path = (base.curl_url.path or "/").encode()
+    query = base.curl_url.query
+    if not reference:
+        reference = path if query is None else path + b"?" + query.encode()
+    elif reference[:1] == b"?":
+        reference = path + reference
+    elif reference[:1] != b"/":
+        relative, mark, query_there = reference.partition(b"?")
+        reference = _remove_dots(path[: path.rindex(b"/") + 1] + relative) + mark + query_there
+    origin = base.text[: base.text.index("/", len(base.scheme) + 3)].encode()
+    return _absolute(origin + reference, _as_is)
+
+
+def _absolute(uri: bytes, rewrite: Callable[[bytes], bytes]) -> Target:
+    """The target of an absolute URL without fragment.
+
+    Args:
+        rewrite: applied to path and query.
+    """
+    found = _URL.fullmatch(uri)
+    if found is None:
+        raise BadUrl("not scheme://host…")
+    scheme_text, user, host_text, port_text, rest = found.groups()
+    scheme = scheme_text.decode().lower()
+    default = _DEFAULT_PORTS.get(scheme)
+    if default is None:
+        raise BadUrl(f"the scheme {scheme!r} is not one of {', '.join(_DEFAULT_PORTS)}")
+    authorization = _authorization(user) if user else None
+    host, curl_host = _host(host_text)
+    if port_text and (not _PORT.fullmatch(port_text) or int(port_text) > 65535):
+        raise BadUrl(f"port {port_text.decode()}")
+    port = int(port_text) if port_text else default
+    suffix = "" if port == default else f":{port}"
+    rest = rewrite(rest or b"/")
+    if rest[:1] != b"/":
+        rest = b"/" + rest
+    rest = _BEYOND_ASCII.sub(lambda match: b"%%%02X" % match.group()[0], rest)
+    origin = f"{scheme}://{curl_host}{suffix}"
+    text = origin + rest.decode()
+    url = _curl_url(text)
+    if url.host != curl_host or url.user is not None or (url.port or "") != suffix[1:]:
+        raise BadUrl("libcurl reads another host")
+    host_header = f"[{host}]{suffix}" if ":" in host else host + suffix
+    target = Target(scheme, host, port, host_header.encode(), url, authorization, text)
+    if len(_origins) >= _MAX_ORIGINS:
+        _origins.clear()
+    _origins[origin.encode()] = (scheme, host, port, target.host_header, curl_host)
+    return target
+
+
+def _curl_url(text: str) -> pycurl.CurlUrl:
     try:
-        # Origins write blanks, and more that is no URL, into Location; browsers take it, too.
-        text = location.strip(b" ").replace(b" ", b"%20").decode("utf-8")
-        if not text.isascii():
-            text = _to_ascii(text)
-        if text[:1] == "/" and text[1:2] != "/":
-            # The path as it is, escapes and dots included: it may be signed.
-            text = f"{base.scheme}://{base.host_header.decode()}{text}"
-        url = pycurl.CurlUrl(base.curl_url.url, _FLAGS)
-        url.setpart(pycurl.UPART_URL, text, _FLAGS)
-        return _target(url)
-    except (pycurl.error, UnicodeError) as error:
+        return pycurl.CurlUrl(text, _FLAGS)
+    except (pycurl.error, UnicodeEncodeError) as error:
         raise BadUrl(f"libcurl: {error.args[-1]}") from None
 
 
-def _target(url: pycurl.CurlUrl) -> Target:
-    scheme = url.scheme
-    host = url.host
-    if not host:  # file: and the like need none
-        raise BadUrl("no host")
-    if url.zoneid is not None:
-        raise BadUrl("an IPv6 zone")
-    authorization = _authorization(url) if url.user is not None else None
-    if host[:1] == "[":
-        host = bare = host[1:-1].lower()
-        url.host = f"[{bare}]"
-    else:
-        host = _check_name(url, host)
-    port = url.port
-    default = _DEFAULT_PORTS.get(scheme)
-    number = int(port) if port else default or 0
-    if number == 0 and default is not None:
-        raise BadUrl("port 0")
-    if url.fragment is not None:
-        url.fragment = None
-    shown = f"[{host}]" if ":" in host else host
-    host_header = shown if number == default else f"{shown}:{number}"
-    return Target(scheme, host, number, host_header.encode(), url, authorization, url.url)
-
-
-def _check_name(url: pycurl.CurlUrl, host: str) -> str:
-    name = host.lower()
-    if name != host:
-        url.host = name
-    bare = name.removesuffix(".")
-    if not bare.isascii() or not bare or ".." in bare or bare[0] == ".":
-        raise BadUrl("not a host name")
-    if _NUMERIC_LABEL.fullmatch(bare.rpartition(".")[2]) and not _IPV4.fullmatch(bare):
-        raise BadUrl("a host name that ends in a number")
-    return bare
-
-
-def _authorization(url: pycurl.CurlUrl) -> bytes:
+def _host(written: bytes) -> tuple[str, str]:
+    """The host of a URL: for policy and log, and as it stands in libcurl's URL."""
+    if written[:1] == b"[":
+        return _ipv6(written[1:-1])
+    if b"%" in written:
+        raise BadUrl("a host with percent-encoded characters or an IPv6 zone")
     try:
-        user = url.getpart(pycurl.UPART_USER, pycurl.U_URLDECODE) or ""
-        password = url.password and url.getpart(pycurl.UPART_PASSWORD, pycurl.U_URLDECODE)
-    except (pycurl.error, UnicodeError):
-        raise BadUrl("user or password that cannot be decoded") from None
-    url.user = None
-    url.password = None
-    return b"Basic " + base64.b64encode(f"{user}:{password or ''}".encode())
-
-
-def _to_ascii(text: str) -> str:
-    """An international host as IDNA has it (UTS 46); other bytes beyond ASCII as escapes."""
-    found = _AUTHORITY.match(text)
-    if found and not found.group(1).isascii():
+        text = written.decode()
+    except UnicodeDecodeError:
+        raise BadUrl("a host that is not UTF-8") from None
+    if not text.isascii():
         try:
-            host = idna.encode(found.group(1), uts46=True, std3_rules=True).decode()
+            text = idna.encode(text, uts46=True, std3_rules=True).decode()
         except idna.IDNAError as error:
             raise BadUrl(f"not an international host name: {error}") from None
-        text = text[: found.start(1)] + host + text[found.end(1) :]
-        found = _AUTHORITY.match(text)
-    if found and not found.group(0).isascii():
-        raise BadUrl("user or password beyond ASCII")
-    return "".join(c if c.isascii() else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
+    curl_host = text.lower()
+    host = curl_host.removesuffix(".")
+    if not _NAME.fullmatch(host) or len(host) > _MAX_NAME:
+        raise BadUrl("not a host name" if host else "no host")
+    if _NUMERIC.fullmatch(host.rpartition(".")[2]) and not _is_plain_ipv4(written):
+        raise BadUrl("a host that ends in a number, but is not four plain decimal numbers")
+    return host, curl_host
 
 
-def _normalise_escapes(text: str) -> str:
-    """Decode the escapes of unreserved characters (RFC 3986 section 6.2.2.2)."""
-    if _BROKEN_ESCAPE.search(text):
-        raise BadUrl("a % without two hexadecimal digits")
-    start = text.find("/", text.index("://") + 3)
-    if start < 0:
+def _is_plain_ipv4(written: bytes) -> bool:
+    try:
+        text = written.decode("ascii")
+        return socket.inet_ntoa(socket.inet_pton(socket.AF_INET, text)) == text
+    except (OSError, ValueError):
+        return False
+
+
+def _ipv6(written: bytes) -> tuple[str, str]:
+    if b"%" in written:
+        raise BadUrl("an IPv6 zone")
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, written.decode("ascii"))
+    except (OSError, ValueError):
+        raise BadUrl("not an IPv6 address in brackets") from None
+    host = socket.inet_ntop(socket.AF_INET6, packed)
+    return host, f"[{host}]"
+
+
+def _authorization(user: bytes) -> bytes:
+    """The Authorization header that a URL's user and password stand for (RFC 7617).
+
+    Raises:
+        BadUrl: it could be mistaken for a host, or for more than a user and a password.
+    """
+    if not _USER.fullmatch(user):
+        raise BadUrl("a user or password with characters that have to be escaped")
+    if _LIKE_A_HOST.fullmatch(user):
+        raise BadUrl("a user that looks like a host")
+    name, _, password = user.partition(b":")
+    name, password = unquote_to_bytes(name), unquote_to_bytes(password)
+    if _CONTROL.search(name + password):
+        raise BadUrl("control characters in user or password")
+    return b"Basic " + base64.b64encode(name + b":" + password)
+
+
+def _decode_unreserved(text: bytes) -> bytes:
+    """Undo the escapes of characters that need none (RFC 3986 section 6.2.2.2)."""
+    if b"%" not in text:
         return text
 
-    def decode(match: re.Match[str]) -> str:
+    def decode(match: re.Match[bytes]) -> bytes:
         code = int(match.group(1), 16)
-        return chr(code) if code in _UNRESERVED else match.group(0)
+        return bytes((code,)) if code in _UNRESERVED else match.group()
 
-    return text[:start] + _ESCAPE.sub(decode, text[start:])
+    return _ESCAPE.sub(decode, text)
+
+
+def _as_is(text: bytes) -> bytes:
+    return text
+
+
+def _remove_dots(path: bytes) -> bytes:
+    """RFC 3986 section 5.2.4, for a path that begins with a slash."""
+    kept: list[bytes] = []
+    segments = path.split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment != b".":
+            kept.append(segment)
+    if segments[-1] in (b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)

@@ -30,6 +30,22 @@ ROWS = [
         "uri-port-not-a-number",
         "uri-backslash",
         "name-empty-label",
+        "name-too-long",
+    ),
+    _row(
+        _URI,
+        "Other spellings of an IPv4 address (`127.1`, `0x7f.1`, `2130706433`, octal) are read as "
+        "that address.",
+        "They are `bad-request`, in `connect-host` too; so are percent-encoded hosts, several `@`, "
+        "users that look like hosts.",
+        "Nobody but an attacker writes them: parsers disagree about what they mean.",
+        "uri-number-host",
+        "uri-hex-host",
+        "policy-deny-number",
+        "policy-deny-hex",
+        "policy-deny-octal",
+        "policy-deny-short-address",
+        "policy-deny-connect-host-number",
     ),
     _row(
         _URI,
@@ -38,13 +54,6 @@ ROWS = [
         "There is nothing to connect to.",
         "uri-port-zero",
         "uri-no-host",
-    ),
-    _row(
-        _URI,
-        "A name that cannot exist is `undefined-condition`.",
-        "It is `remote-connection-failed`, like any name that does not resolve.",
-        "A better name for it.",
-        "name-too-long",
     ),
     _row(
         _URI,
@@ -180,14 +189,6 @@ ROWS = [
         "Names are compared without it.",
         "Both reach the same host.",
         "policy-deny-name-trailing-dot",
-    ),
-    _row(
-        _POLICY,
-        "A `connect-host` in another spelling than the rule (a number, an octal) is found out only "
-        "when connecting, after the keep-alive.",
-        "It is made canonical first, and refused at once.",
-        "Name rules see what will be connected to.",
-        "policy-deny-connect-host-number",
     ),
     _row(
         _POLICY,
