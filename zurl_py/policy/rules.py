@@ -165,7 +165,7 @@ def parse_rule(text: str) -> Rule:
         who, ports = bracketed.group(1), bracketed.group(2) or ""
         if ":" not in who:
             raise PolicyError(f"{text!r}: brackets are for IPv6 addresses")
-    elif who.count(":") == 1:
+    elif who.count(":") == 1 and not who.endswith(":*"):  # fe80:* is a pattern for addresses
         who, _, ports = who.partition(":")
         if not ports:
             raise PolicyError(f"{text!r}: no port after the colon")
