@@ -9,7 +9,11 @@ trap 'rm -rf "$work"' EXIT
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 mkdir "$work/zurl-py"
-(cd "$root" && git ls-files -z | xargs -0 cp -r --parents -t "$work/zurl-py")
+if [ -e "$root/.git" ]; then
+    (cd "$root" && git ls-files -z | xargs -0 cp -r --parents -t "$work/zurl-py")
+else
+    cp -r "$root/." "$work/zurl-py"
+fi
 cd "$work/zurl-py"
 if ! dpkg-checkbuilddeps; then
     [ "$(id -u)" = 0 ] || { echo "build-deb: install the above first" >&2; exit 1; }
