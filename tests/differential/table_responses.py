@@ -107,6 +107,13 @@ ROWS = [
     ),
     _row(
         _REDIRECTS,
+        "A Location without a host is tried: `remote-connection-failed`.",
+        "`undefined-condition`, as for every Location that cannot be used.",
+        "It is the origin's mistake, and nothing was connected to.",
+        "location-no-host",
+    ),
+    _row(
+        _REDIRECTS,
         "A redirect to ftp is connected to.",
         "Only http and https are followed.",
         "The policy is about web requests.",
