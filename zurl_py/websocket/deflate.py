@@ -17,6 +17,8 @@ _EMPTY_BLOCK = b"\x00"
 # zlib needs 2**(window + 2) + 2**(level + 9) bytes: 32 KiB with these two.
 _OWN_WINDOW_BITS = 12
 _MEMORY_LEVEL = 5
+# Twice as fast as zlib's default, and hardly worse where contexts are small.
+_LEVEL = 3
 # Smaller messages would hardly get smaller, and cost the time all the same.
 _WORTHWHILE = 32
 # Deflate streams that may end within one frame; a legal sender needs one (RFC 7692 7.2.3.5).
@@ -74,7 +76,7 @@ class Deflate:
         encoder = self._encoder
         if encoder is None:
             encoder = self._encoder = zlib.compressobj(
-                wbits=-self._own_window_bits, memLevel=_MEMORY_LEVEL
+                _LEVEL, wbits=-self._own_window_bits, memLevel=_MEMORY_LEVEL
             )
         data = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
         if fin:
