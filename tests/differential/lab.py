@@ -232,7 +232,8 @@ class Lab:
         self._daemon: Daemon | None = None
         self._worker: Worker | None = None
 
-    def _up(self) -> Worker:
+    def worker(self) -> Worker:
+        """A worker of the daemon, which is started if it does not run."""
         if self._worker is not None and self._daemon is not None and self._daemon.alive:
             return self._worker
         self.close()
@@ -244,7 +245,7 @@ class Lab:
 
     def play(self, item: Exchange) -> list[str]:
         """Runs an exchange and returns its transcript."""
-        worker = self._up()
+        worker = self.worker()
         run = Run(item.name, worker, self.authority, self.kind)
         worker.received.clear()
         try:

@@ -33,7 +33,7 @@ def test_one_line_in_and_one_line_out_at_info(start_daemon: Start, origin: Scrip
     assert "GET" in lines[0]
     assert "/path" in lines[0]
     assert "200" in lines[1]
-    assert re.search(r"\b5\b", lines[1]), "size of the body"
+    assert re.search(r"\b5\b.*\b\d+ ?ms", lines[1]), "size of the body and duration"
 
 
 def test_secrets_are_in_no_log_at_any_level(start_daemon: Start, origin: ScriptedOrigin) -> None:
