@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from .addresses import Address, show4
 from .rules import PolicyError, Rule, Subject, parse_rule
 
 __all__ = ["RuleList"]
@@ -27,6 +28,8 @@ class RuleList:
         self._denies = denies
         self._exact: dict[str, list[int]] = {}
         self._suffix: dict[str, list[int]] = {}
+        # By version of IP and bits behind the prefix, then by prefix.
+        self._ranges: dict[tuple[int, int], dict[int, list[int]]] = {}
         self._others: list[int] = []
         for item in items:
             try:
@@ -47,6 +50,10 @@ class RuleList:
             self._exact.setdefault(rule.exact, []).append(number)
         elif rule.suffix is not None:
             self._suffix.setdefault(rule.suffix, []).append(number)
+        elif rule.range is not None:
+            version, low, shift = rule.range
+            prefixes = self._ranges.setdefault((version, shift), {})
+            prefixes.setdefault(low >> shift, []).append(number)
         else:
             self._others.append(number)
 
@@ -67,17 +74,34 @@ class RuleList:
         return next(self.matching(who, host, to, port, scheme), None)
 
     def _candidates(self, who: Subject) -> Iterable[int]:
-        if not self._exact and not self._suffix:
+        """The rules that may match, in order."""
+        if not self._exact and not self._suffix and not self._ranges:
             return self._others
-        text = who.text
-        found = [*self._others, *self._exact.get(text, ())]
+        address = who.address
+        found = set(self._others)
+        found.update(self._exact.get(who.text, ()))
         if self._suffix:
-            dot = text.find(".")
-            while dot >= 0:
-                found += self._suffix.get(text[dot:], ())
-                dot = text.find(".", dot + 1)
-            if who.address is not None:
-                # Patterns are tried on other spellings of an address as well.
-                return range(len(self.rules))
-        found.sort()
-        return found
+            texts = {who.text}
+            if address is not None:
+                # An address may have come in another spelling than inet_ntop's.
+                texts.add(address.text)
+                texts.update(map(show4, address.embedded))
+            for text in texts:
+                self._find_suffixes(text, found)
+        if self._ranges and address is not None:
+            self._find_ranges(address, found)
+        return sorted(found)
+
+    def _find_suffixes(self, text: str, found: set[int]) -> None:
+        dot = text.find(".")
+        while dot >= 0:
+            found.update(self._suffix.get(text[dot:], ()))
+            dot = text.find(".", dot + 1)
+
+    def _find_ranges(self, address: Address, found: set[int]) -> None:
+        for (version, shift), prefixes in self._ranges.items():
+            if version == address.version:
+                found.update(prefixes.get(address.number >> shift, ()))
+            elif version == 4:
+                for number in address.embedded:
+                    found.update(prefixes.get(number >> shift, ()))

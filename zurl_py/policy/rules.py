@@ -73,16 +73,29 @@ class Rule:
         text: as the operator wrote it.
         exact: the name that it matches, if it matches just one.
         suffix: the end of all names that it matches, if it is a pattern such as ``*.example.com``.
+        range: version, first address and number of free bits, if it matches just a range.
         bound: it has ``-> ADDRESSES``.
         never: it is a pattern with a second ``*``, which stands for itself, and so for no host.
     """
 
-    __slots__ = ("_ports", "_schemes", "_to", "_who", "bound", "exact", "never", "suffix", "text")
+    __slots__ = (
+        "_ports",
+        "_schemes",
+        "_to",
+        "_who",
+        "bound",
+        "exact",
+        "never",
+        "range",
+        "suffix",
+        "text",
+    )
 
     def __init__(self, text: str, who: str, ports: str, scheme: str, to: str) -> None:
         self.text = text
         self.exact: str | None = None
         self.suffix: str | None = None
+        self.range: tuple[int, int, int] | None = None
         self.never = False
         self._schemes = _SCHEMES[scheme] if scheme else None
         self._ports = _parse_ports(text, ports) if ports else None
@@ -129,9 +142,13 @@ class Rule:
         return self._to(to, denies)
 
     def _parse_who(self, who: str) -> Matcher:
-        matcher = _parse_addresses(who)
-        if matcher is not None:
-            return matcher
+        network = _network(who)
+        if network is not None:
+            free_bits = network.max_prefixlen - network.prefixlen
+            self.range = (network.version, int(network[0]), free_bits)
+            return _range(network)
+        if who[:1] == "@":
+            return _set(who[1:])
         if "*" in who:
             who = _ascii_pattern(self.text, who)
             prefix, _, suffix = who.partition("*")
@@ -187,20 +204,8 @@ def _parse_addresses(who: str) -> Matcher | None:
     """A matcher for a set, a range or an address; None for anything else."""
     if who[:1] == "@":
         return _set(who[1:])
-    if "/" in who:
-        network = _network(who)
-        low, high = int(network[0]), int(network[-1])
-        if isinstance(network, IPv4Network):
-            return _range4(low, high)
-        return _range6(low, high)
-    if who[:1] == "[" and who[-1:] == "]":
-        who = who[1:-1]
-    address = parse_address(who)
-    if address is None:
-        return None
-    if address.version == 4:
-        return _range4(address.number, address.number)
-    return _range6(address.number, address.number)
+    network = _network(who)
+    return _range(network) if network is not None else None
 
 
 def _set(name: str) -> Matcher:
@@ -218,11 +223,19 @@ def _set(name: str) -> Matcher:
     return matches
 
 
-def _network(who: str) -> IPv4Network | IPv6Network:
-    """A range; ``127/8``, ``172.16/12`` and ``10.0.0.0/255.0.0.0`` are taken as well."""
-    address, _, width = who.partition("/")
-    if address[:1] == "[" and address[-1:] == "]":
-        address = address[1:-1]
+def _network(who: str) -> IPv4Network | IPv6Network | None:
+    """A range, or an address as a range of one; None for anything else.
+
+    ``127/8``, ``172.16/12`` and ``10.0.0.0/255.0.0.0`` are taken as well.
+    """
+    if who[:1] == "[" and who[-1:] == "]":
+        who = who[1:-1]
+    address, slash, width = who.partition("/")
+    if not slash:
+        found = parse_address(who)
+        return ip_network(found.text) if found is not None else None
+    if who[:1] == "@":
+        raise PolicyError(f"{who!r} is not a set")
     if ":" not in address:
         address += ".0" * (3 - address.count("."))
     try:
@@ -231,22 +244,16 @@ def _network(who: str) -> IPv4Network | IPv6Network:
         raise PolicyError(f"{who!r} is not a range of addresses") from None
 
 
-def _range4(low: int, high: int) -> Matcher:
+def _range(network: IPv4Network | IPv6Network) -> Matcher:
+    version, low, high = network.version, int(network[0]), int(network[-1])
+
     def matches(subject: Subject, denies: bool) -> bool:
         address = subject.address
         if address is None:
             return False
-        if address.version == 4:
+        if address.version == version:
             return low <= address.number <= high
         return denies and any(low <= number <= high for number in address.embedded)
-
-    return matches
-
-
-def _range6(low: int, high: int) -> Matcher:
-    def matches(subject: Subject, denies: bool) -> bool:
-        address = subject.address
-        return address is not None and address.version == 6 and low <= address.number <= high
 
     return matches
 
