@@ -105,7 +105,23 @@ def test_the_example_is_valid_and_denies_the_private_network() -> None:
     assert config.policy().check_address("93.184.216.34", 80, "http")
 
 
-def test_the_example_explains_every_key_and_sets_each_to_its_default() -> None:
+# Where the example says something else than the default
+STRICTER = {
+    "in_spec",
+    "in_stream_spec",
+    "out_spec",
+    "in_req_spec",
+    "ipc_file_mode",
+    "deny",
+    "max_open_requests",
+    "allow_ignore_policies",
+    "allow_ignore_tls_errors",
+    "allow_connect_host",
+    "allow_trust_connect_host",
+}
+
+
+def test_the_example_has_every_key_explained_and_mostly_at_its_default() -> None:
     text = (_ROOT / "zurl.conf.example").read_text()
     config = load(str(_ROOT / "zurl.conf.example"))
     assert set(config.origins) == set(KEYS)
@@ -113,6 +129,17 @@ def test_the_example_explains_every_key_and_sets_each_to_its_default() -> None:
     for key, number in config.origins.items():
         before = lines[number - 2]
         assert before.startswith("#") or before.partition("=")[0] in KEYS, f"{key} is not explained"
+    default = Config()
+    assert {key for key in KEYS if getattr(config, key) != getattr(default, key)} == STRICTER
+
+
+def test_debians_configuration_is_the_example_with_a_longer_drain() -> None:
+    example, debian = (load(str(_ROOT / p)) for p in ("zurl.conf.example", "debian/zurl.conf"))
+    assert debian.warnings == ()
+    assert [key for key in KEYS if getattr(example, key) != getattr(debian, key)] == [
+        "drain_timeout"
+    ]
+    assert debian.drain_timeout == 30
 
 
 def test_origins_are_line_numbers(conf: Path) -> None:
@@ -141,6 +168,14 @@ def test_origins_are_line_numbers(conf: Path) -> None:
         ("in_hwm=0", "in_hwm", 0),
         ("instance_id=a,b", "instance_id", "a,b"),
         ("drain_timeout=0", "drain_timeout", 0),
+        ("allow_ports=80, 8000-8999", "allow_ports", ((80, 80), (8000, 8999))),
+        ("nat64=decode,2001:db8:64::/96", "nat64", ("decode", "2001:db8:64::/96")),
+        ("policy_mode=report", "policy_mode", "report"),
+        ("allow_ignore_policies=no", "allow_ignore_policies", False),
+        ("allow_connect_host=", "allow_connect_host", False),
+        ("deny_always=@metadata", "deny_always", ("@metadata",)),
+        ("proxy=http://proxy.example:3128", "proxy", "http://proxy.example:3128"),
+        ("proxy=socks5h://[::1]:1080", "proxy", "socks5h://[::1]:1080"),
     ],
 )
 def test_a_value_is_read(conf: Path, line: str, field: str, value: Any) -> None:
@@ -171,6 +206,15 @@ def test_a_value_is_read(conf: Path, line: str, field: str, value: Any) -> None:
         ("in_hwm=-1", "0 to"),
         ("deny=@nonsense", "unknown set @nonsense"),
         ('instance_id="x', "not closed"),
+        ("allow_ports=0", "ports and ranges"),
+        ("allow_ports=9-8", "ports and ranges"),
+        ("allow_ports=http", "ports and ranges"),
+        ("nat64=10.0.0.0/8", "NAT64"),
+        ("policy_mode=", "enforce or report"),
+        ("allow_ignore_policies=perhaps", "true or false"),
+        ("proxy=proxy.example:3128", "http://HOST:PORT"),
+        ("proxy=http://user:secret@proxy.example:3128", "proxy_credentials_file"),
+        ("proxy_credentials_file=/nonexistent", "cannot read /nonexistent"),
     ],
 )
 def test_a_value_is_refused_by_file_line_key_and_what_is_allowed(
@@ -183,6 +227,38 @@ def test_a_value_is_refused_by_file_line_key_and_what_is_allowed(
     assert error.line == 3
     if error.key:
         assert f" {key}: " in str(error)
+
+
+def test_proxy_credentials_are_read_and_not_shown(conf: Path) -> None:
+    secret = conf.with_name("credentials")
+    secret.write_text("me:s3cret\n")
+    config = read(conf, MINIMAL + f"proxy=http://p:1\nproxy_credentials_file={secret}\n")
+    assert config.proxy_credentials == "me:s3cret"
+    assert "s3cret" not in repr(config)
+    for wrong in ("no colon", "two:\nlines", "", "bell:\a"):
+        secret.write_text(wrong)
+        error = refusal(conf, MINIMAL + f"proxy_credentials_file={secret}\n")
+        assert "not one line USER:PASSWORD" in str(error)
+        assert error.line == 2
+
+
+def test_the_policy_is_made_of_the_keys(conf: Path) -> None:
+    policy = read(
+        conf,
+        MINIMAL + "deny=@private\nallow_ports=443\nrequire_tls=true\nallow_ignore_policies=false\n",
+    ).policy()
+    assert policy.check_name("example.com", 443, "https")
+    assert not policy.check_name("example.com", 444, "https")
+    assert not policy.check_name("example.com", 443, "http")
+    assert not policy.check_address("127.0.0.1", 443, "https")
+    asked = dict.fromkeys(("ignore_tls_errors", "connect_host", "trust_connect_host"), True)
+    assert policy.check_privileges(ignore_policies=False, **asked)
+    assert not policy.check_privileges(ignore_policies=True, **asked)
+
+
+def test_a_configuration_without_deny_is_warned_of(conf: Path) -> None:
+    (warning,) = read(conf, MINIMAL).warnings
+    assert warning.startswith(f"{conf}: no deny rule: ")
 
 
 def test_one_list_of_rules_is_blamed_and_not_the_other(conf: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from .model import KEYS, NEEDS_VALUE, Config
 __all__ = ["load"]
 
 _STREAMING = ("in_spec", "in_stream_spec", "out_spec")
-_RULES = ("allow", "deny")
 
 
 def load(path: str) -> Config:
@@ -45,7 +45,6 @@ def load(path: str) -> Config:
             origins[entry.key] = entry.line
     except IniError as error:
         raise ConfigError(path, str(error), line=error.line) from None
-    _check_rules(path, given, origins)
     return _check(path, given, origins, warnings)
 
 
@@ -77,18 +76,8 @@ def _convert(path: str, entry: Entry) -> object:
         ) from None
 
 
-def _check_rules(path: str, given: Mapping[str, object], origins: Mapping[str, int]) -> None:
-    """Each list of rules by itself, so that the line to blame is known."""
-    for key in _RULES:
-        if key in given:
-            try:
-                Config(**{key: given[key]}).policy()  # type: ignore[arg-type]
-            except PolicyError as error:
-                raise ConfigError(path, str(error), line=origins[key], key=key) from None
-
-
 def _check(
-    path: str, given: Mapping[str, object], origins: dict[str, int], warnings: list[str]
+    path: str, given: dict[str, object], origins: dict[str, int], warnings: list[str]
 ) -> Config:
     """What only the whole can show."""
     missing = [key for key in _STREAMING if not given.get(key)]
@@ -103,9 +92,29 @@ def _check(
             path,
             "nothing to listen on: set in_spec, in_stream_spec and out_spec, or in_req_spec",
         )
-    config = Config(**given, warnings=tuple(warnings), origins=origins)  # type: ignore[arg-type]
+    if given.get("proxy_credentials_file"):
+        given["proxy_credentials"] = _credentials(path, given, origins)
+    config = Config(**given, origins=origins)  # type: ignore[arg-type]
     try:
-        config.policy()
+        policy = config.policy()
     except PolicyError as error:
-        raise ConfigError(path, str(error)) from None
-    return config
+        reason = str(error).removeprefix(f"{error.key}: ")
+        raise ConfigError(path, reason, line=origins.get(error.key, 0), key=error.key) from None
+    warnings += [f"{path}: {warning}" for warning in policy.warnings]
+    return replace(config, warnings=tuple(warnings))
+
+
+def _credentials(path: str, given: Mapping[str, object], origins: Mapping[str, int]) -> str:
+    """The first line of the file that ``proxy_credentials_file`` names."""
+    key = "proxy_credentials_file"
+    file = str(given[key])
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            path, f"cannot read {file}: {reason}", line=origins[key], key=key
+        ) from None
+    if ":" not in text or not text.isprintable():
+        raise ConfigError(path, f"{file} is not one line USER:PASSWORD", line=origins[key], key=key)
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 from ..policy import Policy
@@ -22,7 +23,13 @@ class Config:
         in_spec, in_stream_spec, out_spec, in_req_spec: ZeroMQ endpoints to bind.
         ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
         defpolicy: "allow" or "deny".
-        allow, deny: rules, in the order of the file.
+        allow, deny, deny_always, report_deny: rules, in the order of the file.
+        allow_ports: (first, last) pairs; empty: all ports.
+        require_tls: refuse http and ws.
+        policy_mode: "enforce" or "report".
+        nat64: "decode" and prefixes of IPv6 addresses that stand for IPv4 addresses.
+        allow_ignore_policies, allow_ignore_tls_errors, allow_connect_host,
+            allow_trust_connect_host: requests may use the field of that name.
         allow_ipv6: connect over IPv6 too.
         max_open_requests: sessions open at once; 0 or less: no limit.
         buffer_size: bytes held per session and direction.
@@ -33,6 +40,9 @@ class Config:
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
         websocket_compression: offer permessage-deflate to WebSocket origins.
+        proxy: URL of the proxy that every connection goes through; "" for none.
+        proxy_credentials_file: path of a file with USER:PASSWORD in it; "" for none.
+        proxy_credentials: what is in that file; not shown by ``repr``.
         warnings: what is odd in the file, but no reason not to start.
         origins: number of the line that each given key comes from.
     """
@@ -46,6 +56,16 @@ class Config:
     defpolicy: str = "allow"
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    deny_always: tuple[str, ...] = ()
+    report_deny: tuple[str, ...] = ()
+    allow_ports: tuple[tuple[int, int], ...] = ()
+    require_tls: bool = False
+    policy_mode: str = "enforce"
+    nat64: tuple[str, ...] = ()
+    allow_ignore_policies: bool = True
+    allow_ignore_tls_errors: bool = True
+    allow_connect_host: bool = True
+    allow_trust_connect_host: bool = True
     allow_ipv6: bool = False
     max_open_requests: int = 0
     buffer_size: int = 200_000
@@ -57,16 +77,41 @@ class Config:
     max_response_size: int = 100_000_000
     ca_file: str = ""
     websocket_compression: bool = False
+    proxy: str = ""
+    proxy_credentials_file: str = ""
+    proxy_credentials: str = field(default="", repr=False)
     warnings: tuple[str, ...] = ()
     origins: dict[str, int] = field(default_factory=dict)
 
-    def policy(self) -> Policy:
+    def policy(
+        self, own_ports: Iterable[int] = (), is_local: Callable[[str], bool] | None = None
+    ) -> Policy:
         """The policy that this configuration describes.
+
+        Args:
+            own_ports: TCP ports that this process listens on.
+            is_local: whether an address is one of this host's; asked for ``own_ports`` only.
 
         Raises:
             PolicyError: a rule that cannot be used; ``load`` has seen to it that there is none.
         """
-        return Policy.from_rules(self.defpolicy, self.allow, self.deny)
+        return Policy.from_rules(
+            self.defpolicy,
+            self.allow,
+            self.deny,
+            deny_always=self.deny_always,
+            report_deny=self.report_deny,
+            allow_ports=self.allow_ports,
+            require_tls=self.require_tls,
+            nat64=self.nat64,
+            policy_mode=self.policy_mode,
+            allow_ignore_policies=self.allow_ignore_policies,
+            allow_ignore_tls_errors=self.allow_ignore_tls_errors,
+            allow_connect_host=self.allow_connect_host,
+            allow_trust_connect_host=self.allow_trust_connect_host,
+            own_ports=own_ports,
+            is_local=is_local,
+        )
 
 
 KEYS: dict[str, values.Converter] = {
@@ -79,6 +124,16 @@ KEYS: dict[str, values.Converter] = {
     "defpolicy": values.choice("allow", "deny"),
     "allow": values.items,
     "deny": values.items,
+    "deny_always": values.items,
+    "report_deny": values.items,
+    "allow_ports": values.ports,
+    "require_tls": values.boolean,
+    "policy_mode": values.choice("enforce", "report"),
+    "nat64": values.items,
+    "allow_ignore_policies": values.boolean,
+    "allow_ignore_tls_errors": values.boolean,
+    "allow_connect_host": values.boolean,
+    "allow_trust_connect_host": values.boolean,
     "allow_ipv6": values.boolean,
     "max_open_requests": values.number(-1, 10_000_000),
     "buffer_size": values.number(1, _MAX_BYTES),
@@ -91,9 +146,15 @@ KEYS: dict[str, values.Converter] = {
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,
     "websocket_compression": values.boolean,
+    "proxy": values.proxy,
+    "proxy_credentials_file": values.text,
 }
 
-# A key without a value has its default, as long as that is harmless; these must say something.
-NEEDS_VALUE = frozenset(("defpolicy",))
+# A key without a value has its default, as long as that is harmless. These must say something, or
+# say no by saying nothing.
+NEEDS_VALUE = frozenset(("defpolicy", "policy_mode")) | {
+    key for key, convert in KEYS.items() if convert is values.boolean
+}
 
-assert set(KEYS) == {f.name for f in fields(Config)} - {"warnings", "origins"}
+_NO_KEYS = {"proxy_credentials", "warnings", "origins"}
+assert set(KEYS) == {f.name for f in fields(Config)} - _NO_KEYS
