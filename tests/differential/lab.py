@@ -251,7 +251,7 @@ class Lab:
         try:
             try:
                 item.run(run)
-                self._settle(run)
+                self.settle(run)
             except NoAnswer:
                 if worker.daemon.alive:
                     raise
@@ -261,7 +261,7 @@ class Lab:
             for origin in run.origins:
                 origin.close()
 
-    def _settle(self, run: Run) -> None:
+    def settle(self, run: Run) -> None:
         """Ends what the exchange has left open, so that it does not reach into the next one."""
         worker = run.worker
         if not worker.streaming:

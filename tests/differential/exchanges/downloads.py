@@ -14,7 +14,7 @@ def body(count: int) -> bytes:
     )
 
 
-def _settled(x: Run) -> None:
+def settled(x: Run) -> None:
     """Lets the daemon do all that it can do without anybody's help.
 
     A request to another origin takes it through its loop, network included, several times.
@@ -32,7 +32,7 @@ def _settled(x: Run) -> None:
 
 def stalled(x: Run, session: Session) -> None:
     """Notes what the session has got when nothing more comes by itself."""
-    _settled(x)
+    settled(x)
     queue = x.worker._queues.get(session.id)
     while queue:
         session.next()
@@ -142,10 +142,10 @@ def download_ends_with_reset_while_stalled(x: Run) -> None:
     session = x.start(method="GET", uri=x.origin.url(), stream=True, credits=4)
     while session.body != b"0123":
         session.next()
-    _settled(x)
+    settled(x)
     x.origin.let("reset")
     x.origin.wait_closed()
-    _settled(x)
+    settled(x)
     session.credit(100)
     x.finish(session)
 
@@ -158,7 +158,7 @@ def download_ends_while_stalled(x: Run) -> None:
     while session.body != b"0123":
         session.next()
     x.origin.wait_closed()
-    _settled(x)
+    settled(x)
     session.credit(100)
     x.finish(session)
 

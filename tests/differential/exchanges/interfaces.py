@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.differential.exchanges.common import OK
-from tests.differential.exchanges.downloads import _settled
+from tests.differential.exchanges.downloads import settled
 from tests.differential.lab import SHORT, Run, exchange
 from tests.support import Connection, Worker, encode, reply
 
@@ -207,7 +207,7 @@ def id_in_use(x: Run) -> None:
     x.push_dropped(
         {"from": "worker", "id": session.id, "seq": 0, "method": "GET", "uri": x.origin.url()}
     )
-    _settled(x)
+    settled(x)
     session.send(type="keep-alive")
     x.worker.fence()
     x.note(f"{len(x.origin.live)} connections live")
@@ -229,7 +229,7 @@ def id_in_use_by_other_worker(x: Run) -> None:
         x.note(f"the other worker is heard: {bool(other.received)}")
         theirs.credit(100)
         other.fence()
-        _settled(x)
+        settled(x)
         x.note(f"and gets its answer: {[m.is_final for m in other.received[-1:]]}")
     session.credit(10)
     x.finish(session)
@@ -246,7 +246,7 @@ def id_of_other_worker_followed(x: Run) -> None:
         x.origin.wait_request()
         other.follow({"from": "other", "id": session.id, "seq": 1, "type": "cancel"})
         other.fence()
-        _settled(x)
+        settled(x)
         x.note(f"{len(x.origin.live)} connections live")
     session.send(type="keep-alive")
     x.worker.fence()
@@ -341,7 +341,7 @@ def _forget(name: str, variant: str = "default", **fields: Any) -> None:
         x.worker.fence()
         if packet["method"] == "POST" and str(packet["uri"]).startswith(x.origin.url()):
             x.origin.wait_request()
-        _settled(x)
+        settled(x)
 
 
 _forget("without-from-and-id")

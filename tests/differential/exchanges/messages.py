@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.differential.exchanges.common import EMPTY, OK
-from tests.differential.exchanges.downloads import _settled
+from tests.differential.exchanges.downloads import settled
 from tests.differential.lab import SHORT, Run, exchange
 from tests.support import encode, reply
 
@@ -353,4 +353,4 @@ def ext_multi_upload(x: Run) -> None:
 def ext_multi_error(x: Run) -> None:
     x.finish(x.start(method="GET", uri="x:", ext={"multi": True}))
     x.req(method="GET", uri=x.origin.url(), ext={"multi": True})
-    _settled(x)
+    settled(x)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.differential.exchanges.common import OK
-from tests.differential.exchanges.downloads import _settled
+from tests.differential.exchanges.downloads import settled
 from tests.differential.lab import Run, exchange
 from tests.support import Connection, Session, reply
 
@@ -112,7 +112,7 @@ def upload_data_after_end(x: Run) -> None:
 def upload_out_of_sequence(x: Run) -> None:
     session = _start(x, body="one")
     x.origin.wait_request(complete=False)
-    _settled(x)
+    settled(x)
     session.send(body="two", seq=5)
     x.finish(session)
     x.origin.wait_closed()
@@ -169,7 +169,7 @@ def upload_answered_early(x: Run) -> None:
     )
     while session.body != b"hi":
         session.next()
-    _settled(x)
+    settled(x)
     while x.worker._queues.get(session.id):
         session.next()
     x.note(f"ended before the upload: {session.messages[-1].is_final}")
@@ -194,7 +194,7 @@ def upload_answered_early_and_closed(x: Run) -> None:
         session.next()
     if not session.messages[-1].is_final:
         x.origin.wait_closed()
-        _settled(x)
+        settled(x)
         session.send(body="two")
         x.finish(session)
 
@@ -210,7 +210,7 @@ def upload_held_back(x: Run) -> None:
     """A GET with `more` waits for the first byte or the end."""
     session = _start(x, method="GET")
     session.next()
-    _settled(x)
+    settled(x)
     x.note(f"{len(x.origin.requests)} requests")
     session.send(body="now")
     x.finish(session)
