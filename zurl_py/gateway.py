@@ -97,13 +97,23 @@ class Gateway:
             True if more is waiting than was done.
         """
         self._egress.turn()
+        self._flush_replies()
         more = False
         for inbox in self._inboxes:
             more = inbox.read(_BATCH) or more
         self._egress.kick()
         if self._publisher is not None:
             self._publisher.flush()
+        # Refusals of what was read just now.
+        more = self._flush_replies() or more
         return more or self._egress.has_work
+
+    def _flush_replies(self) -> bool:
+        if self._replier is None or not self._replier.flush():
+            return False
+        assert self._requests is not None
+        self._requests.used()
+        return True
 
     def _has_room(self) -> bool:
         return self.accepting and (not self._max_open or len(self._open) < self._max_open)
@@ -148,8 +158,6 @@ class Gateway:
 
     def _reply(self, envelope: list[bytes], answer: bytes) -> None:
         assert self._replier is not None
-        assert self._requests is not None
-        self._requests.used()
         self._replier.reply(envelope, answer)
 
     # -- in_spec -----------------------------------------------------------------------------

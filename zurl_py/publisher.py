@@ -1,7 +1,10 @@
 """The sockets that answers leave by: no packet is lost because one worker is slow.
 
-Both refuse a message as soon as the queue of the worker that should get it is full. What is refused
-waits here, per worker, and only for that worker: all others are served.
+What one turn of the loop has to say is held until its end: ZeroMQ's own thread is woken once for
+all of it and writes it together, which costs a fraction of one wake-up and write for each message.
+
+Both sockets refuse a message as soon as the queue of the worker that should get it is full. What
+is refused waits here, per worker, and only for that worker: all others are served.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class _Outlet(Generic[Message]):
         self._loop = loop
         self._log = log
         self._timer = Timer(self._retry)
+        self._held: list[tuple[bytes, Message]] = []
         self._waiting: dict[bytes, deque[Message]] = {}
         self.slow: Collection[bytes] = self._waiting.keys()
         self._told: dict[bytes, list[Callable[[], None]]] = {}
@@ -52,14 +56,28 @@ class _Outlet(Generic[Message]):
         """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
         self._told.setdefault(worker, []).append(tell)
 
-    def _send(self, worker: bytes, message: Message) -> None:
-        if worker in self._waiting:
-            self._wait(worker, message)
-            return
-        try:
-            self._transmit(message)
-        except zmq.Again:
-            self._wait(worker, message)
+    def _hold(self, worker: bytes, message: Message) -> None:
+        held = self._held
+        held.append((worker, message))
+        # Not more, so that a worker that cannot take them is known to be slow.
+        if len(held) >= _MAX_HELD:
+            self.flush()
+
+    def flush(self) -> bool:
+        """Let go what is held; True if there was something. Called in each turn of the loop."""
+        held = self._held
+        if not held:
+            return False
+        self._held = []
+        for worker, message in held:
+            if worker in self._waiting:
+                self._wait(worker, message)
+                continue
+            try:
+                self._transmit(message)
+            except zmq.Again:
+                self._wait(worker, message)
+        return True
 
     def _wait(self, worker: bytes, message: Message) -> None:
         queue = self._waiting.get(worker)
@@ -93,31 +111,15 @@ class _Outlet(Generic[Message]):
 
 
 class Publisher(_Outlet[bytes]):
-    """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``.
-
-    Packets are held until the end of the loop's turn: ZeroMQ's own thread is woken once for all of
-    them and writes them together, which costs a fraction of one wake-up and write for each.
-    """
+    """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``."""
 
     def __init__(self, socket: zmq.Socket[bytes], loop: Loop, log: Log) -> None:
         super().__init__(loop, log)
         self._send_frame = socket.send
-        self._held: list[tuple[bytes, bytes]] = []
 
     def publish(self, address: bytes, packet: bytes) -> None:
         """Send ``packet`` to the worker that subscribed to ``address`` and a space."""
-        held = self._held
-        held.append((address, b"%b %b" % (address, packet)))
-        # Not more, so that a worker that cannot take them is known to be slow.
-        if len(held) >= _MAX_HELD:
-            self.flush()
-
-    def flush(self) -> None:
-        """Let go what is held; once a turn."""
-        if self._held:
-            held, self._held = self._held, []
-            for address, message in held:
-                self._send(address, message)
+        self._hold(address, b"%b %b" % (address, packet))
 
     def _transmit(self, message: bytes) -> None:
         self._send_frame(message, _NOBLOCK)
@@ -132,7 +134,7 @@ class Replier(_Outlet[list[bytes]]):
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
         """Send ``answer`` behind the frames it was asked with, the asker's identity first."""
-        self._send(envelope[0], [*envelope, answer])
+        self._hold(envelope[0], [*envelope, answer])
 
     def _transmit(self, message: list[bytes]) -> None:
         send = self._send_frame
