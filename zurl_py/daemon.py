@@ -10,8 +10,8 @@ import uuid
 
 import pycurl
 
-from . import __version__
-from .config import Config
+from . import __version__, systemd
+from .config import Config, ConfigError, load
 from .egress import Egress, TransportOptions
 from .gateway import Gateway
 from .log import Log
@@ -38,12 +38,13 @@ def run(config: Config, config_path: str, log: Log) -> int:
     """
     log.info("starting...")
     try:
-        daemon = Daemon(config, log)
+        daemon = Daemon(config, log, config_path)
     except (StartError, BindError) as error:
         log.error(str(error))
         log.close()
         return 1
     log.info("started")
+    systemd.notify("READY=1")
     status = daemon.run()
     log.info("stopped")
     log.close()
@@ -53,20 +54,24 @@ def run(config: Config, config_path: str, log: Log) -> int:
 class Daemon:
     """Sockets, egress and gateway on one loop.
 
+    Args:
+        config_path: where the policy is read anew from on SIGHUP.
+
     Raises:
         StartError: libcurl is too old, or there is no CA store.
         BindError: an endpoint cannot be bound.
     """
 
-    def __init__(self, config: Config, log: Log) -> None:
+    def __init__(self, config: Config, log: Log, config_path: str) -> None:
         _check_libcurl()
         self._config = config
+        self._config_path = config_path
         self._log = log
         self.loop = Loop()
         instance_id = (config.instance_id or f"{{{uuid.uuid4()}}}").encode()
         self._egress = Egress(self.loop, transport_options(config, log), log)
         self._endpoints = Endpoints(instance_id, config.in_hwm, config.out_hwm)
-        services = Services(
+        self._services = services = Services(
             loop=self.loop,
             egress=self._egress,
             log=log,
@@ -89,6 +94,9 @@ class Daemon:
         self._stopping = False
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
+        self._watchdog_interval = systemd.watchdog_interval()
+        self._watchdog = Timer(self._feed_watchdog)
+        self._feed_watchdog()
 
     def run(self) -> int:
         """Turn the loop until a signal ends it. Returns the exit status."""
@@ -121,6 +129,7 @@ class Daemon:
     def _stop(self) -> None:
         """Take no more requests, and let those in flight finish for a while."""
         self._stopping = True
+        systemd.notify("STOPPING=1")
         self.gateway.accepting = False
         waiting = len(self.gateway)
         self._log.info(f"stopping; {waiting} sessions open")
@@ -132,7 +141,23 @@ class Daemon:
             session.abort("the gateway is stopping")
 
     def _reload(self) -> None:
+        """SIGHUP: a fresh log file, and the policy as the configuration now has it."""
         self._log.reopen()
+        try:
+            config = load(self._config_path)
+        except ConfigError as error:
+            self._log.error(f"the policy stays as it was: {error}")
+            return
+        self._services.policy = config.policy()
+        for warning in config.warnings:
+            self._log.warning(warning)
+        self._log.info("policy read anew")
+
+    def _feed_watchdog(self) -> None:
+        # On the loop, so that a loop that hangs starves it.
+        if self._watchdog_interval is not None:
+            systemd.notify("WATCHDOG=1")
+            self.loop.set_timer(self._watchdog, self.loop.now + self._watchdog_interval)
 
     def _close(self) -> None:
         self._endpoints.close()
@@ -154,6 +179,8 @@ def transport_options(config: Config, log: Log) -> TransportOptions:
         ca_file=ca_file,
         ca_path=ca_path,
         max_response_size=config.max_response_size,
+        proxy=config.proxy,
+        proxy_userpwd=config.proxy_credentials,
     )
 
 
