@@ -10,6 +10,14 @@ import pytest
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: runs after all others, as it waits for long")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 def require_peer(program: str) -> str:
     """Path of a program that tests need as a peer.
 

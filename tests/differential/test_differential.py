@@ -41,7 +41,7 @@ class _Bench:
             thread.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def slow_started(
     request: pytest.FixtureRequest, authority: CertificateAuthority
 ) -> Iterator[dict[str, dict[str, Future[list[str]]]]]:
@@ -77,6 +77,7 @@ def test_exchange(name: str, bench: _Bench) -> None:
     _compare(name, bench.start(EXCHANGES[name]))
 
 
+@pytest.mark.last
 @pytest.mark.parametrize("name", _SLOW)
 def test_slow_exchange(name: str, slow_started: dict[str, dict[str, Future[list[str]]]]) -> None:
     _compare(name, slow_started[name])

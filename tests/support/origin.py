@@ -47,12 +47,13 @@ class Request:
         self.complete = False
         self.framing = "none"
         self.length = 0
-        if b"chunked" in self.get(b"transfer-encoding", b"").lower():
+        length = self.get(b"content-length")
+        if b"chunked" in (self.get(b"transfer-encoding") or b"").lower():
             self.framing = "chunked"
-        elif self.get(b"content-length") is not None:
+        elif length is not None:
             self.framing = "length"
             with contextlib.suppress(ValueError):
-                self.length = int(self.get(b"content-length", b"0"))
+                self.length = int(length)
 
     @property
     def line(self) -> bytes:
@@ -68,12 +69,12 @@ class Request:
             pairs.append((name, value.strip()))
         return pairs
 
-    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
-        """The first value of a header, by name in lower case."""
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a header, by name in lower case; None if there is none."""
         for candidate, value in self.headers:
             if candidate.lower() == name:
                 return value
-        return default
+        return None
 
     def __repr__(self) -> str:
         return f"<{self.connection}: {self.line!r} {len(self.body)} {self.complete}>"
