@@ -4,6 +4,7 @@ from .engine import Egress
 from .failures import Failure
 from .handles import EasyHandle, TransportOptions
 from .headers import BadHeader, Head, RequestHeaders, check_method
+from .permission import check_names
 from .request import AddressPolicy, HttpRequest
 from .streaming import StreamSink, StreamTransfer
 from .transfer import BufferedTransfer, ResponseSink
@@ -23,4 +24,5 @@ __all__ = [
     "StreamTransfer",
     "TransportOptions",
     "check_method",
+    "check_names",
 ]

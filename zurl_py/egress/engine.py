@@ -14,6 +14,7 @@ from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle, HandlePool, TransportOptions
 from .multi import Multi
+from .permission import check_peer, check_request
 from .trace import make_trace
 from .transfer import HttpTransfer
 
@@ -74,6 +75,7 @@ class Egress:
 
     Attributes:
         moved: streamed transfers that have something to tell; told in the next ``turn``.
+        rules: how often the rules of the policy have changed.
     """
 
     def __init__(self, loop: Loop, options: TransportOptions, log: Log) -> None:
@@ -89,6 +91,7 @@ class Egress:
         self._stillborn: list[tuple[HttpTransfer, Failure]] = []
         self._next_prune = 0.0
         self.moved: list[Mover] = []
+        self.rules = 0
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -96,6 +99,11 @@ class Egress:
     def add(self, transfer: HttpTransfer) -> None:
         """Start a transfer, or its next hop."""
         request = transfer.request
+        if transfer.rules != self.rules:
+            refused = self._refusal(transfer)
+            if refused is not None:
+                self._stillborn.append((transfer, refused))
+                return
         multi = self._groups[request.privileged].choose()
         name = request.connect_host or request.target.host
         if multi.names.must_wait(name, transfer, self._loop.now):
@@ -116,6 +124,26 @@ class Egress:
         transfer.handle = handle
         transfer.multi = multi
         self._transfers[handle.curl] = transfer
+
+    def enforce(self) -> None:
+        """The rules of the policy have changed: end what they do not let pass any more."""
+        self.rules += 1
+        for transfer in list(self._transfers.values()):
+            refused = self._refusal(transfer)
+            if refused is not None:
+                self.report(transfer, transfer.fail, refused)
+
+    def _refusal(self, transfer: HttpTransfer) -> Failure | None:
+        """Why a transfer that was started under other rules has to end; None if it may go on."""
+        transfer.rules = self.rules
+        handle = transfer.handle
+        decision = check_request(transfer.request)
+        if decision.allowed and handle is not None and handle.peer is not None:
+            decision = check_peer(transfer.request, handle.peer)
+        if decision.allowed:
+            return None
+        detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
+        return Failure(Condition.POLICY_VIOLATION, detail)
 
     def _prepare_shared(self, handle: EasyHandle) -> None:
         if self._loop.now >= self._next_prune:
@@ -184,9 +212,7 @@ class Egress:
         for mover in moved:
             self.report(mover, mover.moved)
 
-    def report(
-        self, news: Mover | HttpTransfer, tell: Callable[..., None], *about: object
-    ) -> None:
+    def report(self, news: Mover | HttpTransfer, tell: Callable[..., None], *about: object) -> None:
         """Tell a session; a bug of ours in it ends that session, and no other."""
         try:
             tell(*about)

@@ -236,7 +236,9 @@ class EasyHandle:
         request = self._request
         if request is None:
             return False
-        decision = request.policy.check_address(address, port, request.target.scheme)
+        target = request.target
+        host = request.connect_host or target.host
+        decision = request.policy.check_address(address, port, target.scheme, host)
         if decision.allowed:
             return True
         self.refused = decision

@@ -19,7 +19,16 @@ class AddressPolicy(Protocol):
 
     def check_name(self, host: str, port: int, scheme: str) -> Decision: ...
 
-    def check_address(self, address: str, port: int, scheme: str) -> Decision: ...
+    def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision: ...
+
+    def check_privileges(
+        self,
+        *,
+        ignore_policies: bool,
+        ignore_tls_errors: bool,
+        connect_host: bool,
+        trust_connect_host: bool,
+    ) -> Decision: ...
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle
 from .headers import Head, decoded_headers, read_head
+from .permission import check_names
 from .request import HttpRequest
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class HttpTransfer:
         multi: the multi handle it is in.
         resolves: the name that others wait for this transfer to resolve.
         waits_for: the gate it waits at for another to resolve this name.
+        rules: the `Egress.rules` under which it was last asked about.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class HttpTransfer:
         "multi",
         "request",
         "resolves",
+        "rules",
         "waits_for",
     )
 
@@ -55,6 +58,7 @@ class HttpTransfer:
         self.request = request
         self._verify_connect_host = False
         self.hops = 0
+        self.rules = egress.rules
         self.handle: EasyHandle | None = None
         self.multi: Multi | None = None
         self.resolves: str | None = None
@@ -137,12 +141,12 @@ class HttpTransfer:
             raise Failure(
                 Condition.UNDEFINED_CONDITION, f"redirect to the scheme {target.scheme!r}"
             )
-        decision = self.request.policy.check_name(target.host, target.port, target.scheme)
+        hop = self.request.redirected(target, head.code)
+        decision = check_names(hop)
         if not decision.allowed:
-            raise Failure(
-                Condition.POLICY_VIOLATION, f"redirect to {target.host}: {decision.reason}"
-            )
-        self.request = self.request.redirected(target, head.code)
+            detail = f"redirect to {decision.subject}: {decision.reason}"
+            raise Failure(Condition.POLICY_VIOLATION, detail)
+        self.request = hop
         self._verify_connect_host = False
         self._egress.add(self)
 

@@ -25,6 +25,7 @@ from ..websocket import (
 from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle
+from .permission import check_names
 from .request import HttpRequest
 from .stream_socket import StreamSocket
 from .transfer import MAX_REDIRECTS, HttpTransfer
@@ -337,16 +338,17 @@ class WebSocketTransfer(HttpTransfer):
         if target.scheme not in ("ws", "wss"):
             detail = f"redirect to the scheme {target.scheme!r}"
             raise Failure(Condition.UNDEFINED_CONDITION, detail)
-        decision = here.policy.check_name(target.host, target.port, target.scheme)
+        hop = replace(here, target=target)
+        decision = check_names(hop)
         if not decision.allowed:
-            detail = f"redirect to {target.host}: {decision.reason}"
+            detail = f"redirect to {decision.subject}: {decision.reason}"
             raise Failure(Condition.POLICY_VIOLATION, detail)
         if target.origin != here.target.origin:
             self._handshake.drop_secrets()
         self._remove()
         self._reader = None
         self._verify_connect_host = False
-        self.request = replace(here, target=target)
+        self.request = hop
         self._egress.add(self)
 
 

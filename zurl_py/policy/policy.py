@@ -194,9 +194,24 @@ class Policy:
         if self._privileged is None:
             none = RuleList("", (), False)
             rules = Ruleset(True, none, none, self._rules.deny_always, none)
-            self._privileged = Policy(rules, self._around)
+            self._privileged = Policy(rules, self._around, self._report, self._withheld)
             self._privileged.counts = self.counts
         return self._privileged
+
+    def become(self, other: Policy) -> None:
+        """Take over the rules of another, so that all who hold this policy go by them from now on.
+
+        What was counted stays.
+        """
+        self._rules = other._rules
+        self._around = other._around
+        self._report = other._report
+        self._withheld = other._withheld
+        self._by_host = other._by_host
+        self._names.clear()
+        self._addresses.clear()
+        if self._privileged is not None:
+            self._privileged.become(other.privileged())
 
     # -- the answers -------------------------------------------------------------------------
 

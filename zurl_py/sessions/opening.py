@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..egress import BadHeader, HttpRequest, RequestHeaders, check_method
+from ..egress import BadHeader, HttpRequest, RequestHeaders, check_method, check_names
 from ..policy import Decision, Policy
 from ..url import BadUrl, Target, parse
 from ..zhttp import Condition, Packet
@@ -98,13 +98,13 @@ def apply_transport(request: HttpRequest, packet: Packet, policy: Policy) -> Non
         or (packet.connect_host is not None or packet.connect_port is not None)
     ):
         _apply_privileges(request, packet, policy)
-    target = request.target
-    decision = request.policy.check_name(target.host, target.port, target.scheme)
-    if decision.allowed and request.connect_host is not None:
-        port = request.connect_port if request.connect_port is not None else target.port
-        decision = request.policy.check_name(request.connect_host, port, target.scheme)
+    decision = check_names(request)
     if not decision.allowed:
-        raise Refused(Condition.POLICY_VIOLATION, decision.reason, decision)
+        raise _refused_by(decision)
+
+
+def _refused_by(decision: Decision) -> Refused:
+    return Refused(Condition.POLICY_VIOLATION, f"{decision.subject} {decision.reason}", decision)
 
 
 def _apply_privileges(request: HttpRequest, packet: Packet, policy: Policy) -> None:
@@ -115,7 +115,7 @@ def _apply_privileges(request: HttpRequest, packet: Packet, policy: Policy) -> N
         trust_connect_host=packet.trust_connect_host,
     )
     if not decision.allowed:
-        raise Refused(Condition.POLICY_VIOLATION, decision.reason, decision)
+        raise _refused_by(decision)
     if packet.ignore_policies:
         request.privileged = True
         request.policy = policy.privileged()
@@ -136,7 +136,8 @@ def _connect_host(text: bytes) -> str:
         target = parse(b"http://" + bracketed + b"/")
     except BadUrl as error:
         raise Refused(Condition.BAD_REQUEST, f"connect-host: {error}") from None
-    if target.port != 80 or target.authorization is not None or b"/" in text or b"?" in text:
+    more = text.startswith(b"[") and not text.endswith(b"]")
+    if more or target.port != 80 or any(mark in text for mark in (b"/", b"?", b"#", b"@")):
         raise Refused(Condition.BAD_REQUEST, "connect-host is not a host name or address")
     return target.host
 
