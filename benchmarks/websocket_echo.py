@@ -129,7 +129,7 @@ class Load:
         body = b"x" * size
         for id in self.seqs:
             self.send(id, body=body)
-        received = 0
+        sent, received = len(self.seqs), 0
         while received < messages:
             packet = self._next()
             if b"type" in packet:
@@ -137,7 +137,11 @@ class Load:
                 continue
             assert len(packet[b"body"]) == size
             received += 1
-            self.send(packet[b"id"], body=body, credits=size)
+            if sent < messages:
+                sent += 1
+                self.send(packet[b"id"], body=body, credits=size)
+            else:
+                self.send(packet[b"id"], type=b"credit", credits=size)
 
     def close(self) -> None:
         """Close all sockets."""

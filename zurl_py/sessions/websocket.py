@@ -13,9 +13,8 @@ from ..egress.websocket import WebSocketFailure, WebSocketTransfer
 from ..websocket import BadInput, Close, Data, Event, Ping, Pong, Response
 from ..websocket import Failure as Violation
 from ..zhttp import Condition, Packet
-from .base import Services, Session, show_id
+from .base import Services, show_id
 from .opening import Refused
-from .stream import KEEP_ALIVE_INTERVAL, SESSION_EXPIRY
 from .websocket_packets import (
     close_fields,
     frame_fields,
@@ -23,6 +22,7 @@ from .websocket_packets import (
     opened_fields,
     rejected_fields,
 )
+from .websocket_worker import WorkerSide
 
 __all__ = ["PING_PATIENCE", "WebSocketSession"]
 
@@ -34,55 +34,36 @@ _MAX_WAITING = 64
 # A worker may send more than it has credits for, within reason: this many times buffer_size.
 _MAX_OVERSTEP = 8
 
+_FRAMES = (Data, Ping, Pong)
 _TOO_BIG = 1009
-_GOING_AWAY = 1001
 _NAMES = {1002: "protocol-error", 1007: "invalid-data", _TOO_BIG: "frame-too-large"}
 
 
-class WebSocketSession(Session):
+class WebSocketSession(WorkerSide):
     """A WebSocket by packets over in_spec, in_stream_spec and out_spec."""
 
     __slots__ = (
         "_auto_pong",
-        "_awaits_worker",
         "_close_received",
         "_credits",
-        "_deadline",
         "_early",
         "_early_size",
         "_graceful",
-        "_in_seq",
-        "_keep_alive_at",
-        "_last_activity",
-        "_last_heard",
-        "_multi",
         "_opened",
-        "_owed",
-        "_ping_at",
         "_received",
         "_transfer",
         "_waiting",
     )
 
     def __init__(self, services: Services, packet: Packet) -> None:
-        super().__init__(services, packet, packet.sender)
-        now = self._started
-        self._awaits_worker = False  # until what was published to it has gone out
+        super().__init__(services, packet)
         self._auto_pong = packet.ext.get("auto-pong") is True
         self._close_received = False  # the worker has been told
         self._credits = packet.credits or 0  # bytes the worker takes
-        self._deadline: float | None = None
         self._early: deque[Packet] = deque()  # came before the handshake's outcome
         self._early_size = 0
         self._graceful = False  # the origin is to see our close frame; else the connection is cut
-        self._in_seq = 0
-        self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
-        self._last_activity = now
-        self._last_heard = now
-        self._multi = packet.multi
         self._opened = False
-        self._owed: int | None = None  # credits to be granted when the worker has caught up
-        self._ping_at: float | None = None  # when to look for pings among what waits
         self._received = 0  # bytes of the origin's frames given to the worker
         self._transfer: WebSocketTransfer | None = None
         self._waiting: deque[Event] = deque()  # frames that wait for credits
@@ -109,16 +90,8 @@ class WebSocketSession(Session):
 
     def receive(self, packet: Packet, seq: int | None) -> None:
         """Handle a later packet."""
-        if packet.type == b"cancel":
-            self._log_out(f"id={show_id(self.id)} cancelled by the worker")
-            self._finish(None)
+        if not self._accept_seq(packet, seq):
             return
-        if seq != self._in_seq + 1:
-            self._log_out(f"id={show_id(self.id)} out of sequence: {seq} after {self._in_seq}")
-            self._finish({"type": b"cancel"})
-            return
-        self._in_seq = seq
-        self._last_heard = self._s.loop.now
         if packet.type in _SENDS:
             if self._opened:
                 self._send_frame(packet)
@@ -213,32 +186,6 @@ class WebSocketSession(Session):
 
     # -- what the worker is told ---------------------------------------------------------------
 
-    def _grant(self, credits: int) -> None:
-        """Credit what the network took; in one sum where the worker is slow to hear of it."""
-        if self._owed is not None:
-            self._owed += credits
-        elif self._s.slow_workers and self.sender in self._s.slow_workers:
-            self._owed = credits
-            self._wait_for_worker()
-        else:
-            self._send({"type": b"credit", "credits": credits})
-
-    def _wait_for_worker(self) -> None:
-        if not self._awaits_worker:
-            self._awaits_worker = True
-            when_caught_up = self._s.when_caught_up
-            assert when_caught_up is not None
-            assert self.sender is not None
-            when_caught_up(self.sender, self._worker_caught_up)
-
-    def _worker_caught_up(self) -> None:
-        self._awaits_worker = False
-        if self.open and self._owed is not None:
-            owed, self._owed = self._owed, None
-            self._send({"type": b"credit", "credits": owed})
-        if self.open and self._waiting:
-            self._deliver()
-
     def _deliver(self) -> None:
         """Hand frames on as far as credits reach."""
         transfer = self._transfer
@@ -248,24 +195,13 @@ class WebSocketSession(Session):
             event = waiting[0] if waiting else transfer.next_event()
             if event is None:
                 break
-            if isinstance(event, Data | Ping | Pong):
-                if isinstance(event, Ping) and self._auto_pong:
-                    self._pong(event)
-                elif self._credits < (len(event.payload) or 1):
+            if isinstance(event, _FRAMES):
+                if not self._hand_on(event):
                     self._stall(event)
                     return
-                elif self._s.slow_workers and self.sender in self._s.slow_workers:
-                    # Credits count bytes; a flood of tiny frames is as many packets.
-                    self._stall(event)
-                    self._wait_for_worker()
-                    return
-                else:
-                    self._hand_on(event)
-                if waiting:
-                    waiting.popleft()
             elif not self._end_event(event):
                 return
-            elif waiting:
+            if waiting:
                 waiting.popleft()
         if transfer.lost is not None:
             self._fail(transfer.lost)
@@ -273,11 +209,22 @@ class WebSocketSession(Session):
         self._ping_at = None
         transfer.resume()
 
-    def _hand_on(self, event: Data | Ping | Pong) -> None:
+    def _hand_on(self, event: Data | Ping | Pong) -> bool:
+        """Give a frame to the worker, if it takes it now."""
+        if self._auto_pong and isinstance(event, Ping):
+            self._pong(event)
+            return True
         size = len(event.payload)
+        if self._credits < (size or 1):
+            return False
+        if self._worker_is_slow:
+            # Credits count bytes; a flood of tiny frames is as many packets.
+            self._wait_for_worker()
+            return False
         self._credits -= size
         self._received += size
         self._send(frame_fields(event))
+        return True
 
     def _end_event(self, event: Close | Violation) -> bool:
         """The origin's close, or its fault. False if that ended the session."""
@@ -316,21 +263,6 @@ class WebSocketSession(Session):
             self._end_with_reason(failure.condition, failure.name, failure.detail)
         else:
             self._end_with_failure(failure)
-
-    def _end_with_reason(self, condition: bytes, name: str, detail: str) -> None:
-        """End with an error that says, beyond its condition, which rule the origin broke."""
-        self._log_out(f"ERR id={show_id(self.id)} condition={condition.decode()}", detail)
-        ext = {"error": name, "detail": detail}
-        self._finish({"type": b"error", "condition": condition, "ext": ext})
-
-    def _send(self, fields: dict[str, object]) -> None:
-        assert self.sender is not None
-        seq = self._out_seq
-        fields["seq"] = seq
-        if not seq and self._multi and fields.get("type") != b"error":
-            fields["ext"] = {"multi": True}
-        self._out_seq = seq + 1
-        self._s.publish(self.sender, self._envelope.encode(fields))
 
     # -- waiting for credits -------------------------------------------------------------------
 
@@ -382,12 +314,11 @@ class WebSocketSession(Session):
         if not connection.close_sent and transfer.unsent <= self._s.buffer_size:
             transfer.send(connection.send_pong(ping.payload), -1)
 
-    # -- ends and time -------------------------------------------------------------------------
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._deliver()
 
-    def abort(self, reason: str) -> None:
-        """End the session with an error, and tell the origin that we go away."""
-        self._shut(_GOING_AWAY, b"")
-        super().abort(reason)
+    # -- ends ---------------------------------------------------------------------------------
 
     def _shut(self, code: int, reason: bytes) -> None:
         """End the connection in good order, with a close frame if none was sent yet."""
@@ -406,41 +337,6 @@ class WebSocketSession(Session):
             transfer.finish()
         else:
             transfer.cancel()
-
-    def _set_timer(self) -> None:
-        s = self._s
-        when = min(
-            self._keep_alive_at,
-            self._last_heard + SESSION_EXPIRY,
-            self._last_activity + s.activity_timeout,
-        )
-        if self._deadline is not None:
-            when = min(when, self._deadline)
-        if self._ping_at is not None:
-            when = min(when, self._ping_at)
-        s.loop.set_timer(self._timer, when)
-
-    def _timer_fired(self) -> None:
-        now = self._s.loop.now
-        if self._deadline is not None and now >= self._deadline:
-            self._end_with_error(Condition.SESSION_TIMEOUT, "timeout of the handshake")
-            return
-        if now >= self._last_heard + SESSION_EXPIRY:
-            self._log_out(f"id={show_id(self.id)} expired: nothing heard of the worker")
-            self._shut(_GOING_AWAY, b"")
-            self._finish(None)
-            return
-        if now >= self._last_activity + self._s.activity_timeout:
-            self._shut(_GOING_AWAY, b"")
-            self._end_with_error(Condition.SESSION_TIMEOUT, "no activity")
-            return
-        if now >= self._keep_alive_at:
-            self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
-            self._send({"type": b"keep-alive"})
-        if self._ping_at is not None and now >= self._ping_at:
-            self._answer_waiting_pings()
-        if self.open:
-            self._set_timer()
 
 
 _SENDS = frozenset((None, b"ping", b"pong", b"close"))

@@ -68,8 +68,9 @@ def rejected_fields(response: Response) -> dict[str, object]:
 
 def frame_fields(frame: Data | Ping | Pong) -> dict[str, object]:
     """A frame of the origin's."""
+    fields: dict[str, object]
     if isinstance(frame, Data):
-        fields: dict[str, object] = {"body": frame.payload}
+        fields = {"body": frame.payload}
         if frame.binary:
             fields["content-type"] = b"binary"
         if not frame.fin:
