@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the Debian package from what git knows of this tree, in a temporary directory.
+# Builds the Debian package from the last commit, in a temporary directory.
 # The result goes to $OUT (default: dist/). What is missing for the build is installed, as root.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,7 +10,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 mkdir "$work/zurl-py"
 if [ -e "$root/.git" ]; then
-    (cd "$root" && git ls-files -z | xargs -0 cp -r --parents -t "$work/zurl-py")
+    git -C "$root" archive HEAD | tar -x -C "$work/zurl-py"
 else
     cp -r "$root/." "$work/zurl-py"
 fi

@@ -40,7 +40,7 @@ if [ ! -e "$clean/made" ]; then
     chmod 755 "$clean/usr/sbin/policy-rc.d"
     system=$clean
     inside apt-get update -q >/dev/null
-    install_deb ca-certificates python3 systemd logrotate dbus
+    install_deb ca-certificates python3 systemd-sysv dbus logrotate
     system=$work/system
     touch "$clean/made"
 fi
@@ -60,7 +60,7 @@ fresh() { # a clean system, changed in memory only
 build() { # in the clean system, whose Python it then fits
     fresh
     mkdir "$system/root/src"
-    (cd "$root" && git ls-files -z | xargs -0 cp -r --parents -t "$system/root/src")
+    git -C "$root" archive HEAD | tar -x -C "$system/root/src"
     # Whatever this machine trusts when it fetches packages
     cp /etc/ssl/certs/ca-certificates.crt "$system/etc/ssl/certs/ca-certificates.crt"
     inside env OUT=/root/out sh /root/src/tools/build-deb.sh >"$work/build.log" 2>&1 || {
@@ -165,5 +165,37 @@ for change in "" "s/^max_open_requests=.*/max_open_requests=77/"; do
 done
 inside apt-get purge -q -y zurl-py >/dev/null 2>&1
 [ ! -e "$system/etc/zurl.conf" ] || fail "purge left zurl.conf"
+
+say "as a service of systemd, under its unit's restrictions"
+command -v systemd-nspawn >/dev/null ||
+    apt-get install -q -y --no-install-recommends systemd-container >/dev/null
+fresh
+rm "$system/usr/sbin/policy-rc.d"
+install_deb /root/zurl-py.deb
+for mount in proc dev; do umount -l "$system/$mount"; done
+mkdir "$system/root/tests"
+cp "$root"/debian/tests/* "$system/root/tests/"
+cat >"$system/etc/systemd/system/trial.service" <<'END'
+[Unit]
+After=zurl.service
+
+[Service]
+Type=oneshot
+StandardOutput=append:/root/trial
+StandardError=append:/root/trial
+ExecStart=sh /root/tests/requests
+ExecStart=sh -c 'echo good > /root/good'
+ExecStopPost=systemctl show -p Result,NRestarts,StatusErrno zurl.service
+ExecStopPost=journalctl --no-pager --output=cat --unit=zurl.service
+ExecStopPost=systemctl poweroff --no-block
+
+[Install]
+WantedBy=multi-user.target
+END
+inside systemctl enable trial.service 2>/dev/null
+timeout 300 systemd-nspawn --quiet --directory="$system" --boot --register=no --keep-unit \
+    </dev/null >"$work/boot.log" 2>&1 || true
+[ -e "$system/root/good" ] || { cat "$work/boot.log" "$system/root/trial" >&2; fail "the service"; }
+grep -E '^(refused|request|websocket): ' "$system/root/trial"
 
 say "all good"
