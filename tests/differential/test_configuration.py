@@ -67,9 +67,9 @@ _FILES = {
     "byte-order-mark": "\ufeffdeny=a.test",
     "utf-8": "deny=bücher.test,a.test",
     "allow-excepts": "deny=*.test\nallow=a.test,b.test",
-    "defpolicy-quoted": 'defpolicy="deny"\nallow=a.test',
-    "defpolicy-blank": "defpolicy= deny \nallow=a.test",
-    "defpolicy-comment": "defpolicy=deny ; the rest\nallow=a.test",
+    "defpolicy-quoted": 'defpolicy="deny"\nallow=a.test,127.0.0.1',
+    "defpolicy-blank": "defpolicy= deny \nallow=a.test,127.0.0.1",
+    "defpolicy-comment": "defpolicy=deny ; the rest\nallow=a.test,127.0.0.1",
     "unknown-key": "something=else\ndeny=a.test",
     "empty-lines": "\n\n  \ndeny=a.test\n\n",
 }
