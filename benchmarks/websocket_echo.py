@@ -99,9 +99,9 @@ class Load:
         made.connect(daemon.endpoints[key])
         return made
 
-    def open(self, port: int, count: int) -> None:
+    def open(self, port: int, count: int, first: int = 0) -> None:
         """Open sockets and wait until all are."""
-        for number in range(count):
+        for number in range(first, first + count):
             id = b"s%d" % number
             packet = {b"from": _ADDRESS, b"id": id, b"seq": 0, b"credits": 200_000}
             packet[b"uri"] = b"ws://127.0.0.1:%d/" % port

@@ -7,6 +7,8 @@ be read off the screen.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -30,6 +32,9 @@ class Origin(BaseHTTPRequestHandler):
     webhooks: list[bytes] = []
 
     def do_GET(self) -> None:
+        if self.path == "/echo":
+            self.echo()
+            return
         body = b"0123456789abcdef" * 1000 if self.path == "/large" else b"hello from the origin\n"
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
@@ -42,6 +47,25 @@ class Origin(BaseHTTPRequestHandler):
         self.webhooks.append(body)
         self.send_response(204)
         self.end_headers()
+
+    def echo(self) -> None:
+        """A WebSocket, of short messages only: what comes goes back (RFC 6455)."""
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        key = self.headers["Sec-WebSocket-Key"].encode()
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
+        self.send_header("Sec-WebSocket-Accept", accept.decode())
+        self.end_headers()
+        head = b""
+        while head[:1] != b"\x88":  # a close, which goes back as well
+            head = self.rfile.read(2)
+            mask = self.rfile.read(4)
+            masked = self.rfile.read(head[1] & 127)
+            payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(masked))
+            self.wfile.write(bytes((head[0], len(payload))) + payload)
+        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -191,6 +215,17 @@ def play(worker: Worker, origin: str) -> None:
         {"id": "3", "method": "GET", "uri": f"{origin.replace('127.0.0.1', '127.0.0.2')}/secret"}
     )
     assert answer["condition"] == "policy-violation", answer
+
+    title("5. A WebSocket: frames by packets, credits both ways, a close in good order")
+    me = {"from": worker.address.decode(), "id": "4"}
+    uri = f"{origin.replace('http:', 'ws:')}/echo"
+    worker.start({**me, "seq": 0, "uri": uri, "credits": 1000})
+    assert worker.receive()["code"] == 101
+    worker.go_on(instance, {**me, "seq": 1, "body": "hello"})
+    kinds = [worker.receive().get("type"), worker.receive().get("type")]
+    assert kinds == ["credit", None], kinds
+    worker.go_on(instance, {**me, "seq": 2, "type": "close", "code": 1000, "body": "thanks"})
+    assert worker.receive()["type"] == "close"
 
 
 def main() -> None:
