@@ -12,10 +12,11 @@ import pycurl
 
 from . import __version__, systemd
 from .config import Config, ConfigError, load
-from .egress import Egress, TransportOptions
+from .egress import Egress, TransportOptions, is_local
 from .gateway import Gateway
 from .log import Log
 from .loop import Loop, Timer
+from .policy import Decision, Policy
 from .sessions import Services
 from .sockets import BindError, Endpoints
 
@@ -71,24 +72,24 @@ class Daemon:
         instance_id = (config.instance_id or f"{{{uuid.uuid4()}}}").encode()
         self._egress = Egress(self.loop, transport_options(config, log), log)
         self._endpoints = Endpoints(instance_id, config.in_hwm, config.out_hwm)
-        self._services = services = Services(
-            loop=self.loop,
-            egress=self._egress,
-            log=log,
-            policy=config.policy(),
-            instance_id=instance_id,
-            buffer_size=config.buffer_size,
-            activity_timeout=float(config.timeout),
-            publish=_unbound,
-            ended=_unbound,
-            websocket_compression=config.websocket_compression,
-        )
         self._endpoints.bind(
             config.in_spec,
             config.in_stream_spec,
             config.out_spec,
             config.in_req_spec,
             config.ipc_file_mode,
+        )
+        self._services = services = Services(
+            loop=self.loop,
+            egress=self._egress,
+            log=log,
+            policy=self._policy_of(config),
+            instance_id=instance_id,
+            buffer_size=config.buffer_size,
+            activity_timeout=float(config.timeout),
+            publish=_unbound,
+            ended=_unbound,
+            websocket_compression=config.websocket_compression,
         )
         self.gateway = Gateway(config, self.loop, self._egress, self._endpoints, services)
         self._stopping = False
@@ -148,10 +149,27 @@ class Daemon:
         except ConfigError as error:
             self._log.error(f"the policy stays as it was: {error}")
             return
-        self._services.policy = config.policy()
+        # In place, so that it holds for what is under way as well.
+        self._services.policy.become(self._policy_of(config))
         for warning in config.warnings:
             self._log.warning(warning)
         self._log.info("policy read anew")
+        self._egress.enforce()
+        self._log_counts()
+
+    def _policy_of(self, config: Config) -> Policy:
+        policy = config.policy(self._endpoints.ports, is_local)
+        policy.observe = self._log_report
+        return policy
+
+    def _log_report(self, decision: Decision) -> None:
+        self._log.warning(f"policy report: {decision.subject} would be {decision.reason}")
+
+    def _log_counts(self) -> None:
+        counts = self._services.policy.counts
+        if counts:
+            refusals = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items()))
+            self._log.info(f"refusals by rule: {refusals}")
 
     def _feed_watchdog(self) -> None:
         # On the loop, so that a loop that hangs starves it.
@@ -160,6 +178,7 @@ class Daemon:
             self.loop.set_timer(self._watchdog, self.loop.now + self._watchdog_interval)
 
     def _close(self) -> None:
+        self._log_counts()
         self._endpoints.close()
         self._egress.close()
         self.loop.close()

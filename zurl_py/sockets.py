@@ -26,6 +26,7 @@ class Endpoints:
         in_stream: DEALER, later packets; its identity is the instance id.
         out: XPUB, answers.
         in_req: ROUTER, requests with one answer each.
+        ports: TCP ports that are bound.
     """
 
     def __init__(self, instance_id: bytes, in_hwm: int, out_hwm: int) -> None:
@@ -33,6 +34,7 @@ class Endpoints:
         self._instance_id = instance_id
         self._in_hwm = in_hwm
         self._out_hwm = out_hwm
+        self.ports: set[int] = set()
         self._files: list[tuple[str, int]] = []  # path and inode of our ipc sockets
         self.in_: zmq.Socket[bytes] | None = None
         self.in_stream: zmq.Socket[bytes] | None = None
@@ -109,7 +111,11 @@ class Endpoints:
                     socket.bind(spec)
             except zmq.ZMQError as error:
                 raise BindError(f"cannot bind {spec}: {error}") from None
-            if path is not None and not path.startswith("@"):
+            if path is None:
+                endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)  # with the port that * stands for
+                assert isinstance(endpoint, bytes)
+                self.ports.add(int(endpoint.rstrip(b"\0").rpartition(b":")[2]))
+            elif not path.startswith("@"):
                 self._files.append((path, os.stat(path).st_ino))
                 if ipc_file_mode is not None:
                     os.chmod(path, ipc_file_mode)

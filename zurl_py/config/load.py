@@ -101,6 +101,11 @@ def _check(
         reason = str(error).removeprefix(f"{error.key}: ")
         raise ConfigError(path, reason, line=origins.get(error.key, 0), key=error.key) from None
     warnings += [f"{path}: {warning}" for warning in policy.warnings]
+    if config.proxy:
+        warnings.append(
+            f"{path}:{origins['proxy']}: proxy: it looks names up, so rules about addresses hold "
+            "for addresses that stand in URLs only, and rules about names for the rest"
+        )
     return replace(config, warnings=tuple(warnings))
 
 

@@ -4,6 +4,7 @@ from .engine import Egress
 from .failures import Failure
 from .handles import EasyHandle, TransportOptions
 from .headers import BadHeader, Head, RequestHeaders, check_method
+from .local import is_local
 from .permission import check_names
 from .request import AddressPolicy, HttpRequest
 from .streaming import StreamSink, StreamTransfer
@@ -25,4 +26,5 @@ __all__ = [
     "TransportOptions",
     "check_method",
     "check_names",
+    "is_local",
 ]

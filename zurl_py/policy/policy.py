@@ -208,6 +208,7 @@ class Policy:
         self._report = other._report
         self._withheld = other._withheld
         self._by_host = other._by_host
+        self.warnings = other.warnings
         self._names.clear()
         self._addresses.clear()
         if self._privileged is not None:

@@ -1,0 +1,22 @@
+"""Which addresses are this host's own, at this moment."""
+
+from __future__ import annotations
+
+import socket
+
+__all__ = ["is_local"]
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is one of this host's, on whatever interface.
+
+    The kernel is asked, as interfaces come and go: only a local address can be bound to. Nothing
+    is sent. Where any address can be bound (``ip_nonlocal_bind``) all count as local.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
