@@ -1,4 +1,4 @@
-"""Talks to the installed service: ``python3 -IS client.py refused|request|websocket ...``.
+"""Talks to the installed service: ``python3 -IS client.py refused|request|resolved|websocket ...``.
 
 Needs nothing but the package: pyzmq and websockets are taken from inside it.
 """
@@ -54,13 +54,18 @@ def refused() -> None:
         assert answer.get("condition") == "policy-violation", (uri, answer)
 
 
-def request() -> None:
+def request(host: str = "127.0.0.1") -> None:
     site = HTTPServer(("127.0.0.1", 0), Site)
     threading.Thread(target=site.serve_forever, daemon=True).start()
-    uri = f"http://127.0.0.1:{site.server_port}/"
+    uri = f"http://{host}:{site.server_port}/"
     answer = ask({"method": "POST", "uri": uri, "body": "Hello"})
     assert (answer["code"], answer["body"]) == (200, "olleH"), answer
     site.shutdown()
+
+
+def resolved() -> None:
+    """A name from /etc/hosts: the service resolves it without AF_NETLINK."""
+    request("zurl-py-test.example")
 
 
 def websocket() -> None:
@@ -116,5 +121,5 @@ def websocket() -> None:
 
 
 for name in sys.argv[1:]:
-    {"refused": refused, "request": request, "websocket": websocket}[name]()
+    {f.__name__: f for f in (refused, request, resolved, websocket)}[name]()
     print(f"{name}: good")
