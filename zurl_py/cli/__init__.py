@@ -13,6 +13,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "serve": "serve",
     "check-config": "check_config",
+    "check-url": "check_url",
     "version": "version",
 }
 
