@@ -60,7 +60,6 @@ class Gateway:
         self._inboxes: list[Inbox] = []
         self._publisher: Publisher | None = None
         self._replier: Replier | None = None
-        self._requests: Inbox | None = None
         self._attach(endpoints)
 
     def _attach(self, endpoints: Endpoints) -> None:
@@ -71,13 +70,14 @@ class Gateway:
         if endpoints.in_ is not None:
             self._inboxes.append(Inbox(endpoints.in_, loop, self._begin, room))
         if endpoints.in_req is not None:
-            self._requests = Inbox(endpoints.in_req, loop, self._request, room)
-            self._inboxes.append(self._requests)
-            self._replier = Replier(endpoints.in_req, loop, self._log)
+            requests = Inbox(endpoints.in_req, loop, self._request, room)
+            self._inboxes.append(requests)
+            self._replier = Replier(endpoints.in_req, loop, self._log, requests.used)
         if endpoints.out is not None:
             # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
+            # Where a signal of them is swallowed by a send, they wait for the next: no harm.
             self._inboxes.append(Inbox(endpoints.out, loop, _ignore))
-            self._publisher = Publisher(endpoints.out, loop, self._log)
+            self._publisher = Publisher(endpoints.out, loop, self._log, lambda: None)
             self._services.slow_workers = self._publisher.slow
             self._services.when_caught_up = self._publisher.when_caught_up
 
@@ -97,23 +97,18 @@ class Gateway:
             True if more is waiting than was done.
         """
         self._egress.turn()
-        self._flush_replies()
+        if self._replier is not None:
+            self._replier.flush()
         more = False
         for inbox in self._inboxes:
             more = inbox.read(_BATCH) or more
         self._egress.kick()
         if self._publisher is not None:
             self._publisher.flush()
-        # Refusals of what was read just now.
-        more = self._flush_replies() or more
+        # Refusals of what was read just now; then the socket has to be looked at once more.
+        if self._replier is not None:
+            more = self._replier.flush() or more
         return more or self._egress.has_work
-
-    def _flush_replies(self) -> bool:
-        if self._replier is None or not self._replier.flush():
-            return False
-        assert self._requests is not None
-        self._requests.used()
-        return True
 
     def _has_room(self) -> bool:
         return self.accepting and (not self._max_open or len(self._open) < self._max_open)
@@ -246,9 +241,8 @@ class Gateway:
     def _cancel_unknown(self, packet: Packet, id: bytes | None) -> None:
         """The session is over, or never was: say so, but never in answer to an end."""
         if packet.sender and id and packet.type not in (b"cancel", b"error"):
-            self._publish(
-                packet.sender, Envelope(packet.format, None, id).encode({"type": b"cancel"})
-            )
+            answer = Envelope(packet.format, None, id, address=packet.sender)
+            self._publish(packet.sender, answer.encode({"type": b"cancel"}))
 
     # -- what belongs to no session ----------------------------------------------------------
 
@@ -259,18 +253,16 @@ class Gateway:
             id = error.ids[0] if error.ids else None
             if id is None:
                 return
-            answer = Envelope(error.format or Format.TNETSTRING, None, id)
-            self._publish(
-                error.sender,
-                answer.encode({"type": b"error", "condition": Condition.BAD_REQUEST}),
-            )
+            answer = Envelope(error.format or Format.TNETSTRING, None, id, address=error.sender)
+            last = {"type": b"error", "condition": Condition.BAD_REQUEST}
+            self._publish(error.sender, answer.encode(last))
 
     def _drop(self, where: str, reason: str) -> None:
         self._log.warning(f"{where}: dropped a message: {reason[:_LOGGED]}")
 
-    def _publish(self, address: bytes, packet: bytes) -> None:
+    def _publish(self, address: bytes, message: bytes) -> None:
         if self._publisher is not None:
-            self._publisher.publish(address, packet)
+            self._publisher.publish(address, message)
 
     def _session_ended(self, session: Session) -> None:
         self._open.discard(session)

@@ -33,13 +33,17 @@ _SNDMORE = int(zmq.SNDMORE)
 class _Outlet(Generic[Message]):
     """Sends messages to workers, and keeps what a worker's queue has no room for.
 
+    Args:
+        used: called when the socket was used, which may swallow what its descriptor signals.
+
     Attributes:
         slow: the workers for whom messages wait.
         dropped: messages given up because a worker was too slow for too long.
     """
 
-    def __init__(self, loop: Loop, log: Log) -> None:
+    def __init__(self, loop: Loop, log: Log, used: Callable[[], None]) -> None:
         self._loop = loop
+        self._used = used
         self._log = log
         self._timer = Timer(self._retry)
         self._held: list[tuple[bytes, Message]] = []
@@ -69,6 +73,7 @@ class _Outlet(Generic[Message]):
         if not held:
             return False
         self._held = []
+        self._used()
         for worker, message in held:
             if worker in self._waiting:
                 self._wait(worker, message)
@@ -96,6 +101,7 @@ class _Outlet(Generic[Message]):
         queue.append(message)
 
     def _retry(self) -> None:
+        self._used()
         for worker, queue in list(self._waiting.items()):
             try:
                 while queue:
@@ -113,13 +119,15 @@ class _Outlet(Generic[Message]):
 class Publisher(_Outlet[bytes]):
     """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``."""
 
-    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, log: Log) -> None:
-        super().__init__(loop, log)
+    def __init__(
+        self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
+    ) -> None:
+        super().__init__(loop, log, used)
         self._send_frame = socket.send
 
-    def publish(self, address: bytes, packet: bytes) -> None:
-        """Send ``packet`` to the worker that subscribed to ``address`` and a space."""
-        self._hold(address, b"%b %b" % (address, packet))
+    def publish(self, address: bytes, message: bytes) -> None:
+        """Send ``message``, which begins with ``address`` and a space, to who subscribed to it."""
+        self._hold(address, message)
 
     def _transmit(self, message: bytes) -> None:
         self._send_frame(message, _NOBLOCK)
@@ -128,8 +136,10 @@ class Publisher(_Outlet[bytes]):
 class Replier(_Outlet[list[bytes]]):
     """Answers in their askers' envelopes, over a ROUTER with ``ROUTER_MANDATORY``."""
 
-    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, log: Log) -> None:
-        super().__init__(loop, log)
+    def __init__(
+        self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
+    ) -> None:
+        super().__init__(loop, log, used)
         self._send_frame = socket.send
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:

@@ -100,7 +100,7 @@ class EasyHandle:
         setopt(pycurl.USERAGENT, "")  # none, unless the worker sends one
         setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl can undo
         setopt(pycurl.PATH_AS_IS, 1)
-        setopt(pycurl.BUFFERSIZE, 65536)
+        setopt(pycurl.BUFFERSIZE, 131072)
         # Never aged here, as the whole cache would be scanned after every transfer; see Egress.
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)

@@ -39,13 +39,12 @@ class StreamTransfer(HttpTransfer):
         head: the final response head, once it is complete.
         failure: why the transfer ended without a complete answer, if it did.
         ended_well: the whole answer is here (or was read already).
-        buffered: bytes of body that wait for ``read``.
         taken: bytes of the request body that libcurl took for the network, over all hops
             counted once.
     """
 
     __slots__ = (
-        "_chunks",
+        "_body",
         "_dirty",
         "_limit",
         "_position",
@@ -60,7 +59,6 @@ class StreamTransfer(HttpTransfer):
         "_unsent",
         "_upload_ended",
         "_write_paused",
-        "buffered",
         "ended_well",
         "failure",
         "head",
@@ -73,8 +71,7 @@ class StreamTransfer(HttpTransfer):
         super().__init__(egress, request)
         self._stream_sink: StreamSink | None = sink
         self._limit = limit  # bytes read ahead; None where the whole answer is collected
-        self._chunks: deque[bytes] = deque()
-        self.buffered = 0
+        self._body = bytearray()
         self.head: Head | None = None
         self.failure: Failure | None = None
         self.ended_well = False
@@ -133,29 +130,23 @@ class StreamTransfer(HttpTransfer):
         self._started = True
         self._egress.add(self)
 
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes of the body; b"" if there is nothing now."""
-        chunks = self._chunks
-        if size >= self.buffered:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-            self.buffered = 0
+    def read(self, size: int) -> bytes | bytearray:
+        """Up to ``size`` bytes of the body; nothing if there is nothing now."""
+        data: bytes | bytearray
+        if size >= len(self._body):
+            data, self._body = self._body, bytearray()
         else:
-            parts = []
-            wanted = size
-            while wanted > 0:
-                chunk = chunks.popleft()
-                if len(chunk) > wanted:
-                    chunks.appendleft(chunk[wanted:])
-                    chunk = chunk[:wanted]
-                parts.append(chunk)
-                wanted -= len(chunk)
-            data = b"".join(parts)
-            self.buffered -= len(data)
+            data = bytes(memoryview(self._body)[:size])
+            del self._body[:size]
         if self._write_paused and self._limit is not None and self.buffered * 2 <= self._limit:
             self._write_paused = False
             self._unpause()
         return data
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of body that wait for ``read``."""
+        return len(self._body)
 
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
@@ -171,7 +162,7 @@ class StreamTransfer(HttpTransfer):
         self._position = self._received = 0
         super().prepare(handle)
         handle.set(pycurl.HEADERFUNCTION, self._header_came)
-        handle.set(pycurl.WRITEFUNCTION, self._body_came)
+        handle.curl.setopt(pycurl.WRITEFUNCTION, self._body_came, use_memoryview=True)
         if self._limit is not None:
             handle.set(pycurl.MAXFILESIZE_LARGE, 0)
             # A paused stream of a shared HTTP/2 connection buffers up to 10 MB in libcurl.
@@ -275,17 +266,17 @@ class StreamTransfer(HttpTransfer):
         if not self._redirecting:
             self._mark()
 
-    def _body_came(self, data: bytes) -> int | None:
+    def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
         most = self.request.max_size
         if most is not None and self._received + len(data) > most:
             return self._stop(Condition.MAX_SIZE_EXCEEDED, f"more than {most} bytes")
-        if self._limit is not None and self.buffered and self.buffered + len(data) > self._limit:
+        body = self._body
+        if self._limit is not None and body and len(body) + len(data) > self._limit:
             self._write_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
-        self._chunks.append(data)
-        self.buffered += len(data)
+        body += data
         self._received += len(data)
         if not self._dirty:
             self._mark()

@@ -24,7 +24,7 @@ class Services:
         instance_id: the ``from`` of our packets.
         buffer_size: bytes held per session and direction, and of one packet's body.
         activity_timeout: seconds without activity until a session ends.
-        publish: sends a packet to a worker's address on the publishing socket.
+        publish: sends a worker's address and a message that begins with it, by out_spec.
         ended: told once of every session that ends.
         websocket_compression: offer permessage-deflate.
         slow_workers: those who take packets more slowly than they are sent.
@@ -76,6 +76,7 @@ class Session:
             services.instance_id if sender is not None else None,
             packet.id or None,
             packet.user_data,
+            sender,
         )
         self._out_seq = 0
         self._quiet = packet.quiet

@@ -208,7 +208,7 @@ class StreamSession(Session):
         elif transfer.ended_well:
             self._send_last(transfer.head, transfer.read(transfer.buffered))
 
-    def _send_last(self, head: Head | None, body: bytes) -> None:
+    def _send_last(self, head: Head | None, body: bytes | bytearray) -> None:
         self._sent += len(body)
         fields: dict[str, object] = {"body": body}
         if head is not None:

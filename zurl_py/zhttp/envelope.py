@@ -15,6 +15,7 @@ __all__ = ["Envelope"]
 
 _encode_json = msgspec.json.Encoder().encode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
+_BINARY = (bytes, bytearray)
 
 
 class Envelope:
@@ -24,9 +25,10 @@ class Envelope:
         sender: ``from``, the daemon's instance id; None leaves the field out.
         id: the session's id; None leaves the field out.
         user_data: as the first message had it; ``NO_USER_DATA`` leaves the field out.
+        address: of the worker, put in front of every message with a space; None: nothing is.
     """
 
-    __slots__ = ("_common", "_write")
+    __slots__ = ("_common", "_start", "_write")
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Envelope:
         sender: bytes | None,
         id: bytes | None,
         user_data: Any = NO_USER_DATA,
+        address: bytes | None = None,
     ) -> None:
         common: dict[str, Any] = {}
         if sender is not None:
@@ -44,15 +47,17 @@ class Envelope:
             common["user-data"] = user_data
         prepare, self._write = _FORMATS[format]
         self._common = prepare(common)
+        self._start = (address + b" " if address is not None else b"") + format.value
 
     def encode(self, fields: dict[str, Any]) -> bytes:
         """The message with these fields.
 
         Args:
             fields: names as on the wire. Text and bodies are bytes, ``headers`` pairs of bytes,
-                ``ext`` a dictionary of booleans; the rest is numbers and booleans.
+                ``body`` may be a bytearray, ``ext`` a dictionary of booleans; the rest is numbers
+                and booleans.
         """
-        return self._write(self._common, fields)
+        return self._write(self._start, self._common, fields)
 
 
 # In each format, what is common is put into its final form once and for all.
@@ -69,10 +74,10 @@ def _prepare_json(common: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_json(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
+def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) -> bytes:
     packet = common.copy()
     for name, value in fields.items():
-        if type(value) is bytes:
+        if type(value) in _BINARY:
             packet[name] = value.decode("utf-8", "replace")
         elif name == "headers":
             packet[name] = [
@@ -81,7 +86,7 @@ def _write_json(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
             ]
         else:
             packet[name] = value
-    return b"J" + _encode_json(packet)
+    return start + _encode_json(packet)
 
 
 # -- MessagePack: bodies are binary, other text is text where it is UTF-8 --------------------------
@@ -94,7 +99,7 @@ def _prepare_msgpack(common: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_msgpack(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
+def _write_msgpack(start: bytes, common: dict[str, Any], fields: dict[str, Any]) -> bytes:
     packet = common.copy()
     for name, value in fields.items():
         if type(value) is bytes and name != "body":
@@ -103,7 +108,7 @@ def _write_msgpack(common: dict[str, Any], fields: dict[str, Any]) -> bytes:
             packet[name] = [(_text_or_bytes(k), _text_or_bytes(v)) for k, v in value]
         else:
             packet[name] = value
-    return b"M" + _encode_msgpack(packet)
+    return start + _encode_msgpack(packet)
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:
@@ -122,13 +127,15 @@ def _prepare_tnetstring(common: dict[str, Any]) -> bytes:
     )
 
 
-def _write_tnetstring(common: bytes, fields: dict[str, Any]) -> bytes:
-    parts = [common]
+def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> bytes:
+    parts: list[bytes | bytearray] = [b"", common]
     keys = _keys
     for name, value in fields.items():
         key = keys.get(name) or _key(name)
         kind = type(value)
-        if kind is bytes:
+        if name == "body":  # may be large: joined below, and copied but once
+            parts += (b"%b%d:" % (key, len(value)), value, b",")
+        elif kind is bytes:
             parts.append(b"%b%d:%b," % (key, len(value), value))
         elif kind is int:
             digits = b"%d" % value
@@ -140,8 +147,9 @@ def _write_tnetstring(common: bytes, fields: dict[str, Any]) -> bytes:
             parts.append(b"%b%d:%b]" % (key, len(pairs), pairs))
         else:
             parts.append(key + tnetstring.dumps(_as_bytes(value)))
-    content = b"".join(parts)
-    return b"T%d:%b}" % (len(content), content)
+    parts[0] = b"%b%d:" % (start, sum(map(len, parts)))
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 def _pair(key: bytes, text: bytes) -> bytes:
