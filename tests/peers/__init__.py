@@ -1,0 +1,1 @@
+"""Real programs that used Zurl, with our daemon in its place."""
