@@ -28,3 +28,6 @@ dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary
 mkdir -p "$out"
 cp ../*.deb ../*.changes ../*.buildinfo "$out"
 ls -l "$out"/*.deb
+if command -v lintian >/dev/null; then
+    lintian --fail-on error,warning "$out"/*.changes
+fi
