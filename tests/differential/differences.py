@@ -10,7 +10,12 @@ change of ours that is meant:
 
 from pathlib import Path
 
-from tests.differential import table_messages, table_requests, table_responses
+from tests.differential import (
+    table_messages,
+    table_requests,
+    table_responses,
+    table_websocket,
+)
 from tests.differential.difference import Difference
 
 EXPECTED = Path(__file__).parent / "expected.txt"
@@ -20,6 +25,7 @@ DIFFERENCES: list[Difference] = [
     *table_messages.ROWS,
     *table_requests.ROWS,
     *table_responses.ROWS,
+    *table_websocket.ROWS,
 ]
 
 
