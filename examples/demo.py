@@ -18,6 +18,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import zmq
 
@@ -29,7 +30,7 @@ class Origin(BaseHTTPRequestHandler):
     """The site on the other side: greets, takes webhooks, serves a larger file."""
 
     protocol_version = "HTTP/1.1"
-    webhooks: list[bytes] = []
+    webhooks: ClassVar[list[bytes]] = []
 
     def do_GET(self) -> None:
         if self.path == "/echo":

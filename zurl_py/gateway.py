@@ -63,12 +63,15 @@ class Gateway:
         self._attach(endpoints)
 
     def _attach(self, endpoints: Endpoints) -> None:
-        """Put the sockets on the loop; continuing messages are read before new ones."""
+        """Put the sockets on the loop.
+
+        First packets are read before later ones: a worker may send both at once.
+        """
         loop, room = self._loop, self._has_room
-        if endpoints.in_stream is not None:
-            self._inboxes.append(Inbox(endpoints.in_stream, loop, self._continue))
         if endpoints.in_ is not None:
             self._inboxes.append(Inbox(endpoints.in_, loop, self._begin, room))
+        if endpoints.in_stream is not None:
+            self._inboxes.append(Inbox(endpoints.in_stream, loop, self._continue))
         if endpoints.in_req is not None:
             requests = Inbox(endpoints.in_req, loop, self._request, room)
             self._inboxes.append(requests)

@@ -100,7 +100,8 @@ class EasyHandle:
         setopt(pycurl.USERAGENT, "")  # none, unless the worker sends one
         setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl can undo
         setopt(pycurl.PATH_AS_IS, 1)
-        setopt(pycurl.BUFFERSIZE, 131072)
+        # What one read unpacks to is held at once, however small its credits: so not larger.
+        setopt(pycurl.BUFFERSIZE, 65536)
         # Never aged here, as the whole cache would be scanned after every transfer; see Egress.
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)
