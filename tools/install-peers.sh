@@ -3,19 +3,35 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
-packages="zurl nginx-light pushpin mongrel2-core iproute2 util-linux procps"
+# program:packages that bring it, where it is not there in whatever way
+programs="
+    zurl:zurl
+    nginx:nginx-light
+    pushpin:pushpin
+    mongrel2:mongrel2-core
+    m2sh:mongrel2-core
+    node:nodejs
+    npm:nodejs,npm
+    ip:iproute2
+    unshare:util-linux
+    ps:procps
+    man:man-db
+    systemd-analyze:systemd
+"
 
+PATH=$PATH:/usr/sbin:/sbin
 missing=
-for package in $packages; do
-    status=$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true)
-    [ "$status" = "ii " ] || missing="$missing $package"
+for entry in $programs; do
+    command -v "${entry%%:*}" >/dev/null || missing="$missing $(echo "${entry#*:}" | tr , ' ')"
 done
 [ -n "$missing" ] || exit 0
 
 # The tests start their own instances: keep the packages from starting theirs.
-printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
-chmod 755 /usr/sbin/policy-rc.d
-trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
 
 apt-get update -q
 # shellcheck disable=SC2086
