@@ -19,6 +19,7 @@ from .loop import Loop, Timer
 from .policy import Decision, Policy
 from .sessions import Services
 from .sockets import BindError, Endpoints
+from .websocket import MASKS_IN_C
 
 __all__ = ["Daemon", "StartError", "run"]
 
@@ -65,6 +66,8 @@ class Daemon:
 
     def __init__(self, config: Config, log: Log, config_path: str) -> None:
         _check_libcurl()
+        if not MASKS_IN_C:
+            log.warning("websockets is installed without its C extension: large frames are slow")
         self._config = config
         self._config_path = config_path
         self._log = log

@@ -19,10 +19,14 @@ from .utf8 import check_text
 
 try:
     from websockets.speedups import apply_mask
+
+    MASKS_IN_C = True
 except ImportError:  # a build of websockets without its C extension
     from websockets.utils import apply_mask
 
-__all__ = ["BadInput", "Connection"]
+    MASKS_IN_C = False
+
+__all__ = ["MASKS_IN_C", "BadInput", "Connection"]
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _FIN, _RSV1, _RESERVED, _OPCODE = 0x80, 0x40, 0x70, 0x0F
