@@ -14,18 +14,18 @@ run: $(VENV)/made
 	mkdir -p /run/zurl
 	$(BIN)/zurl-py serve --config zurl.conf.example
 
-test: $(VENV)/made
+test: $(VENV)/made-dev
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered --sort=cover $(COVERAGE_ARGS)
 
-lint: $(VENV)/made
+lint: $(VENV)/made-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/made
+format: $(VENV)/made-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -33,18 +33,27 @@ format: $(VENV)/made
 peers:
 	sh tools/install-peers.sh
 
-bench: $(VENV)/made
+bench: $(VENV)/made-dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+# The Debian package, into dist/; needs root where something is missing for the build.
 deb:
 	sh tools/build-deb.sh
 
+# Built, installed, used, upgraded, removed and purged in a clean Debian, and run as a service of a
+# booted one; needs root. SUITE=trixie for Debian 13.
 deb-test:
-	sh tools/test-deb.sh
+	sh tools/test-deb.sh $(SUITE)
 
+# What the daemon needs, in an environment of its own; made again when that changes.
 $(VENV)/made: setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+# And what its development needs.
+$(VENV)/made-dev: $(VENV)/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
