@@ -102,7 +102,9 @@ class Bench:
             instance_id=b"gw",
             buffer_size=BUFFER,
             activity_timeout=600.0,
-            publish=lambda _address, packet: self.packets.append(decode(packet)),
+            publish=lambda _address, message: self.packets.append(
+                decode(message.partition(b" ")[2])
+            ),
             ended=lambda _: self._count_end(),
             slow_workers=self.slow,
             when_caught_up=lambda _address, tell: self.told.append(tell),
