@@ -40,14 +40,14 @@ _upload("small-buffer", "x" * 5000, "y" * 5000, "z" * 5000, variant="small")
 _upload("in-json", "one ", "grün", format="J")
 
 
-@exchange()
+@exchange(requests=False)
 def upload_first_credit(x: Run) -> None:
     session = _start(x, credits=None)
     session.next()
     x.worker.fence()
 
 
-@exchange(variant="small")
+@exchange(variant="small", requests=False)
 def upload_first_credit_is_buffer_size(x: Run) -> None:
     session = _start(x)
     session.next()
