@@ -9,10 +9,13 @@ BIN := $(VENV)/bin
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
 
-# The daemon in the foreground; its sockets go where zurl.conf.example says.
+# The daemon in the foreground on zurl.conf.example. Its sockets go where that says, /run/zurl, if
+# you may write there, and else into the directory that is printed.
+RUN_DIR ?= $(shell test -w /run && echo /run/zurl || echo "$${XDG_RUNTIME_DIR:-/tmp}/zurl")
 run: $(VENV)/made
-	mkdir -p /run/zurl
-	$(BIN)/zurl-py serve --config zurl.conf.example
+	mkdir -p $(RUN_DIR)
+	sed 's|ipc:///run/zurl/|ipc://$(RUN_DIR)/|' zurl.conf.example > $(RUN_DIR)/zurl.conf
+	$(BIN)/zurl-py serve --config $(RUN_DIR)/zurl.conf
 
 test: $(VENV)/made-dev
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)

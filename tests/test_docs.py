@@ -1,7 +1,9 @@
 """Every command and every example in the documentation is run, here or by a script named here."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,15 +26,19 @@ RUN_HERE = {
 # Commands that another script runs: the script, and the line that does it.
 RUN_ELSEWHERE = {
     "make demo": ("Makefile", "$(BIN)/python examples/demo.py"),
+    "make run": ("tests/test_docs.py", '["make", "run", f"RUN_DIR={tmp_path}"'),
     "make peers": (".ci/run", "make peers"),
     "make lint": (".ci/run", "make lint"),
     "make test": (".ci/run", "make test"),
-    "make run": ("Makefile", "$(BIN)/zurl-py serve --config zurl.conf.example"),
     "make deb": ("tools/test-deb.sh", "tools/build-deb.sh"),
     "make deb-test": ("Makefile", "sh tools/test-deb.sh"),
     "apt-get install ./dist/zurl-py_0.1.0_amd64.deb": (
         "tools/test-deb.sh",
         "install_deb /root/zurl-py.deb",
+    ),
+    "python examples/mongrel2-proxy/proxy.py --origin http://127.0.0.1:8000 --port 6767": (
+        "tests/peers/test_mongrel2.py",
+        "str(_EXAMPLE)",
     ),
     "usermod --append --groups zurl worker": (
         "tools/test-deb.sh",
@@ -107,6 +113,36 @@ def test_python_in_the_documentation_works(
         )
         assert result.returncode == 0, f"{where}: {result.stderr}"
         assert result.stdout == "200 OK\n"
+
+
+def test_make_run_runs_the_daemon_on_the_example(tmp_path: Path) -> None:
+    # The environment that the tests run in stands in for the one that make would make.
+    environment = tmp_path / "venv"
+    (environment / "bin").mkdir(parents=True)
+    program = environment / "bin" / "zurl-py"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m zurl_py "$@"\n')
+    program.chmod(0o755)
+    command = ["make", "run", f"RUN_DIR={tmp_path}", f"VENV={environment}", "--assume-old"]
+    (environment / "made").touch()
+    with subprocess.Popen(
+        [*command, f"{environment}/made"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        log = []
+        try:
+            for line in process.stderr:
+                log.append(line)
+                if line.endswith("started\n"):
+                    break
+            assert (tmp_path / "zurl-req").is_socket(), log
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+        assert "stopped" in process.stderr.read()
 
 
 @pytest.mark.parametrize(("where", "text"), list(blocks("ini")))
