@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -63,10 +64,16 @@ def shared_daemon(authority: CertificateAuthority) -> Iterator[Daemon]:
     made.close()
 
 
+_numbers = itertools.count()
+
+
 @pytest.fixture
 def worker(shared_daemon: Daemon) -> Iterator[Worker]:
-    """A worker of `shared_daemon`, ready."""
-    made = Worker(shared_daemon)
+    """A worker of `shared_daemon`, ready, with an address that none had before it.
+
+    What a test leaves open would else speak to the next one.
+    """
+    made = Worker(shared_daemon, address=b"worker-%d" % next(_numbers))
     try:
         yield made.ready()
     finally:
