@@ -139,7 +139,7 @@ class Connection:
 
     def next_event(self) -> Event | None:
         """The next event, or None until more has come; None for ever after Close and Failure."""
-        if self.ended:
+        if self._position == len(self._buffer) or self.ended:
             return None
         try:
             if self._chunks is not None:
