@@ -115,7 +115,7 @@ def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
 def test_the_commands_are_listed() -> None:
     result = zurl_py_("--help")
     assert result.returncode == 0
-    for command in ("serve", "check-config", "version"):
+    for command in ("serve", "check-config", "check-url", "version"):
         assert f"\n  {command} " in result.stdout
         assert zurl_py_(command, "--help").returncode == 0
     assert zurl_py_("nonsense").returncode == 2

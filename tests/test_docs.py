@@ -20,6 +20,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that are run here: what stands in for what a test cannot have.
 RUN_HERE = {
     "zurl-py check-config /etc/zurl.conf": "zurl-py check-config debian/zurl.conf",
+    "zurl-py check-url https://example.com/ --config /etc/zurl.conf": (
+        "zurl-py check-url https://example.com/ --config debian/zurl.conf --address 93.184.216.34"
+    ),
     "zurl-py version --verbose": "zurl-py version --verbose",
     "make demo": "python examples/demo.py",
 }

@@ -4,8 +4,10 @@
 """
 
 import configparser
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,47 @@ def test_the_image_is_not_root_and_takes_pinned_wheels() -> None:
         assert (ROOT / source).exists()
 
 
+# -- completion --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["zurl", "--lo"], ["--logfile=", "--loglevel="]),
+        (["zurl", "--verb"], ["--verbose"]),
+        (["zurl", "--loglevel", "="], ["0", "1", "2", "3"]),
+        (["zurl", "--loglevel", "=", "2"], ["2"]),
+        (["zurl", "--config", "=", "zurl.conf.ex"], ["zurl.conf.example"]),
+        (["zurl", "--config", "zurl.conf.ex"], ["zurl.conf.example"]),
+    ],
+)
+def test_bash_completes_zurl(words: list[str], offered: list[str]) -> None:
+    script = 'source debian/zurl.completion; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _zurl; '
+    script += "printf '%s\\n' \"${COMPREPLY[@]}\""
+    result = subprocess.run(
+        ["bash", "-c", script, "bash", *words], cwd=ROOT, capture_output=True, text=True, timeout=20
+    )
+    assert (result.stdout.split(), result.stderr) == (offered, "")
+
+
+def test_bash_completes_zurl_py() -> None:
+    environment = {
+        **os.environ,
+        "_ZURL_PY_COMPLETE": "bash_complete",
+        "COMP_WORDS": "zurl-py ch",
+        "COMP_CWORD": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "zurl_py"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert result.stdout.split() == ["plain,check-config", "plain,check-url"]
+
+
 # -- manual pages ------------------------------------------------------------------------------
 
 
@@ -113,7 +156,7 @@ def test_the_manual_has_every_key_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("name", "usage"),
-    [("zurl.1", [_USAGE]), ("zurl-py.1", ["serve", "check-config", "version"])],
+    [("zurl.1", [_USAGE]), ("zurl-py.1", ["serve", "check-config", "check-url", "version"])],
 )
 def test_the_manual_has_every_option(name: str, usage: list[str]) -> None:
     text = page(name)
