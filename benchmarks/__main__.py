@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import zmq
+
 from . import report
 from .cases import CASES, Case, Sites
 from .daemons import Daemon, available
@@ -77,6 +79,8 @@ def _run_once(case: Case, name: str, directory: Path, sites: Sites, scale: float
     worker = Worker(daemon)
     try:
         return case.run(worker, sites, scale)
+    except zmq.Again:
+        raise SystemExit(f"{name}, {case.name}: an answer did not come") from None
     finally:
         worker.close()
         daemon.stop()

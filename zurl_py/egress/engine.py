@@ -74,6 +74,7 @@ class Egress:
     """Runs transfers.
 
     Attributes:
+        max_response_size: bytes of an answer that is collected; 0 is unlimited.
         moved: streamed transfers that have something to tell; told in the next ``turn``.
         rules: how often the rules of the policy have changed.
     """
@@ -82,6 +83,7 @@ class Egress:
         self._loop = loop
         self._log = log
         self._trace = make_trace(log.debug)
+        self.max_response_size = options.max_response_size
         self._resolved: list[EasyHandle] = []
         self._pool = HandlePool(options, self._resolved)
         self._due: list[Multi] = []

@@ -7,6 +7,7 @@ URL and headers sets these two; what it adds beyond is undone, or the handle res
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,7 @@ class EasyHandle:
         "_proxied",
         "_request",
         "_resolved",
+        "_streams",
         "chunks",
         "curl",
         "gated",
@@ -80,6 +82,7 @@ class EasyHandle:
         self._proxied = bool(options.proxy)
         self._posted = False  # options of a body are set
         self._discards = False  # the body goes nowhere
+        self._streams = False  # the answer goes to a StreamTransfer as it comes
         self._dirty = False  # options are set that only a reset takes back
         self._prepare()
 
@@ -176,6 +179,20 @@ class EasyHandle:
             self.curl.setopt(pycurl.SSL_VERIFYPEER, 0)
             self.curl.setopt(pycurl.SSL_VERIFYHOST, 0)
 
+    def stream(
+        self,
+        header_came: Callable[[bytes], int | None],
+        body_came: Callable[[memoryview], int | None],
+    ) -> None:
+        """Give header lines and body to these as they come, over HTTP/1.1, however much it is."""
+        self._streams = True
+        setopt = self.curl.setopt
+        setopt(pycurl.HEADERFUNCTION, header_came)
+        setopt(pycurl.WRITEFUNCTION, body_came, use_memoryview=True)
+        setopt(pycurl.MAXFILESIZE_LARGE, 0)
+        # A paused stream of a shared HTTP/2 connection would buffer up to 10 MB in libcurl.
+        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+
     def set(self, option: int, value: Any) -> None:
         """Set an option that only a reset takes back."""
         self._dirty = True
@@ -187,11 +204,17 @@ class EasyHandle:
         self.header_lines.clear()
         self.chunks.clear()
         if self._dirty:
-            self._dirty = self._posted = self._discards = False
+            self._dirty = self._posted = self._discards = self._streams = False
             self.curl.reset()
             self._prepare()
             return
-        if self._discards:
+        if self._streams:
+            self._streams = False
+            self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
+            self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._options.max_response_size)
+            self.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_NONE)
+        elif self._discards:
             self._discards = False
             self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
         if self._posted:

@@ -47,6 +47,7 @@ class StreamTransfer(HttpTransfer):
         "_body",
         "_dirty",
         "_limit",
+        "_most",
         "_position",
         "_read_paused",
         "_received",
@@ -71,6 +72,10 @@ class StreamTransfer(HttpTransfer):
         super().__init__(egress, request)
         self._stream_sink: StreamSink | None = sink
         self._limit = limit  # bytes read ahead; None where the whole answer is collected
+        self._most = request.max_size  # bytes of body, where that is bounded
+        if limit is None and egress.max_response_size:
+            bound = egress.max_response_size
+            self._most = bound if self._most is None else min(self._most, bound)
         self._body = bytearray()
         self.head: Head | None = None
         self.failure: Failure | None = None
@@ -161,18 +166,12 @@ class StreamTransfer(HttpTransfer):
         self._read_paused = self._write_paused = False
         self._position = self._received = 0
         super().prepare(handle)
-        handle.set(pycurl.HEADERFUNCTION, self._header_came)
-        handle.curl.setopt(pycurl.WRITEFUNCTION, self._body_came, use_memoryview=True)
-        if self._limit is not None:
-            handle.set(pycurl.MAXFILESIZE_LARGE, 0)
-            # A paused stream of a shared HTTP/2 connection buffers up to 10 MB in libcurl.
-            handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        handle.stream(self._header_came, self._body_came)
         if self.request.upload:
             self._prepare_upload(handle)
 
     def _prepare_upload(self, handle: EasyHandle) -> None:
         request = self.request
-        handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         handle.set(pycurl.UPLOAD, 1)
         handle.set(pycurl.CUSTOMREQUEST, request.method)
         handle.set(pycurl.READFUNCTION, self._body_wanted)
@@ -269,7 +268,7 @@ class StreamTransfer(HttpTransfer):
     def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
-        most = self.request.max_size
+        most = self._most
         if most is not None and self._received + len(data) > most:
             return self._stop(Condition.MAX_SIZE_EXCEEDED, f"more than {most} bytes")
         body = self._body
