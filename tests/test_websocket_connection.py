@@ -2,6 +2,7 @@
 
 import os
 import struct
+import tracemalloc
 import zlib
 
 import pytest
@@ -12,7 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, Protocol, Side
 
 from zurl_py.websocket import BadInput, Close, Connection, Data, Event, Failure, Ping, Pong
-from zurl_py.websocket.deflate import Deflate
+from zurl_py.websocket.deflate import Deflate, DeflateTooBig
 from zurl_py.websocket.utf8 import check_text
 
 LIMIT = 1000
@@ -353,6 +354,11 @@ def compressed(*texts: bytes, fragments: int = 1, keep: bool = True) -> bytes:
     return wire
 
 
+def deflated(data: bytes) -> bytes:
+    encoder = zlib.compressobj(wbits=-15)
+    return (encoder.compress(data) + encoder.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
 class TestDeflate:
     def test_messages_and_fragments(self) -> None:
         texts = [b"Hello" * 20, b"Hello" * 19 + b"!", b""]
@@ -376,6 +382,17 @@ class TestDeflate:
         connection = Connection(LIMIT, Deflate())
         found = events(connection, compressed(b"\0" * 800_000))
         assert found == [Failure(1009, f"frame expands to more than {LIMIT} bytes")]
+
+    def test_a_bomb_is_not_even_made(self) -> None:
+        """What is beyond the limit costs no memory."""
+        wire = deflated(b"\0" * 50_000_000)
+        tracemalloc.start()
+        try:
+            with pytest.raises(DeflateTooBig):
+                Deflate().inflate(wire, True, LIMIT)
+            assert tracemalloc.get_traced_memory()[1] < 500_000
+        finally:
+            tracemalloc.stop()
 
     def test_exactly_the_limit(self) -> None:
         wire = compressed(b"\0" * LIMIT)
