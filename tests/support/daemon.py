@@ -48,6 +48,11 @@ def _coverage_environment() -> dict[str, str]:
     }
 
 
+def _die_with_us() -> list[str]:
+    """Prefix of a command whose process ends with this one, even if this one is killed."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+
+
 class Daemon:
     """A running daemon with a configuration of its own in a temporary directory.
 
@@ -128,7 +133,7 @@ class Daemon:
                 environment[key] = value
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.command(),
+                [*_die_with_us(), *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
