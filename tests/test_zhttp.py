@@ -1,0 +1,380 @@
+"""ZHTTP without I/O: what a message is, what is wrong with one, what goes back."""
+
+import json
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zurl_py.zhttp import NO_USER_DATA, Envelope, Format, Packet, PacketError, parse
+
+# -- an independent writer and reader of TNetStrings, after tnetstrings.info -----------------------
+
+
+def tnetstring(value: Any) -> bytes:
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes):
+        return b"%d:%b," % (len(value), value)
+    if value is None:
+        return b"0:~"
+    if isinstance(value, bool):
+        content, letter = str(value).lower().encode(), b"!"
+    elif isinstance(value, int):
+        content, letter = str(value).encode(), b"#"
+    elif isinstance(value, float):
+        content, letter = repr(value).encode(), b"^"
+    elif isinstance(value, list):
+        content, letter = b"".join(map(tnetstring, value)), b"]"
+    else:
+        content = b"".join(tnetstring(k) + tnetstring(v) for k, v in value.items())
+        letter = b"}"
+    return b"%d:%b" % (len(content), content) + letter
+
+
+def read_tnetstring(data: bytes) -> tuple[Any, bytes]:
+    size, _, rest = data.partition(b":")
+    content, letter, rest = (
+        rest[: int(size)],
+        rest[int(size) : int(size) + 1],
+        rest[int(size) + 1 :],
+    )
+    if letter == b",":
+        return content, rest
+    if letter == b"#":
+        return int(content), rest
+    if letter == b"^":
+        return float(content), rest
+    if letter == b"!":
+        return content == b"true", rest
+    if letter == b"~":
+        return None, rest
+    items = []
+    while content:
+        item, content = read_tnetstring(content)
+        items.append(item)
+    if letter == b"]":
+        return items, rest
+    return dict(zip(items[::2], items[1::2], strict=True)), rest
+
+
+def as_json(packet: Any) -> bytes:
+    return b"J" + json.dumps(packet).encode()
+
+
+def as_tnetstring(packet: Any) -> bytes:
+    return b"T" + tnetstring(packet)
+
+
+def as_msgpack(packet: Any) -> bytes:
+    return b"M" + bytes(msgpack.packb(packet))
+
+
+FORMATS = [as_json, as_tnetstring, as_msgpack]
+each_format = pytest.mark.parametrize("write", FORMATS, ids=["J", "T", "M"])
+
+
+def wrong(message: bytes) -> PacketError:
+    with pytest.raises(PacketError) as caught:
+        parse(message)
+    return caught.value
+
+
+# -- packets --------------------------------------------------------------------------------------
+
+
+@each_format
+def test_a_request_with_every_field(write: Any) -> None:
+    packet = parse(
+        write(
+            {
+                "from": "worker",
+                "id": "1",
+                "seq": 0,
+                "credits": 5,
+                "more": True,
+                "stream": True,
+                "max-size": 9,
+                "timeout": 1500,
+                "method": "POST",
+                "uri": "http://ü.example/",
+                "headers": [["A", "1"], ["A", "2"]],
+                "body": "body",
+                "content-type": "binary",
+                "code": 1000,
+                "connect-host": "h",
+                "connect-port": 80,
+                "trust-connect-host": True,
+                "ignore-policies": True,
+                "ignore-tls-errors": True,
+                "follow-redirects": True,
+                "peer-address": "127.0.0.1",
+                "peer-port": 5,
+                "ext": {"multi": True, "quiet": True, "other": [1]},
+                "unknown": None,
+            }
+        )
+    )
+    assert (packet.sender, packet.id, packet.seq, packet.credits) == (b"worker", b"1", 0, 5)
+    assert (packet.more, packet.stream, packet.max_size, packet.timeout) == (True, True, 9, 1500)
+    assert (packet.method, packet.uri) == (b"POST", "http://ü.example/".encode())
+    assert packet.headers == [(b"A", b"1"), (b"A", b"2")]
+    assert (packet.body, packet.has_body, packet.content_type) == (b"body", True, b"binary")
+    assert (packet.code, packet.connect_host, packet.connect_port) == (1000, b"h", 80)
+    assert packet.trust_connect_host
+    assert packet.ignore_policies
+    assert packet.ignore_tls_errors
+    assert packet.follow_redirects
+    assert packet.multi
+    assert packet.quiet
+    assert packet.type is None
+    assert packet.user_data is NO_USER_DATA
+
+
+@each_format
+def test_an_empty_dictionary_is_a_packet_of_defaults(write: Any) -> None:
+    packet = parse(write({}))
+    defaults = Packet()
+    assert packet.sender is packet.id is packet.seq is packet.ids is None
+    assert (packet.headers, packet.body, packet.has_body) == ([], b"", False)
+    assert packet.more is defaults.more is False
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"X{}",
+        b"J",
+        b"J[]",
+        b'J"text"',
+        b'J{"a":NaN}',
+        b"J{} {}",
+        b'J{"id":"\\ud800"}',
+        b'J{"id":"\xff"}',
+        b"J" + b"[" * 100_000,
+        b"T",
+        b"T0:]",
+        b"T5:abc",
+        b"T9:1:a,5:ab}",
+        b"T99999999999999999999:}",
+        b"M",
+        b"M\x90",
+        b"M\xc1",
+        b"M\x81",
+        b"M\xdf\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_no_message_is_a_packet_error(message: bytes) -> None:
+    assert wrong(message).reason
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"J", b"T", b"M", b""]))
+def test_no_bytes_raise_anything_else(data: bytes, letter: bytes) -> None:
+    try:
+        parse(letter + data)
+    except PacketError as error:
+        assert error.reason
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_NAMES = st.sampled_from(
+    ["from", "id", "seq", "type", "credits", "more", "headers", "uri", "ext", "user-data", "x"]
+)
+
+
+@given(st.dictionaries(_NAMES, _VALUES))
+def test_the_formats_agree_on_what_is_malformed(packet: dict[str, Any]) -> None:
+    outcomes = []
+    for write in FORMATS:
+        try:
+            parsed = parse(write(packet))
+            outcomes.append((parsed.sender, parsed.id, parsed.seq, parsed.type, parsed.headers))
+        except PacketError as error:
+            outcomes.append((error.sender, error.ids, error.type))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+@each_format
+@pytest.mark.parametrize(
+    ("field", "value", "due"),
+    [
+        ("uri", 1, "text"),
+        ("uri", None, "text"),
+        ("method", True, "text"),
+        ("body", [], "text"),
+        ("more", "true", "true or false"),
+        ("more", 1, "true or false"),
+        ("stream", None, "true or false"),
+        ("seq", None, "number"),
+        ("credits", [], "number"),
+        ("timeout", {}, "number"),
+        ("headers", {}, "list"),
+        ("headers", [["a"]], "name and a value"),
+        ("headers", [["a", 1]], "text"),
+        ("ext", [], "dictionary"),
+        ("type", "data", "unknown"),
+        ("type", "", "unknown"),
+        ("id", 5, "text"),
+        ("id", [1], "dictionary"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_due(
+    write: Any, field: str, value: Any, due: str
+) -> None:
+    error = wrong(write({"from": "w", field: value}))
+    assert repr(field) in error.reason
+    assert due in error.reason
+    assert error.sender == b"w"
+
+
+@each_format
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(7, 7), ("7", 7), (" 7 ", 7), ("x", 0), ("", 0), (True, 1), (2.9, 2), (-1, None), (-5, -5)],
+)
+def test_numbers_come_in_many_forms(write: Any, value: Any, number: int | None) -> None:
+    assert parse(write({"credits": value})).credits == number
+
+
+def test_a_condition_is_looked_at_in_errors_only() -> None:
+    assert parse(as_json({"condition": 5})).condition is None
+    assert parse(as_json({"type": "error", "condition": "x"})).condition == b"x"
+    assert "condition" in wrong(as_json({"type": "error", "condition": 5})).reason
+
+
+@each_format
+def test_lists_of_ids(write: Any) -> None:
+    one = parse(write({"id": [{"id": "a", "seq": 3}], "seq": 9}))
+    assert (one.id, one.seq, one.ids) == (b"a", 3, None)
+    two = parse(write({"id": [{"id": "a", "seq": 3}, {"id": "b"}]}))
+    assert two.ids == [(b"a", 3), (b"b", None)]
+    assert parse(write({"id": []})).id is None
+
+
+@each_format
+def test_what_could_be_read_comes_with_the_error(write: Any) -> None:
+    error = wrong(write({"from": "w", "id": "1", "type": "cancel", "seq": []}))
+    assert (error.sender, error.ids, error.type) == (b"w", (b"1",), b"cancel")
+    error = wrong(write({"from": "w", "id": [{"id": "a"}, {"id": "b"}], "seq": []}))
+    assert error.ids == (b"a", b"b")
+
+
+# -- envelopes ------------------------------------------------------------------------------------
+
+HEAD: dict[str, Any] = {
+    "seq": 1,
+    "code": 200,
+    "reason": b"OK",
+    "headers": [(b"A", b"1"), (b"B", b"\xff")],
+    "body": b"\x00\xff",
+    "more": True,
+    "ext": {"multi": True},
+}
+
+
+def test_json_has_replacement_characters_for_what_is_no_text() -> None:
+    message = Envelope(Format.JSON, b"me", b"1", address=b"w").encode(dict(HEAD))
+    assert message.startswith(b"w J{")
+    assert json.loads(message[3:]) == {
+        "from": "me",
+        "id": "1",
+        "seq": 1,
+        "code": 200,
+        "reason": "OK",
+        "headers": [["A", "1"], ["B", "\ufffd"]],
+        "body": "\0\ufffd",
+        "more": True,
+        "ext": {"multi": True},
+    }
+
+
+def test_tnetstring_has_all_bytes() -> None:
+    message = Envelope(Format.TNETSTRING, b"me", b"1", address=b"w").encode(dict(HEAD))
+    assert message.startswith(b"w T")
+    packet, rest = read_tnetstring(message[3:])
+    assert rest == b""
+    assert packet == {
+        b"from": b"me",
+        b"id": b"1",
+        b"seq": 1,
+        b"code": 200,
+        b"reason": b"OK",
+        b"headers": [[b"A", b"1"], [b"B", b"\xff"]],
+        b"body": b"\x00\xff",
+        b"more": True,
+        b"ext": {b"multi": True},
+    }
+
+
+def test_msgpack_has_binary_bodies_and_text_where_it_is_text() -> None:
+    message = Envelope(Format.MSGPACK, None, None).encode(dict(HEAD))
+    packet = msgpack.unpackb(message[1:])
+    assert packet["body"] == b"\x00\xff"
+    assert packet["headers"] == [["A", "1"], ["B", b"\xff"]]
+    assert packet["reason"] == "OK"
+    assert "from" not in packet
+    assert "id" not in packet
+
+
+_JSON_DATA = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+_BYTES_DATA = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.binary(max_size=10),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.binary(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+_MSGPACK_DATA = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False)
+    | st.text(max_size=10) | st.binary(max_size=10),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def typed(value: Any) -> str:
+    """All that two values must share: types and contents, but not the order of keys."""
+    if isinstance(value, dict):
+        return "{%s}" % sorted((repr(key), typed(content)) for key, content in value.items())
+    if isinstance(value, list):
+        return "[%s]" % [typed(content) for content in value]
+    return repr(value)
+
+
+def answered(packet: Packet) -> bytes:
+    return Envelope(packet.format, None, None, packet.user_data).encode({})
+
+
+@given(_JSON_DATA)
+def test_user_data_comes_back_in_json(data: Any) -> None:
+    again = json.loads(answered(parse(as_json({"user-data": data})))[1:])["user-data"]
+    assert typed(again) == typed(data)
+
+
+@given(_BYTES_DATA)
+def test_user_data_comes_back_in_tnetstring(data: Any) -> None:
+    answer = answered(parse(as_tnetstring({"user-data": data})))
+    again = read_tnetstring(answer[1:])[0][b"user-data"]
+    assert typed(again) == typed(data)
+
+
+@given(_MSGPACK_DATA)
+def test_user_data_comes_back_in_msgpack(data: Any) -> None:
+    again = msgpack.unpackb(answered(parse(as_msgpack({"user-data": data})))[1:])["user-data"]
+    assert typed(again) == typed(data)
