@@ -9,8 +9,9 @@ import pytest
 
 import zurl_py
 from tests.support import Daemon
+from zurl_py.cli import serve
 from zurl_py.cli.zurl import UsageError, parse_options
-from zurl_py.config import KEYS, load
+from zurl_py.config import KEYS, Config, load
 
 _ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = str(_ROOT / "zurl.conf.example")
@@ -107,6 +108,15 @@ def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     result = zurl(f"--config={EXAMPLE}", f"--logfile={tmp_path}/missing/log")
     assert result.returncode == 1
     assert "cannot open the log" in result.stderr
+
+
+def test_sockets_that_nobody_else_sees_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(in_req_spec=("ipc:///tmp/x", "ipc:///var/tmp/y/x", "ipc:///run/x", "tcp://*:1"))
+    monkeypatch.setattr(serve, "private_tmp", lambda: True)
+    warned = [text.partition(" ")[0] for text in serve._surroundings(config)]
+    assert warned == ["ipc:///tmp/x", "ipc:///var/tmp/y/x"]
+    monkeypatch.setattr(serve, "private_tmp", lambda: False)
+    assert not list(serve._surroundings(config))
 
 
 # -- zurl-py -----------------------------------------------------------------------------------
