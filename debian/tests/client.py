@@ -1,12 +1,13 @@
-"""Talks to the installed service: ``python3 -IS client.py refused|request|resolved|websocket ...``.
+"""Talks to the installed service: ``python3 -IS client.py TRIAL...``; the trials are below.
 
 Needs nothing but the package: pyzmq and websockets are taken from inside it.
 """
 
 import json
+import ssl
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 sys.path.append("/usr/lib/zurl-py")
 import zmq
@@ -18,6 +19,8 @@ context = zmq.Context()
 
 
 class Site(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
@@ -54,12 +57,39 @@ def refused() -> None:
         assert answer.get("condition") == "policy-violation", (uri, answer)
 
 
-def request(host: str = "127.0.0.1") -> None:
-    site = HTTPServer(("127.0.0.1", 0), Site)
+def request(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    if tls is not None:
+        site.socket = tls.wrap_socket(site.socket, server_side=True)
     threading.Thread(target=site.serve_forever, daemon=True).start()
-    uri = f"http://{host}:{site.server_port}/"
+    uri = f"{'https' if tls else 'http'}://{host}:{site.server_port}/"
     answer = ask({"method": "POST", "uri": uri, "body": "Hello"})
-    assert (answer["code"], answer["body"]) == (200, "olleH"), answer
+    assert (answer.get("code"), answer.get("body")) == (200, "olleH"), answer
+    site.shutdown()
+
+
+def encrypted() -> None:
+    """The certificate is in the file that ca_file names."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain("/root/zurl-test.pem")
+    request(tls=tls)
+
+
+def many() -> None:
+    """1,000 requests at once, each with 10 kB up and down."""
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    socket = connect(zmq.DEALER, "req")
+    packet = {"method": "POST", "uri": f"http://127.0.0.1:{site.server_port}/", "body": "ab" * 5000}
+    for number in range(1000):
+        message = b"J" + json.dumps(packet | {"id": str(number)}).encode()
+        socket.send_multipart([b"", message])
+    answered = set()
+    for _ in range(1000):
+        answer = json.loads(socket.recv_multipart()[1][1:])
+        assert answer.get("body") == "ba" * 5000, answer
+        answered.add(answer["id"])
+    assert len(answered) == 1000
     site.shutdown()
 
 
@@ -120,6 +150,8 @@ def websocket() -> None:
     server.shutdown()
 
 
+_TRIALS = (refused, request, resolved, encrypted, many, websocket)
+
 for name in sys.argv[1:]:
-    {f.__name__: f for f in (refused, request, resolved, websocket)}[name]()
+    {f.__name__: f for f in _TRIALS}[name]()
     print(f"{name}: good")
