@@ -4,14 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.support import Daemon, Worker
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="SCHED_BATCH is Linux's")
 def test_zeromq_does_not_interrupt_the_loop(start_daemon: Start) -> None:
     daemon, _ = start_daemon()
     policies = {}
