@@ -32,6 +32,11 @@ class Site(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
+
 def connect(kind: int, name: str) -> zmq.Socket:
     socket = context.socket(kind)
     socket.setsockopt(zmq.RCVTIMEO, TIMEOUT)
@@ -58,7 +63,7 @@ def refused() -> None:
 
 
 def request(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    site = Server(("127.0.0.1", 0), Site)
     if tls is not None:
         site.socket = tls.wrap_socket(site.socket, server_side=True)
     threading.Thread(target=site.serve_forever, daemon=True).start()
@@ -77,7 +82,7 @@ def encrypted() -> None:
 
 def many() -> None:
     """1,000 requests at once, each with 10 kB up and down."""
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    site = Server(("127.0.0.1", 0), Site)
     threading.Thread(target=site.serve_forever, daemon=True).start()
     socket = connect(zmq.DEALER, "req")
     packet = {"method": "POST", "uri": f"http://127.0.0.1:{site.server_port}/", "body": "ab" * 5000}
