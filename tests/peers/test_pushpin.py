@@ -165,8 +165,8 @@ class TestWebSocket:
                 assert client.recv(20) == message
 
     def test_close_by_the_client(self, pushpin: Pushpin) -> None:
-        client = websocket(pushpin, "/ws")
-        client.close(4000, "enough")
+        with websocket(pushpin, "/ws") as client:
+            client.close(4000, "enough")
         assert client.close_code == 4000
 
     def test_close_by_the_back_end(self, pushpin: Pushpin) -> None:
@@ -203,11 +203,10 @@ class TestLife:
         pushpin = Pushpin(zurl, routes(back_end))
         try:
             held = pushpin.request("GET", "/hold-stream")
-            client = websocket(pushpin, "/ws")
-            client.send("still here")
-            assert client.recv(20) == "still here"
-            assert pushpin.stop() == 0, pushpin.logs()
+            with websocket(pushpin, "/ws") as client:
+                client.send("still here")
+                assert client.recv(20) == "still here"
+                assert pushpin.stop() == 0, pushpin.logs()
             held.close()
-            client.close()
         finally:
             pushpin.clean()
