@@ -124,7 +124,11 @@ class Daemon:
                     os._exit(0)
                 else:
                     self._stop()
-            more = self.gateway.turn()
+            try:
+                more = self.gateway.turn()
+            except Exception:
+                self._log.exception("a message could not be handled")
+                more = True
             if self._stopping and (self._drained or not len(self.gateway)):
                 break
         self._close()
