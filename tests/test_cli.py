@@ -110,13 +110,34 @@ def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     assert "cannot open the log" in result.stderr
 
 
+def limited(soft: int, hard: int) -> list[str]:
+    """A shell's words that start what follows with limits on descriptors."""
+    return ["sh", "-c", f'ulimit -Sn {soft}; ulimit -Hn {hard}; exec "$0" "$@"']
+
+
+def test_descriptors_are_taken_as_far_as_they_go() -> None:
+    command = [*limited(200, 3000), sys.executable, "-m", "zurl_py.cli.zurl"]
+    with Daemon(command=command, max_open_requests=2000) as daemon:
+        log = daemon.wait_log("started")
+        limits = Path(f"/proc/{daemon.pid}/limits").read_text()
+    assert re.search(r"^Max open files +3000 +3000 ", limits, re.M)
+    assert "descriptors" not in log
+
+
+def test_too_few_descriptors_are_warned_of() -> None:
+    command = [*limited(200, 1000), sys.executable, "-m", "zurl_py.cli.zurl"]
+    with Daemon(command=command, max_open_requests=2000) as daemon:
+        log = daemon.wait_log("started")
+    assert "max_open_requests=2000 takes more descriptors than the 1000 that" in log
+
+
 def test_sockets_that_nobody_else_sees_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(in_req_spec=("ipc:///tmp/x", "ipc:///var/tmp/y/x", "ipc:///run/x", "tcp://*:1"))
     monkeypatch.setattr(serve, "private_tmp", lambda: True)
-    warned = [text.partition(" ")[0] for text in serve._surroundings(config)]
+    warned = [text.partition(" ")[0] for text in serve._surroundings(config, 1024)]
     assert warned == ["ipc:///tmp/x", "ipc:///var/tmp/y/x"]
     monkeypatch.setattr(serve, "private_tmp", lambda: False)
-    assert not list(serve._surroundings(config))
+    assert not list(serve._surroundings(config, 1024))
 
 
 # -- zurl-py -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +14,9 @@ from ..log import Log
 from ..systemd import private_tmp
 
 __all__ = ["run_daemon", "serve"]
+
+_MOST_DESCRIPTORS = 1 << 20
+_OWN_DESCRIPTORS = 100  # sockets of ours, workers, the log, idle connections
 
 
 @click.command()
@@ -72,15 +76,21 @@ def run_daemon(
         if log_path is not None or log_fd != 2:
             print(f"zurl: {error}", file=sys.stderr)
         return 1
-    for remark in (*remarks, *config.warnings, *_surroundings(config)):
+    descriptors = _raise_descriptor_limit()
+    for remark in (*remarks, *config.warnings, *_surroundings(config, descriptors)):
         log.warning(remark)
     from ..daemon import run  # libcurl and libzmq are loaded here
 
     return run(config, config_path, log)
 
 
-def _surroundings(config: Config) -> Iterator[str]:
+def _surroundings(config: Config, descriptors: int) -> Iterator[str]:
     """What is odd not in the configuration but in where it is used."""
+    if config.max_open_requests + _OWN_DESCRIPTORS > descriptors:
+        yield (
+            f"max_open_requests={config.max_open_requests} takes more descriptors than the "
+            f"{descriptors} that this process may have (ulimit -n)"
+        )
     for spec in (
         *config.in_spec,
         *config.in_stream_spec,
@@ -90,3 +100,18 @@ def _surroundings(config: Config) -> Iterator[str]:
         path = spec.removeprefix("ipc://")
         if path != spec and path.startswith(("/tmp/", "/var/tmp/")) and private_tmp():
             yield f"{spec} is in this service's own {os.path.dirname(path)}, hidden from all"
+
+
+def _raise_descriptor_limit() -> int:
+    """Take as many descriptors as we may. Returns how many that are.
+
+    The soft limit is low, 1024, for the sake of programs that use select(); we do not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if wanted > soft:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # a sandbox may forbid it
+            return soft
+    return max(soft, wanted)
