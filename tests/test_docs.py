@@ -144,7 +144,7 @@ def test_make_run_runs_the_daemon_on_the_example(tmp_path: Path) -> None:
                     break
             assert (tmp_path / "zurl-req").is_socket(), log
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
         assert "stopped" in process.stderr.read()
 
 
@@ -185,3 +185,19 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_worker_of_the_compose_example(origin: ScriptedOrigin) -> None:
+    origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    with Daemon() as first, Daemon() as second:
+        sockets = [d.endpoints["in_req_spec"].removeprefix("ipc://") for d in (first, second)]
+        result = subprocess.run(
+            [sys.executable, str(ROOT / "examples/compose/worker.py"), *sockets, origin.url()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert sorted(result.stdout.split("\n")) == ["", *(f"{n} 200" for n in range(4))]
+        for daemon in (first, second):  # dealt out in turn
+            assert daemon.stop() == 0
+            assert daemon.log().count("GET http") == 2

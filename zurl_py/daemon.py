@@ -72,6 +72,8 @@ class Daemon:
         self._config_path = config_path
         self._log = log
         self.loop = Loop()
+        # Before anyone is told that we are there, and may send one.
+        self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         instance_id = (config.instance_id or f"{{{uuid.uuid4()}}}").encode()
         self._egress = Egress(self.loop, transport_options(config, log), log)
         self._endpoints = Endpoints(instance_id, config.in_hwm, config.out_hwm)
@@ -104,7 +106,6 @@ class Daemon:
 
     def run(self) -> int:
         """Turn the loop until a signal ends it. Returns the exit status."""
-        self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         # What lives now lives until the end: spare the collector from walking over it.
         gc.collect()
         gc.freeze()
