@@ -1,7 +1,10 @@
 """The daemon as its service manager and its operator see it: readiness, watchdog, reload."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 
 from tests.support import Daemon, ScriptedOrigin, Worker, reply, wait_until
 
+ROOT = Path(__file__).resolve().parents[1]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -40,6 +44,29 @@ def test_readiness_watchdog_and_stop_are_told(manager: socket.socket, tmp_path: 
         while told[-1] != b"STOPPING=1":
             told.append(manager.recv(1000))
         assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_it_starts_is_no_failure(tmp_path: Path, number: int) -> None:
+    # Its configuration is a pipe that nobody fills: it cannot get further than that.
+    config = tmp_path / "zurl.conf"
+    os.mkfifo(config)
+    command = [sys.executable, "-m", "zurl_py.cli.zurl", f"--config={config}"]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        writer = os.open(config, os.O_WRONLY)  # returns when the other side is opened
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        os.close(writer)
+
+
+def test_a_reload_at_the_moment_of_readiness_is_done(
+    manager: socket.socket, tmp_path: Path
+) -> None:
+    with Daemon(environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as daemon:
+        assert manager.recv(1000) == b"READY=1"
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("policy read anew")
 
 
 def reloaded(daemon: Daemon, times: int) -> bool:

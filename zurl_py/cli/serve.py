@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -63,6 +64,10 @@ def run_daemon(
     Returns:
         The exit status: 0 after a stop by signal, 1 if the daemon could not start.
     """
+    # Until the loop catches them: a stop is no failure, and there is nothing to reopen or reload.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
     try:
         log = Log(level, log_path, log_fd)
     except OSError as error:
