@@ -3,93 +3,91 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-import zmq
-
 from . import report
-from .cases import CASES, Case, Sites
-from .daemons import Daemon, available
-from .driver import Result, Worker
-from .origin import HoldingOrigin, Nginx
+from .cases import CASES, Case, Setting
+from .daemons import Daemon, available, raise_descriptor_limit
+from .driver import Result
+from .origin import Sites
 
-_QUICK = 0.02  # share of the requests in a smoke run
+_QUICK = 0.005  # share of the requests in a smoke run
+_DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+Results = dict[str, dict[str, Result]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", help="names of cases; all if none is given")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each, medians count")
-    parser.add_argument("--quick", action="store_true", help="a smoke run: few requests, one round")
+    parser.add_argument("cases", nargs="*", help="names, or beginnings of names, of cases; or all")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each; medians count")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the requests")
-    parser.add_argument("--daemons", help="comma-separated; all that are here if left out")
-    parser.add_argument("--write", type=Path, help="folder of benchmarks.md and its plots")
+    parser.add_argument("--quick", action="store_true", help="a smoke run that measures nothing")
+    parser.add_argument("--daemons", help="ours,zurl,condure,floor; all that are here if left out")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        nargs="?",
+        const=_DOCS,
+        help="folder of benchmarks.md and of its plots; cases that are not run keep their numbers",
+    )
     options = parser.parse_args()
-    known = {case.name: case for case in CASES}
-    unknown = [name for name in options.cases if name not in known]
-    if unknown:
-        parser.error(f"unknown case {unknown[0]}; known are {', '.join(known)}")
-    chosen = [known[name] for name in options.cases] or list(CASES)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    chosen = [c for c in CASES if c.name.startswith(tuple(options.cases) or "")]
+    if not chosen:
+        parser.error(f"no such case; there are {', '.join(case.name for case in CASES)}")
+    if options.list:
+        print("\n".join(case.name for case in chosen))
+        return
+    raise_descriptor_limit()
     versions = available()
     if options.daemons:
-        versions = {name: versions[name] for name in options.daemons.split(",")}
-    scale = _QUICK if options.quick else options.scale
-    results = _run(chosen, versions, 1 if options.quick else options.rounds, scale)
-    print(report.table(chosen, results))
+        names = options.daemons.split(",")
+        versions = {name: version for name, version in versions.items() if name in names}
+    rounds = 1 if options.quick else options.rounds
+    results = _run(chosen, list(versions), rounds, _QUICK if options.quick else options.scale)
+    print(report.tables(chosen, results))
     if options.write is not None:
-        report.write(options.write, chosen, results, versions)
+        report.write(options.write, results, versions)
 
 
-def _run(
-    cases: list[Case], versions: dict[str, str], rounds: int, scale: float
-) -> dict[str, dict[str, Result]]:
+def _run(cases: list[Case], daemons: list[str], rounds: int, scale: float) -> Results:
     root = Path(tempfile.mkdtemp(prefix="bench-"))
-    root.chmod(0o755)
-    (root / "nginx").mkdir()
-    sites = Sites(Nginx(root / "nginx"), HoldingOrigin())
-    results: dict[str, dict[str, Result]] = {}
+    root.chmod(0o755)  # nginx gives up root
+    (root / "sites").mkdir()
+    sites = Sites(root / "sites")
+    results: Results = {}
     try:
         for case in cases:
-            names = [name for name in case.daemons if name in versions]
-            runs: dict[str, list[Result]] = {name: [] for name in names}
-            for number in range(rounds):
-                # In turn, so that a change of the machine's mood meets all of them.
-                for name in names:
-                    directory = root / f"{case.name[:8]}{number}{name[0]}"
-                    directory.mkdir()
-                    runs[name].append(_run_once(case, name, directory, sites, scale))
-            results[case.name] = {name: _median(each) for name, each in runs.items() if each}
-            print(report.row(case, results[case.name]), file=sys.stderr, flush=True)
+            results[case.name] = _measure(case, daemons, rounds, scale, root, sites)
+            print(report.progress(case, results[case.name]), file=sys.stderr, flush=True)
     finally:
-        sites.nginx.stop()
-        sites.holding.stop()
+        sites.stop()
         shutil.rmtree(root, ignore_errors=True)
     return results
 
 
-def _run_once(case: Case, name: str, directory: Path, sites: Sites, scale: float) -> Result:
-    daemon = Daemon(name, directory, case.extra)
-    worker = Worker(daemon)
-    try:
-        return case.run(worker, sites, scale)
-    except zmq.Again:
-        raise SystemExit(f"{name}, {case.name}: an answer did not come") from None
-    finally:
-        worker.close()
-        daemon.stop()
-
-
-def _median(runs: list[Result]) -> Result:
-    """The run with the median CPU cost."""
-    middle = statistics.median_low([run.cpu_each for run in runs])
-    return next(run for run in runs if run.cpu_each == middle)
+def _measure(
+    case: Case, daemons: list[str], rounds: int, scale: float, root: Path, sites: Sites
+) -> dict[str, Result]:
+    names = [name for name in case.daemons if name in daemons]
+    runs: dict[str, list[Result]] = {name: [] for name in names}
+    for number in range(min(rounds, case.rounds)):
+        # In turn, each time another one first: so a change of the machine's mood meets all of them.
+        first = number % len(names) if names else 0
+        for name in names[first:] + names[:first]:
+            directory = root / name
+            directory.mkdir()
+            daemon = Daemon(name, directory, sites.ca_file, case.buffer_size)
+            try:
+                runs[name].append(case.run(Setting(daemon, sites, scale)))
+            finally:
+                daemon.stop()
+                shutil.rmtree(directory)
+    return {name: Result.middle(each) for name, each in runs.items() if each}
 
 
 if __name__ == "__main__":

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .driver import Result, Worker, encode
-from .origin import HoldingOrigin, Nginx
+from .daemons import Daemon
+from .driver import Holder, Result, drive, encode
+from .origin import FILE_MEGABYTES, Sites
 
-__all__ = ["CASES", "Case", "Sites"]
+__all__ = ["CASES", "Case", "Setting", "Target"]
 
 _HEADERS = [["User-Agent", "bench/1.0"], ["X-Request-Id", "0123456789abcdef"]]
+_IN_FLIGHT = 100
+_ENDLESS = 1_000_000_000  # credits
+_WINDOW = 400_000  # credits that a download has
+_ADDRESS = {"from": "w", "seq": 0, "id": "########", "stream": True}
 
 
-@dataclass
-class Sites:
-    """The origins of a run."""
+@dataclass(frozen=True)
+class Setting:
+    """What a case has to do with.
 
-    nginx: Nginx
-    holding: HoldingOrigin
+    Attributes:
+        scale: share of the full number of requests.
+    """
+
+    daemon: Daemon
+    sites: Sites
+    scale: float
+
+    def count(self, full: int) -> int:
+        """The number to do where ``full`` are done in a full run."""
+        return max(1, int(full * self.scale))
+
+    def url(self, path: str = "/hello") -> str:
+        """An URL of nginx."""
+        return f"http://127.0.0.1:{self.sites.plain}{path}"
+
+    def special(self, path: str, scheme: str = "http") -> str:
+        """An URL of origin.c."""
+        return f"{scheme}://127.0.0.1:{self.sites.special}{path}"
+
+
+Run = Callable[[Setting], Result]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The most that ours may cost, as a share of what another costs."""
+
+    share: float
+    of: str = "zurl"
 
 
 @dataclass(frozen=True)
@@ -28,172 +62,255 @@ class Case:
     Attributes:
         unit: what ``Result.count`` counts.
         daemons: those that can do it.
-        target: the most that ours may cost, as a share of ``against``; None: no target is set.
-        extra: configuration lines; ``{ca_file}`` is filled in.
+        group: the table it is in: requests, bodies, sockets, open, hosts, idle.
+        size: the number on the axis of the plot of its group.
+        rounds: runs at most.
+        buffer_size: condure's, in bytes.
     """
 
     name: str
     title: str
-    run: Callable[[Worker, Sites, float], Result]
+    run: Run
     unit: str = "request"
     daemons: tuple[str, ...] = ("ours", "zurl")
-    target: float | None = None
-    against: str = "zurl"
-    extra: str = ""
+    target: Target | None = None
+    group: str = "requests"
+    size: int = 0
+    rounds: int = 99
+    buffer_size: int = 8192
 
 
-def _request(uri: str, method: str = "GET", **more: object) -> dict[str, object]:
-    return {"id": "1", "method": method, "uri": uri, "headers": _HEADERS, **more}
+def _message(setting: Setting, letter: str, uri: str, body: str = "") -> bytes:
+    """A request for the request interface, in the format of the daemon."""
+    if setting.daemon.name == "floor":
+        return uri.encode() + (b"\0" + body.encode() if body else b"")
+    packet: dict[str, object] = {"id": "1", "uri": uri, "headers": _HEADERS}
+    packet["method"] = "POST" if body else "GET"
+    if body:
+        packet["body"] = body
+    return encode(letter, packet)
 
 
-def _plain(sites: Sites) -> str:
-    return f"http://127.0.0.1:{sites.nginx.plain}/hello"
-
-
-def _buffered(letter: str) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
-        uri = _plain(sites)
-        floor = worker.daemon.name == "floor"
-        message = uri.encode() if floor else encode(letter, _request(uri))
-        return worker.requests([message], int(20_000 * scale), 100)
-
-    return run
-
-
-def _one_at_a_time(worker: Worker, sites: Sites, scale: float) -> Result:
-    uri = _plain(sites)
-    message = uri.encode() if worker.daemon.name == "floor" else encode("J", _request(uri))
-    return worker.requests([message], int(5_000 * scale), 1)
-
-
-def _post(size: int, count: int) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
-        uri = f"http://127.0.0.1:{sites.nginx.plain}/hello"
-        message = encode("T", _request(uri, "POST", body="x" * size))
-        return worker.requests([message], int(count * scale), 100)
+def _buffered(letter: str, in_flight: int = _IN_FLIGHT, full: int = 30_000) -> Run:
+    def run(setting: Setting) -> Result:
+        message = _message(setting, letter, setting.url())
+        warm_up = setting.count(1_000)
+        return drive(setting.daemon, "req", [message], setting.count(full), in_flight, warm_up)
 
     return run
 
 
-def _tls(port: str) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
-        uri = f"https://localhost:{getattr(sites.nginx, port)}/hello"
-        message = encode("T", _request(uri, **{"ignore-tls-errors": True}))
-        return worker.requests([message], int(10_000 * scale), 100)
+def _post(size: int, full: int) -> Run:
+    def run(setting: Setting) -> Result:
+        message = _message(setting, "T", setting.special("/sink"), "x" * size)
+        warm_up = setting.count(500)
+        return drive(setting.daemon, "req", [message], setting.count(full), _IN_FLIGHT, warm_up)
 
     return run
 
 
-def _hosts(number: int, count: int) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
+def _tls(version: str) -> Run:
+    def run(setting: Setting) -> Result:
+        port = setting.sites.h2 if version == "h2" else setting.sites.tls
+        message = _message(setting, "T", f"https://localhost:{port}/hello")
+        warm_up = setting.count(1_000)
+        return drive(setting.daemon, "req", [message], setting.count(20_000), _IN_FLIGHT, warm_up)
+
+    return run
+
+
+def _hosts(number: int) -> Run:
+    def run(setting: Setting) -> Result:
         # libcurl resolves *.localhost by itself, to loopback.
+        port = setting.sites.plain
         messages = [
-            encode("T", _request(f"http://h{host}.localhost:{sites.nginx.plain}/hello"))
-            for host in range(max(1, int(number * min(1.0, scale))))
+            _message(setting, "T", f"http://h{host}.localhost:{port}/hello")
+            for host in range(setting.count(number) if number > 1 else 1)
         ]
-        return worker.requests(messages, max(len(messages), int(count * scale)), 100)
+        count = max(len(messages), setting.count(20_000))
+        return drive(setting.daemon, "req", messages, count, _IN_FLIGHT, len(messages))
 
     return run
 
 
-def _streamed(worker: Worker, sites: Sites, scale: float) -> Result:
-    packet = {"method": "GET", "uri": _plain(sites), "headers": _HEADERS}
-    return worker.streams(packet, int(20_000 * scale), 100)
+def _streamed(setting: Setting) -> Result:
+    packet = {"method": "GET", "uri": setting.url(), "headers": _HEADERS}
+    message = encode("T", {**packet, **_ADDRESS, "credits": _ENDLESS})
+    warm_up = setting.count(1_000)
+    return drive(setting.daemon, "stream", [message], setting.count(30_000), _IN_FLIGHT, warm_up)
 
 
-def _download(worker: Worker, sites: Sites, scale: float) -> Result:
-    packet = {"method": "GET", "uri": f"http://127.0.0.1:{sites.nginx.plain}/file"}
-    number = max(1, int(8 * scale))
-    result = worker.streams(packet, number, 1)
-    result.count = number * 64.0
+def _download(setting: Setting) -> Result:
+    packet = {"method": "GET", "uri": setting.url("/file")}
+    message = encode("T", {**packet, **_ADDRESS, "credits": _WINDOW})
+    result = drive(setting.daemon, "stream", [message], setting.count(8), 1, 1)
+    result.count *= FILE_MEGABYTES
     return result
 
 
-def _upload(worker: Worker, sites: Sites, scale: float) -> Result:
-    uri = f"http://127.0.0.1:{sites.holding.port}/sink"
-    return worker.upload(uri, max(1, int(256 * scale)))
+def _upload(setting: Setting) -> Result:
+    packet = {"method": "POST", "uri": setting.special("/sink"), "more": True}
+    message = encode("T", {**packet, **_ADDRESS, "credits": _ENDLESS})
+    size = setting.count(512) << 20
+    result = drive(setting.daemon, "upload", [message], size, 50_000, size // 10)
+    result.count /= 1 << 20
+    return result
 
 
-def _unanswered(worker: Worker, sites: Sites, scale: float) -> Result:
-    log = worker.daemon.directory / "log"
-    message = encode("J", {"method": "POST", "uri": _plain(sites), "body": "x" * 200})
-
-    def arrived() -> int:
-        return log.read_bytes().count(b" OUT ")
-
-    return worker.unanswered(message, int(10_000 * scale), arrived)
+def _webhooks(setting: Setting) -> Result:
+    packet = {"method": "POST", "uri": setting.special("/hook"), "body": "x" * 200}
+    message = encode("T", {**packet, "headers": _HEADERS})
+    warm_up = setting.count(1_000)
+    counter = setting.sites.counter
+    return drive(setting.daemon, "push", [message], setting.count(20_000), counter, warm_up)
 
 
-def _while_open(number: int) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
-        uri = f"http://127.0.0.1:{sites.holding.port}/hold"
-        memory = worker.hold([uri] * max(1, int(number * scale)))
-        message = encode("T", _request(f"http://127.0.0.1:{sites.holding.port}/hello"))
-        result = worker.requests([message], int(5_000 * scale), 20)
-        result.memory = memory
+def _echo(size: int, full: int) -> Run:
+    def run(setting: Setting) -> Result:
+        uri = setting.special("/echo", "ws")
+        count, warm_up = setting.count(full), setting.count(full // 10)
+        return drive(setting.daemon, "echo", uri, count, 50, warm_up, size)
+
+    return run
+
+
+def _beside(number: int) -> Run:
+    """Other traffic while so many requests wait for their answers."""
+
+    def run(setting: Setting) -> Result:
+        holder = Holder(setting.daemon, setting.special("/hold"), setting.count(number))
+        message = _message(setting, "T", setting.special("/hello"))
+        warm_up = setting.count(500)
+        result = drive(setting.daemon, "req", [message], setting.count(10_000), 20, warm_up)
+        holder.close()
+        result.memory = holder.memory
         return result
 
     return run
 
 
-def _echo(size: int, count: int) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
-        uri = f"ws://127.0.0.1:{sites.holding.port}/echo"
-        return worker.echo(uri, 50, size, int(count * scale))
+def _idle(scheme: str, number: int) -> Run:
+    """Sessions that do nothing for a minute, but for the keep-alives of both sides."""
 
-    return run
-
-
-def _idle(number: int) -> Callable[[Worker, Sites, float], Result]:
-    def run(worker: Worker, sites: Sites, scale: float) -> Result:
-        import time
-
-        uri = f"ws://127.0.0.1:{sites.holding.port}/idle"
-        memory = worker.idle_websockets(uri, max(1, int(number * scale)))
-
-        def rest() -> float:
-            time.sleep(10 * scale)
-            return 10 * scale
-
-        result = worker.measure(rest)
-        result.memory = memory
+    def run(setting: Setting) -> Result:
+        path = "/echo" if scheme == "ws" else "/hold"
+        holder = Holder(setting.daemon, setting.special(path, scheme), setting.count(number))
+        before, started = setting.daemon.cpu(), time.monotonic()
+        time.sleep(60 * min(1.0, setting.scale))
+        wall = time.monotonic() - started
+        result = Result(wall, setting.daemon.cpu() - before, wall)
+        holder.close()
+        result.memory = holder.memory
         return result
 
     return run
 
 
 _WITH_FLOOR = ("ours", "zurl", "floor")
-_OURS_ONLY = ("ours",)
+_WITH_CONDURE = ("ours", "zurl", "condure")
+_ALL = ("ours", "zurl", "condure", "floor")
+_OPEN = (0, 100, 1_000, 4_000, 10_000)
+_HOSTS = (1, 10, 100, 1_000, 10_000)
 
 CASES = (
-    Case("json", "buffered, JSON", _buffered("J"), daemons=_WITH_FLOOR, target=0.40),
-    Case("tnetstring", "buffered, TNetString", _buffered("T"), target=0.50),
-    Case("msgpack", "buffered, MessagePack", _buffered("M"), daemons=_OURS_ONLY),
+    Case("json", "buffered, JSON", _buffered("J"), daemons=_WITH_FLOOR, target=Target(0.40)),
+    Case("tnetstring", "buffered, TNetString", _buffered("T"), daemons=_ALL, target=Target(0.50)),
+    Case("msgpack", "buffered, MessagePack", _buffered("M"), daemons=("ours",)),
     Case(
         "streamed",
         "streamed, 12-byte body",
         _streamed,
-        daemons=("ours", "zurl", "condure"),
-        target=1.1,
-        against="condure",
+        daemons=_WITH_CONDURE,
+        target=Target(1.10, "condure"),
     ),
-    Case("single", "one at a time", _one_at_a_time, daemons=_WITH_FLOOR, target=0.90),
-    Case("post-1k", "POST of 1 kB", _post(1_000, 10_000)),
-    Case("post-100k", "POST of 100 kB", _post(100_000, 3_000)),
-    Case("tls", "TLS, kept connections", _tls("tls")),
-    Case("http2", "HTTP/2 over TLS", _tls("h2")),
-    Case("hosts-1k", "1,000 hosts", _hosts(1_000, 10_000)),
-    Case("hosts-10k", "10,000 hosts", _hosts(10_000, 20_000), daemons=_OURS_ONLY),
-    Case("webhooks", "fire and forget", _unanswered),
-    Case("download", "streamed download", _download, unit="MB", target=0.50),
-    Case("upload", "streamed upload", _upload, unit="MB", target=0.50),
-    Case("echo-20", "WebSocket echo, 20 bytes", _echo(20, 20_000), unit="message", target=0.45),
-    Case("echo-10k", "WebSocket echo, 10 kB", _echo(10_000, 10_000), unit="message"),
-    Case("open-100", "other traffic beside 100 open requests", _while_open(100)),
-    Case("open-1k", "other traffic beside 1,000 open requests", _while_open(1_000)),
-    Case("open-10k", "other traffic beside 10,000 open requests", _while_open(10_000)),
-    Case("idle-ws", "2,000 idle WebSockets", _idle(2_000), unit="s at rest"),
     Case(
-        "idle-ws-10k", "10,000 idle WebSockets", _idle(10_000), unit="s at rest", daemons=_OURS_ONLY
+        "single",
+        "one at a time, JSON",
+        _buffered("J", in_flight=1, full=8_000),
+        daemons=_WITH_FLOOR,
+        target=Target(0.90),
+    ),
+    Case("post-1k", "POST of 1 kB", _post(1_000, 20_000), daemons=_WITH_FLOOR),
+    Case("post-100k", "POST of 100 kB", _post(100_000, 4_000), daemons=_WITH_FLOOR),
+    Case("tls", "TLS, kept connections", _tls("tls"), daemons=_WITH_FLOOR),
+    Case("http2", "HTTP/2 over TLS", _tls("h2"), daemons=_WITH_FLOOR),
+    Case("webhooks", "fire and forget, no reader", _webhooks),
+    Case(
+        "download",
+        "streamed download",
+        _download,
+        unit="MB",
+        daemons=_WITH_CONDURE,
+        target=Target(0.50),
+        group="bodies",
+        buffer_size=200_000,
+    ),
+    Case(
+        "upload",
+        "streamed upload",
+        _upload,
+        unit="MB",
+        daemons=_WITH_CONDURE,
+        target=Target(0.50),
+        group="bodies",
+        buffer_size=200_000,
+    ),
+    Case(
+        "echo-20",
+        "WebSocket echo, 20 bytes",
+        _echo(20, 30_000),
+        unit="message",
+        daemons=_WITH_CONDURE,
+        target=Target(0.45),
+        group="sockets",
+    ),
+    Case(
+        "echo-10k",
+        "WebSocket echo, 10 kB",
+        _echo(10_000, 10_000),
+        unit="message",
+        daemons=_WITH_CONDURE,
+        buffer_size=200_000,
+        group="sockets",
+    ),
+    *(
+        Case(
+            f"open-{size}",
+            f"beside {size:,} open requests",
+            _beside(size),
+            group="open",
+            size=size,
+            daemons=("ours", "zurl"),
+        )
+        for size in _OPEN
+    ),
+    *(
+        Case(
+            f"hosts-{size}",
+            f"{size:,} hosts",
+            _hosts(size),
+            group="hosts",
+            size=size,
+            daemons=_WITH_FLOOR,
+        )
+        for size in _HOSTS
+    ),
+    Case(
+        "idle-http",
+        "10,000 waiting requests",
+        _idle("http", 10_000),
+        unit="second",
+        group="idle",
+        size=10_000,
+        rounds=1,
+    ),
+    Case(
+        "idle-ws",
+        "10,000 idle WebSockets",
+        _idle("ws", 10_000),
+        unit="second",
+        group="idle",
+        size=10_000,
+        rounds=1,
     ),
 )

@@ -7,12 +7,14 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["Daemon", "available", "build_floor"]
+from .build import program
 
-_HERE = Path(__file__).resolve().parent
+__all__ = ["Daemon", "available", "raise_descriptor_limit"]
+
 _CONFIG = """[General]
 instance_id=bench
 in_spec=ipc://{directory}/in
@@ -26,9 +28,11 @@ buffer_size=200000
 timeout=600
 in_hwm=20000
 out_hwm=20000
-{extra}"""
-# condure 1.10 has a client mode; Debian 12's 1.9 has not. A folder with Debian 13's is named here.
-_TRIXIE = os.environ.get("BENCH_TRIXIE", "")
+"""
+_ZURL = "/usr/bin/zurl"
+_SYSTEM_STORE = "/etc/ssl/certs/ca-certificates.crt"
+_TRIXIE = Path(os.environ.get("BENCH_TRIXIE") or Path(__file__).resolve().parent / "build/trixie")
+_PATIENCE = 15.0  # seconds until a daemon must have bound its sockets
 
 
 class Daemon:
@@ -37,112 +41,138 @@ class Daemon:
     Args:
         name: ours, zurl, condure or floor.
         directory: for its sockets, configuration and log; must be empty.
-        extra: lines added to the configuration of ours and zurl's.
+        ca_file: the one certificate authority that it trusts.
+        buffer_size: condure's, which it would rather have small. The others have 200,000.
     """
 
-    def __init__(self, name: str, directory: Path, extra: str = "") -> None:
+    def __init__(self, name: str, directory: Path, ca_file: Path, buffer_size: int = 8192) -> None:
         self.name = name
         self.directory = directory
-        command = self._command(extra)
+        self._buffer_size = buffer_size
+        command = self._command(ca_file)
         self._output = (directory / "output").open("wb")
         self._process = subprocess.Popen(
-            command, stdout=self._output, stderr=self._output, preexec_fn=_many_descriptors
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            preexec_fn=raise_descriptor_limit,
         )
-        self._wait_for_socket()
+        self._wait_for_sockets()
 
-    def _command(self, extra: str) -> list[str]:
+    def _command(self, ca_file: Path) -> list[str]:
         directory = self.directory
         if self.name == "floor":
-            return [str(build_floor()), f"ipc://{directory}/req"]
+            return [str(program("floor")), f"ipc://{directory}/req"]
         if self.name == "condure":
-            return _condure_command(directory)
+            return _condure_command(directory, self._buffer_size)
         config = directory / "zurl.conf"
-        # Zurl would take an empty or unknown line ill.
-        config.write_text(_CONFIG.format(directory=directory, extra=extra))
-        program = "/usr/bin/zurl" if self.name == "zurl" else str(_ours())
-        return [program, f"--config={config}", f"--logfile={directory}/log"]
+        arguments = [f"--config={config}", f"--logfile={directory}/log"]
+        if self.name == "zurl":
+            config.write_text(_CONFIG.format(directory=directory))
+            return [*_with_store(ca_file), _ZURL, *arguments]
+        config.write_text(_CONFIG.format(directory=directory) + f"ca_file={ca_file}\n")
+        return [str(_ours()), *arguments]
 
-    def endpoint(self, key: str) -> str:
-        """in, in-stream, out or req."""
-        return f"ipc://{self.directory}/{key}"
+    @property
+    def endpoints(self) -> str:
+        """What the four endpoints begin with; in, in-stream, out or req follows."""
+        return f"ipc://{self.directory}/"
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     def cpu(self) -> float:
-        """Seconds of CPU time used so far, by all threads, exact to the nanosecond."""
-        total = 0
-        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
+        """Seconds of CPU time of all threads so far, ended ones too, exact to the nanosecond."""
+        return time.clock_gettime((~self.pid << 3) | 2)  # as clock_getcpuclockid(3) makes it
 
     def memory(self) -> int:
-        """Resident bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        """Bytes of memory that are its own (Pss: shared pages count by share)."""
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
         return int(line.split()[1]) * 1024
 
     def stop(self) -> None:
+        """End the process."""
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._output.close()
 
-    def _wait_for_socket(self) -> None:
-        last = "req" if self.name in ("floor", "zurl") else "in"
-        until = time.monotonic() + 15
-        while not (self.directory / last).exists():
+    def _wait_for_sockets(self) -> None:
+        wanted = {"floor": ["req"], "condure": ["in", "in-stream", "out", "req"]}
+        names = wanted.get(self.name, ["in", "in-stream", "out", "req"])
+        until = time.monotonic() + _PATIENCE
+        while not all((self.directory / name).exists() for name in names):
             if self._process.poll() is not None or time.monotonic() > until:
-                output = (self.directory / "output").read_text()
-                log = self.directory / "log"
-                raise SystemExit(
-                    f"{self.name} did not start: {output} {log.read_text() if log.exists() else ''}"
-                )
+                raise SystemExit(f"{self.name} did not start: {self.last_words()}")
             time.sleep(0.02)
+
+    def last_words(self) -> str:
+        """The end of what it printed and logged."""
+        texts = [self.directory / "output", self.directory / "log"]
+        return " ".join(path.read_text()[-500:] for path in texts if path.exists())
 
 
 def available() -> dict[str, str]:
     """The daemons that can be run here, with their versions; the others are named with why not."""
     versions = {"ours": _version([str(_ours()), "--version"])}
-    if os.access("/usr/bin/zurl", os.X_OK):
-        versions["zurl"] = _version(["/usr/bin/zurl", "--version"])
+    if os.access(_ZURL, os.X_OK):
+        versions["zurl"] = _version([_ZURL, "--version"])
     else:
-        print("zurl: not installed (make peers)", file=sys.stderr)
-    if _TRIXIE and (Path(_TRIXIE) / "usr/bin/condure").exists():
-        versions["condure"] = _version(["chroot", _TRIXIE, "/usr/bin/condure", "--version"])
+        _skip("zurl", "not installed (make peers)")
+    if os.geteuid() != 0:
+        _skip("condure", "needs root to enter a folder with Debian 13")
+    elif not (_TRIXIE / "usr/bin/condure").exists():
+        _skip("condure", "not there (sh benchmarks/get-condure.sh)")
     else:
-        print("condure: skipped, BENCH_TRIXIE names no Debian 13 folder with it", file=sys.stderr)
-    if shutil.which("gcc") and Path("/usr/include/zmq.h").exists():
-        versions["floor"] = "bare C loop over libcurl and libzmq"
-    else:
-        print("floor: skipped, needs gcc, libcurl4-openssl-dev, libzmq3-dev", file=sys.stderr)
+        versions["condure"] = _version(["chroot", str(_TRIXIE), "/usr/bin/condure", "--version"])
+    versions["floor"] = "bare C loop, " + _libraries(program("floor"))
     return versions
 
 
-def build_floor() -> Path:
-    """Compile floor.c, if it was not yet."""
-    program = _HERE / "build" / "floor"
-    source = _HERE / "floor.c"
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        program.parent.mkdir(exist_ok=True)
-        subprocess.run(
-            ["gcc", "-O2", "-o", str(program), str(source), "-lcurl", "-lzmq"], check=True
-        )
-    return program
+def _skip(name: str, why: str) -> None:
+    print(f"{name} is skipped: {why}", file=sys.stderr)
 
 
-def _condure_command(directory: Path) -> list[str]:
-    inside = Path(_TRIXIE) / "bench" / directory.name
-    inside.mkdir(parents=True, exist_ok=True)
+def _libraries(path: Path) -> str:
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _with_store(ca_file: Path) -> list[str]:
+    """A prefix for commands that makes a CA file the system's, for this one process."""
+    if os.geteuid() != 0 or not shutil.which("unshare") or not os.path.exists(_SYSTEM_STORE):
+        return []
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, "-", str(ca_file), _SYSTEM_STORE]
+
+
+def _condure_command(directory: Path, buffer_size: int) -> list[str]:
+    top = _TRIXIE / "bench"
+    top.mkdir(exist_ok=True)
+    inside = Path(tempfile.mkdtemp(dir=top))
     # Its sockets are made inside of the folder; links make them reachable by the usual names.
     for key in ("in", "in-stream", "out"):
         (directory / key).symlink_to(inside / f"c-{key}")
+    (directory / "req").symlink_to(inside / "r")
+    within = f"ipc:///bench/{inside.name}"
     return [
         "chroot",
-        _TRIXIE,
+        str(_TRIXIE),
         "/usr/bin/condure",
         "--id=bench",
-        f"--zserver-stream=ipc:///bench/{directory.name}/c",
+        # Its queues are sized by these: with small ones it loses messages ("sender is full").
+        "--req-maxconn=20000",
+        "--stream-maxconn=20000",
+        f"--buffer-size={buffer_size}",
+        f"--zserver-stream={within}/c",
+        f"--zserver-req={within}/r",
     ]
 
 
@@ -155,6 +185,7 @@ def _version(command: list[str]) -> str:
     return (done.stdout or done.stderr).strip().splitlines()[0]
 
 
-def _many_descriptors() -> None:
+def raise_descriptor_limit() -> None:
+    """As many descriptors as may be had."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

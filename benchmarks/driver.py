@@ -1,41 +1,48 @@
-"""The worker's side: sends requests, keeps a number of them in flight, counts what comes back."""
+"""The worker's side: messages for driver.c to send, and sessions that are held open meanwhile."""
 
 from __future__ import annotations
 
 import json
+import struct
+import subprocess
+import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import median
 
 import msgpack
 import tnetstring
 import zmq
 
+from .build import program
 from .daemons import Daemon
 
-__all__ = ["Result", "Worker", "encode"]
+__all__ = ["Holder", "Result", "drive", "encode"]
 
-_PATIENCE = 60_000  # milliseconds until a lost answer is noticed
-_ENDLESS = 1 << 30  # credits
+_PATIENCE = 60.0  # seconds until a lost answer is noticed
+_KEEP_ALIVE_INTERVAL = 25.0  # seconds; sessions end after 60 without a word from the worker
+_IDS_PER_KEEP_ALIVE = 100
 
 
 @dataclass
 class Result:
-    """What one run came to.
+    """What one run came to, or the medians of several.
 
     Attributes:
-        count: requests, messages or megabytes that were done.
+        count: requests, messages, megabytes or seconds.
         cpu: seconds of the daemon's CPU time.
         wall: seconds.
-        latencies: seconds per request, where they were taken.
-        memory: bytes, where that was measured.
+        p50, p99: seconds of one request, where they go one at a time.
+        memory: bytes for each session that is held open.
     """
 
     count: float
     cpu: float
     wall: float
-    latencies: list[float] = field(default_factory=list)
+    p50: float | None = None
+    p99: float | None = None
     memory: float | None = None
 
     @property
@@ -47,6 +54,15 @@ class Result:
     def rate(self) -> float:
         """Requests, messages or megabytes per second."""
         return self.count / self.wall
+
+    @classmethod
+    def middle(cls, runs: list[Result]) -> Result:
+        """The median of each number."""
+        found = {}
+        for field in fields(cls):
+            values = [getattr(run, field.name) for run in runs]
+            found[field.name] = None if None in values else median(values)
+        return cls(**found)
 
 
 def encode(letter: str, packet: dict[str, object]) -> bytes:
@@ -68,272 +84,117 @@ def _bytes(value: object) -> object:
     return value
 
 
-class Worker:
-    """One worker's sockets to one daemon."""
+def drive(daemon: Daemon, mode: str, what: Iterable[bytes] | str, *arguments: object) -> Result:
+    """Run driver.c; see there.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self.daemon = daemon
+    Args:
+        what: the messages, or the URI of WebSockets.
+    """
+    if isinstance(what, str):
+        source = what
+    else:
+        path = daemon.directory / "messages"
+        path.write_bytes(b"".join(struct.pack("<I", len(each)) + each for each in what))
+        source = str(path)
+    command = [program("driver"), mode, daemon.endpoints, str(daemon.pid), source]
+    done = subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{daemon.name}: {done.stderr[-500:]} {daemon.last_words()}")
+    found = {key: value / 1e9 for key, value in json.loads(done.stdout).items()}
+    return Result(
+        found["count"] * 1e9,
+        found["cpu_ns"],
+        found["wall_ns"],
+        found.get("p50_ns"),
+        found.get("p99_ns"),
+    )
+
+
+class Holder:
+    """A worker with many streamed sessions that have nothing to say, kept alive until closed.
+
+    Attributes:
+        memory: bytes of the daemon's memory that each takes.
+    """
+
+    def __init__(self, daemon: Daemon, uri: str, count: int) -> None:
         self._context = zmq.Context()
-        self._sockets: list[zmq.Socket[bytes]] = []
+        self._push = self._connect(daemon, zmq.PUSH, "in")
+        self._router = self._connect(daemon, zmq.ROUTER, "in-stream")
+        self._sub = self._connect(daemon, zmq.SUB, "out")
+        self._seqs = 0
+        self._stop = threading.Event()
+        self._ids: list[str] = []
+        self._wait_for_subscription(daemon)
+        # The first few are the daemon's warm-up and not counted.
+        warm_up = min(20, count)
+        self._open(uri, warm_up)
+        before = daemon.memory()
+        self._open(uri, count - warm_up)
+        self.memory = max(0, daemon.memory() - before) / max(1, count - warm_up)
+        self._thread = threading.Thread(target=self._keep_alive, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        for socket in self._sockets:
-            socket.close(0)
-        self._context.term()
+        """Leave; the daemon is expected to be ended next."""
+        self._stop.set()
+        self._thread.join()
+        self._context.destroy(linger=0)
 
-    def _connect(self, kind: int, key: str) -> zmq.Socket[bytes]:
+    def _connect(self, daemon: Daemon, kind: int, key: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.set_hwm(0)
-        socket.setsockopt(zmq.RCVTIMEO, _PATIENCE)
         if kind == zmq.SUB:
-            socket.setsockopt(zmq.SUBSCRIBE, b"w ")
-        socket.connect(self.daemon.endpoint(key))
-        self._sockets.append(socket)
+            socket.setsockopt(zmq.SUBSCRIBE, b"hold ")
+        socket.connect(f"{daemon.endpoints}{key}")
         return socket
 
-    def measure(self, work: Callable[[], float]) -> Result:
-        """The daemon's CPU time during ``work``, which returns how much was done."""
-        cpu, wall = self.daemon.cpu(), time.perf_counter()
-        count = work()
-        return Result(count, self.daemon.cpu() - cpu, time.perf_counter() - wall)
+    def _wait_for_subscription(self, daemon: Daemon) -> None:
+        """A bad request is answered at once, which shows that all is connected."""
+        probe = encode("T", {"from": "hold", "id": "p", "seq": 0, "method": "GET", "uri": "x:/"})
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            self._push.send(probe)
+            if self._sub.poll(100):
+                while self._sub.poll(200):
+                    self._sub.recv()
+                return
+        raise SystemExit(f"{daemon.name}: no answer on out_spec")
 
-    # -- the request interface -----------------------------------------------------------------
+    def _open(self, uri: str, count: int) -> None:
+        for number in range(len(self._ids), len(self._ids) + count):
+            id = f"h{number}"
+            self._ids.append(id)
+            packet = {"from": "hold", "id": id, "seq": 0, "uri": uri, "credits": 1000}
+            if uri.startswith("http"):
+                packet |= {"method": "GET", "stream": True}
+            self._push.send(encode("T", packet))
+        told = 0
+        while told < count:
+            if not self._sub.poll(int(_PATIENCE * 1000)):
+                raise SystemExit(f"only {told} of {count} sessions were opened")
+            packet = tnetstring.loads(self._sub.recv().partition(b" ")[2][1:])
+            if b"condition" in packet:
+                raise SystemExit(f"a session was refused: {packet}")
+            told += packet[b"seq"] == 0
+        self._wait_for_rest()
 
-    def requests(self, messages: list[bytes], count: int, in_flight: int) -> Result:
-        """``count`` requests over in_req_spec, the messages in turn."""
-        socket = self._connect(zmq.DEALER, "req")
-        self._exchange(socket, messages, min(count, 2 * in_flight), in_flight, None)
-        latencies: list[float] = []
-        result = self.measure(
-            lambda: self._exchange(
-                socket, messages, count, in_flight, latencies if in_flight == 1 else None
-            )
-        )
-        result.latencies = latencies
-        return result
+    def _wait_for_rest(self) -> None:
+        """Until nobody sets up connections any more: the daemon tells only of the session."""
+        before = -1
+        while (now := len(Path("/proc/net/tcp").read_bytes())) != before:
+            before = now
+            time.sleep(0.3)
 
-    def _exchange(
-        self,
-        socket: zmq.Socket[bytes],
-        messages: list[bytes],
-        count: int,
-        in_flight: int,
-        latencies: list[float] | None,
-    ) -> float:
-        send, receive = socket.send, socket.recv
-        more = int(zmq.SNDMORE)
-        sent_at: deque[float] = deque()
-        for number in range(min(in_flight, count)):
-            sent_at.append(time.perf_counter())
-            send(b"", more)
-            send(messages[number % len(messages)])
-        sent = min(in_flight, count)
-        for _ in range(count):
-            receive()
-            answer = receive()
-            if latencies is not None:
-                latencies.append(time.perf_counter() - sent_at.popleft())
-            if b"condition" in answer:
-                raise SystemExit(f"{self.daemon.name}: {answer[:300]!r}")
-            if sent < count:
-                if latencies is not None:
-                    sent_at.append(time.perf_counter())
-                send(b"", more)
-                send(messages[sent % len(messages)])
-                sent += 1
-        return count
-
-    # -- the streaming interface ---------------------------------------------------------------
-
-    def open_stream(self) -> None:
-        """Connect the three sockets and wait until the subscription is in force."""
-        self.push = self._connect(zmq.PUSH, "in")
-        self.router = self._connect(zmq.ROUTER, "in-stream")
-        self.sub = self._connect(zmq.SUB, "out")
-        self.sub.setsockopt(zmq.RCVTIMEO, 200)
-        # A bad request is answered at once: the first answer that arrives says all is connected.
-        for number in range(100):
-            self.push.send(
-                encode(
-                    "T",
-                    {"from": "w", "id": f"p{number}", "seq": 0, "method": "GET", "uri": "http://:"},
-                )
-            )
-            try:
-                self.sub.recv()
-                break
-            except zmq.Again:
-                pass
-        else:
-            raise SystemExit(f"{self.daemon.name}: no answer on out_spec")
-        try:
-            while True:
-                self.sub.recv()
-        except zmq.Again:
-            self.sub.setsockopt(zmq.RCVTIMEO, _PATIENCE)
-
-    def streams(self, packet: dict[str, object], count: int, in_flight: int) -> Result:
-        """``count`` streamed requests, each until its last packet."""
-        self.open_stream()
-        fields = {"from": "w", "seq": 0, "stream": True, "credits": _ENDLESS, "id": "#" * 8}
-        template = encode("T", {**packet, **fields})
-        at = template.index(b"########")
-        head, tail = template[:at], template[at + 8 :]
-        push, receive = self.push.send, self.sub.recv
-        total = 0
-
-        def run(number: int) -> float:
-            nonlocal total
-            first = total
-            total += number
-            for each in range(first, first + min(in_flight, number)):
-                push(b"%b%08d%b" % (head, each, tail))
-            sent = done = min(in_flight, number)
-            done = 0
-            while done < number:
-                answer = receive()
-                if b"4:more,4:true!" in answer or b"4:type,10:keep-alive," in answer:
-                    continue
-                if b"9:condition," in answer:
-                    raise SystemExit(f"{self.daemon.name}: {answer[:300]!r}")
-                done += 1
-                if sent < number:
-                    push(b"%b%08d%b" % (head, first + sent, tail))
-                    sent += 1
-            return number
-
-        run(min(count, 2 * in_flight))
-        return self.measure(lambda: run(count))
-
-    def unanswered(self, message: bytes, count: int, arrived: Callable[[], int]) -> Result:
-        """``count`` fire-and-forget requests; ``arrived`` tells how many reached the origin."""
-        push = self._connect(zmq.PUSH, "in")
-
-        def run() -> float:
-            before = arrived()
-            for _ in range(count):
-                push.send(message)
-            until = time.monotonic() + _PATIENCE / 1000
-            while arrived() - before < count:
-                if time.monotonic() > until:
-                    raise SystemExit(f"{self.daemon.name}: requests were lost")
-                time.sleep(0.005)
-            return count
-
-        return self.measure(run)
-
-    def hold(self, uris: list[str]) -> float:
-        """Open one streamed request per URI, to an origin that never answers.
-
-        Returns:
-            bytes of the daemon's memory that each took.
-        """
-        self.open_stream()
-        before = self.daemon.memory()
-        for number, uri in enumerate(uris):
-            self.push.send(
-                encode(
-                    "T",
-                    {
-                        "from": "w",
-                        "id": f"h{number}",
-                        "seq": 0,
-                        "method": "GET",
-                        "uri": uri,
-                        "stream": True,
-                        "credits": 1000,
-                    },
-                )
-            )
-        for _ in uris:
-            self.sub.recv()  # the keep-alive that tells of the session
-        time.sleep(1.0)  # until the last connections stand; part of no measurement
-        return (self.daemon.memory() - before) / len(uris)
-
-    # -- bodies --------------------------------------------------------------------------------
-
-    def upload(self, uri: str, megabytes: int) -> Result:
-        """One streamed request body, as fast as credits come."""
-        self.open_stream()
-        fields = {"from": "w", "id": "up", "method": "POST", "uri": uri, "seq": 0, "more": True,
-                  "stream": True, "credits": _ENDLESS}  # fmt: skip
-        chunk = b"x" * 50_000
-
-        def run() -> float:
-            self.push.send(encode("T", fields))
-            left = megabytes << 20
-            credits, seq = 0, 0
-            while True:
-                packet = tnetstring.loads(self.sub.recv().partition(b" ")[2][1:])
-                credits += packet.get(b"credits", 0)
-                if b"condition" in packet:
-                    raise SystemExit(f"{self.daemon.name}: {packet!r}")
-                if b"type" not in packet and not packet.get(b"more"):
-                    return megabytes
-                while left and credits >= min(left, len(chunk)):
-                    body = chunk[: min(left, len(chunk))]
-                    left -= len(body)
-                    credits -= len(body)
-                    seq += 1
-                    message = {b"from": b"w", b"id": b"up", b"seq": seq, b"body": body}
-                    if left:
-                        message[b"more"] = True
-                    self.router.send_multipart([b"bench", b"", b"T" + tnetstring.dumps(message)])
-
-        return self.measure(run)
-
-    # -- WebSockets ----------------------------------------------------------------------------
-
-    def echo(self, uri: str, sockets: int, size: int, count: int) -> Result:
-        """``count`` messages through ``sockets`` connections, one in flight on each."""
-        self.open_stream()
-        for number in range(sockets):
-            self.push.send(
-                encode(
-                    "T",
-                    {"from": "w", "id": f"{number:04d}", "seq": 0, "uri": uri, "credits": _ENDLESS},
-                )
-            )
-        for _ in range(sockets):
-            answer = self.sub.recv()
-            if b"4:code,3:101#" not in answer:
-                raise SystemExit(f"{self.daemon.name}: {answer[:300]!r}")
-        body = b"x" * size
-        seqs = [0] * sockets
-
-        def send(number: int) -> None:
-            seqs[number] += 1
-            message = {b"from": b"w", b"id": b"%04d" % number, b"seq": seqs[number], b"body": body}
-            self.router.send_multipart([b"bench", b"", b"T" + tnetstring.dumps(message)])
-
-        def run(number: int) -> float:
-            for each in range(sockets):
-                send(each)
-            sent, done = sockets, 0
-            while done < number:
-                packet = tnetstring.loads(self.sub.recv().partition(b" ")[2][1:])
-                if b"type" in packet:
-                    if packet[b"type"] == b"error":
-                        raise SystemExit(f"{self.daemon.name}: {packet!r}")
-                    continue
-                done += 1
-                if sent < number:
-                    send(int(packet[b"id"]))
-                    sent += 1
-            return number
-
-        run(2 * sockets)
-        return self.measure(lambda: run(count))
-
-    def idle_websockets(self, uri: str, count: int) -> float:
-        """Open connections; returns the bytes of memory that each took."""
-        self.open_stream()
-        before = self.daemon.memory()
-        for number in range(count):
-            self.push.send(
-                encode("T", {"from": "w", "id": f"i{number}", "seq": 0, "uri": uri, "credits": 9})
-            )
-        for _ in range(count):
-            self.sub.recv()
-        time.sleep(0.5)
-        return (self.daemon.memory() - before) / count
+    def _keep_alive(self) -> None:
+        """As real workers do it: one message for many sessions."""
+        while not self._stop.wait(_KEEP_ALIVE_INTERVAL):
+            self._seqs += 1
+            for at in range(0, len(self._ids), _IDS_PER_KEEP_ALIVE):
+                ids = [
+                    {"id": id, "seq": self._seqs} for id in self._ids[at : at + _IDS_PER_KEEP_ALIVE]
+                ]
+                message = encode("T", {"from": "hold", "id": ids, "type": "keep-alive"})
+                self._router.send_multipart([b"bench", b"", message])

@@ -1,7 +1,8 @@
 /* The floor: the least that any gateway of this kind must do, in C, with nothing around it.
  *
- * A ROUTER takes messages "URL" (after the empty frame), libcurl's multi interface fetches them over
- * kept connections, the answer is the body. No policy, no sessions, no timers, no log, no formats.
+ * A ROUTER takes messages (after the empty frame) that are an URL, for a POST with NUL and the body
+ * behind it; libcurl's multi interface fetches them over kept connections, the answer is the body.
+ * No policy, no sessions, no timers, no log, no formats, no checks of certificates.
  *
  *   floor ENDPOINT
  */
@@ -18,8 +19,9 @@ struct request {
     CURL *easy;
     char identity[256];
     size_t identity_size;
-    char body[MAX_FRAME];
+    char body[MAX_FRAME]; /* of the answer */
     size_t body_size;
+    char message[MAX_FRAME * 4];
     struct request *next;
 };
 
@@ -72,6 +74,7 @@ static struct request *take_request(void)
         curl_easy_setopt(request->easy, CURLOPT_WRITEDATA, request);
         curl_easy_setopt(request->easy, CURLOPT_PRIVATE, request);
         curl_easy_setopt(request->easy, CURLOPT_NOSIGNAL, 1L);
+        curl_easy_setopt(request->easy, CURLOPT_SSL_VERIFYPEER, 0L);
     }
     request->body_size = 0;
     return request;
@@ -79,7 +82,8 @@ static struct request *take_request(void)
 
 static int receive_one(void *router, CURLM *multi)
 {
-    char empty[8], url[MAX_FRAME];
+    char empty[8];
+    size_t url_size;
     struct request *request = take_request();
     int size = zmq_recv(router, request->identity, sizeof request->identity, ZMQ_DONTWAIT);
     if (size < 0) {
@@ -89,9 +93,16 @@ static int receive_one(void *router, CURLM *multi)
     }
     request->identity_size = (size_t)size;
     zmq_recv(router, empty, sizeof empty, 0);
-    size = zmq_recv(router, url, sizeof url - 1, 0);
-    url[size < 0 ? 0 : size] = '\0';
-    curl_easy_setopt(request->easy, CURLOPT_URL, url);
+    size = zmq_recv(router, request->message, sizeof request->message - 1, 0);
+    if (size < 0 || (size_t)size >= sizeof request->message)
+        size = 0;
+    request->message[size] = '\0';
+    curl_easy_setopt(request->easy, CURLOPT_URL, request->message);
+    url_size = strlen(request->message);
+    if (url_size < (size_t)size) {
+        curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE, (long)(size - (int)url_size - 1));
+        curl_easy_setopt(request->easy, CURLOPT_POSTFIELDS, request->message + url_size + 1);
+    }
     curl_multi_add_handle(multi, request->easy);
     return 1;
 }
@@ -122,6 +133,12 @@ int main(int argc, char **argv)
     void *context = zmq_ctx_new(), *router = zmq_socket(context, ZMQ_ROUTER);
     CURLM *multi;
 
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        int major, minor, patch;
+        zmq_version(&major, &minor, &patch);
+        printf("%s, libzmq/%d.%d.%d\n", curl_version(), major, minor, patch);
+        return 0;
+    }
     if (argc != 2 || zmq_bind(router, argv[1]) != 0) {
         fprintf(stderr, "usage: floor ENDPOINT\n");
         return 1;

@@ -1,86 +1,211 @@
-"""The results as a table and as plots."""
+"""The results as tables, in the documentation and on the terminal."""
 
 from __future__ import annotations
 
+import datetime
+import json
+import os
 import platform
-import statistics
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
-from .cases import Case
+from .cases import CASES, Case
 from .driver import Result
 
-__all__ = ["row", "table", "write"]
+__all__ = ["progress", "tables", "write"]
+
+Results = dict[str, dict[str, Result]]
 
 _COLUMNS = ("ours", "zurl", "condure", "floor")
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
+_TITLES = {
+    "requests": "Requests",
+    "bodies": "Streamed bodies",
+    "sockets": "WebSockets",
+    "open": "Other traffic beside open requests",
+    "hosts": "Many hosts",
+    "idle": "At rest",
+}
+_INTRODUCTIONS = {
+    "requests": "Microseconds of CPU time of the daemon per request.",
+    "bodies": "Microseconds of CPU time of the daemon per megabyte.",
+    "sockets": "Microseconds of CPU time of the daemon per message that goes out and comes back, "
+    "with 50 connections that have one message on its way each.",
+    "open": "Microseconds of CPU time of the daemon per small request, 20 in flight, while so many "
+    "others wait for an answer of the same host.",
+    "hosts": "Microseconds of CPU time of the daemon per request, all hosts in turn, connections "
+    "kept.",
+    "idle": "Share of one core while sessions do nothing but keep alive, and what each takes of "
+    "memory.",
+}
+_PLOTS = {
+    "requests": ("requests", "CPU time per request"),
+    "open": ("open", "CPU time per request beside open requests"),
+    "hosts": ("hosts", "CPU time per request with many hosts"),
+}
 
 
-def row(case: Case, results: dict[str, Result]) -> str:
-    """One line of the table."""
-    cells = [case.title, case.unit]
-    cells += [f"{results[name].cpu_each:,.0f}" if name in results else "–" for name in _COLUMNS]
-    ours, other = results.get("ours"), results.get(case.against)
-    ratio = ours.cpu_each / other.cpu_each if ours and other else None
-    cells.append(f"{ratio:.2f} × {case.against}" if ratio is not None else "–")
-    cells.append(f"≤ {case.target:.2f}" if case.target is not None else "")
-    cells.append(_rates(results))
-    cells.append(_notes(results))
-    return "| " + " | ".join(cells) + " |"
+def progress(case: Case, results: dict[str, Result]) -> str:
+    """One line while the measurement runs."""
+    cells = [f"{name} {_cost(case, result)}" for name, result in results.items()]
+    return f"{case.name}: {', '.join(cells)} {_ratio(case, results)}"
 
 
-def _rates(results: dict[str, Result]) -> str:
-    return " / ".join(f"{results[name].rate:,.0f}" for name in _COLUMNS if name in results)
-
-
-def _notes(results: dict[str, Result]) -> str:
-    notes = []
-    for name in _COLUMNS:
-        result = results.get(name)
-        if result is None:
-            continue
-        if result.latencies:
-            latencies = sorted(result.latencies)
-            middle = statistics.median(latencies) * 1e6
-            late = latencies[int(len(latencies) * 0.99)] * 1e6
-            notes.append(f"{name}: p50 {middle:.0f} µs, p99 {late:.0f} µs")
-        if result.memory is not None:
-            notes.append(f"{name}: {result.memory / 1000:.1f} kB each")
-    return "; ".join(notes)
-
-
-def table(cases: Iterable[Case], results: dict[str, dict[str, Result]]) -> str:
-    """The whole table, in Markdown."""
-    head = (
-        "| case | per | ours, µs | zurl, µs | condure, µs | floor, µs | ratio | target "
-        "| per second, same order | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|---|"
+def tables(cases: Iterable[Case], results: Results) -> str:
+    """All tables, in Markdown."""
+    chosen = [case for case in cases if case.name in results]
+    groups = dict.fromkeys(case.group for case in chosen)
+    return "\n\n".join(
+        _section(group, [case for case in chosen if case.group == group], results)
+        for group in groups
     )
-    return "\n".join([head, *(row(case, results[case.name]) for case in cases)])
 
 
-def write(
-    folder: Path,
-    cases: list[Case],
-    results: dict[str, dict[str, Result]],
-    versions: dict[str, str],
-) -> None:
-    """Put the table between the marks of benchmarks.md, and the plots beside it."""
+def write(folder: Path, fresh: Results, versions: dict[str, str]) -> None:
+    """Put the tables between the marks of benchmarks.md, and the plots beside it."""
+    from . import plots
+
+    beside = folder / "benchmarks"
+    beside.mkdir(parents=True, exist_ok=True)
+    record = beside / "results.json"
+    results = _read(record)
+    for case, found in fresh.items():
+        results.setdefault(case, {}).update(found)
+    record.write_text(
+        json.dumps(
+            {c: {d: asdict(r) for d, r in found.items()} for c, found in results.items()}, indent=1
+        )
+        + "\n"
+    )
+    plots.plot(beside, results)
     page = folder / "benchmarks.md"
     text = page.read_text() if page.exists() else f"# Benchmarks\n\n{_BEGIN}\n{_END}\n"
     before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    programs = "\n".join(f"- {name}: {version}" for name, version in versions.items())
-    body = (
-        f"{_BEGIN}\nMachine: {_processor()}, {platform.system()} {platform.release()}, Python "
-        f"{platform.python_version()}.\n\n{programs}\n\n{table(cases, results)}\n\n"
-        "![CPU time per request](benchmarks/cpu.svg)\n\n"
-        "![Other traffic beside open requests](benchmarks/open.svg)\n"
-    )
+    after = rest.partition(_END)[2]
+    body = f"{_BEGIN}\n{_machine(versions)}\n\n{tables(CASES, results)}\n"
     page.write_text(f"{before}{body}{_END}{after}")
-    plots = folder / "benchmarks"
-    plots.mkdir(exist_ok=True)
-    _plot_cpu(plots / "cpu.svg", cases, results)
-    _plot_open(plots / "open.svg", results)
+
+
+def _read(record: Path) -> Results:
+    if not record.exists():
+        return {}
+    stored = json.loads(record.read_text())
+    return {
+        case: {daemon: Result(**numbers) for daemon, numbers in found.items()}
+        for case, found in stored.items()
+    }
+
+
+def _section(group: str, cases: list[Case], results: Results) -> str:
+    names = [n for n in _COLUMNS if any(n in results[case.name] for case in cases)]
+    parts = [f"### {_TITLES[group]}", _INTRODUCTIONS[group]]
+    if group == "idle":
+        parts.append(_idle_table(cases, names, results))
+    else:
+        parts.append(_table(cases, names, results))
+    notes = [note for case in cases for note in _notes(case, results[case.name])]
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
+    if group in _PLOTS:
+        name, alternative = _PLOTS[group]
+        parts.append(f"![{alternative}](benchmarks/{name}.svg)")
+    return "\n\n".join(parts)
+
+
+def _table(cases: list[Case], names: list[str], results: Results) -> str:
+    head = [
+        "case",
+        *names,
+        "ratio",
+        "target",
+        *(f"{name}, per second" for name in names),
+    ]
+    lines = [_line(head), _line(["---"] + ["--:"] * (len(head) - 1))]
+    for case in cases:
+        found = results[case.name]
+        rates = [f"{found[name].rate:,.0f}" if name in found else "–" for name in names]
+        costs = [_cost(case, found[name]) if name in found else "–" for name in names]
+        lines.append(_line([case.title, *costs, _ratio(case, found), _target(case, found), *rates]))
+    return "\n".join(lines)
+
+
+def _idle_table(cases: list[Case], names: list[str], results: Results) -> str:
+    head = ["case", *(f"{name}, of a core" for name in names), *(f"{n}, kB each" for n in names)]
+    lines = [_line(head), _line(["---"] + ["--:"] * (len(head) - 1))]
+    for case in cases:
+        found = results[case.name]
+        shares = [_cost(case, found[name]) if name in found else "–" for name in names]
+        memory = [_memory(found[name]) if name in found else "–" for name in names]
+        lines.append(_line([case.title, *shares, *memory]))
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cost(case: Case, result: Result) -> str:
+    if case.group == "idle":
+        return f"{result.cpu / result.wall:.2%}"
+    return f"{result.cpu_each:,.0f}" if result.cpu_each >= 100 else f"{result.cpu_each:.1f}"
+
+
+def _memory(result: Result) -> str:
+    return "–" if result.memory is None else f"{result.memory / 1000:.1f}"
+
+
+def _ratio(case: Case, found: dict[str, Result]) -> str:
+    of = case.target.of if case.target else "zurl"
+    share = _share(found, of)
+    return "–" if share is None else f"{share:.2f} × {of}"
+
+
+def _share(found: dict[str, Result], of: str) -> float | None:
+    ours, other = found.get("ours"), found.get(of)
+    return (
+        ours.cpu / ours.count / (other.cpu / other.count) if ours and other and other.cpu else None
+    )
+
+
+def _target(case: Case, found: dict[str, Result]) -> str:
+    if case.target is None:
+        return ""
+    share = _share(found, case.target.of)
+    verdict = "" if share is None else ", met" if share <= case.target.share else ", **missed**"
+    return f"≤ {case.target.share:.2f}{verdict}"
+
+
+def _notes(case: Case, found: dict[str, Result]) -> list[str]:
+    notes = []
+    late = {name: r for name, r in found.items() if r.p50 is not None and r.p99 is not None}
+    if late:
+        each = (
+            f"{name} {(r.p50 or 0) * 1e6:.0f} µs, 99 % within {(r.p99 or 0) * 1e6:.0f} µs"
+            for name, r in late.items()
+        )
+        notes.append(f"Latency {case.title}, median: {'; '.join(each)}.")
+    held = {name: r for name, r in found.items() if r.memory}
+    if held and case.group == "open":
+        each = (f"{name} {_memory(r)} kB" for name, r in held.items())
+        notes.append(f"Memory of each of {case.size:,}: {', '.join(each)}.")
+    return notes
+
+
+def _machine(versions: dict[str, str]) -> str:
+    programs = "\n".join(f"- {name}: {version}" for name, version in versions.items())
+    return (
+        f"Measured on {datetime.date.today():%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}; "
+        f"{_libraries()}.\n\n{programs}"
+    )
+
+
+def _libraries() -> str:
+    import pycurl
+    import zmq
+
+    return f"pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}, {pycurl.version}"
 
 
 def _processor() -> str:
@@ -88,42 +213,3 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _plot_cpu(path: Path, cases: list[Case], results: dict[str, dict[str, Result]]) -> None:
-    from matplotlib import pyplot
-
-    shown = [
-        c for c in cases if {"ours", "zurl"} <= results[c.name].keys() and "idle" not in c.name
-    ]
-    figure, axes = pyplot.subplots(figsize=(8, 0.45 * len(shown) + 1))
-    ratios = [results[c.name]["ours"].cpu_each / results[c.name]["zurl"].cpu_each for c in shown]
-    axes.barh([case.title for case in shown], ratios, color="#2a6f97")
-    axes.axvline(1.0, color="black", linewidth=1)
-    axes.invert_yaxis()
-    axes.set_xlabel("CPU time, as a share of Zurl's")
-    figure.tight_layout()
-    figure.savefig(path)
-
-
-def _plot_open(path: Path, results: dict[str, dict[str, Result]]) -> None:
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    sizes = {"open-100": 100, "open-1k": 1_000, "open-10k": 10_000}
-    for name in ("ours", "zurl"):
-        points = [
-            (size, results[case][name].cpu_each)
-            for case, size in sizes.items()
-            if name in results.get(case, {})
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("requests open")
-    axes.set_ylabel("µs of CPU per other request")
-    if axes.lines:
-        axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
