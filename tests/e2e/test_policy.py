@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import Connection, Daemon, ScriptedOrigin, Worker, free_port, reply, wait_until
 from tests.support.messages import Message
+from tests.support.websocket import echo
 
 Start = Callable[..., tuple[Daemon, Worker]]
 OK = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -173,6 +174,15 @@ def test_a_kept_connection_obeys_new_rules(start_daemon: Start, origin: Scripted
     reload(daemon, deny="")
     assert worker.request(method="GET", uri=origin.url(host="localhost")).get("code") == 200
     assert len(origin.requests) == 2
+
+
+def test_an_open_websocket_obeys_new_rules(start_daemon: Start, origin: ScriptedOrigin) -> None:
+    origin.script = echo
+    daemon, worker = start_daemon()
+    session = worker.start(uri=origin.url().replace("http:", "ws:"), credits=1000)
+    assert session.next().get("code") == 101
+    reload(daemon, deny="127.0.0.0/8")
+    assert condition(session.next()) == b"policy-violation"
 
 
 def test_what_the_new_rules_let_pass_goes_on(start_daemon: Start, origin: ScriptedOrigin) -> None:

@@ -21,6 +21,7 @@ __all__ = ["EasyHandle", "HandlePool", "TransportOptions"]
 _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # TCP_NODELAY is libcurl's default already.
 _MAX_POOLED = 1000
+_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_..., which pycurl does not name
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,11 @@ class EasyHandle:
         # An explicit proxy, "" included, keeps libcurl from asking the environment for one.
         setopt(pycurl.PROXY, options.proxy)
         setopt(pycurl.NOPROXY, "" if options.proxy else "*")
-        if options.proxy_userpwd:
-            setopt(pycurl.PROXYUSERPWD, options.proxy_userpwd)
-            setopt(pycurl.SUPPRESS_CONNECT_HEADERS, 1)
+        if options.proxy:
+            # The proxy's answer to CONNECT is not the origin's.
+            setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+            if options.proxy_userpwd:
+                setopt(pycurl.PROXYUSERPWD, options.proxy_userpwd)
         if not options.allow_ipv6:
             setopt(pycurl.IPRESOLVE, pycurl.IPRESOLVE_V4)
         setopt(pycurl.USERAGENT, "")  # none, unless the worker sends one
