@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from worker import Worker
 
@@ -37,8 +38,8 @@ servers = [server]
 _GATEWAY = """[General]
 in_req_spec=ipc://{directory}/gateway
 ipc_file_mode=600
-deny=@private
-allow={host}
+defpolicy=deny
+allow={allowed}
 """
 
 
@@ -46,11 +47,12 @@ def start(
     directory: Path, origin: str, port: int, requests: str, responses: str
 ) -> list[subprocess.Popen[bytes]]:
     """Start Mongrel2 and the gateway."""
-    host = origin.split("://")[1].split("/")[0].rsplit(":", 1)[0]
     (directory / "mongrel2.conf").write_text(
         _MONGREL2.format(port=port, requests=requests, responses=responses)
     )
-    (directory / "zurl.conf").write_text(_GATEWAY.format(directory=directory, host=host))
+    (directory / "zurl.conf").write_text(
+        _GATEWAY.format(directory=directory, allowed=", ".join(sorted(names(origin))))
+    )
     subprocess.run(
         ["m2sh", "load", "-config", "mongrel2.conf", "-db", "config.sqlite"],
         cwd=directory, check=True, stdout=subprocess.DEVNULL,
@@ -61,6 +63,29 @@ def start(
         subprocess.Popen(["mongrel2", "config.sqlite", "proxy"], cwd=directory, stderr=log),
         subprocess.Popen(gateway, stdout=log),
     ]
+
+
+def await_start(directory: Path, port: int, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until both accept connections; exit with their log if one of them ends."""
+    while not (directory / "gateway").exists() or not listens(port):
+        if any(process.poll() is not None for process in processes):
+            raise SystemExit((directory / "gateway.log").read_text(errors="replace"))
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    """Whether a server listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def names(origin: str) -> set[str]:
+    """The host of an origin, and its addresses: allowing a name does not open private ones."""
+    host = urlsplit(origin).hostname
+    if host is None:
+        raise SystemExit(f"{origin} is no origin such as http://127.0.0.1:8000")
+    found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    return {host} | {str(address[0]) for *_, address in found}
 
 
 def free_endpoint() -> str:
@@ -75,6 +100,8 @@ def main() -> None:
     parser.add_argument("--origin", required=True, help="such as http://127.0.0.1:8000")
     parser.add_argument("--port", type=int, default=6767)
     options = parser.parse_args()
+    if listens(options.port):
+        raise SystemExit(f"port {options.port} is in use")
     signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="m2-") as name:
         directory = Path(name)
@@ -82,8 +109,7 @@ def main() -> None:
         requests, responses = free_endpoint(), free_endpoint()
         processes = start(directory, options.origin, options.port, requests, responses)
         try:
-            while not (directory / "gateway").exists():
-                time.sleep(0.05)
+            await_start(directory, options.port, processes)
             print(f"http://127.0.0.1:{options.port}/ leads to {options.origin}", flush=True)
             gateway = f"ipc://{directory}/gateway"
             Worker(options.origin, requests, responses, gateway).run()

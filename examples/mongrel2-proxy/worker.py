@@ -12,8 +12,15 @@ from typing import Any
 import tnetstring
 import zmq
 
-# Written by Mongrel2 for the handler, in capitals; all else is what the client sent.
-_FROM_CLIENT = str.islower
+# What concerns one connection only, and not those behind it (RFC 9110, 7.6.1).
+_HOP = frozenset(
+    (
+        *("connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+# The body of an answer is whole and decoded here: its framing and coding are over.
+_OVER = frozenset(name.encode() for name in _HOP) | {b"content-length", b"content-encoding"}
 
 
 class Worker:
@@ -56,15 +63,18 @@ class Worker:
         fields = json.loads(head)
         if fields["METHOD"] == "JSON":  # a client went away
             return
+        method = fields["METHOD"].encode()
         packet = {
             b"id": connection,
-            b"user-data": [server, connection],
-            b"method": fields["METHOD"].encode(),
+            b"user-data": [server, connection, method, is_last(fields)],
+            b"method": method,
+            # Mongrel2's URIs begin with a slash: a client cannot write on the host's name.
             b"uri": (self.origin + fields["URI"]).encode(),
             b"headers": [
                 [name.encode(), value.encode()]
                 for name, values in fields.items()
-                if _FROM_CLIENT(name)
+                # In capitals is what Mongrel2 itself has to say.
+                if not name.isupper() and name not in _HOP
                 for value in (values if isinstance(values, list) else [values])
             ],
             b"body": body,
@@ -73,22 +83,45 @@ class Worker:
 
     def respond(self, answer: dict[bytes, Any]) -> None:
         """A ZHTTP answer to Mongrel2's response."""
-        server, connection = answer[b"user-data"]
+        server, connection, method, last = answer[b"user-data"]
         if answer.get(b"type") == b"error":
             answer = {b"code": 502, b"reason": b"Bad Gateway", b"body": answer[b"condition"]}
         body = answer.get(b"body", b"")
         lines = [b"HTTP/1.1 %d %b" % (answer[b"code"], answer.get(b"reason", b""))]
         for name, value in answer.get(b"headers", []):
-            # The body is whole and decoded here: its framing and coding are over.
             if name.lower() not in _OVER:
                 lines.append(name + b": " + value)
-        if answer[b"code"] not in (204, 304):
-            lines.append(b"Content-Length: %d" % len(body))
-        response = b"\r\n".join([*lines, b"", body])
-        self.responses.send(b"%b %d:%b, %b" % (server, len(connection), connection, response))
+        lines += content_length(method, answer)
+        if last:
+            lines.append(b"Connection: close")
+        self.send(server, connection, b"\r\n".join([*lines, b"", body]))
+        if last:
+            self.send(server, connection, b"")  # which tells Mongrel2 to close
+
+    def send(self, server: bytes, connection: bytes, data: bytes) -> None:
+        """Bytes for a client."""
+        self.responses.send(b"%b %d:%b, %b" % (server, len(connection), connection, data))
 
 
-_OVER = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"connection"))
+def is_last(fields: dict[str, Any]) -> bool:
+    """Whether the client expects its connection to be closed after the answer."""
+    lines = fields.get("connection", "")
+    text = lines if isinstance(lines, str) else ",".join(lines)
+    wishes = {wish.strip() for wish in text.lower().split(",")}
+    if fields["VERSION"] == "HTTP/1.0":
+        return "keep-alive" not in wishes
+    return "close" in wishes
+
+
+def content_length(method: bytes, answer: dict[bytes, Any]) -> list[bytes]:
+    """The Content-Length line, if any: of the body, or for HEAD what the origin said of it."""
+    if method == b"HEAD" or answer[b"code"] == 304:
+        return [
+            b"Content-Length: " + value
+            for name, value in answer.get(b"headers", [])
+            if name.lower() == b"content-length"
+        ]
+    return [] if answer[b"code"] == 204 else [b"Content-Length: %d" % len(answer.get(b"body", b""))]
 
 
 def take_netstring(data: bytes) -> tuple[bytes, bytes]:

@@ -28,6 +28,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(gzip.compress(b"squeezed " * 1000), **{"Content-Encoding": "gzip"})
         elif route == "/headers":
             self._answer("\n".join(f"{k}: {v}" for k, v in self.headers.items()).encode())
+        elif route == "/empty":
+            self.send_response(204)
+            self.end_headers()
         elif route == "/missing":
             self._answer(b"nothing here", 404)
         else:
