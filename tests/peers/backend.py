@@ -5,14 +5,33 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from websockets.extensions import Extension, ServerExtensionFactory
+from websockets.frames import Frame
 from websockets.sync.server import ServerConnection, serve
+from websockets.typing import ExtensionName, ExtensionParameter
 
+from tests.support.deadline import DEADLINE
+
+_SUBSCRIBE = b'c:{"type": "subscribe", "channel": "sockets"}'
 LARGE = bytes(range(256)) * 16_000  # 4 MB
+
+# Answers as they go out, after which the connection is closed.
+_RAW = {
+    "/cookies": b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nset-cookie: c=d\r\n"
+    b"X-Blanks:  a  b  \r\nContent-Length: 2\r\n\r\nok",
+    "/chunked": b"HTTP/1.1 201 Made It\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Trailer: t\r\n\r\n",
+    "/until-close": b"HTTP/1.1 200 OK\r\n\r\nall until the end",
+    "/empty-header": b"HTTP/1.1 200 OK\r\nX-Empty:\r\nContent-Length: 2\r\n\r\nok",
+    "/no-http": b"220 mail.example ESMTP\r\n",
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"
     wbufsize = 65536
 
@@ -28,6 +47,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(gzip.compress(b"squeezed " * 1000), **{"Content-Encoding": "gzip"})
         elif route == "/headers":
             self._answer("\n".join(f"{k}: {v}" for k, v in self.headers.items()).encode())
+        elif self.path.startswith(("/request", "//request", "/a/")):
+            self._answer(self._request_seen())
+        elif route == "/redirect":
+            self._answer(b"over there", 302, Location="/hello")
+        elif route in _RAW:
+            self.wfile.write(_RAW[route])
+            self.close_connection = True
+        elif route == "/cut-short":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+            self.wfile.flush()
+            self.server.back_end.die.wait(DEADLINE)
+            self.close_connection = True
         elif route == "/empty":
             self.send_response(204)
             self.end_headers()
@@ -36,7 +67,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(b"hello from the back end\n")
 
-    do_DELETE = do_GET
+    do_DELETE = do_OPTIONS = do_PATCH = do_PURGE = do_GET
+
+    def _request_seen(self, body: bytes | None = None) -> bytes:
+        """The request, without what differs by build of libcurl and by the second."""
+        shown = {"Accept-Encoding": "...", "Grip-Sig": "..."}
+        headers = self.headers.raw_items()
+        lines = [self.requestline, *(f"{k}: {shown.get(k, v)}" for k, v in headers)]
+        return (
+            "\n".join(lines).encode("latin-1") + b"\n\n" + (self._body() if body is None else body)
+        )
 
     def do_HEAD(self) -> None:
         self.send_response(200)
@@ -47,6 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         if self.headers.get("Content-Type") == "application/websocket-events":
             self._events(body)
+        elif self.path.startswith("/request"):
+            self._answer(self._request_seen(body))
         else:
             self._answer(f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode())
 
@@ -65,18 +107,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _events(self, body: bytes) -> None:
         """WebSocket over HTTP: each request brings events, the answer takes some back."""
         answer = b""
+        headers = {"Content-Type": "application/websocket-events"}
+        grip = self.path.startswith("/ws-http-grip")
         if body.startswith(b"OPEN"):
             answer += b"OPEN\r\n"
             body = body.partition(b"\r\n")[2]
+            if grip:
+                headers["Sec-WebSocket-Extensions"] = "grip"
+                answer += b"TEXT %x\r\n%b\r\n" % (len(_SUBSCRIBE), _SUBSCRIBE)
         while body.startswith(b"TEXT "):
             head, _, body = body.partition(b"\r\n")
             size = int(head.split()[1], 16)
-            text = b"echo: " + body[:size]
+            text = (b"m:" if grip else b"") + b"echo: " + body[:size]
             answer += b"TEXT %x\r\n%b\r\n" % (len(text), text)
             body = body[size + 2 :]
         if body.startswith(b"CLOSE"):
             answer += body
-        self._answer(answer, **{"Content-Type": "application/websocket-events"})
+        self._answer(answer, **headers)
 
     def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -94,22 +141,55 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def __init__(self, back_end: BackEnd) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.back_end = back_end
+
+
+class _Grip(Extension, ServerExtensionFactory):
+    """GRIP's extension: Pushpin takes control messages of a back end that agrees to it."""
+
+    name = ExtensionName("grip")
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], Extension]:
+        return [], self
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        return frame
+
+    def encode(self, frame: Frame) -> Frame:
+        return frame
+
 
 class BackEnd:
-    """One HTTP and one WebSocket server on loopback."""
+    """An HTTP server and two WebSocket servers, without and with GRIP, on loopback.
+
+    Attributes:
+        die: when set, a handler of ``/cut-short`` closes in the middle of its answer.
+    """
 
     def __init__(self) -> None:
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self.die = threading.Event()
+        self._http = _Server(self)
         self.http_port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        self._websocket = serve(_echo, "127.0.0.1", 0, max_size=None)
-        self.websocket_port = self._websocket.socket.getsockname()[1]
-        threading.Thread(target=self._websocket.serve_forever, daemon=True).start()
+        self._websockets = [
+            serve(_echo, "127.0.0.1", 0, max_size=None),
+            serve(_subscribe_and_echo, "127.0.0.1", 0, max_size=None, extensions=[_Grip()]),
+        ]
+        for server in self._websockets:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.websocket_port, self.grip_port = (
+            server.socket.getsockname()[1] for server in self._websockets
+        )
 
     def stop(self) -> None:
         self._http.shutdown()
         self._http.server_close()
-        self._websocket.shutdown()
+        for server in self._websockets:
+            server.shutdown()
 
 
 def _echo(connection: ServerConnection) -> None:
@@ -117,4 +197,15 @@ def _echo(connection: ServerConnection) -> None:
         if message == "close, please":
             connection.close(4001, "as you like")
             return
-        connection.send(message)
+        if message == "headers, please":
+            assert connection.request is not None
+            headers = connection.request.headers.raw_items()
+            connection.send("\n".join(f"{name}: {value}" for name, value in headers))
+        else:
+            connection.send(message)
+
+
+def _subscribe_and_echo(connection: ServerConnection) -> None:
+    connection.send(_SUBSCRIBE.decode())
+    for message in connection:
+        connection.send(f"m:{message!s}")

@@ -11,34 +11,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.peers.backend import LARGE, BackEnd
+from tests.peers.backend import LARGE
 from tests.peers.pushpin import DEBIAN_ZURL, OUR_ZURL, Pushpin
-from tests.support.daemon import free_port
 from tests.support.deadline import wait_until
 
 
-@pytest.fixture(scope="module")
-def back_end() -> Iterator[BackEnd]:
-    back_end = BackEnd()
-    yield back_end
-    back_end.stop()
-
-
-def routes(back_end: BackEnd) -> list[str]:
-    http, websocket = back_end.http_port, back_end.websocket_port
-    return [
-        f"*,path_beg=/ws-http 127.0.0.1:{http},over_http",
-        f"*,path_beg=/ws 127.0.0.1:{websocket}",
-        f"*,path_beg=/down 127.0.0.1:{free_port()}",
-        f"*,path_beg=/second 127.0.0.1:{free_port()} 127.0.0.1:{http}",
-        f"*,path_beg=/refused 127.0.0.1:{http},untrusted",
-        f"* 127.0.0.1:{http}",
-    ]
-
-
 @pytest.fixture(scope="module", params=[DEBIAN_ZURL, OUR_ZURL], ids=["zurl", "ours"])
-def pushpin(request: pytest.FixtureRequest, back_end: BackEnd) -> Iterator[Pushpin]:
-    pushpin = Pushpin(request.param, routes(back_end))
+def pushpin(request: pytest.FixtureRequest, routes: list[str]) -> Iterator[Pushpin]:
+    pushpin = Pushpin(request.param, routes)
     yield pushpin
     pushpin.clean()
 
@@ -176,6 +156,16 @@ class TestWebSocket:
                 client.recv(20)
             assert (client.close_code, client.close_reason) == (4001, "as you like")
 
+    @pytest.mark.parametrize("path", ["/ws-grip", "/ws-http-grip"])
+    def test_back_end_subscribes_and_the_client_gets_what_is_published(
+        self, pushpin: Pushpin, path: str
+    ) -> None:
+        with websocket(pushpin, path) as client:
+            client.send("first")
+            assert client.recv(20) in ("first", "echo: first")  # by now it is subscribed
+            pushpin.publish("sockets", **{"ws-message": {"content": "to all of you"}})
+            assert client.recv(20) == "to all of you"
+
     def test_many_at_once(self, pushpin: Pushpin) -> None:
         def one(number: int) -> bool:
             with websocket(pushpin, "/ws") as client:
@@ -199,8 +189,8 @@ class TestLife:
         assert pushpin.request("GET", "/hello").status == 200
 
     @pytest.mark.parametrize("zurl", [DEBIAN_ZURL, OUR_ZURL], ids=["zurl", "ours"])
-    def test_stop_with_a_connection_open(self, back_end: BackEnd, zurl: str) -> None:
-        pushpin = Pushpin(zurl, routes(back_end))
+    def test_stop_with_a_connection_open(self, routes: list[str], zurl: str) -> None:
+        pushpin = Pushpin(zurl, routes)
         try:
             held = pushpin.request("GET", "/hold-stream")
             with websocket(pushpin, "/ws") as client:
