@@ -177,3 +177,15 @@ def _streamed(lab: Lab) -> None:
     host = lab.name([PUBLIC4], [PRIVATE])
     for _ in range(3):
         lab.stream(f"http://{host}/", headers=[["Connection", "close"]])
+
+
+@_attempt("name-silent", DNS)
+def _silent(lab: Lab) -> None:
+    """Names that are never answered for cost their own sessions, nobody else's."""
+    sessions = [
+        lab.worker.start(method="GET", uri=f"http://{lab.name(silent=True)}/", timeout=4000)
+        for _ in range(15)
+    ]
+    lab.get(f"http://{lab.name([PUBLIC4])}/")
+    for session in sessions:
+        session.finish()

@@ -49,6 +49,7 @@ def test_the_listeners_see_what_there_is_to_see(namespaces: None) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "name-silent",
         "name-mixed-private-first",
         "name-mixed-private-last",
         "name-mixed-nat64",
