@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -218,7 +218,7 @@ def _host(written: bytes) -> tuple[str, str]:
 def _is_plain_ipv4(written: bytes) -> bool:
     try:
         text = written.decode("ascii")
-        return socket.inet_ntoa(socket.inet_pton(socket.AF_INET, text)) == text
+        return inet_ntoa(inet_pton(AF_INET, text)) == text
     except (OSError, ValueError):
         return False
 
@@ -227,10 +227,10 @@ def _ipv6(written: bytes) -> tuple[str, str]:
     if b"%" in written:
         raise BadUrl("an IPv6 zone")
     try:
-        packed = socket.inet_pton(socket.AF_INET6, written.decode("ascii"))
+        packed = inet_pton(AF_INET6, written.decode("ascii"))
     except (OSError, ValueError):
         raise BadUrl("not an IPv6 address in brackets") from None
-    host = socket.inet_ntop(socket.AF_INET6, packed)
+    host = inet_ntop(AF_INET6, packed)
     return host, f"[{host}]"
 
 

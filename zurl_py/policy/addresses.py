@@ -10,10 +10,10 @@ and 64:ff9b:1::/48 among them, and differs between patch releases.
 
 from __future__ import annotations
 
-import socket
 from bisect import bisect_right
 from collections.abc import Iterable
 from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
 from .table import GLOBAL_IPV6, IPV4, IPV6, Row
@@ -149,9 +149,9 @@ def parse_address(text: str, nat64: Iterable[Nat64] = ()) -> Address | None:
     """
     try:
         if ":" not in text:
-            packed = socket.inet_pton(socket.AF_INET, text)
+            packed = inet_pton(AF_INET, text)
             return Address(4, int.from_bytes(packed, "big"), text, ())
-        packed = socket.inet_pton(socket.AF_INET6, text)
+        packed = inet_pton(AF_INET6, text)
     except (OSError, ValueError):
         return None
     number = int.from_bytes(packed, "big")
@@ -159,7 +159,7 @@ def parse_address(text: str, nat64: Iterable[Nat64] = ()) -> Address | None:
         inner = prefix.embedded_in(number)
         if inner is not None:
             return Address(4, inner, show4(inner), ())
-    return Address(6, number, socket.inet_ntop(socket.AF_INET6, packed), _embedded(number))
+    return Address(6, number, inet_ntop(AF_INET6, packed), _embedded(number))
 
 
 def _embedded(number: int) -> tuple[int, ...]:
@@ -185,7 +185,7 @@ def _embedded(number: int) -> tuple[int, ...]:
 
 def show4(number: int) -> str:
     """An IPv4 address as text."""
-    return socket.inet_ntop(socket.AF_INET, number.to_bytes(4, "big"))
+    return inet_ntop(AF_INET, number.to_bytes(4, "big"))
 
 
 def sets_of(address: str) -> frozenset[str]:
