@@ -113,6 +113,7 @@ STRICTER = {
     "in_req_spec",
     "ipc_file_mode",
     "deny",
+    "deny_always",
     "max_open_requests",
     "allow_ignore_policies",
     "allow_ignore_tls_errors",
