@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, free_port, reply, wait_until
+from tests.conftest import require_peer
+from tests.support import (
+    CertificateAuthority,
+    Connection,
+    Daemon,
+    ScriptedOrigin,
+    Worker,
+    free_port,
+    reply,
+    wait_until,
+)
 from tests.support.messages import Message
+from tests.support.nginx import Nginx
 from tests.support.websocket import echo
 
 Start = Callable[..., tuple[Daemon, Worker]]
@@ -244,3 +255,29 @@ def test_our_own_endpoints_cannot_be_reached(start_daemon: Start) -> None:
         assert condition(refused) == b"policy-violation"
     elsewhere = worker.request(method="GET", uri="http://127.0.0.1:1/")
     assert condition(elsewhere) == b"remote-connection-failed"
+
+
+# -- HTTP/2 ------------------------------------------------------------------------------------
+
+
+def test_a_shared_connection_is_asked_about_for_every_request(
+    start_daemon: Start, authority: CertificateAuthority
+) -> None:
+    program = require_peer("nginx")
+    nginx = Nginx(program, authority.leaf("localhost"))
+    try:
+        daemon, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path})
+        for _ in range(2):
+            answer = worker.request(method="GET", uri=nginx.url())
+            assert answer.body == b"over HTTP/2.0\n"
+        assert len({line.split()[-1] for line in nginx.protocols()}) == 1
+        reload(daemon, deny="127.0.0.0/8")
+        refused = worker.request(method="GET", uri=nginx.url())
+        assert condition(refused) == b"policy-violation"
+        privileged = worker.request(method="GET", uri=nginx.url(), ignore_policies=True)
+        assert privileged.body == b"over HTTP/2.0\n"
+        again = worker.request(method="GET", uri=nginx.url())
+        assert condition(again) == b"policy-violation"
+        assert len(nginx.protocols()) == 3
+    finally:
+        nginx.close()
