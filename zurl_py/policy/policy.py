@@ -101,12 +101,8 @@ class Policy:
         Raises:
             PolicyError: one of these cannot be used.
         """
-        for key, value, known in (
-            ("defpolicy", defpolicy, ("allow", "deny")),
-            ("policy_mode", policy_mode, ("enforce", "report")),
-        ):
-            if value not in known:
-                raise PolicyError(f"{key}: {value!r} is not {' or '.join(known)}", key)
+        _check_word("defpolicy", defpolicy, "allow", "deny")
+        _check_word("policy_mode", policy_mode, "enforce", "report")
         rules = Ruleset(
             defpolicy == "allow",
             RuleList("allow", allow, False),
@@ -116,11 +112,8 @@ class Policy:
             tuple(allow_ports),
             require_tls,
         )
-        around = _Surroundings(
-            _nat64_prefixes(nat64),
-            frozenset(own_ports) if is_local is not None else frozenset(),
-            is_local or _nowhere,
-        )
+        ports = frozenset(own_ports) if is_local is not None else frozenset()
+        around = _Surroundings(_nat64_prefixes(nat64), ports, is_local or _nowhere)
         granted = {
             "ignore-policies": allow_ignore_policies,
             "ignore-tls-errors": allow_ignore_tls_errors,
@@ -265,6 +258,11 @@ class Policy:
         counts[decision.rule] = counts.get(decision.rule, 0) + 1
         if decision.reported:
             self.observe(decision)
+
+
+def _check_word(key: str, value: str, *known: str) -> None:
+    if value not in known:
+        raise PolicyError(f"{key}: {value!r} is not {' or '.join(known)}", key)
 
 
 def _nat64_prefixes(items: Iterable[str]) -> tuple[Nat64, ...]:
