@@ -19,8 +19,8 @@ HOSTS = """\
 93.184.215.14 public.hosts.example
 """
 
-# What a careful administrator can tell zurl: Debian's patterns, and every range of the IANA
-# special-purpose registries, multicast, and Azure's platform address.
+# What a careful administrator may tell zurl: Debian's patterns, the IANA special-purpose ranges of
+# IPv4 and most of IPv6's (not those that embed IPv4), multicast, and Azure's platform address.
 _ZURL_DENY = """\
 127.* 10.* 192.168.* *.local localhost *.localhost 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8
 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.31.196.0/24 192.52.193.0/24
