@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import zmq
+
 from .config import Config
 from .egress import Egress
 from .inbox import Inbox
 from .log import Log
-from .loop import Loop
+from .loop import Loop, Timer
 from .publisher import Publisher, Replier, show_address
 from .sessions import (
     Services,
@@ -33,6 +35,8 @@ _Handler = Callable[[list[bytes]], None]
 _Streamed = StreamSession | WebSocketSession
 
 _BATCH = 64  # messages read from one socket in one turn
+_SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
+_SETTLING_INTERVAL = 0.01  # seconds
 _LOGGED = 200  # characters of a bad message's reason that go into the log
 
 
@@ -60,6 +64,9 @@ class Gateway:
         self._inboxes: list[Inbox] = []
         self._publisher: Publisher | None = None
         self._replier: Replier | None = None
+        self._settled = False
+        self._settling = Timer(self._settle)
+        self._settling_ends = loop.now + _SETTLING
         self._attach(endpoints)
 
     def _attach(self, endpoints: Endpoints) -> None:
@@ -69,18 +76,21 @@ class Gateway:
         """
         loop, room = self._loop, self._has_room
         if endpoints.in_ is not None:
-            self._inboxes.append(Inbox(endpoints.in_, loop, self._begin, room))
+            self._inboxes.append(Inbox(endpoints.in_, loop, self._begin, self._may_begin))
         if endpoints.in_stream is not None:
-            self._inboxes.append(Inbox(endpoints.in_stream, loop, self._continue))
+            self._later_packets = Inbox(endpoints.in_stream, loop, self._continue)
+            self._inboxes.append(self._later_packets)
+            self._later_socket = endpoints.in_stream
+            self._settle()
         if endpoints.in_req is not None:
             requests = Inbox(endpoints.in_req, loop, self._request, room)
             self._inboxes.append(requests)
             self._replier = Replier(endpoints.in_req, loop, self._log, requests.used)
         if endpoints.out is not None:
             # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
-            # Where a signal of them is swallowed by a send, they wait for the next: no harm.
-            self._inboxes.append(Inbox(endpoints.out, loop, _ignore))
-            self._publisher = Publisher(endpoints.out, loop, self._log, lambda: None)
+            subscriptions = Inbox(endpoints.out, loop, self._subscription)
+            self._inboxes.append(subscriptions)
+            self._publisher = Publisher(endpoints.out, loop, self._log, subscriptions.used)
             self._services.slow_workers = self._publisher.slow
             self._services.when_caught_up = self._publisher.when_caught_up
 
@@ -115,6 +125,21 @@ class Gateway:
 
     def _has_room(self) -> bool:
         return self.accepting and (not self._max_open or len(self._open) < self._max_open)
+
+    def _may_begin(self) -> bool:
+        return self._settled and self._has_room()
+
+    def _settle(self) -> None:
+        """Wait until a worker can send later packets, which are lost where they cannot be sent.
+
+        A worker's sockets connect each in their own time. Its first packet may be here before the
+        socket for what follows, such as the rest of an upload, has found us.
+        """
+        self._later_packets.used()
+        connected = bool(int(self._later_socket.getsockopt(zmq.EVENTS)) & int(zmq.POLLOUT))
+        self._settled = connected or self._loop.now >= self._settling_ends
+        if not self._settled:
+            self._loop.set_timer(self._settling, self._loop.now + _SETTLING_INTERVAL)
 
     # -- in_req_spec -------------------------------------------------------------------------
 
@@ -263,6 +288,10 @@ class Gateway:
     def _drop(self, where: str, reason: str) -> None:
         self._log.warning(f"{where}: dropped a message: {reason[:_LOGGED]}")
 
+    def _subscription(self, frames: list[bytes]) -> None:
+        assert self._publisher is not None
+        self._publisher.subscription(frames)
+
     def _publish(self, address: bytes, message: bytes) -> None:
         if self._publisher is not None:
             self._publisher.publish(address, message)
@@ -277,7 +306,3 @@ class Gateway:
             rest.remove(session)
             if not rest:
                 del self._by_id[session.id]
-
-
-def _ignore(_frames: list[bytes]) -> None:
-    """A message that is nothing to us."""

@@ -5,6 +5,9 @@ all of it and writes it together, which costs a fraction of one wake-up and writ
 
 Both sockets refuse a message as soon as the queue of the worker that should get it is full. What
 is refused waits here, per worker, and only for that worker: all others are served.
+
+So does for a while what nobody has subscribed to yet. A worker's sockets connect each in their own
+time, so after a start of the daemon its requests may be here before its subscription is.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ Message = TypeVar("Message")
 _RETRY_INTERVAL = 0.02  # seconds; a full queue has no event that tells of room in it
 _MAX_HELD = 100  # packets of one turn
 _MAX_WAITING = 10_000  # messages that may wait for one worker
+_PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
+_MAX_KNOWN = 10_000  # addresses remembered, with a subscription and without
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE)
@@ -52,7 +57,7 @@ class _Outlet(Generic[Message]):
         self._told: dict[bytes, list[Callable[[], None]]] = {}
         self.dropped = 0
 
-    def _transmit(self, message: Message) -> None:
+    def _transmit(self, worker: bytes, message: Message) -> None:
         """Give a message to ZeroMQ, or raise ``zmq.Again``."""
         raise NotImplementedError
 
@@ -79,7 +84,7 @@ class _Outlet(Generic[Message]):
                 self._wait(worker, message)
                 continue
             try:
-                self._transmit(message)
+                self._transmit(worker, message)
             except zmq.Again:
                 self._wait(worker, message)
         return True
@@ -89,7 +94,7 @@ class _Outlet(Generic[Message]):
         if queue is None:
             queue = self._waiting[worker] = deque()
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
-            self._log.warning(f"the worker {show_address(worker)} is slow; its packets wait")
+            self._log.warning(f"the worker {show_address(worker)} is {self._state(worker)}")
         if len(queue) >= _MAX_WAITING:
             if self.dropped % 1000 == 0:
                 self._log.error(
@@ -100,12 +105,16 @@ class _Outlet(Generic[Message]):
             return
         queue.append(message)
 
+    def _state(self, worker: bytes) -> str:
+        """Why a worker's packets wait, for the log."""
+        return "slow; its packets wait"
+
     def _retry(self) -> None:
         self._used()
         for worker, queue in list(self._waiting.items()):
             try:
                 while queue:
-                    self._transmit(queue[0])
+                    self._transmit(worker, queue[0])
                     queue.popleft()
             except zmq.Again:
                 continue
@@ -122,15 +131,53 @@ class Publisher(_Outlet[bytes]):
     def __init__(
         self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
     ) -> None:
-        super().__init__(loop, log, used)
+        super().__init__(loop, log, lambda: None)
         self._send_frame = socket.send
+        self._look_for_subscriptions = used
+        self._subscriptions: set[bytes] = set()
+        self._reached: set[bytes] = set()  # addresses that a subscription covers
+        self._missed: dict[bytes, float] = {}  # others, and when to stop waiting for them
 
     def publish(self, address: bytes, message: bytes) -> None:
-        """Send ``message``, which begins with ``address`` and a space, to who subscribed to it."""
+        """Send ``message``, which begins with ``address`` and a space, to who subscribed to it.
+
+        Where nobody has, it waits for a subscription, but not for long.
+        """
         self._hold(address, message)
 
-    def _transmit(self, message: bytes) -> None:
+    def subscription(self, frames: list[bytes]) -> None:
+        """Take note of a message that was read from the socket (RFC 29 of ZeroMQ)."""
+        kind, prefix = frames[0][:1], frames[0][1:]
+        if kind == b"\1":
+            self._subscriptions.add(prefix)
+        elif kind == b"\0":
+            self._subscriptions.discard(prefix)
+            self._reached.clear()
+
+    def _transmit(self, worker: bytes, message: bytes) -> None:
+        if worker not in self._reached and not self._is_reached(worker):
+            raise zmq.Again
         self._send_frame(message, _NOBLOCK)
+
+    def _is_reached(self, worker: bytes) -> bool:
+        """Whether packets to a worker can be sent, or have to be, to nobody."""
+        address = worker + b" "
+        if any(address.startswith(prefix) for prefix in self._subscriptions):
+            if len(self._reached) >= _MAX_KNOWN:
+                self._reached.clear()
+            self._reached.add(worker)
+            self._missed.pop(worker, None)
+            return True
+        # A send may have swallowed the signal of a subscription.
+        self._look_for_subscriptions()
+        if worker not in self._missed and len(self._missed) >= _MAX_KNOWN:
+            self._missed.clear()
+        return self._loop.now >= self._missed.setdefault(worker, self._loop.now + _PATIENCE)
+
+    def _state(self, worker: bytes) -> str:
+        if worker in self._reached:
+            return super()._state(worker)
+        return "not subscribed to its answers; they wait"
 
 
 class Replier(_Outlet[list[bytes]]):
@@ -146,7 +193,7 @@ class Replier(_Outlet[list[bytes]]):
         """Send ``answer`` behind the frames it was asked with, the asker's identity first."""
         self._hold(envelope[0], [*envelope, answer])
 
-    def _transmit(self, message: list[bytes]) -> None:
+    def _transmit(self, worker: bytes, message: list[bytes]) -> None:
         send = self._send_frame
         try:
             # Only the first frame can be refused: the rest goes with it.
