@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemon import free_port
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 
 DEBIAN_ZURL = "/usr/bin/zurl"
 OUR_ZURL = str(Path(sys.executable).parent / "zurl")
@@ -70,12 +71,13 @@ class Pushpin:
     Args:
         zurl: the program that it runs as its zurl.
         routes: lines of its routes file.
+        ready: wait until a request gets through.
 
     Attributes:
         port: where clients connect.
     """
 
-    def __init__(self, zurl: str, routes: list[str]) -> None:
+    def __init__(self, zurl: str, routes: list[str], ready: bool = True) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="pushpin-")
         self.directory = Path(self._temporary.name)
         (self.directory / "run").mkdir()
@@ -95,13 +97,15 @@ class Pushpin:
         )
         self._output = (self.directory / "output").open("wb")
         self._process = subprocess.Popen(
-            ["/usr/bin/pushpin", f"--config={config}"],
+            ["setpriv", "--pdeathsig", "TERM", "/usr/bin/pushpin", f"--config={config}"],
             stdout=self._output,
             stderr=self._output,
             env={**os.environ, "PATH": "/usr/bin:/bin"},
         )
+        if not ready:
+            return
         try:
-            wait_until(lambda: self._running() and self._zurl_pid() > 0, "Pushpin to start")
+            wait_until(lambda: self._running() and self.zurl_pid() > 0, "Pushpin to start")
             wait_until(self._proxying, "Pushpin to reach its back end")
         except BaseException:
             print(self.logs())
@@ -124,7 +128,8 @@ class Pushpin:
             return False
         return status == 200
 
-    def _zurl_pid(self) -> int:
+    def zurl_pid(self) -> int:
+        """The child that makes the requests; 0 if there is none."""
         found = subprocess.run(
             ["pgrep", "-f", f"config={self.directory}/run/zurl.conf"],
             capture_output=True,
@@ -136,7 +141,7 @@ class Pushpin:
     @property
     def zurl_command(self) -> str:
         """The command line of the child that makes the requests."""
-        return Path(f"/proc/{self._zurl_pid()}/cmdline").read_text().replace("\0", " ")
+        return Path(f"/proc/{self.zurl_pid()}/cmdline").read_text().replace("\0", " ")
 
     def publish(self, channel: str, **formats: dict[str, Any]) -> None:
         """Publish an item by Pushpin's HTTP control port."""
@@ -156,9 +161,32 @@ class Pushpin:
         connection.request(method, path, body, names, encode_chunked=not isinstance(body, bytes))
         return connection.getresponse()
 
-    def reload(self) -> None:
-        """SIGHUP to the whole, as a log rotation does."""
+    def early_request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """The body of an answer, asked for as soon as Pushpin takes connections."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
+        def connected() -> bool:
+            assert not self.ended(), self.logs()
+            with contextlib.suppress(ConnectionRefusedError):
+                connection.connect()
+                return True
+            return False
+
+        wait_until(connected, "Pushpin to take connections")
+        connection.request(method, path, body)
+        with contextlib.closing(connection):
+            return connection.getresponse().read()
+
+    def rotate(self) -> None:
+        """Rotate the logs: move them away, SIGHUP to the whole, wait for zurl's new one."""
+        log = self.directory / "log" / "zurl.log"
+        log.rename(log.with_suffix(".log.1"))
         self._process.send_signal(signal.SIGHUP)
+        wait_until(log.exists, "a new log file")
+
+    def ended(self) -> bool:
+        """Whether Pushpin has ended, by itself or because a child did."""
+        return self._process.poll() is not None
 
     def logs(self) -> str:
         """What all of its processes had to say."""

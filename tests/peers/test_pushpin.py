@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -183,20 +185,84 @@ class TestWebSocket:
             websocket(pushpin, "/hello")
 
 
+class TestClients:
+    def test_slow_reader_gets_all(self, pushpin: Pushpin) -> None:
+        held = [pushpin.request("GET", "/large") for _ in range(8)]
+        assert pushpin.request("GET", "/hello").status == 200  # while none of them is read
+        assert all(response.read() == LARGE for response in held)
+
+    def test_clients_that_leave_are_not_missed(self, pushpin: Pushpin) -> None:
+        for _ in range(20):
+            pushpin.request("GET", "/large").close()
+            pushpin.request("GET", "/hold-stream").close()
+        with ThreadPoolExecutor(8) as pool:
+            answers = pool.map(lambda _: pushpin.request("GET", "/large").read(), range(16))
+            assert all(answer == LARGE for answer in answers)
+
+    def test_all_kinds_at_once(self, pushpin: Pushpin) -> None:
+        def large(_: int) -> bool:
+            return pushpin.request("GET", "/large").read() == LARGE
+
+        def upload(number: int) -> bool:
+            body = b"%d " % number * 300_000
+            answer = pushpin.request("POST", "/post", body).read()
+            return answer == f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode()
+
+        def talk(number: int) -> bool:
+            with websocket(pushpin, "/ws", max_size=None) as client:
+                for size in (1, 1000, 100_000):
+                    client.send(str(number) * size)
+                    if client.recv(20) != str(number) * size:
+                        return False
+            return True
+
+        with ThreadPoolExecutor(12) as pool:
+            done = [pool.submit(kind, n) for n in range(8) for kind in (large, upload, talk)]
+            assert all(each.result() for each in done)
+
+
 class TestLife:
-    def test_reload_and_go_on(self, pushpin: Pushpin) -> None:
-        pushpin.reload()
+    @pytest.mark.parametrize("size", [0, 500_000])
+    def test_requests_during_the_start_are_answered(self, routes: list[str], size: int) -> None:
+        """Ours only: the original, quicker to start, loses some of the uploads."""
+        body = b"e" * size
+        pushpin = Pushpin(OUR_ZURL, routes, ready=False)
+        try:
+            with ThreadPoolExecutor(12) as pool:
+                tasks = [pool.submit(pushpin.early_request, "POST", "/x", body) for _ in range(24)]
+                answers = {task.result() for task in tasks}
+            assert answers == {f"{size} {hashlib.sha256(body).hexdigest()}".encode()}
+        finally:
+            pushpin.clean()
+
+    def test_logs_are_rotated_under_way(self, pushpin: Pushpin) -> None:
+        before = pushpin.zurl_pid()
+        with websocket(pushpin, "/ws") as client:
+            pushpin.rotate()
+            client.send("still here")
+            assert client.recv(20) == "still here"
         assert pushpin.request("GET", "/hello").status == 200
+        assert pushpin.zurl_pid() == before
 
     @pytest.mark.parametrize("zurl", [DEBIAN_ZURL, OUR_ZURL], ids=["zurl", "ours"])
-    def test_stop_with_a_connection_open(self, routes: list[str], zurl: str) -> None:
+    def test_stop_with_connections_open(self, routes: list[str], zurl: str) -> None:
         pushpin = Pushpin(zurl, routes)
         try:
-            held = pushpin.request("GET", "/hold-stream")
+            held = [pushpin.request("GET", "/large"), pushpin.request("GET", "/hold-stream")]
             with websocket(pushpin, "/ws") as client:
                 client.send("still here")
                 assert client.recv(20) == "still here"
-                assert pushpin.stop() == 0, pushpin.logs()
-            held.close()
+                assert pushpin.stop() == 0, pushpin.logs()  # a child that was killed makes it 1
+            for response in held:
+                response.close()
+        finally:
+            pushpin.clean()
+
+    @pytest.mark.parametrize("zurl", [DEBIAN_ZURL, OUR_ZURL], ids=["zurl", "ours"])
+    def test_end_of_the_child_is_noticed(self, routes: list[str], zurl: str) -> None:
+        pushpin = Pushpin(zurl, routes)
+        try:
+            os.kill(pushpin.zurl_pid(), signal.SIGTERM)
+            wait_until(pushpin.ended, "Pushpin to end with its child")
         finally:
             pushpin.clean()
