@@ -34,6 +34,7 @@ RUN_ELSEWHERE = {
     "make lint": (".ci/run", "make lint"),
     "make test": (".ci/run", "make test"),
     "make deb": ("tools/test-deb.sh", "tools/build-deb.sh"),
+    "make bench": ("Makefile", "$(BIN)/python -m benchmarks $(BENCH_ARGS)"),
     "make deb-test": ("Makefile", "sh tools/test-deb.sh"),
     "apt-get install ./dist/zurl-py_0.1.0_amd64.deb": (
         "tools/test-deb.sh",
