@@ -57,7 +57,7 @@ def ask(packet: dict) -> dict:
 
 
 def refused() -> None:
-    for uri in ("http://127.0.0.1/", "http://localhost:1/", "http://[::1]/", "http://10.0.0.1/"):
+    for uri in ("http://127.0.0.1/", "http://localhost:1/", "http://[::1]/", "http://127.0.0.2/"):
         answer = ask({"method": "GET", "uri": uri})
         assert answer.get("condition") == "policy-violation", (uri, answer)
 

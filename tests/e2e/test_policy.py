@@ -57,7 +57,7 @@ def test_the_log_says_why_and_the_worker_learns_that(
 
 def test_refusals_are_counted_by_rule(start_daemon: Start) -> None:
     daemon, worker = start_daemon(deny="*.evil.test,@private")
-    for uri in ("http://a.evil.test/", "http://127.0.0.1/", "http://10.0.0.1/"):
+    for uri in ("http://a.evil.test/", "http://127.0.0.1/", "http://127.0.0.2/"):
         worker.request(method="GET", uri=uri)
     daemon.stop()
     assert "refusals by rule: deny=*.evil.test 1, deny=@private 2" in daemon.log()
@@ -135,10 +135,10 @@ def test_a_report_lets_pass_and_tells(start_daemon: Start, origin: ScriptedOrigi
 
 def test_rules_on_trial(start_daemon: Start, origin: ScriptedOrigin) -> None:
     origin.script = OK
-    daemon, worker = start_daemon(deny="10.0.0.0/8", report_deny="@private")
+    daemon, worker = start_daemon(deny="127.0.0.9/32", report_deny="@private")
     assert worker.request(method="GET", uri=origin.url()).get("code") == 200
     daemon.wait_log("policy report: 127.0.0.1 would be refused by report_deny=@private")
-    refused = worker.request(method="GET", uri="http://10.0.0.1/")
+    refused = worker.request(method="GET", uri="http://127.0.0.9/")
     assert condition(refused) == b"policy-violation"
 
 
