@@ -140,7 +140,8 @@ def test_a_redirect_goes_through_the_proxy_too(start_daemon: Start, origin: Scri
                 )
             elif b"other" in request.line:
                 connection.send(
-                    b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.9/\r\nContent-Length: 0\r\n\r\n"
+                    b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.9/\r\n"
+                    b"Content-Length: 0\r\n\r\n"
                 )
 
     origin.script = script
