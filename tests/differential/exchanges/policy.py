@@ -43,7 +43,6 @@ for _name, _value in {
     "range-beyond": "127.0.67.0",
     "range-excepted": "127.0.66.7",
     "short-range": "127.1.2.3",
-    "short-range-10": "10.1.2.3",
     "number": "2130706498",
     "hex": "0x7f000042",
     "octal": "0177.0.0.0102",
