@@ -171,8 +171,11 @@ class Lab:
 
     def get(self, uri: str | bytes, **fields: Any) -> str:
         """Asks over the request interface; returns the condition, or code and body."""
-        request = {"method": "GET", "uri": uri, "timeout": int(1000 * _PATIENCE), **fields}
-        return self._note(_show(self.worker.request(**request)))
+        packet = {"id": "get", "method": "GET", "uri": uri, "timeout": int(1000 * _PATIENCE)}
+        packet |= {name.replace("_", "-"): value for name, value in fields.items()}
+        # Not `request`, whose timeout is its own.
+        self.worker.send_req(packet)
+        return self._note(_show(self.worker.recv_req()))
 
     def stream(self, uri: str | bytes, **fields: Any) -> str:
         """Asks over the streaming interface."""
