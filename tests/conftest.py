@@ -3,12 +3,17 @@
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
+
+# Run under nohup, or by a supervisor that ignores it, all programs started from here would ignore
+# SIGHUP as well, by which daemons are told to reload.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
