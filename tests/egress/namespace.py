@@ -37,6 +37,7 @@ def run_inside(module: str, *arguments: str, timeout: float = 600) -> Any:
                 [*_unshare(), sys.executable, "-m", module, *arguments],
                 stdout=file,
                 cwd=_ROOT,
+                env={**os.environ, "TMPDIR": directory},  # nobody inside is left to clean up
                 timeout=timeout,
                 check=True,
             )
