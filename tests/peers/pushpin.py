@@ -7,14 +7,14 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.support.daemon import free_port
-from tests.support.deadline import DEADLINE, wait_until
+from tests.support.deadline import wait_until
 
 DEBIAN_ZURL = "/usr/bin/zurl"
 OUR_ZURL = str(Path(sys.executable).parent / "zurl")
@@ -27,7 +27,7 @@ port_offset=0
 stats_connection_ttl=120
 
 [runner]
-services=condure,zurl,pushpin-proxy,pushpin-handler
+services=condure,{service}pushpin-proxy,pushpin-handler
 http_port=127.0.0.1:{http}
 logdir={directory}/log
 log_level=2
@@ -65,24 +65,42 @@ stats_format=tnetstring
 """
 
 
+def _free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody was using a moment ago, no two the same."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _listens(port: int) -> bool:
+    """Whether a port of 127.0.0.1 listens, without a connection: who tries to connect to a port
+    before it listens may be given that very port for itself.
+    """
+    local = f"0100007F:{port:04X}"
+    entries = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+    return any(entry[1] == local and entry[3] == "0A" for entry in entries)
+
+
 class Pushpin:
     """Pushpin with its own directory, ports and routes.
 
     Args:
-        zurl: the program that it runs as its zurl.
+        zurl: the program that it runs as its zurl; None: it runs none, see `endpoints`.
         routes: lines of its routes file.
-        ready: wait until a request gets through.
 
     Attributes:
         port: where clients connect.
+        endpoints: settings of a daemon that it finds without having started it.
     """
 
-    def __init__(self, zurl: str, routes: list[str], ready: bool = True) -> None:
+    def __init__(self, zurl: str | None, routes: list[str]) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="pushpin-")
         self.directory = Path(self._temporary.name)
         (self.directory / "run").mkdir()
         (self.directory / "log").mkdir()
-        self.port, self.control, push, command = (free_port() for _ in range(4))
+        self.port, self.control, push, command = _free_ports(4)
         (self.directory / "routes").write_text("\n".join(routes) + "\n")
         config = self.directory / "pushpin.conf"
         config.write_text(
@@ -92,7 +110,8 @@ class Pushpin:
                 control=self.control,
                 push=push,
                 command=command,
-                zurl=zurl,
+                zurl=zurl or "none",
+                service="zurl," if zurl else "",
             )
         )
         self._output = (self.directory / "output").open("wb")
@@ -102,15 +121,25 @@ class Pushpin:
             stderr=self._output,
             env={**os.environ, "PATH": "/usr/bin:/bin"},
         )
-        if not ready:
+        run = f"ipc://{self.directory}/run/p-zurl"
+        self.endpoints = {
+            "in_spec": f"{run}-in",
+            "in_stream_spec": f"{run}-in-stream",
+            "out_spec": f"{run}-out",
+        }
+        if zurl is None:
             return
         try:
             wait_until(lambda: self._running() and self.zurl_pid() > 0, "Pushpin to start")
-            wait_until(self._proxying, "Pushpin to reach its back end")
+            self.wait_ready()
         except BaseException:
             print(self.logs())
             self.stop()
             raise
+
+    def wait_ready(self) -> None:
+        """Wait until a request gets through to the back end."""
+        wait_until(self._proxying, "Pushpin to reach its back end")
 
     def _running(self) -> bool:
         assert self._process.poll() is None, self.logs()
@@ -119,6 +148,8 @@ class Pushpin:
     def _proxying(self) -> bool:
         """The processes find each other in their own time; until then requests hang or fail."""
         assert self._process.poll() is None, self.logs()
+        if not _listens(self.port):
+            return False
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
             connection.request("GET", "/hello")
@@ -160,22 +191,6 @@ class Pushpin:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, names, encode_chunked=not isinstance(body, bytes))
         return connection.getresponse()
-
-    def early_request(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """The body of an answer, asked for as soon as Pushpin takes connections."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-
-        def connected() -> bool:
-            assert not self.ended(), self.logs()
-            with contextlib.suppress(ConnectionRefusedError):
-                connection.connect()
-                return True
-            return False
-
-        wait_until(connected, "Pushpin to take connections")
-        connection.request(method, path, body)
-        with contextlib.closing(connection):
-            return connection.getresponse().read()
 
     def rotate(self) -> None:
         """Rotate the logs: move them away, SIGHUP to the whole, wait for zurl's new one."""
