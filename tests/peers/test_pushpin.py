@@ -15,6 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.peers.backend import LARGE
 from tests.peers.pushpin import DEBIAN_ZURL, OUR_ZURL, Pushpin
+from tests.support.daemon import Daemon
 from tests.support.deadline import wait_until
 
 
@@ -222,6 +223,28 @@ class TestClients:
 
 
 class TestLife:
+    @pytest.mark.parametrize("size", [0, 500_000])
+    def test_daemon_restarts_under_a_running_pushpin(self, routes: list[str], size: int) -> None:
+        """Requests that come meanwhile are answered. Ours only: the original loses some."""
+        pushpin = Pushpin(None, routes)
+        daemon = Daemon(
+            interfaces=("stream",), arguments=(), instance_id=None, **pushpin.endpoints
+        ).start()
+        body = b"r" * size
+        right = f"{size} {hashlib.sha256(body).hexdigest()}".encode()
+        try:
+            pushpin.wait_ready()
+            for _ in range(3):
+                daemon.signal(signal.SIGTERM)
+                daemon.wait()
+                with ThreadPoolExecutor(12) as pool:
+                    tasks = [pool.submit(pushpin.request, "POST", "/x", body) for _ in range(12)]
+                    daemon.start()
+                    assert all(task.result().read() == right for task in tasks)
+        finally:
+            pushpin.clean()
+            daemon.stop()
+
     def test_logs_are_rotated_under_way(self, pushpin: Pushpin) -> None:
         before = pushpin.zurl_pid()
         with websocket(pushpin, "/ws") as client:
