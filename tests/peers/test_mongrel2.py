@@ -27,7 +27,9 @@ class Proxy:
     def __init__(self, origin: str) -> None:
         self.port = free_port()
         self._process = subprocess.Popen(
-            [sys.executable, str(_EXAMPLE), f"--origin={origin}", f"--port={self.port}"],
+            # It ends with the test run, however that ends.
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, str(_EXAMPLE)]
+            + [f"--origin={origin}", f"--port={self.port}"],
             stdout=subprocess.PIPE,
         )
         wait_until(self._answers, "the proxy to answer")
