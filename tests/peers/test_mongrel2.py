@@ -28,8 +28,10 @@ class Proxy:
         self.port = free_port()
         self._process = subprocess.Popen(
             # It ends with the test run, however that ends.
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, str(_EXAMPLE)]
-            + [f"--origin={origin}", f"--port={self.port}"],
+            [
+                *("setpriv", "--pdeathsig", "TERM", sys.executable, str(_EXAMPLE)),
+                *(f"--origin={origin}", f"--port={self.port}"),
+            ],
             stdout=subprocess.PIPE,
         )
         wait_until(self._answers, "the proxy to answer")
