@@ -115,7 +115,8 @@ class Gateway:
         more = False
         for inbox in self._inboxes:
             more = inbox.read(_BATCH) or more
-        self._egress.kick()
+        # Many an answer is there at once: it goes out in this turn, too.
+        self._egress.turn()
         if self._publisher is not None:
             self._publisher.flush()
         # Refusals of what was read just now; then the socket has to be looked at once more.

@@ -169,11 +169,16 @@ class BufferedTransfer(HttpTransfer):
 
     def __init__(self, egress: Egress, request: HttpRequest, sink: ResponseSink) -> None:
         super().__init__(egress, request)
-        self._sink = sink
+        self._sink: ResponseSink | None = sink
 
     def start(self) -> None:
         """Send the request."""
         self._egress.add(self)
+
+    def cancel(self) -> None:
+        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        self._sink = None
+        super().cancel()
 
     @property
     def progress(self) -> int:
@@ -207,11 +212,12 @@ class BufferedTransfer(HttpTransfer):
             # libcurl's own limit cannot be zero.
             if self.request.max_size is None or len(body) <= self.request.max_size:
                 head.headers = decoded_headers(head)
-                self._sink.response_came(head, body)
+                if self._sink is not None:
+                    self._sink.response_came(head, body)
                 return
             failure = Failure(Condition.MAX_SIZE_EXCEEDED, f"{len(body)} bytes")
         assert failure is not None
-        self._sink.request_failed(failure)
+        self._report(failure)
 
     def _try_to_follow(self, head: Head) -> Failure | None:
         try:
@@ -223,4 +229,8 @@ class BufferedTransfer(HttpTransfer):
     def fail(self, failure: Failure) -> None:
         """End without an answer, for a reason that is not libcurl's."""
         self._egress.remove(self)
-        self._sink.request_failed(failure)
+        self._report(failure)
+
+    def _report(self, failure: Failure) -> None:
+        if self._sink is not None:  # None: cancelled by a report before this one
+            self._sink.request_failed(failure)

@@ -119,6 +119,8 @@ class Session:
         assert self.open, "a session has one final answer"
         self.open = False
         self._s.loop.cancel_timer(self._timer)
+        # It knows the session, and the session it: so both can go without the garbage collector.
+        self._timer.callback = _nothing
         self._release()
         if last is not None:
             self._send(last)
@@ -144,6 +146,10 @@ class Session:
                 log.debug(line)
             else:
                 log.info(line)
+
+
+def _nothing() -> None:
+    """What the timer of a session that ended calls."""
 
 
 def show_id(id: bytes | None) -> str:
