@@ -52,7 +52,7 @@ _PLAIN = re.compile(
     rb"((?:http|ws)s?://[a-z0-9._:-]+)"
     rb"(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?)"
 )
-_MAX_ORIGINS = 2000
+_MAX_ORIGINS = 16_384
 _origins: dict[bytes, tuple[str, str, int, bytes, str]] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -23,7 +24,6 @@ __all__ = ["Egress"]
 # libcurl searches all connections of a host at every request, and its other lists grow too: with
 # 8,000 requests open on one multi handle a small one costs five times as much.
 _TRANSFERS_PER_MULTI = 256
-_IDLE_CONNECTIONS_PER_MULTI = 1024
 # libcurl scans its whole DNS cache after each transfer, unless its entries never age: then one
 # transfer a second with a normal timeout prunes for all.
 _DNS_CACHE_SECONDS = 60
@@ -37,10 +37,17 @@ class _MultiGroup:
     ignore-policies lives in another group than those of requests without that privilege.
     """
 
-    def __init__(self, loop: Loop, due: list[Multi], finished: list[Multi]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        due: list[Multi],
+        finished: list[Multi],
+        grown: Callable[[], None],
+    ) -> None:
         self._loop = loop
         self._due = due
         self._finished = finished
+        self._grown = grown  # called when there is one more
         self.multis: list[Multi] = []
         self._current: Multi | None = None
 
@@ -51,8 +58,9 @@ class _MultiGroup:
             return current
         emptiest = min(self.multis, key=lambda multi: multi.active, default=None)
         if emptiest is None or emptiest.active > _TRANSFERS_PER_MULTI // 2:
-            emptiest = Multi(self._loop, self._due, self._finished, _IDLE_CONNECTIONS_PER_MULTI)
+            emptiest = Multi(self._loop, self._due, self._finished)
             self.multis.append(emptiest)
+            self._grown()
         self._current = emptiest
         return emptiest
 
@@ -88,44 +96,68 @@ class Egress:
         self._pool = HandlePool(options, self._resolved)
         self._due: list[Multi] = []
         self._finished: list[Multi] = []
-        self._groups = tuple(_MultiGroup(loop, self._due, self._finished) for _ in range(2))
+        self._groups = tuple(
+            _MultiGroup(loop, self._due, self._finished, self._share_connections) for _ in range(2)
+        )
         self._transfers: dict[pycurl.Curl, HttpTransfer] = {}
         self._stillborn: list[tuple[HttpTransfer, Failure]] = []
         self._next_prune = 0.0
+        self._closed = False
+        self._proxied = bool(options.proxy)
         self.moved: list[Mover] = []
         self.rules = 0
 
     def __len__(self) -> int:
         return len(self._transfers)
 
+    def _share_connections(self) -> None:
+        """Half of the descriptors may be connections in a pool, whichever multi handle's it is."""
+        multis = [multi for group in self._groups for multi in group.multis]
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        each = max(_TRANSFERS_PER_MULTI, descriptors // 2 // len(multis))
+        for multi in multis:
+            multi.limit_connections(each)
+
     def add(self, transfer: HttpTransfer) -> None:
         """Start a transfer, or its next hop."""
+        if not self._may_go(transfer):
+            return
         request = transfer.request
-        if transfer.rules != self.rules:
-            refused = self._refusal(transfer)
-            if refused is not None:
-                self._stillborn.append((transfer, refused))
-                return
         multi = self._groups[request.privileged].choose()
         name = request.connect_host or request.target.host
         if multi.names.must_wait(name, transfer, self._loop.now):
             transfer.waits_for = (multi.names, name)
             return
+        if not self._launch(transfer, multi) and transfer.resolves is not None:
+            self._open_gate(transfer, multi, None)
+
+    def _may_go(self, transfer: HttpTransfer) -> bool:
+        """Whether the rules still let a transfer go; it is told later if not."""
+        if transfer.rules != self.rules:
+            refused = self._refusal(transfer)
+            if refused is not None:
+                self._stillborn.append((transfer, refused))
+                return False
+        return True
+
+    def _launch(self, transfer: HttpTransfer, multi: Multi) -> bool:
+        """Give a transfer to libcurl; if that does not take it, it is told later."""
         handle = self._pool.take()
         try:
             transfer.prepare(handle)
             self._prepare_shared(handle)
-        except (pycurl.error, ValueError) as error:
+        except (pycurl.error, ValueError, OverflowError) as error:
             # An option that libcurl does not take: reported later, as callers expect.
             self._pool.give_back(handle)
             failure = Failure(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
             self._stillborn.append((transfer, failure))
-            return
+            return False
         handle.gated = transfer.resolves is not None
         multi.add(handle.curl)
         transfer.handle = handle
         transfer.multi = multi
         self._transfers[handle.curl] = transfer
+        return True
 
     def enforce(self) -> None:
         """The rules of the policy have changed: end what they do not let pass any more."""
@@ -140,8 +172,10 @@ class Egress:
         transfer.rules = self.rules
         handle = transfer.handle
         decision = check_request(transfer.request)
-        if decision.allowed and handle is not None and handle.peer is not None:
-            decision = check_peer(transfer.request, handle.peer)
+        # A proxy's address is the operator's choice.
+        peer = handle.peer if handle is not None and not self._proxied else None
+        if decision.allowed and peer is not None:
+            decision = check_peer(transfer.request, peer)
         if decision.allowed:
             return None
         detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
@@ -167,18 +201,28 @@ class Egress:
             return
         transfer.handle = transfer.multi = None
         del self._transfers[handle.curl]
-        multi.remove(handle.curl)
-        self._pool.give_back(handle)
-        if transfer.resolves is not None:
+        try:
+            multi.remove(handle.curl)
+            self._pool.give_back(handle)
+        except pycurl.error as error:  # a broken multi handle keeps it: it is of no use any more
+            self._log.error(f"libcurl keeps a handle: {error}")
+        if transfer.resolves is not None and not self._closed:
             self._open_gate(transfer, multi, None)
 
     def _open_gate(self, transfer: HttpTransfer, multi: Multi, known_at: float | None) -> None:
         """Let those go that waited for the name which this transfer looked up."""
         name, transfer.resolves = transfer.resolves, None
         assert name is not None
-        for waiting in multi.names.opened(name, known_at):
-            waiting.waits_for = None
-            self.add(waiting)
+        if known_at is not None or multi.broken is not None:
+            for waiting in multi.names.opened(name, known_at):
+                waiting.waits_for = None
+                self.add(waiting)
+            return
+        while (successor := multi.names.pass_on(name)) is not None:
+            successor.waits_for = None
+            if self._may_go(successor) and self._launch(successor, multi):
+                return
+            successor.resolves = None
 
     def _fail_waiting(self, transfer: HttpTransfer, multi: Multi, message: str) -> None:
         """A name cannot be resolved: those that waited for it need not all try again."""
@@ -240,6 +284,7 @@ class Egress:
 
     def close(self) -> None:
         """Cancel all transfers and close all connections."""
+        self._closed = True
         for transfer in list(self._transfers.values()):
             self.remove(transfer)
         for group in self._groups:
@@ -258,5 +303,6 @@ class Egress:
         for group in self._groups:
             group.drop(multi)
         for transfer in [t for t in self._transfers.values() if t.multi is multi]:
-            transfer.fail(Failure(Condition.UNDEFINED_CONDITION, f"libcurl: {multi.broken}"))
+            failure = Failure(Condition.UNDEFINED_CONDITION, f"libcurl: {multi.broken}")
+            self.report(transfer, transfer.fail, failure)
         multi.close()

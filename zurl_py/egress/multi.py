@@ -30,13 +30,9 @@ class Multi:
         loop: the event loop.
         due: list shared by all multi handles; those that libcurl wants called now are put there.
         finished: list shared by all multi handles; those with results to read are put there.
-        max_connections: idle connections kept (``CURLMOPT_MAXCONNECTS``). libcurl's default,
-            four times the running transfers, evicts at every dip, at a cost per connection.
     """
 
-    def __init__(
-        self, loop: Loop, due: list[Multi], finished: list[Multi], max_connections: int
-    ) -> None:
+    def __init__(self, loop: Loop, due: list[Multi], finished: list[Multi]) -> None:
         self.active = 0  # transfers added and not yet removed
         self.names = NameGate()
         self.broken: str | None = None  # why no transfer of this handle can be trusted any more
@@ -52,7 +48,14 @@ class Multi:
         curl.setopt(pycurl.M_TIMERFUNCTION, self._timer_wanted)
         curl.setopt(pycurl.M_NOTIFYFUNCTION, self._notified)
         curl.notify_enable(pycurl.M_NOTIFY_INFO_READ)
-        curl.setopt(pycurl.M_MAXCONNECTS, max_connections)
+
+    def limit_connections(self, most: int) -> None:
+        """Close idle connections where there are more than this (``CURLMOPT_MAXCONNECTS``).
+
+        It has to be set: libcurl's default, four times the running transfers, evicts at every
+        dip, and each eviction looks at all connections.
+        """
+        self._curl.setopt(pycurl.M_MAXCONNECTS, most)
 
     def add(self, curl: pycurl.Curl) -> None:
         """Start a transfer; it moves at the next ``kick``."""

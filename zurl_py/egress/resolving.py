@@ -6,6 +6,7 @@ look-ups, on twenty threads, and every other name would queue behind them.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["NameGate"]
 
 _KNOWN_SECONDS = 60.0  # libcurl's DNS cache holds a name as long
-_MAX_KNOWN = 10_000
+_MAX_KNOWN = 16_384
 
 
 class NameGate:
@@ -24,7 +25,7 @@ class NameGate:
 
     def __init__(self) -> None:
         self._known: dict[str, float] = {}  # name: until when, on the loop's clock
-        self._waiting: dict[str, list[HttpTransfer]] = {}
+        self._waiting: dict[str, deque[HttpTransfer]] = {}
 
     def must_wait(self, name: str, transfer: HttpTransfer, now: float) -> bool:
         """True if another transfer is looking this name up; the caller's then waits here.
@@ -36,7 +37,7 @@ class NameGate:
             return False
         waiting = self._waiting.get(name)
         if waiting is None:
-            self._waiting[name] = []
+            self._waiting[name] = deque()
             transfer.resolves = name
             return False
         waiting.append(transfer)
@@ -52,10 +53,20 @@ class NameGate:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[name] = known_at + _KNOWN_SECONDS
-        return self._waiting.pop(name, [])
+        return list(self._waiting.pop(name, ()))
+
+    def pass_on(self, name: str) -> HttpTransfer | None:
+        """The look-up was given up: the first who waits does it, and the others go on waiting."""
+        waiting = self._waiting.get(name)
+        if waiting:
+            successor = waiting.popleft()
+            successor.resolves = name
+            return successor
+        self._waiting.pop(name, None)
+        return None
 
     def forget(self, name: str, transfer: HttpTransfer) -> None:
         """A transfer that waits for this name was cancelled."""
-        waiting = self._waiting.get(name, [])
-        if transfer in waiting:
+        waiting = self._waiting.get(name)
+        if waiting and transfer in waiting:
             waiting.remove(transfer)

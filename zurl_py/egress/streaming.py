@@ -23,6 +23,7 @@ __all__ = ["StreamSink", "StreamTransfer"]
 _HELD_BACK = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
 # An upload is kept up to this size, to be sent again where a redirect asks for it.
 _REPLAY_LIMIT = 1_000_000
+_UPLOAD_BUFFER = 131_072  # bytes that one send may have; each costs a tenth of a turn of the loop
 
 
 class StreamSink(Protocol):
@@ -41,6 +42,7 @@ class StreamTransfer(HttpTransfer):
         ended_well: the whole answer is here (or was read already).
         taken: bytes of the request body that libcurl took for the network, over all hops
             counted once.
+        unsent: bytes of the request body that wait for libcurl.
     """
 
     __slots__ = (
@@ -48,11 +50,13 @@ class StreamTransfer(HttpTransfer):
         "_dirty",
         "_limit",
         "_most",
+        "_offset",
         "_position",
         "_read_paused",
         "_received",
         "_redirecting",
         "_refusal",
+        "_refused",
         "_replay",
         "_replay_size",
         "_started",
@@ -64,6 +68,7 @@ class StreamTransfer(HttpTransfer):
         "failure",
         "head",
         "taken",
+        "unsent",
     )
 
     def __init__(
@@ -87,7 +92,13 @@ class StreamTransfer(HttpTransfer):
         self._refusal: Failure | None = None  # why we made libcurl stop
         self._dirty = False
         self._started = False
-        self._unsent: deque[bytes] = deque([request.body] if request.upload else ())
+        self._refused = False  # before it was sent
+        self._unsent: deque[bytes] = deque()
+        self._offset = 0  # bytes of the first of these that have gone
+        self.unsent = 0
+        if request.upload and request.body:
+            self._unsent.append(request.body)
+            self.unsent = len(request.body)
         self._upload_ended = not request.upload
         self._replay: list[bytes] | None = (
             [request.body] if request.upload and request.follow_redirects else None
@@ -110,6 +121,7 @@ class StreamTransfer(HttpTransfer):
         if not data:
             return
         self._unsent.append(data)
+        self.unsent += len(data)
         if self._replay is not None:
             self._replay.append(data)
             self._replay_size += len(data)
@@ -118,6 +130,7 @@ class StreamTransfer(HttpTransfer):
         if self._started:
             self._resume_upload()
         elif self.request.method == b"HEAD":
+            self._refused = True
             self._end(Failure(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body"))
         else:
             self._start_now()
@@ -127,7 +140,7 @@ class StreamTransfer(HttpTransfer):
         self._upload_ended = True
         if self._started:
             self._resume_upload()
-        else:
+        elif not self._refused:
             self.request.upload = False
             self._start_now()
 
@@ -175,6 +188,7 @@ class StreamTransfer(HttpTransfer):
         handle.set(pycurl.UPLOAD, 1)
         handle.set(pycurl.CUSTOMREQUEST, request.method)
         handle.set(pycurl.READFUNCTION, self._body_wanted)
+        handle.set(pycurl.UPLOAD_BUFFERSIZE, _UPLOAD_BUFFER)
         lines = [*header_lines(request, self._verify_connect_host), b"Expect:"]
         if request.content_length is not None:
             handle.set(pycurl.INFILESIZE_LARGE, request.content_length)
@@ -225,13 +239,15 @@ class StreamTransfer(HttpTransfer):
         self._redirecting = False
         if head.code == 303:
             self._unsent.clear()
+            self._offset = self.unsent = 0
         elif self.request.upload:
             if self._replay is None:
                 raise Failure(
                     Condition.UNDEFINED_CONDITION,
                     f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again",
                 )
-            self._unsent = deque(self._replay)
+            self._unsent = deque(filter(None, self._replay))
+            self._offset, self.unsent = 0, self._replay_size
         self._follow(head)
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
@@ -247,8 +263,10 @@ class StreamTransfer(HttpTransfer):
         lines.append(line)
         if len(line) <= 2 and self.head is None:
             self._look_at_head()
-            if self.head is None and is_upgrade(lines):
-                return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
+            if self.head is None:
+                if is_upgrade(lines):
+                    return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
+                lines.clear()  # an interim head: not to be read again with each that follows
         return None
 
     def _look_at_head(self) -> None:
@@ -287,21 +305,36 @@ class StreamTransfer(HttpTransfer):
         return 0
 
     def _body_wanted(self, size: int) -> bytes | int:
-        if not self._unsent:
+        if not self.unsent:
             if self._upload_ended:
                 return b""
             self._read_paused = True
             return int(pycurl.READFUNC_PAUSE)
-        data = self._unsent.popleft()
-        if len(data) > size:
-            self._unsent.appendleft(data[size:])
-            data = data[:size]
-        if not data:
-            return self._body_wanted(size)
+        data = self._take(size)
         self._position += len(data)
         if self._position > self.taken:
             self.taken = self._position
-            self._mark()
+            if not self._dirty:
+                self._mark()
+        return data
+
+    def _take(self, size: int) -> bytes:
+        """The next bytes of the request body, ``size`` at most: many small pieces in one."""
+        pieces, start = self._unsent, self._offset
+        data = pieces[0][start : start + size]  # no copy, where it is the whole piece
+        self.unsent -= len(data)
+        if start + len(data) < len(pieces[0]):
+            self._offset = start + len(data)
+            return data
+        pieces.popleft()
+        self._offset = 0
+        if pieces and len(data) + len(pieces[0]) <= size:
+            parts, total = [data], len(data)
+            while pieces and total + len(pieces[0]) <= size:
+                total += len(pieces[0])
+                parts.append(pieces.popleft())
+            self.unsent -= total - len(data)
+            data = b"".join(parts)
         return data
 
     # ------------------------------------------------------------------------------------------

@@ -184,7 +184,11 @@ class BufferedTransfer(HttpTransfer):
     def progress(self) -> int:
         """A number that grows as long as the origin sends."""
         handle = self.handle
-        return len(handle.header_lines) + len(handle.chunks) if handle is not None else 0
+        if handle is None:
+            return 0
+        if self.request.discard:
+            return len(handle.header_lines) + int(handle.curl.getinfo(pycurl.SIZE_DOWNLOAD))
+        return len(handle.header_lines) + len(handle.chunks)
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""

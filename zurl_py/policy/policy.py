@@ -17,7 +17,7 @@ from .rules import PolicyError, Subject
 
 __all__ = ["Policy", "PolicyError"]
 
-_MAX_CACHED = 10_000  # answers of each kind; then all are forgotten
+_MAX_CACHED = 16_384  # answers of each kind; then all are forgotten
 
 
 @dataclass(frozen=True, slots=True)
