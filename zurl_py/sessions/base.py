@@ -121,10 +121,12 @@ class Session:
         self._s.loop.cancel_timer(self._timer)
         # It knows the session, and the session it: so both can go without the garbage collector.
         self._timer.callback = _nothing
-        self._release()
-        if last is not None:
-            self._send(last)
-        self._s.ended(self)
+        try:
+            self._release()
+            if last is not None:
+                self._send(last)
+        finally:
+            self._s.ended(self)
 
     # -- log lines in Zurl's form --------------------------------------------------------------
 

@@ -43,6 +43,10 @@ class PacketError(ValueError):
         self.type = type
 
 
+_LONGEST: Final = 10**12  # milliseconds; some thirty years
+_LARGEST: Final = 2**62  # bytes
+
+
 class Packet:
     """One packet of a worker. Text is bytes, whatever the format; absent fields have defaults."""
 
@@ -103,8 +107,10 @@ def parse(message: bytes) -> Packet:
             _settle_condition(packet, attributes.pop("_condition"))
     except _Wrong as wrong:
         raise _malformed(f"{_show(key)}: {wrong}", format, decoded) from None
-    if packet.timeout is not None and packet.timeout < 0:
-        packet.timeout = None
+    if packet.timeout is not None:
+        packet.timeout = min(packet.timeout, _LONGEST) if packet.timeout >= 0 else None
+    if packet.max_size is not None:
+        packet.max_size = min(packet.max_size, _LARGEST)
     packet.has_body = "body" in attributes
     return packet
 
@@ -190,6 +196,25 @@ def _any(value: object) -> object:
     return value
 
 
+_DEEPEST: Final = 100  # lists and dictionaries within each other; an encoder has to get through
+
+
+def _user_data(value: object) -> object:
+    if type(value) not in (list, dict):
+        return value
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer if isinstance(outer, list) else outer.values())
+        ]
+        if not level:
+            return value
+    raise _Wrong("nested too deep")
+
+
 def _id(value: object) -> bytes | list[tuple[bytes | None, int | None]]:
     if type(value) is not list:
         return _text(value)
@@ -234,7 +259,7 @@ _FIELDS: Final[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = (
     ("body", "body", _text),
     ("content-type", "content_type", _text),
     ("code", "code", _number),
-    ("user-data", "user_data", _any),
+    ("user-data", "user_data", _user_data),
     ("peer-address", "_ignored", _text),
     ("peer-port", "_ignored", _number),
     ("connect-host", "connect_host", _text),
