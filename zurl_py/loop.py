@@ -100,9 +100,7 @@ class Loop:
 
     def _leave_bucket(self, timer: Timer) -> None:
         assert timer._bucket is not None
-        bucket = self._buckets.get(timer._bucket)
-        if bucket is not None:  # None: that bucket is being fired right now
-            bucket.discard(timer)
+        self._buckets[timer._bucket].discard(timer)
 
     def _place(self, timer: Timer) -> None:
         when = max(timer.when, self.now)
@@ -122,15 +120,18 @@ class Loop:
         now = self.now
         heap = self._bucket_heap
         while heap and heap[0] <= now:
-            key = heapq.heappop(heap)
-            for timer in self._buckets.pop(key):
-                if timer._bucket != key:
-                    continue  # an earlier timer of this bucket cancelled or moved this one
+            key = heap[0]
+            bucket = self._buckets[key]
+            while bucket:
+                # One by one, so that a timer that raises takes no other with it.
+                timer = bucket.pop()
                 timer._bucket = None
                 if timer.when > now:
                     self._place(timer)
                 else:
                     timer.callback()
+            heapq.heappop(heap)
+            del self._buckets[key]
 
     def _drop_empty_buckets(self) -> None:
         heap = self._bucket_heap
