@@ -13,6 +13,7 @@ from collections.abc import Callable
 import zmq
 
 from .config import Config
+from .early import EarlyPackets
 from .egress import Egress
 from .inbox import Inbox
 from .log import Log
@@ -58,10 +59,12 @@ class Gateway:
         self._streams: dict[tuple[bytes, bytes], _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: set[Session] = set()
+        self._early = EarlyPackets(loop, self._first_packets_wait, self._cancel_unknown)
         self.accepting = True
         services.publish = self._publish
         services.ended = self._session_ended
         self._inboxes: list[Inbox] = []
+        self._first_packets: Inbox | None = None
         self._publisher: Publisher | None = None
         self._replier: Replier | None = None
         self._settled = False
@@ -76,14 +79,15 @@ class Gateway:
         """
         loop, room = self._loop, self._has_room
         if endpoints.in_ is not None:
-            self._inboxes.append(Inbox(endpoints.in_, loop, self._begin, self._may_begin))
+            self._first_packets = Inbox(endpoints.in_, loop, self._begin, self._may_begin)
+            self._inboxes.append(self._first_packets)
         if endpoints.in_stream is not None:
             self._later_packets = Inbox(endpoints.in_stream, loop, self._continue)
             self._inboxes.append(self._later_packets)
             self._later_socket = endpoints.in_stream
             self._settle()
         if endpoints.in_req is not None:
-            requests = Inbox(endpoints.in_req, loop, self._request, room)
+            requests = Inbox(endpoints.in_req, loop, self._request, room, answers=True)
             self._inboxes.append(requests)
             self._replier = Replier(endpoints.in_req, loop, self._log, requests.used)
         if endpoints.out is not None:
@@ -97,6 +101,12 @@ class Gateway:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def unsent(self) -> bool:
+        """Answers wait for workers who are slow, or not there yet."""
+        outlets = (self._publisher, self._replier)
+        return any(outlet is not None and outlet.slow for outlet in outlets)
+
     def sessions(self) -> list[Session]:
         """The open sessions."""
         return list(self._open)
@@ -109,20 +119,20 @@ class Gateway:
         Returns:
             True if more is waiting than was done.
         """
-        self._egress.turn()
-        if self._replier is not None:
-            self._replier.flush()
-        more = False
-        for inbox in self._inboxes:
-            more = inbox.read(_BATCH) or more
+        egress, inboxes = self._egress, self._inboxes
+        egress.turn()
+        for inbox in inboxes:
+            inbox.read(_BATCH)
         # Many an answer is there at once: it goes out in this turn, too.
-        self._egress.turn()
+        egress.turn()
         if self._publisher is not None:
             self._publisher.flush()
-        # Refusals of what was read just now; then the socket has to be looked at once more.
         if self._replier is not None:
-            more = self._replier.flush() or more
-        return more or self._egress.has_work
+            self._replier.flush()
+        more = egress.has_work
+        for inbox in inboxes:
+            more = inbox.settle() or more
+        return more
 
     def _has_room(self) -> bool:
         return self.accepting and (not self._max_open or len(self._open) < self._max_open)
@@ -207,14 +217,13 @@ class Gateway:
         if key in self._streams:
             self._drop("in_spec", f"id {show_address(packet.id)} is in use")
             return
-        session: _Streamed
-        if is_websocket(packet):
-            session = WebSocketSession(self._services, packet)
-        else:
-            session = StreamSession(self._services, packet)
+        kind = WebSocketSession if is_websocket(packet) else StreamSession
+        session: _Streamed = kind(self._services, packet)
         self._streams[key] = session
         self._by_id.setdefault(packet.id, []).append(session)
         self._start(session, packet)
+        for early, seq in self._early.take(key):
+            self._continue_with(early, packet.id, seq)
 
     def _begin_unanswered(self, packet: Packet) -> None:
         """Fire and forget."""
@@ -244,11 +253,14 @@ class Gateway:
             self._refuse("in_stream_spec", error)
             return
         for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
-            session = self._find(packet.sender, id)
-            if session is not None:
-                self._receive(session, packet, seq)
-            else:
-                self._cancel_unknown(packet, id)
+            self._continue_with(packet, id, seq)
+
+    def _continue_with(self, packet: Packet, id: bytes | None, seq: int | None) -> None:
+        session = self._find(packet.sender, id)
+        if session is not None:
+            self._receive(session, packet, seq)
+        elif packet.sender and id and not self._early.keep((packet.sender, id), packet, seq):
+            self._cancel_unknown(packet, id)
 
     def _receive(self, session: _Streamed, packet: Packet, seq: int | None) -> None:
         try:
@@ -267,9 +279,12 @@ class Gateway:
         candidates = self._by_id.get(id, ())
         return candidates[0] if len(candidates) == 1 else None
 
-    def _cancel_unknown(self, packet: Packet, id: bytes | None) -> None:
+    def _first_packets_wait(self) -> bool:
+        return self._first_packets is not None and self._first_packets.backlog
+
+    def _cancel_unknown(self, packet: Packet, id: bytes) -> None:
         """The session is over, or never was: say so, but never in answer to an end."""
-        if packet.sender and id and packet.type not in (b"cancel", b"error"):
+        if packet.sender and packet.type not in (b"cancel", b"error"):
             answer = Envelope(packet.format, None, id, address=packet.sender)
             self._publish(packet.sender, answer.encode({"type": b"cancel"}))
 

@@ -28,7 +28,9 @@ Message = TypeVar("Message")
 _RETRY_INTERVAL = 0.02  # seconds; a full queue has no event that tells of room in it
 _MAX_HELD = 100  # packets of one turn
 _MAX_WAITING = 10_000  # messages that may wait for one worker
+_STUCK = 30.0  # seconds without room for a single message
 _PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
+_LOOK_INTERVAL = 0.001  # seconds
 _MAX_KNOWN = 10_000  # addresses remembered, with a subscription and without
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -53,6 +55,7 @@ class _Outlet(Generic[Message]):
         self._timer = Timer(self._retry)
         self._held: list[tuple[bytes, Message]] = []
         self._waiting: dict[bytes, deque[Message]] = {}
+        self._moved: dict[bytes, float] = {}  # when there was room for one of these workers
         self.slow: Collection[bytes] = self._waiting.keys()
         self._told: dict[bytes, list[Callable[[], None]]] = {}
         self.dropped = 0
@@ -72,11 +75,11 @@ class _Outlet(Generic[Message]):
         if len(held) >= _MAX_HELD:
             self.flush()
 
-    def flush(self) -> bool:
-        """Let go what is held; True if there was something. Called in each turn of the loop."""
+    def flush(self) -> None:
+        """Let go what is held. Called in each turn of the loop."""
         held = self._held
         if not held:
-            return False
+            return
         self._held = []
         self._used()
         for worker, message in held:
@@ -87,12 +90,12 @@ class _Outlet(Generic[Message]):
                 self._transmit(worker, message)
             except zmq.Again:
                 self._wait(worker, message)
-        return True
 
     def _wait(self, worker: bytes, message: Message) -> None:
         queue = self._waiting.get(worker)
         if queue is None:
             queue = self._waiting[worker] = deque()
+            self._moved[worker] = self._loop.now
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
             self._log.warning(f"the worker {show_address(worker)} is {self._state(worker)}")
         if len(queue) >= _MAX_WAITING:
@@ -111,18 +114,42 @@ class _Outlet(Generic[Message]):
 
     def _retry(self) -> None:
         self._used()
-        for worker, queue in list(self._waiting.items()):
+        self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
+        for worker in list(self._waiting):
+            if self._worth_trying(worker) and self._send_waiting(worker):
+                del self._waiting[worker], self._moved[worker]
+                self._tell(worker)
+        if not self._waiting:
+            self._loop.cancel_timer(self._timer)
+
+    def _send_waiting(self, worker: bytes) -> bool:
+        """Send what waits for a worker, as far as there is room; True if that was all."""
+        queue = self._waiting[worker]
+        try:
+            while queue:
+                self._transmit(worker, queue[0])
+                queue.popleft()
+                self._moved[worker] = self._loop.now
+        except zmq.Again:
+            if self._loop.now - self._moved[worker] >= _STUCK:
+                self._moved[worker] = self._loop.now
+                self._unstick(worker, queue)
+            return False
+        return True
+
+    def _tell(self, worker: bytes) -> None:
+        for tell in self._told.pop(worker, ()):
             try:
-                while queue:
-                    self._transmit(worker, queue[0])
-                    queue.popleft()
-            except zmq.Again:
-                continue
-            del self._waiting[worker]
-            for tell in self._told.pop(worker, ()):
                 tell()
-        if self._waiting:
-            self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
+            except Exception:  # a bug of ours in one session
+                self._log.exception("a session could not go on")
+
+    def _unstick(self, worker: bytes, queue: deque[Message]) -> None:
+        """There has been no room for long."""
+
+    def _worth_trying(self, worker: bytes) -> bool:
+        """Whether something may have changed for a worker whose packets wait."""
+        return True
 
 
 class Publisher(_Outlet[bytes]):
@@ -132,10 +159,12 @@ class Publisher(_Outlet[bytes]):
         self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
     ) -> None:
         super().__init__(loop, log, lambda: None)
+        self._socket = socket
         self._send_frame = socket.send
         self._look_for_subscriptions = used
         self._subscriptions: set[bytes] = set()
         self._reached: set[bytes] = set()  # addresses that a subscription covers
+        self._next_look = 0.0
         self._missed: dict[bytes, float] = {}  # others, and when to stop waiting for them
 
     def publish(self, address: bytes, message: bytes) -> None:
@@ -150,6 +179,8 @@ class Publisher(_Outlet[bytes]):
         kind, prefix = frames[0][:1], frames[0][1:]
         if kind == b"\1":
             self._subscriptions.add(prefix)
+            for worker in [w for w in self._missed if (w + b" ").startswith(prefix)]:
+                del self._missed[worker]
         elif kind == b"\0":
             self._subscriptions.discard(prefix)
             self._reached.clear()
@@ -158,6 +189,36 @@ class Publisher(_Outlet[bytes]):
         if worker not in self._reached and not self._is_reached(worker):
             raise zmq.Again
         self._send_frame(message, _NOBLOCK)
+        # That may have swallowed the signal of an unsubscription.
+        if self._loop.now >= self._next_look:
+            self._next_look = self._loop.now + _LOOK_INTERVAL
+            self._look_for_subscriptions()
+
+    def _unstick(self, worker: bytes, queue: deque[bytes]) -> None:
+        """Send one packet to those receivers only that have room for it.
+
+        XPUB refuses a message that one of its receivers has no room for. That may be an onlooker
+        who hangs, or a connection that died unseen, and the worker itself be all right. Once such
+        a receiver has missed a message, libzmq does not wait for it until it reads again.
+        """
+        self._socket.getsockopt(zmq.EVENTS)  # libzmq takes note of who has read meanwhile
+        self._look_for_subscriptions()
+        self._socket.setsockopt(zmq.XPUB_NODROP, 0)
+        try:
+            self._send_frame(queue.popleft(), _NOBLOCK)
+        finally:
+            self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self._log.warning(
+            f"a receiver of packets for {show_address(worker)} has taken none for {_STUCK:.0f} s: "
+            "it misses some from now on"
+        )
+
+    def _worth_trying(self, worker: bytes) -> bool:
+        until = self._missed.get(worker)
+        if until is None or self._loop.now >= until:
+            return True
+        self._look_for_subscriptions()
+        return False
 
     def _is_reached(self, worker: bytes) -> bool:
         """Whether packets to a worker can be sent, or have to be, to nobody."""
@@ -171,7 +232,10 @@ class Publisher(_Outlet[bytes]):
         # A send may have swallowed the signal of a subscription.
         self._look_for_subscriptions()
         if worker not in self._missed and len(self._missed) >= _MAX_KNOWN:
-            self._missed.clear()
+            now = self._loop.now
+            self._missed = {w: until for w, until in self._missed.items() if until > now}
+            if len(self._missed) >= _MAX_KNOWN:
+                return True  # too many strangers: this one is not waited for
         return self._loop.now >= self._missed.setdefault(worker, self._loop.now + _PATIENCE)
 
     def _state(self, worker: bytes) -> str:

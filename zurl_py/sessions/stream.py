@@ -13,6 +13,14 @@ __all__ = ["KEEP_ALIVE_INTERVAL", "SESSION_EXPIRY", "StreamSession"]
 KEEP_ALIVE_INTERVAL = 30.0  # seconds between keep-alives to the worker
 SESSION_EXPIRY = 60.0  # seconds without a word of the worker until the session is dropped
 
+# Each packet of credits costs as much as the upload of many kilobytes. So they are not given more
+# often than this, or when so much of the window waits for them (as HTTP/2's stacks do it).
+_GRANT_INTERVAL = 0.02  # seconds
+_GRANT_SHARE = 0.5
+
+# A worker may send more than it has credits for, within reason: this many times buffer_size.
+_MAX_OVERSTEP = 8
+
 
 class StreamSession(Session):
     """HTTP by packets over in_spec, in_stream_spec and out_spec.
@@ -24,6 +32,8 @@ class StreamSession(Session):
     __slots__ = (
         "_credits",
         "_deadline",
+        "_grant_at",
+        "_grant_waits",
         "_granted",
         "_head_sent",
         "_in_seq",
@@ -44,6 +54,8 @@ class StreamSession(Session):
         now = self._started
         self._credits = packet.credits or 0  # bytes the worker takes
         self._granted = 0  # bytes of upload credited so far
+        self._grant_at = now  # when what the network took is credited, however little it is
+        self._grant_waits = False
         self._head_sent = False
         self._in_seq = packet.seq or 0
         self._input_ended = not packet.more
@@ -125,6 +137,9 @@ class StreamSession(Session):
         transfer = self._transfer
         assert isinstance(transfer, StreamTransfer)
         transfer.feed(packet.body)
+        if transfer.unsent > _MAX_OVERSTEP * self._s.buffer_size + len(packet.body):
+            self._end_with_error(Condition.BAD_REQUEST, "far more than the credits given")
+            return
         if not packet.more:
             self._input_ended = True
             if self._upload_left:
@@ -164,10 +179,19 @@ class StreamSession(Session):
         """Credit what the network took, as long as more body is to come."""
         transfer = self._transfer
         assert isinstance(transfer, StreamTransfer)
-        if not self._input_ended and transfer.taken > self._granted:
-            credits = transfer.taken - self._granted
+        due = transfer.taken - self._granted
+        if self._input_ended or due <= 0:
+            self._grant_waits = False
+            return
+        now = self._s.loop.now
+        if now >= self._grant_at or due >= self._s.buffer_size * _GRANT_SHARE:
+            self._grant_at = now + _GRANT_INTERVAL
+            self._grant_waits = False
             self._granted = transfer.taken
-            self._send({"type": b"credit", "credits": credits})
+            self._send({"type": b"credit", "credits": due})
+        elif not self._grant_waits:
+            self._grant_waits = True
+            self._set_timer()
 
     # -- what the worker is told ---------------------------------------------------------------
 
@@ -248,6 +272,8 @@ class StreamSession(Session):
             when = min(when, s.loop.now + s.activity_timeout / _LOOKS_PER_TIMEOUT)
         if self._deadline is not None:
             when = min(when, self._deadline)
+        if self._grant_waits:
+            when = min(when, self._grant_at)
         s.loop.set_timer(self._timer, when)
 
     def _timer_fired(self) -> None:
@@ -269,4 +295,6 @@ class StreamSession(Session):
             if now >= self._keep_alive_at:
                 self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
                 self._send({"type": b"keep-alive"})
+            if self._grant_waits:
+                self._grant_upload()
             self._set_timer()
