@@ -59,8 +59,8 @@ class Log:
             self._fd = _open(path)
         else:
             self._fd = fd if fd is not None else sys.stderr.fileno()
-        self._lines: deque[str] = deque()
-        self._second = self._second_end = 0
+        self._lines: deque[tuple[float, str, str]] = deque()  # time, tag, text
+        self._second = 0
         self._stamp = ""
         self._idle = False  # the writer sleeps, or is about to
         self._closing = False
@@ -112,22 +112,14 @@ class Log:
         self._writer.join(_LAST_WORDS)
 
     def _add(self, tag: str, text: str) -> None:
-        now = time.time()
-        if not self._second <= now < self._second_end:
-            self._tick(int(now))
         lines = self._lines
         if len(lines) >= _MAX_WAITING:
             self.dropped += 1
             return
-        lines.append(f"{tag} {self._stamp}{int((now - self._second) * 1000):03d} {text}")
+        lines.append((time.time(), tag, text))
         if self._idle:
             self._idle = False
             self._wake.set()
-
-    def _tick(self, second: int) -> None:
-        """Another second: the only time that a date is formatted."""
-        self._second, self._second_end = second, second + 1
-        self._stamp = time.strftime("%Y-%m-%d %H:%M:%S.", time.localtime(second))
 
     # -- the writing thread ------------------------------------------------------------------
 
@@ -153,7 +145,7 @@ class Log:
 
     def _write_waiting(self) -> None:
         waiting = self._lines
-        lines = [waiting.popleft() for _ in range(len(waiting))]
+        lines = [self._format(*waiting.popleft()) for _ in range(len(waiting))]
         dropped = self.dropped - self._reported
         if dropped:
             self._reported += dropped
@@ -165,6 +157,13 @@ class Log:
             lines = [line if line.isprintable() else _escape(line) for line in lines]
         lines.append("")
         self._write("\n".join(lines).encode("utf-8", "backslashreplace"))
+
+    def _format(self, now: float, tag: str, text: str) -> str:
+        if not self._second <= now < self._second + 1:
+            # Another second: the only time that a date is formatted.
+            self._second = int(now)
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S.", time.localtime(self._second))
+        return f"{tag} {self._stamp}{int((now - self._second) * 1000):03d} {text}"
 
     def _write(self, data: bytes) -> None:
         while data:

@@ -54,6 +54,9 @@ _PLAIN = re.compile(
 )
 _MAX_ORIGINS = 16_384
 _origins: dict[bytes, tuple[str, str, int, bytes, str]] = {}
+_MAX_TARGETS = 1000
+_MAX_TARGET_LENGTH = 256  # bytes
+_targets: dict[bytes, Target] = {}
 
 
 class BadUrl(ValueError):
@@ -97,6 +100,9 @@ def parse(uri: bytes) -> Target:
     Raises:
         BadUrl: it is malformed, ambiguous, or means different things to different parsers.
     """
+    target = _targets.get(uri)
+    if target is not None:
+        return target
     found = _PLAIN.fullmatch(uri)
     if found is not None:
         known = _origins.get(found.group(1))
@@ -106,7 +112,12 @@ def parse(uri: bytes) -> Target:
             url = _curl_url(text)
             if url.host != curl_host:
                 raise BadUrl("libcurl reads another host")
-            return Target(scheme, host, port, host_header, url, None, text)
+            target = Target(scheme, host, port, host_header, url, None, text)
+            if len(uri) <= _MAX_TARGET_LENGTH:
+                if len(_targets) >= _MAX_TARGETS:
+                    _targets.clear()
+                _targets[uri] = target
+            return target
     if _FORBIDDEN.search(uri):
         raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
     if _BROKEN_ESCAPE.search(uri):

@@ -235,7 +235,8 @@ class Egress:
 
     def turn(self) -> None:
         """Do what libcurl wants done now and report what ended or moved."""
-        self.kick()
+        if self._due:
+            self.kick()
         while self._resolved:
             waited_for = self._transfers.get(self._resolved.pop().curl)
             if waited_for is not None and waited_for.resolves is not None:
@@ -254,9 +255,10 @@ class Egress:
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
             self.report(transfer, transfer.fail, failure)
-        moved, self.moved = self.moved, []
-        for mover in moved:
-            self.report(mover, mover.moved)
+        if self.moved:
+            moved, self.moved = self.moved, []
+            for mover in moved:
+                self.report(mover, mover.moved)
 
     def report(self, news: Mover | HttpTransfer, tell: Callable[..., None], *about: object) -> None:
         """Tell a session; a bug of ours in it ends that session, and no other."""

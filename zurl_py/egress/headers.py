@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 __all__ = [
     "BadHeader",
@@ -23,6 +23,9 @@ _DANGEROUS = re.compile(rb"[\r\n\0]")
 _BLANKS: Final = b" \t"
 _ONE_BLANK: Final = (b" ", b"\t")
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
 _PASS, _DROP, _LENGTH, _TYPE, _ACCEPT, _AUTH, _SECRET = range(7)
 _KINDS: Final = {
     # The connection and its framing are libcurl's, and so are the codings it can undo.
@@ -40,9 +43,12 @@ _KINDS: Final = {
     b"cookie": _SECRET,
     b"proxy-authorization": _SECRET,
 }
-_MAX_CACHED_NAMES = 1000
-# Names as workers spell them; bounded, as workers may be told what to send by strangers.
-_kind_of_name: dict[bytes, int] = {}
+_MAX_CACHED = 1000
+_MAX_CACHED_LENGTH = 128  # bytes
+# Most headers are the same in many messages. These are bounded, as strangers choose what is in them.
+_kind_of_name: dict[bytes, int] = {}  # as workers spell them
+_kind_and_line: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}  # of workers' names and values
+_name_and_value: dict[bytes, tuple[bytes, bytes]] = {}  # of origins' lines
 
 
 class BadHeader(ValueError):
@@ -66,25 +72,19 @@ class RequestHeaders:
         self.content_length: bytes | None = None
         self.has_type = False
         self.has_authorization = False
-        kinds = _kind_of_name
-        for name, value in pairs:
-            kind = kinds.get(name)
-            if kind is None:
-                kind = _classify(name)
-            if _DANGEROUS.search(value):
-                raise BadHeader(f"header {_show(name)}: CR, LF or NUL in its value")
+        known = _kind_and_line
+        for pair in pairs:
+            kind, line = known.get(pair) or _checked(pair)
             if kind == _DROP:
                 continue
             if kind == _LENGTH:
-                self.content_length = value.strip(_BLANKS)
+                self.content_length = pair[1].strip(_BLANKS)
                 continue
             if kind == _TYPE:
                 self.has_type = True
             elif kind == _AUTH:
                 self.has_authorization = True
-            value = value.strip(_BLANKS)
-            # A line that ends after the colon would tell libcurl to leave the header out.
-            self.lines.append(b"%b: %b" % (name, value) if value else name + b";")
+            self.lines.append(line)
 
     def without_secrets(self) -> RequestHeaders:
         """The same for another origin: credentials stay behind (RFC 9110 section 15.4)."""
@@ -98,13 +98,35 @@ class RequestHeaders:
         return rest
 
 
+def _checked(pair: tuple[bytes, bytes]) -> tuple[int, bytes]:
+    """What kind of header a name and a value are, and their line."""
+    name, value = pair
+    kind = _kind_of_name.get(name)
+    if kind is None:
+        kind = _classify(name)
+    if _DANGEROUS.search(value):
+        raise BadHeader(f"header {_show(name)}: CR, LF or NUL in its value")
+    text = value.strip(_BLANKS)
+    # A line that ends after the colon would tell libcurl to leave the header out.
+    line = b"%b: %b" % (name, text) if text else name + b";"
+    if kind not in (_AUTH, _SECRET):
+        _remember(_kind_and_line, pair, (kind, line), len(line))
+    return kind, line
+
+
 def _classify(name: bytes) -> int:
     if not _TOKEN.fullmatch(name):
         raise BadHeader(f"header name {_show(name)} is not a token (RFC 9110 section 5.1)")
     kind = _KINDS.get(name.lower(), _PASS)
-    if len(_kind_of_name) < _MAX_CACHED_NAMES and len(name) <= 64:
-        _kind_of_name[name] = kind
+    _remember(_kind_of_name, name, kind, len(name))
     return kind
+
+
+def _remember(cache: dict[_Key, _Value], key: _Key, value: _Value, length: int) -> None:
+    if length <= _MAX_CACHED_LENGTH:
+        if len(cache) >= _MAX_CACHED:
+            cache.clear()
+        cache[key] = value
 
 
 def _show(name: bytes) -> str:
@@ -148,8 +170,12 @@ def read_head(lines: list[bytes]) -> Head | None:
     complete = False
     at_start = True
     headers: list[tuple[bytes, bytes]] = []
+    known = _name_and_value
     for line in lines:
-        if at_start and line[:5] == b"HTTP/":
+        pair = known.get(line)
+        if pair is not None and not (at_start or complete):
+            headers.append(pair)
+        elif at_start and line[:5] == b"HTTP/":
             version_code_reason = line.rstrip(b"\r\n").split(b" ", 2)
             reason = version_code_reason[2] if len(version_code_reason) > 2 else b""
             headers = []
@@ -170,7 +196,10 @@ def read_head(lines: list[bytes]) -> Head | None:
         else:
             name, _, value = line.partition(b":")
             value = value.rstrip(b"\r\n")
-            headers.append((name, value[1:] if value[:1] in _ONE_BLANK else value))
+            pair = (name, value[1:] if value[:1] in _ONE_BLANK else value)
+            headers.append(pair)
+            if line[-1:] == b"\n":
+                _remember(known, line, pair, len(line))
     return head if complete else None
 
 

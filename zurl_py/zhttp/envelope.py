@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 import tnetstring
@@ -60,7 +60,30 @@ class Envelope:
         return self._write(self._start, self._common, fields)
 
 
-# In each format, what is common is put into its final form once and for all.
+# In each format, what is common is put into its final form once and for all. So are headers that
+# many answers have; they are bounded, as strangers choose what is in them.
+
+_MAX_CACHED = 1000
+_MAX_CACHED_LENGTH = 128  # bytes
+_Pair = tuple[bytes, bytes]
+_Encoded = TypeVar("_Encoded")
+
+
+def _encoded_pairs(
+    pairs: Iterable[_Pair], known: dict[_Pair, _Encoded], encode: Callable[[bytes, bytes], _Encoded]
+) -> list[_Encoded]:
+    result = []
+    for pair in pairs:
+        encoded = known.get(pair)
+        if encoded is None:
+            encoded = encode(*pair)
+            if len(pair[0]) + len(pair[1]) <= _MAX_CACHED_LENGTH:
+                if len(known) >= _MAX_CACHED:
+                    known.clear()
+                known[pair] = encoded
+        result.append(encoded)
+    return result
+
 
 # -- JSON: text is UTF-8, and what is not has U+FFFD in its place ----------------------------------
 
@@ -80,13 +103,17 @@ def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) ->
         if type(value) in _BINARY:
             packet[name] = value.decode("utf-8", "replace")
         elif name == "headers":
-            packet[name] = [
-                (key.decode("utf-8", "replace"), text.decode("utf-8", "replace"))
-                for key, text in value
-            ]
+            packet[name] = _encoded_pairs(value, _json_pairs, _json_pair)
         else:
             packet[name] = value
     return start + _encode_json(packet)
+
+
+_json_pairs: dict[_Pair, tuple[str, str]] = {}
+
+
+def _json_pair(name: bytes, value: bytes) -> tuple[str, str]:
+    return name.decode("utf-8", "replace"), value.decode("utf-8", "replace")
 
 
 # -- MessagePack: bodies are binary, other text is text where it is UTF-8 --------------------------
@@ -122,38 +149,47 @@ def _text_or_bytes(value: bytes) -> str | bytes:
 
 
 def _prepare_tnetstring(common: dict[str, Any]) -> bytes:
-    return b"".join(
-        _key(name) + tnetstring.dumps(_as_bytes(value)) for name, value in common.items()
-    )
+    parts = []
+    for name, value in common.items():
+        if type(value) is bytes:
+            parts.append(b"%b%d:%b," % (_keys.get(name) or _key(name), len(value), value))
+        else:
+            parts.append(_key(name) + tnetstring.dumps(_as_bytes(value)))
+    return b"".join(parts)
 
 
 def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> bytes:
     parts: list[bytes | bytearray] = [b"", common]
+    add = parts.append
     keys = _keys
     for name, value in fields.items():
         key = keys.get(name) or _key(name)
         kind = type(value)
-        if name == "body":  # may be large: joined below, and copied but once
+        if kind is int:
+            digits = b"%d" % value
+            add(b"%b%d:%b#" % (key, len(digits), digits))
+        elif name == "body":  # may be large: joined below, and copied but once
             parts += (b"%b%d:" % (key, len(value)), value, b",")
         elif kind is bytes:
-            parts.append(b"%b%d:%b," % (key, len(value), value))
-        elif kind is int:
-            digits = b"%d" % value
-            parts.append(b"%b%d:%b#" % (key, len(digits), digits))
+            add(b"%b%d:%b," % (key, len(value), value))
         elif kind is bool:
-            parts.append(key + (b"4:true!" if value else b"5:false!"))
+            add(key + (b"4:true!" if value else b"5:false!"))
         elif name == "headers":
-            pairs = b"".join([_pair(header, text) for header, text in value])
-            parts.append(b"%b%d:%b]" % (key, len(pairs), pairs))
+            pairs = _encoded_pairs(value, _tnetstring_pairs, _tnetstring_pair)
+            text = b"".join(pairs)
+            add(b"%b%d:%b]" % (key, len(text), text))
         else:
-            parts.append(key + tnetstring.dumps(_as_bytes(value)))
+            add(key + tnetstring.dumps(_as_bytes(value)))
     parts[0] = b"%b%d:" % (start, sum(map(len, parts)))
-    parts.append(b"}")
+    add(b"}")
     return b"".join(parts)
 
 
-def _pair(key: bytes, text: bytes) -> bytes:
-    pair = b"%d:%b,%d:%b," % (len(key), key, len(text), text)
+_tnetstring_pairs: dict[_Pair, bytes] = {}
+
+
+def _tnetstring_pair(name: bytes, value: bytes) -> bytes:
+    pair = b"%d:%b,%d:%b," % (len(name), name, len(value), value)
     return b"%d:%b]" % (len(pair), pair)
 
 

@@ -171,11 +171,10 @@ def _headers(value: object) -> list[tuple[bytes, bytes]]:
         if type(pair) is not list or len(pair) != 2:
             raise _Wrong("lists of a name and a value are due")
         name, content = pair
-        pairs.append(
-            (name, content)
-            if type(name) is bytes and type(content) is bytes
-            else (_text(name), _text(content))
-        )
+        if type(name) is bytes and type(content) is bytes:
+            pairs.append((name, content))
+        else:
+            pairs.append((_text(name), _text(content)))
     return pairs
 
 
