@@ -13,6 +13,7 @@ from zurl_py import url
 from zurl_py.egress import BufferedTransfer, Failure, Head, RequestHeaders, StreamTransfer, engine
 from zurl_py.egress.engine import Egress
 from zurl_py.egress.handles import TransportOptions
+from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolving import NameGate
 from zurl_py.log import Log
@@ -85,6 +86,9 @@ class FakeMulti:
 
     def limit_connections(self, _most: int) -> None:
         pass
+
+    def must_age_names(self, _now: float) -> bool:
+        return False
 
     def add(self, curl: pycurl.Curl) -> None:
         assert not self.closed
@@ -229,7 +233,7 @@ def test_a_transfer_is_told_once_of_its_end(bench: Bench) -> None:
 
 
 def test_who_was_cancelled_by_a_report_before_is_told_nothing(bench: Bench) -> None:
-    other, told = bench.start("http://192.0.2.2/")
+    other, told = bench.start("http://192.0.2.1/2")
     first, _ = bench.start("http://192.0.2.1/", Sink(other.cancel))
     bench.answer(first)
     bench.answer(other)
@@ -241,7 +245,7 @@ def test_who_was_cancelled_by_a_report_before_is_told_nothing(bench: Bench) -> N
 
 def test_a_bug_in_one_session_does_not_reach_the_next(bench: Bench) -> None:
     first, broken = bench.start("http://192.0.2.1/", Sink(lambda: 1 / 0))  # type: ignore[arg-type]
-    second, whole = bench.start("http://192.0.2.2/")
+    second, whole = bench.start("http://192.0.2.1/2")
     bench.answer(first)
     bench.answer(second)
     bench.egress.turn()
@@ -319,6 +323,32 @@ def test_a_full_multi_handle_is_followed_by_the_next(bench: Bench) -> None:
     for _ in range(engine._TRANSFERS_PER_MULTI + 1):
         bench.start("http://192.0.2.1/")
     assert [multi.active for multi in FakeMulti.made] == [engine._TRANSFERS_PER_MULTI, 1]
+
+
+def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
+    """Where its connections are: and a table of libcurl's is not as long as there are hosts."""
+    hosts = [f"http://192.0.2.{number}/" for number in range(1, 200)]
+    homes = [bench.start(host)[0].multi for host in hosts]
+    assert [bench.start(host)[0].multi for host in hosts] == homes
+    assert len(FakeMulti.made) == engine._HOMES
+
+
+def test_names_in_a_cache_age_however_seldom_it_is_used() -> None:
+    loop = Loop(Clock())
+    multi = Multi(loop, [], [])
+    start = loop.now
+    assert multi.must_age_names(start + 0)
+    # One transfer a second prunes for all that follow within it.
+    assert not multi.must_age_names(start + 0.5)
+    assert multi.must_age_names(start + 1)
+    assert not multi.must_age_names(start + 1.5)
+    # After a minute without any, each looks for itself until the first of them has pruned.
+    assert multi.must_age_names(start + 100)
+    assert multi.must_age_names(start + 100.5)
+    assert multi.must_age_names(start + 101)
+    assert not multi.must_age_names(start + 101.5)
+    multi.close()
+    loop.close()
 
 
 # -- one look-up per name ----------------------------------------------------------------------
@@ -451,7 +481,7 @@ def test_leaders_that_give_up_one_by_one_cost_no_square(
 def test_new_rules_end_what_they_refuse_and_nothing_else(bench: Bench) -> None:
     by_name, told_name = bench.start("http://refused.test/")
     by_peer, told_peer = bench.start("http://192.0.2.1/")
-    other, told_other = bench.start("http://192.0.2.2/")
+    other, told_other = bench.start("http://192.0.2.1/2")
     for transfer, address in ((by_peer, "192.0.2.66"), (other, "192.0.2.2")):
         assert transfer.handle is not None
         transfer.handle._before_request(address, "", 80, 0)
@@ -481,7 +511,7 @@ def test_new_rules_do_not_judge_the_proxy(bench: Bench) -> None:
 
 def test_a_broken_multi_handle_ends_its_transfers_and_no_others(bench: Bench) -> None:
     first, told_first = bench.start("http://192.0.2.1/")
-    second, told_second = bench.start("http://192.0.2.2/")
+    second, told_second = bench.start("http://192.0.2.1/2")
     privileged, told_privileged = bench.start("http://192.0.2.1/", privileged=True)
     broken = cast(FakeMulti, first.multi)
     broken.break_down()
@@ -514,7 +544,7 @@ def test_a_bug_in_one_session_does_not_spare_the_rest_of_a_broken_multi_handle(
         raise RuntimeError("a session's bug")
 
     bench.start("http://192.0.2.1/", Sink(raise_once))
-    second, told = bench.start("http://192.0.2.2/")
+    second, told = bench.start("http://192.0.2.1/2")
     broken = cast(FakeMulti, second.multi)
     broken.break_down()
     bench.egress.turn()
@@ -524,7 +554,7 @@ def test_a_bug_in_one_session_does_not_spare_the_rest_of_a_broken_multi_handle(
 
 def test_a_handle_that_a_broken_multi_handle_keeps_is_given_up(bench: Bench) -> None:
     first, told_first = bench.start("http://192.0.2.1/")
-    second, told_second = bench.start("http://192.0.2.2/")
+    second, told_second = bench.start("http://192.0.2.1/2")
     broken = cast(FakeMulti, first.multi)
     assert first.handle is not None
     kept = first.handle.curl
@@ -539,7 +569,7 @@ def test_a_handle_that_a_broken_multi_handle_keeps_is_given_up(bench: Bench) -> 
 
 def test_a_transfer_that_cannot_be_taken_out_does_not_lose_the_others_ends(bench: Bench) -> None:
     first, _ = bench.start("http://192.0.2.1/")
-    second, told = bench.start("http://192.0.2.2/")
+    second, told = bench.start("http://192.0.2.1/2")
     assert first.handle is not None
     cast(FakeMulti, first.multi).stuck.add(first.handle.curl)
     bench.answer(first)

@@ -14,7 +14,7 @@ from ..loop import Loop
 from ..zhttp import Condition
 from .failures import Failure
 from .handles import EasyHandle, HandlePool, TransportOptions
-from .multi import Multi
+from .multi import DNS_CACHE_SECONDS, Multi
 from .permission import check_peer, check_request
 from .trace import make_trace
 from .transfer import HttpTransfer
@@ -24,10 +24,9 @@ __all__ = ["Egress"]
 # libcurl searches all connections of a host at every request, and its other lists grow too: with
 # 8,000 requests open on one multi handle a small one costs five times as much.
 _TRANSFERS_PER_MULTI = 256
-# libcurl scans its whole DNS cache after each transfer, unless its entries never age: then one
-# transfer a second with a normal timeout prunes for all.
-_DNS_CACHE_SECONDS = 60
-_DNS_PRUNE_INTERVAL = 1.0
+# Many hosts make long chains in the hash tables of libcurl's connection pool and DNS cache, which
+# do not grow. So each host has its home among a few; its connections and TLS sessions are there.
+_HOMES = 8
 
 
 class _MultiGroup:
@@ -49,27 +48,38 @@ class _MultiGroup:
         self._finished = finished
         self._grown = grown  # called when there is one more
         self.multis: list[Multi] = []
-        self._current: Multi | None = None
+        self._homes: list[Multi | None] = [None] * _HOMES
+        self._overflow: Multi | None = None
 
-    def choose(self) -> Multi:
-        """The multi handle for the next transfer: the same one until it is full."""
-        current = self._current
-        if current is not None and current.active < _TRANSFERS_PER_MULTI:
-            return current
-        emptiest = min(self.multis, key=lambda multi: multi.active, default=None)
-        if emptiest is None or emptiest.active > _TRANSFERS_PER_MULTI // 2:
-            emptiest = Multi(self._loop, self._due, self._finished)
-            self.multis.append(emptiest)
-            self._grown()
-        self._current = emptiest
-        return emptiest
+    def choose(self, host: str) -> Multi:
+        """The multi handle for the next transfer to a host: the host's own, until that is full."""
+        home = hash(host) % _HOMES
+        multi = self._homes[home]
+        if multi is None:
+            multi = self._homes[home] = self._add()
+        if multi.active < _TRANSFERS_PER_MULTI:
+            return multi
+        multi = self._overflow
+        if multi is None or multi.active >= _TRANSFERS_PER_MULTI:
+            multi = min(self.multis, key=lambda multi: multi.active)
+            if multi.active > _TRANSFERS_PER_MULTI // 2:
+                multi = self._add()
+            self._overflow = multi
+        return multi
+
+    def _add(self) -> Multi:
+        multi = Multi(self._loop, self._due, self._finished)
+        self.multis.append(multi)
+        self._grown()
+        return multi
 
     def drop(self, multi: Multi) -> None:
         """Take out a multi handle that is of no use any more."""
         if multi in self.multis:
             self.multis.remove(multi)
-        if self._current is multi:
-            self._current = None
+        if self._overflow is multi:
+            self._overflow = None
+        self._homes = [None if home is multi else home for home in self._homes]
 
 
 class Mover(Protocol):
@@ -101,7 +111,6 @@ class Egress:
         )
         self._transfers: dict[pycurl.Curl, HttpTransfer] = {}
         self._stillborn: list[tuple[HttpTransfer, Failure]] = []
-        self._next_prune = 0.0
         self._closed = False
         self._proxied = bool(options.proxy)
         self.moved: list[Mover] = []
@@ -111,10 +120,10 @@ class Egress:
         return len(self._transfers)
 
     def _share_connections(self) -> None:
-        """Half of the descriptors may be connections in a pool, whichever multi handle's it is."""
+        """Most of the descriptors may be connections in a pool, whichever multi handle's it is."""
         multis = [multi for group in self._groups for multi in group.multis]
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        each = max(_TRANSFERS_PER_MULTI, descriptors // 2 // len(multis))
+        each = max(_TRANSFERS_PER_MULTI, descriptors * 3 // 4 // len(multis))
         for multi in multis:
             multi.limit_connections(each)
 
@@ -123,8 +132,8 @@ class Egress:
         if not self._may_go(transfer):
             return
         request = transfer.request
-        multi = self._groups[request.privileged].choose()
         name = request.connect_host or request.target.host
+        multi = self._groups[request.privileged].choose(name)
         if multi.names.must_wait(name, transfer, self._loop.now):
             transfer.waits_for = (multi.names, name)
             return
@@ -145,7 +154,7 @@ class Egress:
         handle = self._pool.take()
         try:
             transfer.prepare(handle)
-            self._prepare_shared(handle)
+            self._prepare_shared(handle, multi)
         except (pycurl.error, ValueError, OverflowError) as error:
             # An option that libcurl does not take: reported later, as callers expect.
             self._pool.give_back(handle)
@@ -181,10 +190,9 @@ class Egress:
         detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
         return Failure(Condition.POLICY_VIOLATION, detail)
 
-    def _prepare_shared(self, handle: EasyHandle) -> None:
-        if self._loop.now >= self._next_prune:
-            self._next_prune = self._loop.now + _DNS_PRUNE_INTERVAL
-            handle.set(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
+    def _prepare_shared(self, handle: EasyHandle, multi: Multi) -> None:
+        if multi.must_age_names(self._loop.now):
+            handle.set(pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_SECONDS)
         if self._log.debug_on:
             handle.set(pycurl.VERBOSE, 1)
             handle.set(pycurl.DEBUGFUNCTION, self._trace)

@@ -45,7 +45,7 @@ _KINDS: Final = {
 }
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
-# Most headers are the same in many messages. These are bounded, as strangers choose what is in them.
+# Most headers are the same in many messages. Bounded, as strangers choose what is in them.
 _kind_of_name: dict[bytes, int] = {}  # as workers spell them
 _kind_and_line: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}  # of workers' names and values
 _name_and_value: dict[bytes, tuple[bytes, bytes]] = {}  # of origins' lines

@@ -11,7 +11,12 @@ import pycurl
 from ..loop import READ, WRITE, Loop, Timer
 from .resolving import NameGate
 
-__all__ = ["Multi"]
+__all__ = ["DNS_CACHE_SECONDS", "Multi"]
+
+# libcurl scans its whole DNS cache after each transfer, unless its entries never age: then one
+# transfer a second with a normal timeout prunes for all.
+DNS_CACHE_SECONDS = 60
+_PRUNE_INTERVAL = 1.0  # seconds
 
 _EVENTS = {
     pycurl.POLL_NONE: 0,
@@ -41,6 +46,8 @@ class Multi:
         self._is_due = False
         self._finished = finished
         self._is_finished = False
+        self._next_prune = loop.now  # of the DNS cache
+        self._careful_until = 0.0
         self._wanted: dict[int, int] = {}  # socket: events libcurl waits for
         self._timer = Timer(self._make_due)
         curl = self._curl = pycurl.CurlMulti()
@@ -56,6 +63,16 @@ class Multi:
         dip, and each eviction looks at all connections.
         """
         self._curl.setopt(pycurl.M_MAXCONNECTS, most)
+
+    def must_age_names(self, now: float) -> bool:
+        """Whether the next transfer has to look at the age of what is in the DNS cache."""
+        if now >= self._next_prune:
+            if now >= self._next_prune + DNS_CACHE_SECONDS:
+                # Any name may be too old, until this transfer has ended and pruned.
+                self._careful_until = now + _PRUNE_INTERVAL
+            self._next_prune = now + _PRUNE_INTERVAL
+            return True
+        return now < self._careful_until
 
     def add(self, curl: pycurl.Curl) -> None:
         """Start a transfer; it moves at the next ``kick``."""
