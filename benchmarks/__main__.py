@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import report
@@ -48,26 +49,30 @@ def main() -> None:
         names = options.daemons.split(",")
         versions = {name: version for name, version in versions.items() if name in names}
     rounds = 1 if options.quick else options.rounds
-    results = _run(chosen, list(versions), rounds, _QUICK if options.quick else options.scale)
+    results: Results = {}
+    scale = _QUICK if options.quick else options.scale
+    for case, found in _run(chosen, list(versions), rounds, scale):
+        results[case.name] = found
+        if options.write is not None:
+            report.write(options.write, {case.name: found}, versions)
     print(report.tables(chosen, results))
-    if options.write is not None:
-        report.write(options.write, results, versions)
 
 
-def _run(cases: list[Case], daemons: list[str], rounds: int, scale: float) -> Results:
+def _run(
+    cases: list[Case], daemons: list[str], rounds: int, scale: float
+) -> Iterator[tuple[Case, dict[str, Result]]]:
     root = Path(tempfile.mkdtemp(prefix="bench-"))
     root.chmod(0o755)  # nginx gives up root
     (root / "sites").mkdir()
     sites = Sites(root / "sites")
-    results: Results = {}
     try:
         for case in cases:
-            results[case.name] = _measure(case, daemons, rounds, scale, root, sites)
-            print(report.progress(case, results[case.name]), file=sys.stderr, flush=True)
+            found = _measure(case, daemons, rounds, scale, root, sites)
+            print(report.progress(case, found), file=sys.stderr, flush=True)
+            yield case, found
     finally:
         sites.stop()
         shutil.rmtree(root, ignore_errors=True)
-    return results
 
 
 def _measure(

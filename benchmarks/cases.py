@@ -148,13 +148,16 @@ def _download(setting: Setting) -> Result:
     return result
 
 
-def _upload(setting: Setting) -> Result:
-    packet = {"method": "POST", "uri": setting.special("/sink"), "more": True}
-    message = encode("T", {**packet, **_ADDRESS, "credits": _ENDLESS})
-    size = setting.count(512) << 20
-    result = drive(setting.daemon, "upload", [message], size, 50_000, size // 10)
-    result.count /= 1 << 20
-    return result
+def _upload(piece: int) -> Run:
+    def run(setting: Setting) -> Result:
+        packet = {"method": "POST", "uri": setting.special("/sink"), "more": True}
+        message = encode("T", {**packet, **_ADDRESS, "credits": _ENDLESS})
+        size = setting.count(256) << 20
+        result = drive(setting.daemon, "upload", [message], size, piece, size // 10)
+        result.count /= 1 << 20
+        return result
+
+    return run
 
 
 def _webhooks(setting: Setting) -> Result:
@@ -208,13 +211,19 @@ def _idle(scheme: str, number: int) -> Run:
 
 _WITH_FLOOR = ("ours", "zurl", "floor")
 _WITH_CONDURE = ("ours", "zurl", "condure")
-_ALL = ("ours", "zurl", "condure", "floor")
+_PIECES = (5_000, 20_000, 50_000)
 _OPEN = (0, 100, 1_000, 4_000, 10_000)
 _HOSTS = (1, 10, 100, 1_000, 10_000)
 
 CASES = (
     Case("json", "buffered, JSON", _buffered("J"), daemons=_WITH_FLOOR, target=Target(0.40)),
-    Case("tnetstring", "buffered, TNetString", _buffered("T"), daemons=_ALL, target=Target(0.50)),
+    Case(
+        "tnetstring",
+        "buffered, TNetString",
+        _buffered("T"),
+        daemons=_WITH_FLOOR,
+        target=Target(0.50),
+    ),
     Case("msgpack", "buffered, MessagePack", _buffered("M"), daemons=("ours",)),
     Case(
         "streamed",
@@ -245,15 +254,18 @@ CASES = (
         group="bodies",
         buffer_size=200_000,
     ),
-    Case(
-        "upload",
-        "streamed upload",
-        _upload,
-        unit="MB",
-        daemons=_WITH_CONDURE,
-        target=Target(0.50),
-        group="bodies",
-        buffer_size=200_000,
+    *(
+        Case(
+            f"upload-{piece // 1000}k",
+            f"streamed upload in pieces of {piece // 1000} kB",
+            _upload(piece),
+            unit="MB",
+            daemons=_WITH_CONDURE,
+            target=Target(0.50),
+            group="bodies",
+            buffer_size=200_000,
+        )
+        for piece in _PIECES
     ),
     Case(
         "echo-20",

@@ -17,6 +17,8 @@ programs="
     ps:procps
     man:man-db
     systemd-analyze:systemd
+    gcc:gcc,libc6-dev
+    curl-config:libcurl4-openssl-dev
 "
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -24,6 +26,7 @@ missing=
 for entry in $programs; do
     command -v "${entry%%:*}" >/dev/null || missing="$missing $(echo "${entry#*:}" | tr , ' ')"
 done
+[ -e /usr/include/zmq.h ] || missing="$missing libzmq3-dev"
 [ -n "$missing" ] || exit 0
 
 # The tests start their own instances: keep the packages from starting theirs.
