@@ -295,3 +295,27 @@ def test_a_subscriber_that_hangs_does_not_silence_the_others() -> None:
         for socket in (out, hangs, reads):
             socket.close()
     assert got == [b"w %d" % number for number in range(50)]
+
+
+def test_what_waits_for_one_worker_is_bounded_in_bytes(lab: Lab) -> None:
+    lab.subscribe(b"w ")
+    lab.subscribe(b"v ")
+    lab.socket.full.add(b"w")
+    large = b"w " + bytes(module._MAX_WAITING_SIZE // 4)
+    for _ in range(6):
+        lab.publish(large)
+    lab.publish(b"v x")
+    assert lab.publisher.dropped == 3
+    assert lab.socket.sent == [b"v x"]
+    lab.socket.full.clear()
+    lab.wait(0.1)
+    assert lab.socket.sent[1:] == [large] * 3
+    # What has gone counts no more; and one message may be of any size.
+    lab.socket.full.add(b"w")
+    huge = b"w " + bytes(module._MAX_WAITING_SIZE)
+    lab.publish(huge)
+    lab.publish(b"w after")
+    assert lab.publisher.dropped == 4
+    lab.socket.full.clear()
+    lab.wait(0.1)
+    assert lab.socket.sent[4:] == [huge]

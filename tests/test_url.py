@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zurl_py import url
 from zurl_py.url import BadUrl, Target, parse, resolve
 
 
@@ -444,3 +445,22 @@ def test_names_survive(labels: list[str], port: int, dot: str) -> None:
         assert (target.host, target.port) == (name.lower(), port)
         _assert_libcurl_agrees(target)
     assert parse(f"http://{name}{dot}:{port}/x?y".encode()).host == name.lower()
+
+
+def test_targets_that_are_remembered_are_the_same_and_bounded() -> None:
+    uri = b"http://remembered.test:81/a?b"
+    url.parse(b"http://remembered.test:81/")  # the origin is known then
+    first = url.parse(uri)
+    assert url.parse(uri) is first
+    assert (first.scheme, first.host, first.port, first.text) == (
+        "http",
+        "remembered.test",
+        81,
+        uri.decode(),
+    )
+    for number in range(2 * url._MAX_TARGETS):
+        url.parse(b"http://remembered.test:81/%d" % number)
+    assert 0 < len(url._targets) <= url._MAX_TARGETS
+    long = b"http://remembered.test:81/" + b"x" * 1000
+    assert url.parse(long).text == long.decode()
+    assert long not in url._targets

@@ -28,6 +28,7 @@ Message = TypeVar("Message")
 _RETRY_INTERVAL = 0.02  # seconds; a full queue has no event that tells of room in it
 _MAX_HELD = 100  # packets of one turn
 _MAX_WAITING = 10_000  # messages that may wait for one worker
+_MAX_WAITING_SIZE = 64 << 20  # bytes that may, where they are more than one message
 _STUCK = 30.0  # seconds without room for a single message
 _PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
 _LOOK_INTERVAL = 0.001  # seconds
@@ -35,6 +36,22 @@ _MAX_KNOWN = 10_000  # addresses remembered, with a subscription and without
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE)
+
+
+class _Queue(Generic[Message]):
+    """What waits for one worker.
+
+    Attributes:
+        size: bytes of the messages.
+        moved: when there was room for one of them, or the first came.
+    """
+
+    __slots__ = ("messages", "moved", "size")
+
+    def __init__(self, now: float) -> None:
+        self.messages: deque[Message] = deque()
+        self.size = 0
+        self.moved = now
 
 
 class _Outlet(Generic[Message]):
@@ -54,14 +71,17 @@ class _Outlet(Generic[Message]):
         self._log = log
         self._timer = Timer(self._retry)
         self._held: list[tuple[bytes, Message]] = []
-        self._waiting: dict[bytes, deque[Message]] = {}
-        self._moved: dict[bytes, float] = {}  # when there was room for one of these workers
+        self._waiting: dict[bytes, _Queue[Message]] = {}
         self.slow: Collection[bytes] = self._waiting.keys()
         self._told: dict[bytes, list[Callable[[], None]]] = {}
         self.dropped = 0
 
     def _transmit(self, worker: bytes, message: Message) -> None:
         """Give a message to ZeroMQ, or raise ``zmq.Again``."""
+        raise NotImplementedError
+
+    def _size(self, message: Message) -> int:
+        """Bytes of a message."""
         raise NotImplementedError
 
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
@@ -94,11 +114,11 @@ class _Outlet(Generic[Message]):
     def _wait(self, worker: bytes, message: Message) -> None:
         queue = self._waiting.get(worker)
         if queue is None:
-            queue = self._waiting[worker] = deque()
-            self._moved[worker] = self._loop.now
+            queue = self._waiting[worker] = _Queue(self._loop.now)
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
             self._log.warning(f"the worker {show_address(worker)} is {self._state(worker)}")
-        if len(queue) >= _MAX_WAITING:
+        messages, size = queue.messages, queue.size + self._size(message)
+        if len(messages) >= _MAX_WAITING or (messages and size > _MAX_WAITING_SIZE):
             if self.dropped % 1000 == 0:
                 self._log.error(
                     f"the worker {show_address(worker)} is too slow: dropping packets "
@@ -106,7 +126,8 @@ class _Outlet(Generic[Message]):
                 )
             self.dropped += 1
             return
-        queue.append(message)
+        messages.append(message)
+        queue.size = size
 
     def _state(self, worker: bytes) -> str:
         """Why a worker's packets wait, for the log."""
@@ -117,7 +138,7 @@ class _Outlet(Generic[Message]):
         self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
         for worker in list(self._waiting):
             if self._worth_trying(worker) and self._send_waiting(worker):
-                del self._waiting[worker], self._moved[worker]
+                del self._waiting[worker]
                 self._tell(worker)
         if not self._waiting:
             self._loop.cancel_timer(self._timer)
@@ -125,15 +146,17 @@ class _Outlet(Generic[Message]):
     def _send_waiting(self, worker: bytes) -> bool:
         """Send what waits for a worker, as far as there is room; True if that was all."""
         queue = self._waiting[worker]
+        messages = queue.messages
         try:
-            while queue:
-                self._transmit(worker, queue[0])
-                queue.popleft()
-                self._moved[worker] = self._loop.now
+            while messages:
+                self._transmit(worker, messages[0])
+                queue.size -= self._size(messages.popleft())
+                queue.moved = self._loop.now
         except zmq.Again:
-            if self._loop.now - self._moved[worker] >= _STUCK:
-                self._moved[worker] = self._loop.now
-                self._unstick(worker, queue)
+            if self._loop.now - queue.moved >= _STUCK:
+                queue.moved = self._loop.now
+                if self._unstick(worker, messages[0]):
+                    queue.size -= self._size(messages.popleft())
             return False
         return True
 
@@ -144,8 +167,9 @@ class _Outlet(Generic[Message]):
             except Exception:  # a bug of ours in one session
                 self._log.exception("a session could not go on")
 
-    def _unstick(self, worker: bytes, queue: deque[Message]) -> None:
-        """There has been no room for long."""
+    def _unstick(self, worker: bytes, message: Message) -> bool:
+        """There has been no room for long; True if this message is done with now."""
+        return False
 
     def _worth_trying(self, worker: bytes) -> bool:
         """Whether something may have changed for a worker whose packets wait."""
@@ -185,6 +209,9 @@ class Publisher(_Outlet[bytes]):
             self._subscriptions.discard(prefix)
             self._reached.clear()
 
+    def _size(self, message: bytes) -> int:
+        return len(message)
+
     def _transmit(self, worker: bytes, message: bytes) -> None:
         if worker not in self._reached and not self._is_reached(worker):
             raise zmq.Again
@@ -194,7 +221,7 @@ class Publisher(_Outlet[bytes]):
             self._next_look = self._loop.now + _LOOK_INTERVAL
             self._look_for_subscriptions()
 
-    def _unstick(self, worker: bytes, queue: deque[bytes]) -> None:
+    def _unstick(self, worker: bytes, message: bytes) -> bool:
         """Send one packet to those receivers only that have room for it.
 
         XPUB refuses a message that one of its receivers has no room for. That may be an onlooker
@@ -205,13 +232,14 @@ class Publisher(_Outlet[bytes]):
         self._look_for_subscriptions()
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
         try:
-            self._send_frame(queue.popleft(), _NOBLOCK)
+            self._send_frame(message, _NOBLOCK)
         finally:
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
         self._log.warning(
             f"a receiver of packets for {show_address(worker)} has taken none for {_STUCK:.0f} s: "
             "it misses some from now on"
         )
+        return True
 
     def _worth_trying(self, worker: bytes) -> bool:
         until = self._missed.get(worker)
@@ -256,6 +284,9 @@ class Replier(_Outlet[list[bytes]]):
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
         """Send ``answer`` behind the frames it was asked with, the asker's identity first."""
         self._hold(envelope[0], [*envelope, answer])
+
+    def _size(self, message: list[bytes]) -> int:
+        return sum(map(len, message))
 
     def _transmit(self, worker: bytes, message: list[bytes]) -> None:
         send = self._send_frame
