@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_loop import Clock
+from tests.support.clock import Clock, let_pass
 from zurl_py import early
 from zurl_py.early import EarlyPackets
 from zurl_py.loop import Loop
@@ -33,10 +33,7 @@ class Lab:
         return self.early.keep(key, packet(seq), seq)
 
     def wait(self, seconds: float) -> None:
-        until = self.clock.now + seconds
-        while self.clock.now < until:
-            self.clock.now += 0.005
-            self.loop.turn(wait=False)
+        let_pass(seconds, self.clock, self.loop, step=0.005)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pycurl
 import pytest
 
-from tests.test_loop import Clock
+from tests.support.clock import Clock
 from zurl_py import url
 from zurl_py.egress import BufferedTransfer, Failure, Head, RequestHeaders, StreamTransfer, engine
 from zurl_py.egress.engine import Egress

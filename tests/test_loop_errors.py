@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_loop import Clock
+from tests.support.clock import Clock
 from zurl_py.loop import READ, Loop, Timer
 
 

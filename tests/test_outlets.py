@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import zmq
 
-from tests.test_loop import Clock
+from tests.support.clock import Clock, let_pass
 from tests.test_publisher import Lab, Lines
 from zurl_py import publisher as module
 from zurl_py.log import Log
@@ -62,10 +62,7 @@ class ReplyLab:
         self.used += 1
 
     def wait(self, seconds: float) -> None:
-        end = self.clock.now + seconds
-        while self.clock.now < end:
-            self.clock.now += 0.05
-            self.loop.turn(wait=False)
+        let_pass(seconds, self.clock, self.loop)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import zmq
 
-from tests.test_loop import Clock
+from tests.support.clock import Clock, let_pass
 from zurl_py.log import Log
 from zurl_py.loop import Loop
 from zurl_py.publisher import Publisher
@@ -69,11 +69,7 @@ class Lab:
         self.publisher.flush()
 
     def wait(self, seconds: float) -> None:
-        """Time goes by, in steps in which the loop turns."""
-        end = self.clock.now + seconds
-        while self.clock.now < end:
-            self.clock.now += 0.05
-            self.loop.turn(wait=False)
+        let_pass(seconds, self.clock, self.loop)
 
 
 @pytest.fixture
