@@ -77,6 +77,7 @@ class FakeMulti:
         self.broken: str | None = None
         self.inside: list[pycurl.Curl] = []
         self.kicked = 0
+        self.most = 0  # idle connections
         self.closed = False
         self.stuck: set[pycurl.Curl] = set()  # whose removal libcurl refuses
         self._due = due
@@ -84,8 +85,8 @@ class FakeMulti:
         self._ended: list[tuple[pycurl.Curl, int, str]] = []
         self.made.append(self)
 
-    def limit_connections(self, _most: int) -> None:
-        pass
+    def limit_connections(self, most: int) -> None:
+        self.most = most
 
     def must_age_names(self, _now: float) -> bool:
         return False
@@ -331,6 +332,18 @@ def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
     homes = [bench.start(host)[0].multi for host in hosts]
     assert [bench.start(host)[0].multi for host in hosts] == homes
     assert len(FakeMulti.made) == engine._HOMES
+
+
+@pytest.mark.parametrize(("descriptors", "total"), [(1024, 768), (1_000_000, 16_384)])
+def test_idle_connections_are_shared_out_among_multi_handles(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, descriptors: int, total: int
+) -> None:
+    monkeypatch.setattr(engine.resource, "getrlimit", lambda _: (descriptors, descriptors))
+    for number in range(1, 100):
+        bench.start(f"http://192.0.2.{number}/", privileged=number % 2 == 0)
+    limits = [multi.most for multi in FakeMulti.made]
+    assert len(set(limits)) == 1
+    assert total - len(limits) < sum(limits) <= total
 
 
 def test_names_in_a_cache_age_however_seldom_it_is_used() -> None:

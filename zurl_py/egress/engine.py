@@ -24,6 +24,8 @@ __all__ = ["Egress"]
 # libcurl searches all connections of a host at every request, and its other lists grow too: with
 # 8,000 requests open on one multi handle a small one costs five times as much.
 _TRANSFERS_PER_MULTI = 256
+# An idle connection costs a descriptor, and some 50 kB with TLS.
+_MAX_IDLE_CONNECTIONS = 16_384
 # Many hosts make long chains in the hash tables of libcurl's connection pool and DNS cache, which
 # do not grow. So each host has its home among a few; its connections and TLS sessions are there.
 _HOMES = 8
@@ -120,12 +122,12 @@ class Egress:
         return len(self._transfers)
 
     def _share_connections(self) -> None:
-        """Most of the descriptors may be connections in a pool, whichever multi handle's it is."""
+        """Share out how many connections may be kept idle among the multi handles."""
         multis = [multi for group in self._groups for multi in group.multis]
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        each = max(_TRANSFERS_PER_MULTI, descriptors * 3 // 4 // len(multis))
+        most = min(_MAX_IDLE_CONNECTIONS, descriptors * 3 // 4)
         for multi in multis:
-            multi.limit_connections(each)
+            multi.limit_connections(max(1, most // len(multis)))
 
     def add(self, transfer: HttpTransfer) -> None:
         """Start a transfer, or its next hop."""
