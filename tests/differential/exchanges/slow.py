@@ -43,7 +43,9 @@ def expiry(x: Run) -> None:
         x.note(f"{len(x.origin.live)} connections live at {moment}")
     wait_until(lambda: len(x.origin.live) == 1, "the silent ones are dropped", 40, 0.1)
     x.note(f"dropped after a minute: {_EXPIRY - 3 < time.monotonic() - started < _EXPIRY + 15}")
-    x.worker.drain()
+    # One more keep-alive may be under way.
+    sessions["talking"].cancel()
+    x.worker.fence()
     for name, session in sessions.items():
         queue = x.worker._queues[session.id]
         alive = [m for m in queue if m.type == b"keep-alive"]
