@@ -7,7 +7,7 @@ from typing import Any, cast
 import pycurl
 import pytest
 
-from tests.test_egress_engine import Rules
+from tests.test_egress_engine import Rules, StreamedSink
 from zurl_py import url
 from zurl_py.egress import Failure, HttpRequest, RequestHeaders, StreamTransfer, streaming
 from zurl_py.egress.headers import read_head
@@ -63,18 +63,10 @@ class FakeEgress:
         transfer.handle = None
 
 
-class Sink:
-    def __init__(self) -> None:
-        self.told = 0
-
-    def transfer_moved(self) -> None:
-        self.told += 1
-
-
 class Bench:
     def __init__(self, limit: int | None = LIMIT, method: bytes = b"GET", **fields: Any) -> None:
         self.egress = FakeEgress()
-        self.sink = Sink()
+        self.sink = StreamedSink()
         request = HttpRequest(
             url.parse(b"http://name.test/a"), method, RequestHeaders(()), Rules(), **fields
         )

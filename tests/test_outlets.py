@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 import zmq
 
-from tests.support.clock import Clock, let_pass
-from tests.test_publisher import Lab, Lines
+from tests.support.clock import Clock
+from tests.test_publisher import Lab, Lines, OutletLab
 from zurl_py import publisher as module
 from zurl_py.log import Log
 from zurl_py.loop import Loop
@@ -43,26 +43,15 @@ class RouterSocket:
             self._frames = []
 
 
-class InfoLines(Lines):
-    info = Lines.warning
+class ReplyLab(OutletLab):
+    """A replier."""
 
-
-class ReplyLab:
     def __init__(self) -> None:
-        self.clock = Clock()
-        self.loop = Loop(self.clock)
+        super().__init__()
         self.socket = RouterSocket()
-        self.log = InfoLines()
-        self.used = 0
         self.replier = Replier(
-            cast(Any, self.socket), self.loop, cast(Log, self.log), self._was_used
+            cast(Any, self.socket), self.loop, cast(Log, self.log), self.was_used
         )
-
-    def _was_used(self) -> None:
-        self.used += 1
-
-    def wait(self, seconds: float) -> None:
-        let_pass(seconds, self.clock, self.loop)
 
 
 @pytest.fixture
@@ -253,7 +242,7 @@ def test_a_send_that_may_have_swallowed_a_signal_is_followed_by_a_look(lab: Lab)
     lab.subscribe(b"w ")
     lab.publish(b"w one")
     lab.wait(0.5)
-    assert lab.looked
+    assert lab.used
 
 
 def test_a_subscriber_that_hangs_does_not_silence_the_others() -> None:

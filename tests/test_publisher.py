@@ -41,24 +41,38 @@ class Lines:
     def warning(self, text: str) -> None:
         self.lines.append(text)
 
-    error = warning
+    error = info = warning
 
 
-class Lab:
-    """A publisher, its surroundings, and time that stands still."""
+class OutletLab:
+    """What an outlet has around it, and time that stands still.
+
+    Attributes:
+        used: how often the outlet said that it used its socket.
+    """
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.loop = Loop(self.clock)
-        self.socket = Socket()
         self.log = Lines()
-        self.looked = 0
-        self.publisher = Publisher(
-            cast(Any, self.socket), self.loop, cast(Log, self.log), self._look
-        )
+        self.used = 0
 
-    def _look(self) -> None:
-        self.looked += 1
+    def was_used(self) -> None:
+        self.used += 1
+
+    def wait(self, seconds: float) -> None:
+        let_pass(seconds, self.clock, self.loop)
+
+
+class Lab(OutletLab):
+    """A publisher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = Socket()
+        self.publisher = Publisher(
+            cast(Any, self.socket), self.loop, cast(Log, self.log), self.was_used
+        )
 
     def subscribe(self, prefix: bytes) -> None:
         self.publisher.subscription([b"\1" + prefix])
@@ -67,9 +81,6 @@ class Lab:
         for message in messages:
             self.publisher.publish(message.partition(b" ")[0], message)
         self.publisher.flush()
-
-    def wait(self, seconds: float) -> None:
-        let_pass(seconds, self.clock, self.loop)
 
 
 @pytest.fixture
@@ -92,7 +103,7 @@ def test_what_is_not_waits_and_keeps_its_order(lab: Lab) -> None:
     lab.publish(b"ww one", b"w first", b"ww two")
     assert lab.socket.sent == [b"w first"]
     assert set(lab.publisher.slow) == {b"ww"}
-    assert lab.looked  # the signal of a subscription may have been swallowed by a send
+    assert lab.used  # the signal of a subscription may have been swallowed by a send
     lab.wait(1)
     lab.subscribe(b"ww ")
     lab.publish(b"ww three")

@@ -137,8 +137,7 @@ class Daemon:
             except Exception:
                 self._log.exception("a message could not be handled")
                 more = True
-            idle = not len(self.gateway) and not self.gateway.unsent
-            if self._stopping and (self._drained or idle):
+            if self._stopping and (self._drained or self.gateway.idle):
                 break
         self._close()
         return 0

@@ -34,8 +34,8 @@ class EarlyPackets:
         self._loop = loop
         self._blocked = blocked
         self._give_up = give_up
-        self._waiting: dict[_Key, list[tuple[Packet, int | None]]] = {}
-        self._since: dict[_Key, float] = {}  # in order of time
+        # Since when, and what; in order of time.
+        self._waiting: dict[_Key, tuple[float, list[tuple[Packet, int | None]]]] = {}
         self._count = 0
         self._timer = Timer(self._give_up_old)
 
@@ -44,30 +44,25 @@ class EarlyPackets:
         if self._count >= _MAX_WAITING:
             return False
         self._count += 1
-        if key in self._waiting:
-            self._waiting[key].append((packet, seq))
-            return True
-        self._waiting[key] = [(packet, seq)]
-        if not self._since:
+        if not self._waiting:
             self._loop.set_timer(self._timer, self._loop.now + _GRACE)
-        self._since[key] = self._loop.now
+        self._waiting.setdefault(key, (self._loop.now, []))[1].append((packet, seq))
         return True
 
     def take(self, key: _Key) -> list[tuple[Packet, int | None]]:
         """The packets of a session that has begun, in their order."""
-        packets = self._waiting.pop(key, None)
-        if packets is None:
+        if key not in self._waiting:
             return []
-        del self._since[key]
+        _, packets = self._waiting.pop(key)
         self._count -= len(packets)
         return packets
 
     def _give_up_old(self) -> None:
         now = self._loop.now
         patience = _PATIENCE if self._blocked() else _GRACE
-        for key in [key for key, since in self._since.items() if since + patience <= now]:
+        for key in [key for key, (since, _) in self._waiting.items() if since + patience <= now]:
             for packet, _ in self.take(key):
                 self._give_up(packet, key[1])
-        if self._since:
-            oldest = next(iter(self._since.values()))
+        if self._waiting:
+            oldest, _ = next(iter(self._waiting.values()))
             self._loop.set_timer(self._timer, max(oldest, now) + _GRACE)

@@ -102,10 +102,10 @@ class Gateway:
         return len(self._open)
 
     @property
-    def unsent(self) -> bool:
-        """Answers wait for workers who are slow, or not there yet."""
+    def idle(self) -> bool:
+        """No session is open, and no answer waits for a worker who is slow or not there yet."""
         outlets = (self._publisher, self._replier)
-        return any(outlet is not None and outlet.slow for outlet in outlets)
+        return not self._open and not any(outlet and outlet.slow for outlet in outlets)
 
     def sessions(self) -> list[Session]:
         """The open sessions."""

@@ -76,7 +76,6 @@ class Inbox:
                 frame = socket.recv(_NOBLOCK, False)
                 frames.append(frame.bytes)
             self._handle(frames)
-        self._unasked = True
 
     @property
     def backlog(self) -> bool:

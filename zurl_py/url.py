@@ -18,6 +18,8 @@ from urllib.parse import unquote_to_bytes
 import idna
 import pycurl
 
+from .cache import remember
+
 __all__ = ["BadUrl", "Target", "parse", "resolve"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -114,9 +116,7 @@ def parse(uri: bytes) -> Target:
                 raise BadUrl("libcurl reads another host")
             target = Target(scheme, host, port, host_header, url, None, text)
             if len(uri) <= _MAX_TARGET_LENGTH:
-                if len(_targets) >= _MAX_TARGETS:
-                    _targets.clear()
-                _targets[uri] = target
+                remember(_targets, uri, target, _MAX_TARGETS)
             return target
     if _FORBIDDEN.search(uri):
         raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
@@ -189,9 +189,8 @@ def _absolute(uri: bytes, rewrite: Callable[[bytes], bytes]) -> Target:
         raise BadUrl("libcurl reads another host")
     host_header = f"[{host}]{suffix}" if ":" in host else host + suffix
     target = Target(scheme, host, port, host_header.encode(), url, authorization, text)
-    if len(_origins) >= _MAX_ORIGINS:
-        _origins.clear()
-    _origins[origin.encode()] = (scheme, host, port, target.host_header, curl_host)
+    known = (scheme, host, port, target.host_header, curl_host)
+    remember(_origins, origin.encode(), known, _MAX_ORIGINS)
     return target
 
 

@@ -60,6 +60,13 @@ def test_room_that_a_later_packet_makes_is_used_at_once(
     assert second.next(timeout=SOON).type == b"keep-alive"
 
 
+def assert_none_was_ended(worker: Worker) -> None:
+    """No session was answered with a cancel or an error."""
+    worker.fence()
+    worker.drain()
+    assert not [m for m in worker.received if m.type in (b"cancel", b"error")]
+
+
 # -- first packets and those behind them --------------------------------------------------------
 
 
@@ -74,9 +81,7 @@ def test_a_packet_right_behind_the_first_finds_its_session(
         worker.router.send_multipart([worker.instance, b"", behind])
         assert worker.next_of(id).type == b"credit"
         worker.follow({"from": worker.address, "id": id, "type": "cancel"})
-    worker.fence()
-    worker.drain()
-    assert not [m for m in worker.received if m.type in (b"cancel", b"error")]
+    assert_none_was_ended(worker)
 
 
 def test_packets_right_behind_many_first_ones_find_their_sessions(
@@ -91,9 +96,7 @@ def test_packets_right_behind_many_first_ones_find_their_sessions(
     for id in ids:
         assert worker.next_of(id).type == b"credit"
         worker.follow({"from": worker.address, "id": id, "type": "cancel"})
-    worker.fence()
-    worker.drain()
-    assert not [m for m in worker.received if m.type in (b"cancel", b"error")]
+    assert_none_was_ended(worker)
 
 
 def test_a_packet_behind_a_first_one_that_queues_finds_its_session(

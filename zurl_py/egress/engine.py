@@ -144,12 +144,10 @@ class Egress:
 
     def _may_go(self, transfer: HttpTransfer) -> bool:
         """Whether the rules still let a transfer go; it is told later if not."""
-        if transfer.rules != self.rules:
-            refused = self._refusal(transfer)
-            if refused is not None:
-                self._stillborn.append((transfer, refused))
-                return False
-        return True
+        refused = self._refusal(transfer) if transfer.rules != self.rules else None
+        if refused is not None:
+            self._stillborn.append((transfer, refused))
+        return refused is None
 
     def _launch(self, transfer: HttpTransfer, multi: Multi) -> bool:
         """Give a transfer to libcurl; if that does not take it, it is told later."""

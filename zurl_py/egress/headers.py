@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, TypeVar
+from typing import Final
+
+from ..cache import remember
 
 __all__ = [
     "BadHeader",
@@ -22,9 +24,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DANGEROUS = re.compile(rb"[\r\n\0]")
 _BLANKS: Final = b" \t"
 _ONE_BLANK: Final = (b" ", b"\t")
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 _PASS, _DROP, _LENGTH, _TYPE, _ACCEPT, _AUTH, _SECRET = range(7)
 _KINDS: Final = {
@@ -45,7 +44,7 @@ _KINDS: Final = {
 }
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
-# Most headers are the same in many messages. Bounded, as strangers choose what is in them.
+# Most headers are the same in many messages.
 _kind_of_name: dict[bytes, int] = {}  # as workers spell them
 _kind_and_line: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}  # of workers' names and values
 _name_and_value: dict[bytes, tuple[bytes, bytes]] = {}  # of origins' lines
@@ -109,8 +108,8 @@ def _checked(pair: tuple[bytes, bytes]) -> tuple[int, bytes]:
     text = value.strip(_BLANKS)
     # A line that ends after the colon would tell libcurl to leave the header out.
     line = b"%b: %b" % (name, text) if text else name + b";"
-    if kind not in (_AUTH, _SECRET):
-        _remember(_kind_and_line, pair, (kind, line), len(line))
+    if kind not in (_AUTH, _SECRET) and len(line) <= _MAX_CACHED_LENGTH:
+        remember(_kind_and_line, pair, (kind, line), _MAX_CACHED)
     return kind, line
 
 
@@ -118,15 +117,9 @@ def _classify(name: bytes) -> int:
     if not _TOKEN.fullmatch(name):
         raise BadHeader(f"header name {_show(name)} is not a token (RFC 9110 section 5.1)")
     kind = _KINDS.get(name.lower(), _PASS)
-    _remember(_kind_of_name, name, kind, len(name))
+    if len(name) <= _MAX_CACHED_LENGTH:
+        remember(_kind_of_name, name, kind, _MAX_CACHED)
     return kind
-
-
-def _remember(cache: dict[_Key, _Value], key: _Key, value: _Value, length: int) -> None:
-    if length <= _MAX_CACHED_LENGTH:
-        if len(cache) >= _MAX_CACHED:
-            cache.clear()
-        cache[key] = value
 
 
 def _show(name: bytes) -> str:
@@ -198,8 +191,8 @@ def read_head(lines: list[bytes]) -> Head | None:
             value = value.rstrip(b"\r\n")
             pair = (name, value[1:] if value[:1] in _ONE_BLANK else value)
             headers.append(pair)
-            if line[-1:] == b"\n":
-                _remember(known, line, pair, len(line))
+            if line[-1:] == b"\n" and len(line) <= _MAX_CACHED_LENGTH:
+                remember(known, line, pair, _MAX_CACHED)
     return head if complete else None
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..cache import remember
+
 if TYPE_CHECKING:
     from .transfer import HttpTransfer
 
@@ -50,9 +52,7 @@ class NameGate:
             the transfers that waited, to be started.
         """
         if known_at is not None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[name] = known_at + _KNOWN_SECONDS
+            remember(self._known, name, known_at + _KNOWN_SECONDS, _MAX_KNOWN)
         return list(self._waiting.pop(name, ()))
 
     def pass_on(self, name: str) -> HttpTransfer | None:

@@ -56,7 +56,6 @@ class StreamTransfer(HttpTransfer):
         "_received",
         "_redirecting",
         "_refusal",
-        "_refused",
         "_replay",
         "_replay_size",
         "_started",
@@ -92,7 +91,6 @@ class StreamTransfer(HttpTransfer):
         self._refusal: Failure | None = None  # why we made libcurl stop
         self._dirty = False
         self._started = False
-        self._refused = False  # before it was sent
         self._unsent: deque[bytes] = deque()
         self._offset = 0  # bytes of the first of these that have gone
         self.unsent = 0
@@ -101,7 +99,7 @@ class StreamTransfer(HttpTransfer):
             self.unsent = len(request.body)
         self._upload_ended = not request.upload
         self._replay: list[bytes] | None = (
-            [request.body] if request.upload and request.follow_redirects else None
+            list(self._unsent) if request.upload and request.follow_redirects else None
         )
         self._replay_size = len(request.body)
         self._position = 0
@@ -130,7 +128,6 @@ class StreamTransfer(HttpTransfer):
         if self._started:
             self._resume_upload()
         elif self.request.method == b"HEAD":
-            self._refused = True
             self._end(Failure(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body"))
         else:
             self._start_now()
@@ -140,7 +137,7 @@ class StreamTransfer(HttpTransfer):
         self._upload_ended = True
         if self._started:
             self._resume_upload()
-        elif not self._refused:
+        elif self.failure is None:
             self.request.upload = False
             self._start_now()
 
@@ -246,7 +243,7 @@ class StreamTransfer(HttpTransfer):
                     Condition.UNDEFINED_CONDITION,
                     f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again",
                 )
-            self._unsent = deque(filter(None, self._replay))
+            self._unsent = deque(self._replay)
             self._offset, self.unsent = 0, self._replay_size
         self._follow(head)
 
@@ -314,8 +311,7 @@ class StreamTransfer(HttpTransfer):
         self._position += len(data)
         if self._position > self.taken:
             self.taken = self._position
-            if not self._dirty:
-                self._mark()
+            self._mark()
         return data
 
     def _take(self, size: int) -> bytes:

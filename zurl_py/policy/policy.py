@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from ..cache import remember
 from .addresses import OWN, PRIVATE, PUBLIC, Nat64, parse_address
 from .decision import ALLOWED, Decision
 from .evaluation import Question, Ruleset
@@ -214,9 +215,7 @@ class Policy:
         to = who if who.address is not None else None
         decision = self._soften(self._rules.decide(Question(who, who, to, port, scheme)))
         if port not in self._around.own_ports:
-            if len(self._names) >= _MAX_CACHED:
-                self._names.clear()
-            self._names[(host, port, scheme)] = decision
+            remember(self._names, (host, port, scheme), decision, _MAX_CACHED)
         return decision
 
     def _decide_address(self, address: str, port: int, scheme: str, host: str) -> Decision:
@@ -234,9 +233,7 @@ class Policy:
                 decision = by_name
         decision = self._soften(decision)
         if port not in self._around.own_ports:
-            if len(self._addresses) >= _MAX_CACHED:
-                self._addresses.clear()
-            self._addresses[(address, port, scheme, host)] = decision
+            remember(self._addresses, (address, port, scheme, host), decision, _MAX_CACHED)
         return decision
 
     def _subject(self, text: str, port: int) -> Subject:

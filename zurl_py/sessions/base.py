@@ -12,7 +12,10 @@ from ..policy import Policy
 from ..zhttp import Condition, Envelope, Packet
 from .opening import Refused
 
-__all__ = ["Services", "Session"]
+__all__ = ["MAX_OVERSTEP", "Services", "Session"]
+
+# A worker may send more than it has credits for, within reason: this many times buffer_size.
+MAX_OVERSTEP = 8
 
 
 @dataclass(slots=True)

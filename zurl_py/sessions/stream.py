@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..egress import BufferedTransfer, Failure, Head, HttpRequest, StreamTransfer
 from ..zhttp import Condition, Packet
-from .base import Services, Session, show_id
+from .base import MAX_OVERSTEP, Services, Session, show_id
 from .opening import Refused, open_http
 from .single import _LOOKS_PER_TIMEOUT, _show
 
@@ -17,9 +17,6 @@ SESSION_EXPIRY = 60.0  # seconds without a word of the worker until the session 
 # often than this, or when so much of the window waits for them (as HTTP/2's stacks do it).
 _GRANT_INTERVAL = 0.02  # seconds
 _GRANT_SHARE = 0.5
-
-# A worker may send more than it has credits for, within reason: this many times buffer_size.
-_MAX_OVERSTEP = 8
 
 
 class StreamSession(Session):
@@ -137,7 +134,7 @@ class StreamSession(Session):
         transfer = self._transfer
         assert isinstance(transfer, StreamTransfer)
         transfer.feed(packet.body)
-        if transfer.unsent > _MAX_OVERSTEP * self._s.buffer_size + len(packet.body):
+        if transfer.unsent > MAX_OVERSTEP * self._s.buffer_size + len(packet.body):
             self._end_with_error(Condition.BAD_REQUEST, "far more than the credits given")
             return
         if not packet.more:

@@ -13,7 +13,7 @@ from ..egress.websocket import WebSocketFailure, WebSocketTransfer
 from ..websocket import BadInput, Close, Data, Event, Ping, Pong, Response
 from ..websocket import Failure as Violation
 from ..zhttp import Condition, Packet
-from .base import Services, show_id
+from .base import MAX_OVERSTEP, Services, show_id
 from .opening import Refused
 from .websocket_packets import (
     close_fields,
@@ -31,8 +31,6 @@ PING_PATIENCE = 5.0
 
 # Frames and packets that may wait, whatever their size; more stay where they are.
 _MAX_WAITING = 64
-# A worker may send more than it has credits for, within reason: this many times buffer_size.
-_MAX_OVERSTEP = 8
 
 _FRAMES = (Data, Ping, Pong)
 _TOO_BIG = 1009
@@ -105,10 +103,7 @@ class WebSocketSession(WorkerSide):
     def _keep_for_later(self, packet: Packet) -> None:
         self._early.append(packet)
         self._early_size += len(packet.body)
-        if (
-            len(self._early) > _MAX_WAITING
-            or self._early_size > _MAX_OVERSTEP * self._s.buffer_size
-        ):
+        if len(self._early) > _MAX_WAITING or self._early_size > MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("too much before the handshake was over")
 
     def _send_frame(self, packet: Packet) -> None:
@@ -140,7 +135,7 @@ class WebSocketSession(WorkerSide):
         credits = len(body) if kind is None else 0
         if transfer.send(frame, credits):
             self._grant(credits)
-        elif transfer.unsent - len(frame) > _MAX_OVERSTEP * self._s.buffer_size:
+        elif transfer.unsent - len(frame) > MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("far more than the credits given")
 
     def _bad_request(self, detail: str) -> None:

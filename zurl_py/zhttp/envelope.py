@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import tnetstring
 
+from ..cache import remember
 from .codec import Format
 from .packet import NO_USER_DATA
 
@@ -61,7 +62,7 @@ class Envelope:
 
 
 # In each format, what is common is put into its final form once and for all. So are headers that
-# many answers have; they are bounded, as strangers choose what is in them.
+# many answers have.
 
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
@@ -78,9 +79,7 @@ def _encoded_pairs(
         if encoded is None:
             encoded = encode(*pair)
             if len(pair[0]) + len(pair[1]) <= _MAX_CACHED_LENGTH:
-                if len(known) >= _MAX_CACHED:
-                    known.clear()
-                known[pair] = encoded
+                remember(known, pair, encoded, _MAX_CACHED)
         result.append(encoded)
     return result
 
