@@ -13,13 +13,14 @@ import pycurl
 
 from . import __version__, systemd
 from .config import Config, ConfigError, load
-from .egress import Egress, TransportOptions, is_local
+from .egress import Egress, TransportOptions
 from .gateway import Gateway
+from .host_addresses import is_local
 from .log import Log
 from .loop import Loop, Timer
+from .messaging.sockets import BindError, Endpoints
 from .policy import Decision, Policy
 from .sessions import Services
-from .sockets import BindError, Endpoints
 from .websocket import MASKS_IN_C
 
 __all__ = ["Daemon", "StartError", "run"]

@@ -13,12 +13,13 @@ from collections.abc import Callable
 import zmq
 
 from .config import Config
-from .early import EarlyPackets
 from .egress import Egress
-from .inbox import Inbox
 from .log import Log
 from .loop import Loop, Timer
-from .publisher import Publisher, Replier, show_address
+from .messaging.outbox import Publisher, Replier, show_address
+from .messaging.reader import SocketReader
+from .messaging.reorder import ReorderBuffer
+from .messaging.sockets import Endpoints
 from .sessions import (
     Services,
     Session,
@@ -27,7 +28,6 @@ from .sessions import (
     WebSocketSession,
     is_websocket,
 )
-from .sockets import Endpoints
 from .zhttp import Condition, Envelope, Format, Packet, PacketError, parse
 
 __all__ = ["Gateway"]
@@ -59,12 +59,12 @@ class Gateway:
         self._streams: dict[tuple[bytes, bytes], _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: set[Session] = set()
-        self._early = EarlyPackets(loop, self._first_packets_wait, self._cancel_unknown)
+        self._early = ReorderBuffer(loop, self._first_packets_wait, self._cancel_unknown)
         self.accepting = True
         services.publish = self._publish
         services.ended = self._session_ended
-        self._inboxes: list[Inbox] = []
-        self._first_packets: Inbox | None = None
+        self._inboxes: list[SocketReader] = []
+        self._first_packets: SocketReader | None = None
         self._publisher: Publisher | None = None
         self._replier: Replier | None = None
         self._settled = False
@@ -79,20 +79,20 @@ class Gateway:
         """
         loop, room = self._loop, self._has_room
         if endpoints.in_ is not None:
-            self._first_packets = Inbox(endpoints.in_, loop, self._begin, self._may_begin)
+            self._first_packets = SocketReader(endpoints.in_, loop, self._begin, self._may_begin)
             self._inboxes.append(self._first_packets)
         if endpoints.in_stream is not None:
-            self._later_packets = Inbox(endpoints.in_stream, loop, self._continue)
+            self._later_packets = SocketReader(endpoints.in_stream, loop, self._continue)
             self._inboxes.append(self._later_packets)
             self._later_socket = endpoints.in_stream
             self._settle()
         if endpoints.in_req is not None:
-            requests = Inbox(endpoints.in_req, loop, self._request, room, answers=True)
+            requests = SocketReader(endpoints.in_req, loop, self._request, room, answers=True)
             self._inboxes.append(requests)
             self._replier = Replier(endpoints.in_req, loop, self._log, requests.used)
         if endpoints.out is not None:
             # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
-            subscriptions = Inbox(endpoints.out, loop, self._subscription)
+            subscriptions = SocketReader(endpoints.out, loop, self._subscription)
             self._inboxes.append(subscriptions)
             self._publisher = Publisher(endpoints.out, loop, self._log, subscriptions.used)
             self._services.slow_workers = self._publisher.slow

@@ -4,14 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_peer
-from tests.support import DEBIAN_ZURL, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import DEBIAN_ZURL, ROOT, Daemon, ScriptedOrigin, Worker, reply
 
-_EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+_EXAMPLES = ROOT / "examples"
 Start = Callable[..., tuple[Daemon, Worker]]
 
 

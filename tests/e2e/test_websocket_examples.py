@@ -3,16 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_peer
-from tests.support import DEBIAN_ZURL, Daemon, ScriptedOrigin, Worker
+from tests.support import DEBIAN_ZURL, ROOT, Daemon, ScriptedOrigin, Worker
 from tests.support.origin import reply
 from tests.support.websocket import echo
 
-_EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "websocket_echo.py"
+_EXAMPLE = ROOT / "examples" / "websocket_echo.py"
 Start = Callable[..., tuple[Daemon, Worker]]
 
 

@@ -13,12 +13,11 @@ from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from tests.conftest import require_peer
-from tests.support import Daemon, Session, Worker, free_port
+from tests.support import ROOT, Daemon, Session, Worker, free_port
 from tests.support.deadline import wait_until
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
-_ROOT = Path(__file__).resolve().parents[2]
 _WS_VERSION = "8.18.3"
 BUFFER = 5_000_000
 
@@ -49,7 +48,7 @@ def websockets_server() -> Iterator[str]:
 def node_modules() -> Path:
     """Where ``ws`` is installed; npm fetches it once, into a directory that git ignores."""
     npm = require_peer("npm")
-    home = _ROOT / "build" / f"ws-{_WS_VERSION}"
+    home = ROOT / "build" / f"ws-{_WS_VERSION}"
     if not (home / "node_modules" / "ws" / "package.json").exists():
         home.mkdir(parents=True, exist_ok=True)
         subprocess.run(

@@ -5,11 +5,13 @@ from tests.support.daemon import DEBIAN_ZURL, Daemon, free_port
 from tests.support.deadline import DEADLINE, wait_until
 from tests.support.messages import Message, decode, encode
 from tests.support.origin import Connection, Request, ScriptedOrigin, reply
+from tests.support.paths import ROOT
 from tests.support.worker import Session, Worker
 
 __all__ = [
     "DEADLINE",
     "DEBIAN_ZURL",
+    "ROOT",
     "CertificateAuthority",
     "Connection",
     "Daemon",

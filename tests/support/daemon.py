@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.deadline import DEADLINE, wait_until
+from tests.support.paths import ROOT
 
 DEBIAN_ZURL = "/usr/bin/zurl"
-_ROOT = Path(__file__).resolve().parents[2]
 _INTERFACES = {
     "in_spec": "in",
     "in_stream_spec": "stream",
@@ -43,8 +43,8 @@ def _coverage_environment() -> dict[str, str]:
         return {}
     data_file = current.get_option("run:data_file")
     return {
-        "COVERAGE_PROCESS_START": str(_ROOT / "pyproject.toml"),
-        "COVERAGE_FILE": str(_ROOT / os.path.basename(str(data_file or ".coverage"))),
+        "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
+        "COVERAGE_FILE": str(ROOT / os.path.basename(str(data_file or ".coverage"))),
     }
 
 
@@ -137,7 +137,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=_ROOT,
+                cwd=ROOT,
                 env=environment,
                 start_new_session=True,
             )

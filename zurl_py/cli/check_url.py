@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 
 from ..config import Config, ConfigError, load
-from ..egress import is_local
+from ..host_addresses import is_local
 from ..policy import Decision, Policy
 from ..url import BadUrl, Target, parse
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from ..ini import Entry, IniError, parse_ini
 from ..policy import PolicyError
 from . import values
 from .errors import ConfigError
-from .ini import Entry, IniError, parse_ini
 from .model import KEYS, NEEDS_VALUE, Config
 
 __all__ = ["load"]

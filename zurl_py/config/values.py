@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .ini import Entry
+from ..ini import Entry
 
 __all__ = [
     "Converter",

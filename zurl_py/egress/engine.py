@@ -12,7 +12,7 @@ import pycurl
 from ..log import Log
 from ..loop import Loop
 from ..zhttp import Condition
-from .failures import Failure
+from .errors import TransferError
 from .handles import EasyHandle, HandlePool, TransportOptions
 from .multi import DNS_CACHE_SECONDS, Multi
 from .permission import check_peer, check_request
@@ -112,7 +112,7 @@ class Egress:
             _MultiGroup(loop, self._due, self._finished, self._share_connections) for _ in range(2)
         )
         self._transfers: dict[pycurl.Curl, HttpTransfer] = {}
-        self._stillborn: list[tuple[HttpTransfer, Failure]] = []
+        self._stillborn: list[tuple[HttpTransfer, TransferError]] = []
         self._closed = False
         self._proxied = bool(options.proxy)
         self.moved: list[Mover] = []
@@ -158,7 +158,7 @@ class Egress:
         except (pycurl.error, ValueError, OverflowError) as error:
             # An option that libcurl does not take: reported later, as callers expect.
             self._pool.give_back(handle)
-            failure = Failure(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
+            failure = TransferError(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
             self._stillborn.append((transfer, failure))
             return False
         handle.gated = transfer.resolves is not None
@@ -176,7 +176,7 @@ class Egress:
             if refused is not None:
                 self.report(transfer, transfer.fail, refused)
 
-    def _refusal(self, transfer: HttpTransfer) -> Failure | None:
+    def _refusal(self, transfer: HttpTransfer) -> TransferError | None:
         """Why a transfer that was started under other rules has to end; None if it may go on."""
         transfer.rules = self.rules
         handle = transfer.handle
@@ -188,7 +188,7 @@ class Egress:
         if decision.allowed:
             return None
         detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
-        return Failure(Condition.POLICY_VIOLATION, detail)
+        return TransferError(Condition.POLICY_VIOLATION, detail)
 
     def _prepare_shared(self, handle: EasyHandle, multi: Multi) -> None:
         if multi.must_age_names(self._loop.now):
@@ -236,7 +236,7 @@ class Egress:
         """A name cannot be resolved: those that waited for it need not all try again."""
         name, transfer.resolves = transfer.resolves, None
         if name is not None:
-            failure = Failure.from_curl(pycurl.E_COULDNT_RESOLVE_HOST, message)
+            failure = TransferError.from_curl(pycurl.E_COULDNT_RESOLVE_HOST, message)
             for waiting in multi.names.opened(name, None):
                 waiting.waits_for = None
                 self._stillborn.append((waiting, failure))
@@ -277,7 +277,9 @@ class Egress:
             if isinstance(news, HttpTransfer):
                 self.remove(news)
                 with contextlib.suppress(Exception):
-                    news.fail(Failure(Condition.UNDEFINED_CONDITION, "an error of the gateway"))
+                    news.fail(
+                        TransferError(Condition.UNDEFINED_CONDITION, "an error of the gateway")
+                    )
 
     @property
     def has_work(self) -> bool:
@@ -313,6 +315,6 @@ class Egress:
         for group in self._groups:
             group.drop(multi)
         for transfer in [t for t in self._transfers.values() if t.multi is multi]:
-            failure = Failure(Condition.UNDEFINED_CONDITION, f"libcurl: {multi.broken}")
+            failure = TransferError(Condition.UNDEFINED_CONDITION, f"libcurl: {multi.broken}")
             self.report(transfer, transfer.fail, failure)
         multi.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pycurl
 
 from ..loop import READ, WRITE, Loop, Timer
-from .resolving import NameGate
+from .lookups import NameGate
 
 __all__ = ["DNS_CACHE_SECONDS", "Multi"]
 

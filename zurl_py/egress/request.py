@@ -7,9 +7,9 @@ from typing import Protocol
 
 import pycurl
 
+from ..http.fields import RequestHeaders
 from ..policy import Decision
 from ..url import Target
-from .headers import RequestHeaders
 
 __all__ = ["AddressPolicy", "HttpRequest", "connect_host_url", "connect_to", "header_lines"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pycurl
 
+from ..http.fields import Head, decoded_headers, is_upgrade, read_head
 from ..zhttp import Condition
-from .failures import Failure
+from .errors import TransferError
 from .handles import EasyHandle
-from .headers import Head, decoded_headers, is_upgrade, read_head
 from .request import HttpRequest, header_lines
 from .transfer import HttpTransfer
 
@@ -82,13 +82,13 @@ class StreamTransfer(HttpTransfer):
             self._most = bound if self._most is None else min(self._most, bound)
         self._body = bytearray()
         self.head: Head | None = None
-        self.failure: Failure | None = None
+        self.failure: TransferError | None = None
         self.ended_well = False
         self._write_paused = False
         self._read_paused = False
         self._redirecting = False
         self._received = 0  # bytes of body of this hop
-        self._refusal: Failure | None = None  # why we made libcurl stop
+        self._refusal: TransferError | None = None  # why we made libcurl stop
         self._dirty = False
         self._started = False
         self._unsent: deque[bytes] = deque()
@@ -128,7 +128,7 @@ class StreamTransfer(HttpTransfer):
         if self._started:
             self._resume_upload()
         elif self.request.method == b"HEAD":
-            self._end(Failure(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body"))
+            self._end(TransferError(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body"))
         else:
             self._start_now()
 
@@ -209,7 +209,7 @@ class StreamTransfer(HttpTransfer):
         self._egress.remove(self)
         head = self.head
         if head is None:
-            failure = failure or Failure(Condition.UNDEFINED_CONDITION, "no response head")
+            failure = failure or TransferError(Condition.UNDEFINED_CONDITION, "no response head")
         elif self._redirecting and (
             # The body of a redirect counts for nothing, and neither does its size.
             failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED
@@ -217,16 +217,16 @@ class StreamTransfer(HttpTransfer):
             try:
                 self._send_again(head)
                 return
-            except Failure as stop:
+            except TransferError as stop:
                 failure = stop
         self._end(failure)
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: TransferError) -> None:
         """End without an answer, for a reason that is not libcurl's."""
         self._egress.remove(self)
         self._end(failure)
 
-    def _end(self, failure: Failure | None) -> None:
+    def _end(self, failure: TransferError | None) -> None:
         self.failure = failure
         self.ended_well = failure is None
         self._mark()
@@ -239,7 +239,7 @@ class StreamTransfer(HttpTransfer):
             self._offset = self.unsent = 0
         elif self.request.upload:
             if self._replay is None:
-                raise Failure(
+                raise TransferError(
                     Condition.UNDEFINED_CONDITION,
                     f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again",
                 )
@@ -298,7 +298,7 @@ class StreamTransfer(HttpTransfer):
 
     def _stop(self, condition: bytes, detail: str) -> int:
         """End the transfer from a callback: libcurl takes "nothing written" for an error."""
-        self._refusal = Failure(condition, detail)
+        self._refusal = TransferError(condition, detail)
         return 0
 
     def _body_wanted(self, size: int) -> bytes | int:
@@ -347,4 +347,4 @@ class StreamTransfer(HttpTransfer):
                 self.handle.curl.unpause()
             except pycurl.error as error:
                 self._egress.remove(self)
-                self._end(Failure.from_curl(*error.args[:2]))
+                self._end(TransferError.from_curl(*error.args[:2]))

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 import pycurl
 
 from .. import url
+from ..http.fields import Head, decoded_headers, read_head
 from ..zhttp import Condition
-from .failures import Failure
+from .errors import TransferError
 from .handles import EasyHandle
-from .headers import Head, decoded_headers, read_head
 from .permission import check_names
 from .request import HttpRequest
 
 if TYPE_CHECKING:
     from .engine import Egress
+    from .lookups import NameGate
     from .multi import Multi
-    from .resolving import NameGate
 
 __all__ = ["MAX_REDIRECTS", "BufferedTransfer", "HttpTransfer", "ResponseSink"]
 
@@ -76,11 +76,11 @@ class HttpTransfer:
         """libcurl is done with the handle, with this result."""
         raise NotImplementedError
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: TransferError) -> None:
         """End without an answer, for a reason that is not libcurl's."""
         raise NotImplementedError
 
-    def _failure(self, code: int, message: str) -> Failure | None:
+    def _failure(self, code: int, message: str) -> TransferError | None:
         """The failure that a libcurl result means; None for success."""
         if code == 0:
             return None
@@ -93,10 +93,10 @@ class HttpTransfer:
         ):
             # Every address was refused, or that of a connection which was there already.
             host = self.request.target.host
-            return Failure(
+            return TransferError(
                 Condition.POLICY_VIOLATION, f"{host}: {refused.subject} {refused.reason}"
             )
-        return Failure.from_curl(code, message)
+        return TransferError.from_curl(code, message)
 
     def _retry_as_connect_host(self, code: int) -> bool:
         """With trust-connect-host, a certificate for the connect host will do as well.
@@ -128,24 +128,26 @@ class HttpTransfer:
         """Go on at the Location of a redirect; the policy is asked about its name first.
 
         Raises:
-            Failure: not there, or not again.
+            TransferError: not there, or not again.
         """
         self.hops += 1
         if self.hops > MAX_REDIRECTS:
-            raise Failure(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+            raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
         try:
             target = url.resolve(self.request.target, head.first(b"location") or b"")
         except url.BadUrl as error:
-            raise Failure(Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}") from None
+            raise TransferError(
+                Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}"
+            ) from None
         if target.scheme not in ("http", "https"):
-            raise Failure(
+            raise TransferError(
                 Condition.UNDEFINED_CONDITION, f"redirect to the scheme {target.scheme!r}"
             )
         hop = self.request.redirected(target, head.code)
         decision = check_names(hop)
         if not decision.allowed:
             detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise Failure(Condition.POLICY_VIOLATION, detail)
+            raise TransferError(Condition.POLICY_VIOLATION, detail)
         self.request = hop
         self._verify_connect_host = False
         self._egress.add(self)
@@ -159,7 +161,7 @@ class ResponseSink(Protocol):
 
     def response_came(self, head: Head, body: bytes) -> None: ...
 
-    def request_failed(self, failure: Failure) -> None: ...
+    def request_failed(self, failure: TransferError) -> None: ...
 
 
 class BufferedTransfer(HttpTransfer):
@@ -205,7 +207,7 @@ class BufferedTransfer(HttpTransfer):
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._egress.remove(self)
         if head is None:
-            failure = failure or Failure(Condition.UNDEFINED_CONDITION, "no response head")
+            failure = failure or TransferError(Condition.UNDEFINED_CONDITION, "no response head")
         elif self._is_redirect(head):
             # The body of a redirect counts for nothing, and neither does its size.
             if failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED:
@@ -219,22 +221,22 @@ class BufferedTransfer(HttpTransfer):
                 if self._sink is not None:
                     self._sink.response_came(head, body)
                 return
-            failure = Failure(Condition.MAX_SIZE_EXCEEDED, f"{len(body)} bytes")
+            failure = TransferError(Condition.MAX_SIZE_EXCEEDED, f"{len(body)} bytes")
         assert failure is not None
         self._report(failure)
 
-    def _try_to_follow(self, head: Head) -> Failure | None:
+    def _try_to_follow(self, head: Head) -> TransferError | None:
         try:
             self._follow(head)
-        except Failure as failure:
+        except TransferError as failure:
             return failure
         return None
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: TransferError) -> None:
         """End without an answer, for a reason that is not libcurl's."""
         self._egress.remove(self)
         self._report(failure)
 
-    def _report(self, failure: Failure) -> None:
+    def _report(self, failure: TransferError) -> None:
         if self._sink is not None:  # None: cancelled by a report before this one
             self._sink.request_failed(failure)

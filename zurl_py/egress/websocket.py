@@ -23,7 +23,7 @@ from ..websocket import (
     ResponseReader,
 )
 from ..zhttp import Condition
-from .failures import Failure
+from .errors import TransferError
 from .handles import EasyHandle
 from .permission import check_names
 from .request import HttpRequest
@@ -33,7 +33,7 @@ from .transfer import MAX_REDIRECTS, HttpTransfer
 if TYPE_CHECKING:
     from .engine import Egress
 
-__all__ = ["WebSocketFailure", "WebSocketSink", "WebSocketTransfer"]
+__all__ = ["WebSocketError", "WebSocketSink", "WebSocketTransfer"]
 
 _SCHEMES = 1 << 30 | 1 << 31  # CURLPROTO_WS and CURLPROTO_WSS, which pycurl does not name
 _LINGER = 2.0  # seconds that the origin has to hang up after the closing handshake
@@ -41,7 +41,7 @@ _LINGER = 2.0  # seconds that the origin has to hang up after the closing handsh
 _REDIRECT_SCHEMES = ((b"http:", b"ws:"), (b"https:", b"wss:"))
 
 
-class WebSocketFailure(Failure):
+class WebSocketError(TransferError):
     """A failure that only WebSockets have.
 
     Attributes:
@@ -62,7 +62,7 @@ class WebSocketSink(Protocol):
     def websocket_rejected(self, response: Response) -> None:
         """The origin answered with something else than 101. This is an end."""
 
-    def websocket_failed(self, failure: Failure) -> None:
+    def websocket_failed(self, failure: TransferError) -> None:
         """There is no connection. This is an end."""
 
     def websocket_moved(self) -> None:
@@ -110,7 +110,7 @@ class WebSocketTransfer(HttpTransfer):
         self._socket: StreamSocket | None = None
         self._rescheduled = False
         self._linger_timer: Timer | None = None
-        self._broken: Failure | None = None
+        self._broken: TransferError | None = None
         self.connection: Connection | None = None
 
     # -- used by sessions --------------------------------------------------------------------
@@ -133,10 +133,10 @@ class WebSocketTransfer(HttpTransfer):
             connection.receive(data)
 
     @property
-    def lost(self) -> Failure | None:
+    def lost(self) -> TransferError | None:
         """Why no more events will come, once ``next_event`` has returned all."""
         if self._broken is None and self._socket is not None and self._socket.lost is not None:
-            self._broken = Failure(Condition.UNDEFINED_CONDITION, self._socket.lost)
+            self._broken = TransferError(Condition.UNDEFINED_CONDITION, self._socket.lost)
         return self._broken
 
     def send(self, frame: bytes, credits: int) -> bool:
@@ -215,7 +215,7 @@ class WebSocketTransfer(HttpTransfer):
         self._reader = ResponseReader(self.request.follow_redirects)
         self.send(self._handshake.request(_request_target(target), target.host_header), 0)
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: TransferError) -> None:
         """The connection is lost, or never came about."""
         self._remove()
         sink = self._sink
@@ -283,10 +283,10 @@ class WebSocketTransfer(HttpTransfer):
             if response is not None:
                 self._take_response(response)
         except BadResponse as error:
-            self.fail(Failure(Condition.UNDEFINED_CONDITION, f"handshake: {error}"))
+            self.fail(TransferError(Condition.UNDEFINED_CONDITION, f"handshake: {error}"))
         except HandshakeError as error:
-            self.fail(WebSocketFailure(Condition.UNDEFINED_CONDITION, error.name, error.detail))
-        except Failure as failure:
+            self.fail(WebSocketError(Condition.UNDEFINED_CONDITION, error.name, error.detail))
+        except TransferError as failure:
             self.fail(failure)
 
     def _next_response(self) -> Response | None:
@@ -322,11 +322,11 @@ class WebSocketTransfer(HttpTransfer):
         """The next hop of a redirect; the policy is asked about its name first.
 
         Raises:
-            Failure: not there, or not again.
+            TransferError: not there, or not again.
         """
         self.hops += 1
         if self.hops > MAX_REDIRECTS:
-            raise Failure(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+            raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
         for http, websocket in _REDIRECT_SCHEMES:
             if location[: len(http)].lower() == http:
                 location = websocket + location[len(http) :]
@@ -334,15 +334,17 @@ class WebSocketTransfer(HttpTransfer):
         try:
             target = url.resolve(here.target, location)
         except url.BadUrl as error:
-            raise Failure(Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}") from None
+            raise TransferError(
+                Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}"
+            ) from None
         if target.scheme not in ("ws", "wss"):
             detail = f"redirect to the scheme {target.scheme!r}"
-            raise Failure(Condition.UNDEFINED_CONDITION, detail)
+            raise TransferError(Condition.UNDEFINED_CONDITION, detail)
         hop = replace(here, target=target)
         decision = check_names(hop)
         if not decision.allowed:
             detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise Failure(Condition.POLICY_VIOLATION, detail)
+            raise TransferError(Condition.POLICY_VIOLATION, detail)
         if target.origin != here.target.origin:
             self._handshake.drop_secrets()
         self._remove()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from ..egress import Egress, Failure
+from ..egress import Egress, TransferError
 from ..log import Log
 from ..loop import Loop, Timer
 from ..policy import Policy
@@ -113,8 +113,8 @@ class Session:
         self._log_out(f"ERR id={show_id(self.id)} condition={condition.decode()}", detail)
         self._finish({"type": b"error", "condition": condition})
 
-    def _end_with_failure(self, failure: Failure | Refused) -> None:
-        detail = failure.detail if isinstance(failure, Failure) else failure.reason
+    def _end_with_failure(self, failure: TransferError | Refused) -> None:
+        detail = failure.detail if isinstance(failure, TransferError) else failure.reason
         self._end_with_error(failure.condition, detail)
 
     def _finish(self, last: dict[str, object] | None) -> None:

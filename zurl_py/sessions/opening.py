@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..egress import BadHeader, HttpRequest, RequestHeaders, check_method, check_names
+from ..egress import HttpRequest, check_names
+from ..http.fields import BadHeader, RequestHeaders, check_method
 from ..policy import Decision, Policy
 from ..url import BadUrl, Target, parse
 from ..zhttp import Condition, Packet

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ..egress import BufferedTransfer, Failure, Head
+from ..egress import BufferedTransfer, TransferError
+from ..http.fields import Head
 from ..zhttp import Condition, Packet
 from .base import Services, Session, show_id
 from .opening import Refused, open_http
@@ -72,7 +73,7 @@ class SingleSession(Session):
             {"code": head.code, "reason": head.reason, "headers": head.headers, "body": body}
         )
 
-    def request_failed(self, failure: Failure) -> None:
+    def request_failed(self, failure: TransferError) -> None:
         """There will be no answer."""
         self._end_with_failure(failure)
 

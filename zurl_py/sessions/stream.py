@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..egress import BufferedTransfer, Failure, Head, HttpRequest, StreamTransfer
+from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
+from ..http.fields import Head
 from ..zhttp import Condition, Packet
 from .base import MAX_OVERSTEP, Services, Session, show_id
 from .opening import Refused, open_http
@@ -161,7 +162,7 @@ class StreamSession(Session):
         """A whole answer is here."""
         self._send_last(head, body)
 
-    def request_failed(self, failure: Failure) -> None:
+    def request_failed(self, failure: TransferError) -> None:
         """There will be no answer."""
         self._end_with_failure(failure)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..egress import Failure
-from ..egress.websocket import WebSocketFailure, WebSocketTransfer
-from ..websocket import BadInput, Close, Data, Event, Ping, Pong, Response
-from ..websocket import Failure as Violation
+from ..egress import TransferError
+from ..egress.websocket import WebSocketError, WebSocketTransfer
+from ..websocket import BadInput, Close, Data, Event, Ping, Pong, ProtocolViolation, Response
 from ..zhttp import Condition, Packet
 from .base import MAX_OVERSTEP, Services, show_id
 from .opening import Refused
@@ -163,7 +162,7 @@ class WebSocketSession(WorkerSide):
         )
         self._finish(rejected_fields(response))
 
-    def websocket_failed(self, failure: Failure) -> None:
+    def websocket_failed(self, failure: TransferError) -> None:
         """There is no connection."""
         self._transfer = None
         self._fail(failure)
@@ -221,7 +220,7 @@ class WebSocketSession(WorkerSide):
         self._send(frame_fields(event))
         return True
 
-    def _end_event(self, event: Close | Violation) -> bool:
+    def _end_event(self, event: Close | ProtocolViolation) -> bool:
         """The origin's close, or its fault. False if that ended the session."""
         if isinstance(event, Close):
             fields = close_fields(event)
@@ -253,8 +252,8 @@ class WebSocketSession(WorkerSide):
     def _log_close(self, code: int | None) -> None:
         self._log_out(f"id={show_id(self.id)} code={code or 101} {self._received}")
 
-    def _fail(self, failure: Failure) -> None:
-        if isinstance(failure, WebSocketFailure):
+    def _fail(self, failure: TransferError) -> None:
+        if isinstance(failure, WebSocketError):
             self._end_with_reason(failure.condition, failure.name, failure.detail)
         else:
             self._end_with_failure(failure)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..egress import HttpRequest, RequestHeaders
+from ..egress import HttpRequest
+from ..http.fields import RequestHeaders
 from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
 from ..zhttp import Condition, Packet
 from .base import Services

@@ -1,7 +1,7 @@
 """WebSocket without I/O: the opening handshake, frames, and a connection's rules, as a client."""
 
 from .connection import MASKS_IN_C, BadInput, Connection
-from .events import Close, Data, Event, Failure, Ping, Pong
+from .events import Close, Data, Event, Ping, Pong, ProtocolViolation
 from .handshake import Accepted, Handshake, HandshakeError
 from .response import BadResponse, Response, ResponseReader
 
@@ -14,11 +14,11 @@ __all__ = [
     "Connection",
     "Data",
     "Event",
-    "Failure",
     "Handshake",
     "HandshakeError",
     "Ping",
     "Pong",
+    "ProtocolViolation",
     "Response",
     "ResponseReader",
 ]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from .deflate import BadDeflate, Deflate, DeflateTooBig
-from .events import Close, Data, Event, Failure, Ping, Pong
+from .events import Close, Data, Event, Ping, Pong, ProtocolViolation
 from .utf8 import check_text
 
 try:
@@ -45,10 +45,10 @@ class BadInput(ValueError):
 
 
 class _Broken(Exception):
-    """Carries a `Failure` out of the parser."""
+    """Carries a `ProtocolViolation` out of the parser."""
 
     def __init__(self, code: int, reason: str) -> None:
-        self.failure = Failure(code, reason)
+        self.failure = ProtocolViolation(code, reason)
 
 
 def _mask_keys() -> Iterator[bytes]:
@@ -75,7 +75,7 @@ class Connection:
 
     Attributes:
         close_sent: our close frame has been made; nothing may follow it.
-        ended: the origin's last event (`Close` or `Failure`) has been taken.
+        ended: the origin's last event (`Close` or `ProtocolViolation`) has been taken.
     """
 
     __slots__ = (
@@ -138,7 +138,7 @@ class Connection:
         return len(self._buffer) - self._position + sum(map(len, self._chunks or ()))
 
     def next_event(self) -> Event | None:
-        """The next event, or None until more has come; None for ever after Close and Failure."""
+        """The next event; None until more has come, and after Close or ProtocolViolation."""
         if self._position == len(self._buffer) or self.ended:
             return None
         try:

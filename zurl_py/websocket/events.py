@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Close", "Data", "Event", "Failure", "Ping", "Pong"]
+__all__ = ["Close", "Data", "Event", "Ping", "Pong", "ProtocolViolation"]
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Close:
 
 
 @dataclass(slots=True)
-class Failure:
+class ProtocolViolation:
     """The origin broke the protocol: nothing after it is read.
 
     Attributes:
@@ -62,4 +62,4 @@ class Failure:
     reason: str
 
 
-Event = Data | Ping | Pong | Close | Failure
+Event = Data | Ping | Pong | Close | ProtocolViolation

@@ -1,0 +1,602 @@
+"""The engine of the egress without a network: multi handles that the test plays, real options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pycurl
+import pytest
+
+from tests.support.clock import Clock
+from zurl_py import url
+from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError, engine
+from zurl_py.egress.engine import Egress
+from zurl_py.egress.handles import TransportOptions
+from zurl_py.egress.lookups import NameGate
+from zurl_py.egress.multi import Multi
+from zurl_py.egress.request import HttpRequest
+from zurl_py.http.fields import Head, RequestHeaders
+from zurl_py.log import Log
+from zurl_py.loop import Loop
+from zurl_py.policy import Decision
+from zurl_py.zhttp import Condition
+
+ANSWER = (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n", b"\r\n")
+BEYOND_64_BITS = 10**30
+
+
+class Lines:
+    """A log that keeps its errors."""
+
+    debug_on = False
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def debug(self, _text: str) -> None:
+        pass
+
+    def error(self, text: str) -> None:
+        self.errors.append(text)
+
+    exception = error
+
+
+class Rules:
+    """A policy whose refusals the test writes down."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+
+    def _decide(self, subject: str) -> Decision:
+        allowed = subject not in self.refused
+        return Decision(allowed, "", subject, "allowed" if allowed else "refused by the test")
+
+    def check_name(self, host: str, _port: int, _scheme: str) -> Decision:
+        return self._decide(host)
+
+    def check_address(self, address: str, _port: int, _scheme: str, _host: str = "") -> Decision:
+        return self._decide(address)
+
+    def check_privileges(self, **_asked: bool) -> Decision:
+        return self._decide("privilege")
+
+
+class FakeMulti:
+    """A multi handle whose network is the test.
+
+    Attributes:
+        inside: the easy handles that were added and not removed.
+    """
+
+    made: list[FakeMulti]
+
+    def __init__(self, _loop: Loop, due: list[Any], finished: list[Any], *_more: object) -> None:
+        self.active = 0
+        self.names = NameGate()
+        self.broken: str | None = None
+        self.inside: list[pycurl.Curl] = []
+        self.kicked = 0
+        self.most = 0  # idle connections
+        self.closed = False
+        self.stuck: set[pycurl.Curl] = set()  # whose removal libcurl refuses
+        self._due = due
+        self._finished = finished
+        self._ended: list[tuple[pycurl.Curl, int, str]] = []
+        self.made.append(self)
+
+    def limit_connections(self, most: int) -> None:
+        self.most = most
+
+    def must_age_names(self, _now: float) -> bool:
+        return False
+
+    def add(self, curl: pycurl.Curl) -> None:
+        assert not self.closed
+        assert curl not in self.inside
+        self.inside.append(curl)
+        self.active += 1
+        if self not in self._due:
+            self._due.append(self)
+
+    def remove(self, curl: pycurl.Curl) -> None:
+        self.active -= 1
+        self.inside.remove(curl)
+        if curl in self.stuck:
+            raise pycurl.error("CURLMcode 1")
+
+    def kick(self) -> None:
+        assert not self.closed
+        self.kicked += 1
+
+    def results(self) -> list[tuple[pycurl.Curl, int, str]]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def end(self, curl: pycurl.Curl, code: int = 0, message: str = "") -> None:
+        """libcurl is done with this handle."""
+        self._ended.append((curl, code, message))
+        if self not in self._finished:
+            self._finished.append(self)
+
+    def break_down(self) -> None:
+        """libcurl reports an error of the multi handle itself."""
+        self.broken = "broken by the test"
+        self._finished.append(self)
+
+    def close(self) -> None:
+        assert not self.inside, "closed with transfers in it"
+        self.closed = True
+
+
+class Sink:
+    """A session that asked for a whole answer, and counts what it is told."""
+
+    def __init__(self, then: Callable[[], None] | None = None) -> None:
+        self.codes: list[int] = []
+        self.failures: list[TransferError] = []
+        self.then = then
+
+    def response_came(self, head: Head, _body: bytes) -> None:
+        self.codes.append(head.code)
+        if self.then is not None:
+            self.then()
+
+    def request_failed(self, failure: TransferError) -> None:
+        self.failures.append(failure)
+        if self.then is not None:
+            self.then()
+
+    @property
+    def conditions(self) -> list[bytes]:
+        return [failure.condition for failure in self.failures]
+
+
+class StreamedSink:
+    """A session with a streamed transfer."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def transfer_moved(self) -> None:
+        self.told += 1
+
+
+class Bench:
+    """An egress, its policy, and transfers that the test starts and ends."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.log = Lines()
+        self.rules = Rules()
+        self.egress = Egress(self.loop, TransportOptions(**options), cast(Log, self.log))
+
+    def request(self, uri: str = "http://name.test/", **fields: Any) -> HttpRequest:
+        return HttpRequest(
+            url.parse(uri.encode()), b"GET", RequestHeaders(()), self.rules, **fields
+        )
+
+    def start(
+        self, uri: str = "http://name.test/", sink: Sink | None = None, **fields: Any
+    ) -> tuple[BufferedTransfer, Sink]:
+        sink = sink or Sink()
+        transfer = BufferedTransfer(self.egress, self.request(uri, **fields), sink)
+        transfer.start()
+        return transfer, sink
+
+    def resolved(self, transfer: BufferedTransfer) -> None:
+        """libcurl has looked the name up and asks about an address."""
+        assert transfer.handle is not None
+        transfer.handle._before_request("192.0.2.1", "", 80, 0)
+        self.egress.turn()
+
+    def answer(self, transfer: BufferedTransfer, *lines: bytes) -> None:
+        assert transfer.handle is not None
+        transfer.handle.header_lines.extend(lines or ANSWER)
+        self.end(transfer)
+
+    def end(self, transfer: BufferedTransfer, code: int = 0, message: str = "") -> None:
+        assert transfer.handle is not None
+        cast(FakeMulti, transfer.multi).end(transfer.handle.curl, code, message)
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeMulti, "made", [], raising=False)
+    monkeypatch.setattr(engine, "Multi", FakeMulti)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.loop.close()
+
+
+# -- one transfer ------------------------------------------------------------------------------
+
+
+def test_a_transfer_is_told_once_of_its_end(bench: Bench) -> None:
+    transfer, sink = bench.start()
+    assert len(bench.egress) == 1
+    bench.egress.turn()
+    assert FakeMulti.made[0].kicked == 1
+    bench.answer(transfer)
+    assert sink.codes == []  # from the turn, never at once
+    bench.egress.turn()
+    bench.egress.turn()
+    assert sink.codes == [200]
+    assert not sink.failures
+    assert len(bench.egress) == 0
+    assert not bench.egress.has_work
+    assert FakeMulti.made[0].inside == []
+
+
+def test_who_was_cancelled_by_a_report_before_is_told_nothing(bench: Bench) -> None:
+    other, told = bench.start("http://192.0.2.1/2")
+    first, _ = bench.start("http://192.0.2.1/", Sink(other.cancel))
+    bench.answer(first)
+    bench.answer(other)
+    bench.egress.turn()
+    assert told.codes == []
+    assert told.failures == []
+    assert len(bench.egress) == 0
+
+
+def test_a_bug_in_one_session_does_not_reach_the_next(bench: Bench) -> None:
+    first, broken = bench.start("http://192.0.2.1/", Sink(lambda: 1 / 0))  # type: ignore[arg-type]
+    second, whole = bench.start("http://192.0.2.1/2")
+    bench.answer(first)
+    bench.answer(second)
+    bench.egress.turn()
+    assert whole.codes == [200]
+    assert broken.conditions == [Condition.UNDEFINED_CONDITION]
+    assert bench.log.errors == ["a report could not be handled"]
+    assert len(bench.egress) == 0
+
+
+def test_a_number_beyond_64_bits_is_no_bug(bench: Bench) -> None:
+    _, sink = bench.start("http://192.0.2.1/", max_size=BEYOND_64_BITS)
+    bench.egress.turn()
+    # Either libcurl gets a number that it can hold, or the request is refused.
+    assert len(FakeMulti.made[0].inside) == 1 or sink.conditions == [Condition.BAD_REQUEST]
+
+
+def refuse_options(monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
+    """Let libcurl refuse an option of the requests to these paths."""
+    prepare = BufferedTransfer.prepare
+
+    def refuse(self: BufferedTransfer, handle: Any) -> None:
+        if self.request.target.curl_url.path in paths:
+            raise pycurl.error(43, "refused by the test")
+        prepare(self, handle)
+
+    monkeypatch.setattr(BufferedTransfer, "prepare", refuse)
+
+
+def test_an_option_that_libcurl_refuses_is_a_late_bad_request(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_options(monkeypatch, "/bad")
+    _, sink = bench.start("http://192.0.2.1/bad")
+    assert sink.failures == []
+    assert bench.egress.has_work
+    bench.egress.turn()
+    assert sink.conditions == [Condition.BAD_REQUEST]
+    assert FakeMulti.made[0].inside == []
+
+
+def test_who_is_cancelled_while_a_refusal_waits_is_told_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_options(monkeypatch, "/bad")
+    transfer, sink = bench.start("http://192.0.2.1/bad")
+    assert bench.egress.has_work
+    transfer.cancel()
+    bench.egress.turn()
+    assert sink.failures == []
+    assert not bench.egress.has_work
+
+
+def test_a_streamed_transfer_cancelled_while_a_refusal_waits_is_told_nothing(bench: Bench) -> None:
+    sink = StreamedSink()
+    transfer = StreamTransfer(bench.egress, bench.request("http://192.0.2.1/"), sink, 100)
+    bench.egress.enforce()
+    bench.rules.refused.add("192.0.2.1")
+    transfer.start()  # under new rules: refused, and told later
+    assert bench.egress.has_work
+    transfer.cancel()
+    while bench.egress.has_work:
+        bench.egress.turn()
+    assert sink.told == 0
+
+
+def test_connections_of_the_privileged_are_their_own(bench: Bench) -> None:
+    plain, _ = bench.start("http://192.0.2.1/")
+    privileged, _ = bench.start("http://192.0.2.1/", privileged=True)
+    again, _ = bench.start("http://192.0.2.1/")
+    assert plain.multi is not privileged.multi
+    assert again.multi is plain.multi
+
+
+def test_a_full_multi_handle_is_followed_by_the_next(bench: Bench) -> None:
+    for _ in range(engine._TRANSFERS_PER_MULTI + 1):
+        bench.start("http://192.0.2.1/")
+    assert [multi.active for multi in FakeMulti.made] == [engine._TRANSFERS_PER_MULTI, 1]
+
+
+def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
+    """Where its connections are: and a table of libcurl's is not as long as there are hosts."""
+    hosts = [f"http://192.0.2.{number}/" for number in range(1, 200)]
+    homes = [bench.start(host)[0].multi for host in hosts]
+    assert [bench.start(host)[0].multi for host in hosts] == homes
+    assert len(FakeMulti.made) == engine._HOMES
+
+
+@pytest.mark.parametrize(("descriptors", "total"), [(1024, 768), (1_000_000, 16_384)])
+def test_idle_connections_are_shared_out_among_multi_handles(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, descriptors: int, total: int
+) -> None:
+    monkeypatch.setattr(engine.resource, "getrlimit", lambda _: (descriptors, descriptors))
+    for number in range(1, 100):
+        bench.start(f"http://192.0.2.{number}/", privileged=number % 2 == 0)
+    limits = [multi.most for multi in FakeMulti.made]
+    assert len(set(limits)) == 1
+    assert total - len(limits) < sum(limits) <= total
+
+
+def test_names_in_a_cache_age_however_seldom_it_is_used() -> None:
+    loop = Loop(Clock())
+    multi = Multi(loop, [], [])
+    start = loop.now
+    assert multi.must_age_names(start + 0)
+    # One transfer a second prunes for all that follow within it.
+    assert not multi.must_age_names(start + 0.5)
+    assert multi.must_age_names(start + 1)
+    assert not multi.must_age_names(start + 1.5)
+    # After a minute without any, each looks for itself until the first of them has pruned.
+    assert multi.must_age_names(start + 100)
+    assert multi.must_age_names(start + 100.5)
+    assert multi.must_age_names(start + 101)
+    assert not multi.must_age_names(start + 101.5)
+    multi.close()
+    loop.close()
+
+
+# -- one look-up per name ----------------------------------------------------------------------
+
+
+def test_one_looks_up_and_the_others_wait(bench: Bench) -> None:
+    first, _ = bench.start()
+    second, _ = bench.start()
+    third, _ = bench.start("http://other.test/")
+    assert first.handle is not None
+    assert second.handle is None
+    assert third.handle is not None
+    bench.resolved(first)
+    assert second.handle is not None
+    fourth, _ = bench.start()  # known by now
+    assert fourth.handle is not None
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed", "refused"])
+def test_a_leader_that_ends_unresolved_has_a_successor(bench: Bench, how: str) -> None:
+    first, _ = bench.start()
+    second, _ = bench.start()
+    third, _ = bench.start()
+    if how == "cancelled":
+        first.cancel()
+    elif how == "failed":
+        bench.end(first, pycurl.E_COULDNT_CONNECT, "no")
+    else:
+        first.fail(TransferError(Condition.POLICY_VIOLATION, "rules"))
+    bench.egress.turn()
+    assert second.handle is not None
+    assert third.handle is None
+    bench.resolved(second)
+    assert third.handle is not None
+
+
+def test_a_name_that_does_not_resolve_fails_all_who_waited(bench: Bench) -> None:
+    started = [bench.start() for _ in range(4)]
+    started[2][0].cancel()
+    bench.end(started[0][0], pycurl.E_COULDNT_RESOLVE_HOST, "Could not resolve host")
+    bench.egress.turn()
+    told = [sink.conditions for _, sink in started]
+    failed = [Condition.REMOTE_CONNECTION_FAILED]
+    assert told == [failed, failed, [], failed]
+    again, _ = bench.start()
+    assert again.handle is not None  # it is looked up anew
+
+
+def test_who_is_cancelled_between_a_failed_lookup_and_its_report_is_told_nothing(
+    bench: Bench,
+) -> None:
+    waiting: list[BufferedTransfer] = []
+    leader, _ = bench.start(sink=Sink(lambda: waiting[0].cancel()))
+    follower, sink = bench.start()
+    waiting.append(follower)
+    bench.end(leader, pycurl.E_COULDNT_RESOLVE_HOST, "Could not resolve host")
+    bench.egress.turn()
+    assert sink.failures == []
+
+
+def test_who_waited_is_asked_about_new_rules(bench: Bench) -> None:
+    first, told_first = bench.start()
+    _, told_second = bench.start()
+    bench.rules.refused.add("name.test")
+    bench.egress.enforce()
+    bench.egress.turn()
+    assert told_first.conditions == [Condition.POLICY_VIOLATION]
+    assert told_second.conditions == [Condition.POLICY_VIOLATION]
+    assert FakeMulti.made[0].inside == []
+    assert first.handle is None
+
+
+def test_a_leader_whose_options_are_refused_keeps_nobody_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_options(monkeypatch, "/bad")
+    _, refused = bench.start("http://name.test/bad")
+    bench.egress.turn()
+    assert refused.conditions == [Condition.BAD_REQUEST]
+    second, _ = bench.start()
+    bench.egress.turn()
+    assert second.handle is not None
+
+
+def test_a_successor_whose_options_are_refused_keeps_nobody_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_options(monkeypatch, "/bad")
+    leader, _ = bench.start()
+    _, refused = bench.start("http://name.test/bad")
+    third, _ = bench.start()
+    leader.cancel()
+    bench.egress.turn()
+    assert refused.conditions == [Condition.BAD_REQUEST]
+    assert third.handle is not None
+
+
+def test_a_number_beyond_64_bits_keeps_nobody_waiting(bench: Bench) -> None:
+    leader, _ = bench.start()
+    _, sink = bench.start(max_size=BEYOND_64_BITS)
+    third, _ = bench.start()
+    bench.resolved(leader)
+    assert third.handle is not None
+    assert not sink.failures or sink.conditions == [Condition.BAD_REQUEST]
+
+
+def test_leaders_that_give_up_one_by_one_cost_no_square(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 200
+    started = [bench.start()[0] for _ in range(count)]
+    asked = 0
+    must_wait = NameGate.must_wait
+
+    def counted(*arguments: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return must_wait(*arguments)
+
+    monkeypatch.setattr(NameGate, "must_wait", counted)
+    for transfer in started:  # as with a name server that is silent, and timeouts that are equal
+        transfer.cancel()
+    assert len(bench.egress) == 0
+    assert asked <= 4 * count
+
+
+# -- rules that change -------------------------------------------------------------------------
+
+
+def test_new_rules_end_what_they_refuse_and_nothing_else(bench: Bench) -> None:
+    by_name, told_name = bench.start("http://refused.test/")
+    by_peer, told_peer = bench.start("http://192.0.2.1/")
+    other, told_other = bench.start("http://192.0.2.1/2")
+    for transfer, address in ((by_peer, "192.0.2.66"), (other, "192.0.2.2")):
+        assert transfer.handle is not None
+        transfer.handle._before_request(address, "", 80, 0)
+    bench.rules.refused |= {"refused.test", "192.0.2.66"}
+    bench.egress.enforce()
+    assert told_name.conditions == told_peer.conditions == [Condition.POLICY_VIOLATION]
+    assert not told_other.failures
+    assert other.handle is not None
+    assert by_name.handle is None
+
+
+def test_new_rules_do_not_judge_the_proxy(bench: Bench) -> None:
+    """Its address is the operator's choice, and not asked about when a request starts either."""
+    proxied = Bench(proxy="http://192.0.2.99:3128")
+    transfer, sink = proxied.start("http://name.test/")
+    assert transfer.handle is not None
+    proxied.rules.refused.add("192.0.2.99")
+    assert transfer.handle._before_request("192.0.2.99", "", 3128, 0) == pycurl.PREREQFUNC_OK
+    proxied.egress.enforce()
+    proxied.egress.turn()
+    proxied.loop.close()
+    assert sink.failures == []
+
+
+# -- multi handles that break, and the end --------------------------------------------------------
+
+
+def test_a_broken_multi_handle_ends_its_transfers_and_no_others(bench: Bench) -> None:
+    first, told_first = bench.start("http://192.0.2.1/")
+    second, told_second = bench.start("http://192.0.2.1/2")
+    privileged, told_privileged = bench.start("http://192.0.2.1/", privileged=True)
+    broken = cast(FakeMulti, first.multi)
+    broken.break_down()
+    bench.egress.turn()
+    assert told_first.conditions == told_second.conditions == [Condition.UNDEFINED_CONDITION]
+    assert told_privileged.failures == []
+    assert broken.closed
+    again, _ = bench.start("http://192.0.2.1/")
+    assert cast(FakeMulti, again.multi) is not broken
+    bench.egress.turn()  # and does not kick what is closed
+    assert privileged.handle is not None
+    assert second.handle is None
+
+
+def test_who_waits_at_a_broken_multi_handle_goes_elsewhere(bench: Bench) -> None:
+    first, _ = bench.start()
+    second, told = bench.start()
+    broken = cast(FakeMulti, first.multi)
+    broken.break_down()
+    bench.egress.turn()
+    assert second.handle is not None
+    assert cast(FakeMulti, second.multi) is not broken
+    assert told.failures == []
+
+
+def test_a_bug_in_one_session_does_not_spare_the_rest_of_a_broken_multi_handle(
+    bench: Bench,
+) -> None:
+    def raise_once() -> None:
+        raise RuntimeError("a session's bug")
+
+    bench.start("http://192.0.2.1/", Sink(raise_once))
+    second, told = bench.start("http://192.0.2.1/2")
+    broken = cast(FakeMulti, second.multi)
+    broken.break_down()
+    bench.egress.turn()
+    assert told.conditions == [Condition.UNDEFINED_CONDITION]
+    assert broken.closed
+
+
+def test_a_handle_that_a_broken_multi_handle_keeps_is_given_up(bench: Bench) -> None:
+    first, told_first = bench.start("http://192.0.2.1/")
+    second, told_second = bench.start("http://192.0.2.1/2")
+    broken = cast(FakeMulti, first.multi)
+    assert first.handle is not None
+    kept = first.handle.curl
+    broken.stuck.add(kept)
+    broken.break_down()
+    bench.egress.turn()
+    assert told_first.conditions == told_second.conditions == [Condition.UNDEFINED_CONDITION]
+    again = [bench.start("http://192.0.2.1/")[0] for _ in range(3)]
+    assert kept not in [transfer.handle.curl for transfer in again if transfer.handle is not None]
+    assert second.handle is None
+
+
+def test_a_transfer_that_cannot_be_taken_out_does_not_lose_the_others_ends(bench: Bench) -> None:
+    first, _ = bench.start("http://192.0.2.1/")
+    second, told = bench.start("http://192.0.2.1/2")
+    assert first.handle is not None
+    cast(FakeMulti, first.multi).stuck.add(first.handle.curl)
+    bench.answer(first)
+    bench.answer(second)
+    bench.egress.turn()
+    bench.egress.turn()
+    assert told.codes == [200]
+
+
+def test_at_the_end_nobody_is_started_any_more(bench: Bench) -> None:
+    bench.start()
+    waiting, _ = bench.start()
+    bench.start("http://192.0.2.1/")
+    bench.egress.close()  # asserts that nothing is left in libcurl
+    assert waiting.handle is None
+    assert all(multi.closed for multi in FakeMulti.made)

@@ -1,0 +1,249 @@
+"""Streamed transfers without libcurl: what is held, what is sent, what one answer may cost."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pycurl
+import pytest
+
+from tests.unit.egress.test_engine import Rules, StreamedSink
+from zurl_py import url
+from zurl_py.egress import HttpRequest, StreamTransfer, TransferError, streaming
+from zurl_py.http.fields import RequestHeaders, read_head
+from zurl_py.zhttp import Condition
+
+LIMIT = 1000
+HEAD = (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 5000\r\n", b"\r\n")
+
+
+class Curl:
+    """An easy handle that counts."""
+
+    def __init__(self) -> None:
+        self.unpaused = 0
+        self.again: Any = None  # called by unpause, as libcurl calls back
+
+    def unpause(self) -> None:
+        self.unpaused += 1
+        if self.again is not None:
+            self.again()
+
+
+class Handle:
+    """What a streamed transfer uses of an easy handle."""
+
+    def __init__(self) -> None:
+        self.curl = Curl()
+        self.header_lines: list[bytes] = []
+        self.refused = None
+
+
+class FakeEgress:
+    """Keeps what it is asked for."""
+
+    max_response_size = 0
+    rules = 0
+
+    def __init__(self) -> None:
+        self.moved: list[Any] = []
+        self.added: list[Any] = []
+        self.removed: list[Any] = []
+
+    def add(self, transfer: Any) -> None:
+        self.added.append(transfer)
+        transfer.handle = cast(Any, Handle())
+        if not isinstance(transfer, StreamTransfer):
+            return
+        transfer._redirecting = transfer._read_paused = transfer._write_paused = False
+        transfer._position = transfer._received = 0
+
+    def remove(self, transfer: Any) -> None:
+        self.removed.append(transfer)
+        transfer.handle = None
+
+
+class Bench:
+    def __init__(self, limit: int | None = LIMIT, method: bytes = b"GET", **fields: Any) -> None:
+        self.egress = FakeEgress()
+        self.sink = StreamedSink()
+        request = HttpRequest(
+            url.parse(b"http://name.test/a"), method, RequestHeaders(()), Rules(), **fields
+        )
+        self.transfer = StreamTransfer(cast(Any, self.egress), request, self.sink, limit)
+
+    def start(self) -> Bench:
+        self.transfer.start()
+        return self
+
+    def lines(self, *lines: bytes) -> None:
+        for line in lines:
+            assert self.transfer._header_came(line) is None
+
+    def body(self, data: bytes) -> int | None:
+        return self.transfer._body_came(memoryview(data))
+
+    def turn(self) -> None:
+        moved, self.egress.moved = self.egress.moved, []
+        for transfer in moved:
+            transfer.moved()
+
+
+# -- the answer --------------------------------------------------------------------------------
+
+
+def test_it_is_told_once_per_turn_however_much_came() -> None:
+    bench = Bench().start()
+    bench.lines(*HEAD)
+    bench.body(b"x" * 10)
+    bench.body(b"y" * 10)
+    bench.turn()
+    assert bench.sink.told == 1
+    assert bench.transfer.read(100) == b"x" * 10 + b"y" * 10
+
+
+def test_what_is_not_read_is_held_up_to_the_limit() -> None:
+    bench = Bench().start()
+    bench.lines(*HEAD)
+    assert bench.body(b"x" * 900) is None
+    assert bench.body(b"y" * 200) == pycurl.WRITEFUNC_PAUSE
+    assert bench.transfer.buffered == 900
+    assert bench.transfer.handle is not None
+    curl = cast(Any, bench.transfer.handle.curl)
+    assert len(bench.transfer.read(300)) == 300
+    assert not curl.unpaused  # more than half of it is still there
+    curl.again = lambda: bench.body(b"y" * 200)
+    assert len(bench.transfer.read(200)) == 200
+    assert curl.unpaused == 1
+    assert bench.transfer.buffered == 600
+    assert bench.transfer.read(600) == b"x" * 400 + b"y" * 200
+
+
+def test_a_piece_beyond_the_limit_passes_when_nothing_else_is_held() -> None:
+    bench = Bench(limit=10).start()
+    bench.lines(*HEAD)
+    assert bench.body(b"x" * 50) is None
+
+
+def test_interim_heads_are_not_kept() -> None:
+    """Each end of a head has all lines read anew: an origin could keep us busy with them."""
+    bench = Bench().start()
+    for _ in range(200):
+        bench.lines(b"HTTP/1.1 103 Early Hints\r\n", b"Link: </a>\r\n", b"\r\n")
+    assert bench.transfer.handle is not None
+    assert len(bench.transfer.handle.header_lines) < 100
+    bench.lines(*HEAD)
+    assert bench.transfer.head is not None
+    assert bench.transfer.head.code == 200
+
+
+def test_many_interim_heads_cost_no_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+
+    def counted(lines: list[bytes]) -> Any:
+        nonlocal looked_at
+        looked_at += len(lines)
+        return read_head(lines)
+
+    monkeypatch.setattr(streaming, "read_head", counted)
+    bench = Bench().start()
+    for _ in range(300):
+        bench.lines(b"HTTP/1.1 103 Early Hints\r\n", b"\r\n")
+    bench.lines(*HEAD)
+    assert bench.transfer.head is not None
+    assert looked_at < 10 * 600
+
+
+def test_who_cancelled_is_told_nothing() -> None:
+    bench = Bench().start()
+    bench.lines(*HEAD)
+    bench.transfer.cancel()
+    bench.turn()
+    bench.transfer.fail(TransferError(Condition.UNDEFINED_CONDITION, "late"))
+    bench.turn()
+    assert bench.sink.told == 0
+
+
+# -- the request -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [b"GET", b"DELETE", b"OPTIONS", b"HEAD"])
+def test_methods_without_body_are_held_back(method: bytes) -> None:
+    bench = Bench(method=method, upload=True).start()
+    assert not bench.egress.added
+    bench.transfer.end_upload()
+    assert bench.egress.added == [bench.transfer]
+    assert not bench.transfer.request.upload
+
+
+@pytest.mark.parametrize("ends_with_it", [True, False])
+def test_a_head_request_with_a_body_is_never_sent(ends_with_it: bool) -> None:
+    bench = Bench(method=b"HEAD", upload=True).start()
+    bench.transfer.feed(b"body")
+    if ends_with_it:  # in the same packet, or in the same turn
+        bench.transfer.end_upload()
+    assert bench.egress.added == []
+    bench.turn()
+    assert bench.sink.told == 1
+    assert bench.transfer.failure is not None
+    assert bench.transfer.failure.condition == Condition.CONTENT_NOT_ALLOWED
+
+
+def test_an_upload_waits_for_more_and_goes_on() -> None:
+    bench = Bench(method=b"POST", upload=True, body=b"ab").start()
+    wanted = bench.transfer._body_wanted
+    assert wanted(1) == b"a"
+    assert wanted(10) == b"b"
+    assert bench.transfer.taken == 2
+    assert wanted(10) == pycurl.READFUNC_PAUSE
+    assert bench.transfer.handle is not None
+    curl = cast(Any, bench.transfer.handle.curl)
+    bench.transfer.feed(b"")
+    assert not curl.unpaused
+    bench.transfer.feed(b"c")
+    assert curl.unpaused == 1
+    assert wanted(10) == b"c"
+    bench.transfer.end_upload()
+    assert wanted(10) == b""
+
+
+class Counted(bytes):
+    """Bytes that count what is copied of them when they are cut."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        if isinstance(key, slice):
+            Counted.copied += len(part)
+            return Counted(part)
+        return part
+
+
+def test_a_large_piece_is_not_copied_over_and_over() -> None:
+    size, step = 1_000_000, 10_000
+    Counted.copied = 0
+    bench = Bench(method=b"POST", upload=True, body=Counted(bytes(size))).start()
+    bench.transfer.end_upload()
+    total = 0
+    while True:
+        data = bench.transfer._body_wanted(step)
+        assert isinstance(data, bytes)
+        if not data:
+            break
+        total += len(data)
+    assert total == size
+    assert Counted.copied <= 3 * size
+
+
+def test_what_was_sent_before_a_redirect_is_sent_again_and_credited_once() -> None:
+    bench = Bench(method=b"POST", upload=True, body=b"abc", follow_redirects=True).start()
+    assert bench.transfer._body_wanted(10) == b"abc"
+    bench.lines(b"HTTP/1.1 307 There\r\n", b"Location: /b\r\n", b"\r\n")
+    bench.transfer.ended(0, "")
+    assert len(bench.egress.added) == 2
+    assert bench.transfer._body_wanted(2) == b"ab"
+    assert bench.transfer.taken == 3
+    bench.transfer.feed(b"d")
+    assert bench.transfer._body_wanted(10) == b"cd"
+    assert bench.transfer.taken == 4

@@ -1,0 +1,171 @@
+"""What waits for workers: for those that are slow, and for those that have not subscribed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import zmq
+
+from tests.support.clock import Clock, let_pass
+from zurl_py.log import Log
+from zurl_py.loop import Loop
+from zurl_py.messaging.outbox import Publisher
+
+
+class Socket:
+    """An XPUB as the publisher sees it.
+
+    Attributes:
+        sent: messages that were taken.
+        full: topics whose queue has no room.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.full: set[bytes] = set()
+
+    def send(self, message: bytes, _flags: int) -> None:
+        if message.partition(b" ")[0] in self.full:
+            raise zmq.Again
+        self.sent.append(message)
+
+
+class Lines:
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.lines.append(text)
+
+    error = info = warning
+
+
+class OutboxLab:
+    """What an outlet has around it, and time that stands still.
+
+    Attributes:
+        used: how often the outlet said that it used its socket.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.log = Lines()
+        self.used = 0
+
+    def was_used(self) -> None:
+        self.used += 1
+
+    def wait(self, seconds: float) -> None:
+        let_pass(seconds, self.clock, self.loop)
+
+
+class Lab(OutboxLab):
+    """A publisher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = Socket()
+        self.publisher = Publisher(
+            cast(Any, self.socket), self.loop, cast(Log, self.log), self.was_used
+        )
+
+    def subscribe(self, prefix: bytes) -> None:
+        self.publisher.subscription([b"\1" + prefix])
+
+    def publish(self, *messages: bytes) -> None:
+        for message in messages:
+            self.publisher.publish(message.partition(b" ")[0], message)
+        self.publisher.flush()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    yield lab
+    lab.loop.close()
+
+
+@pytest.mark.parametrize("prefix", [b"w ", b"w", b""])
+def test_what_is_subscribed_to_goes_at_once(lab: Lab, prefix: bytes) -> None:
+    lab.subscribe(prefix)
+    lab.publish(b"w one", b"w two")
+    assert lab.socket.sent == [b"w one", b"w two"]
+    assert not lab.publisher.slow
+
+
+def test_what_is_not_waits_and_keeps_its_order(lab: Lab) -> None:
+    lab.subscribe(b"w ")
+    lab.publish(b"ww one", b"w first", b"ww two")
+    assert lab.socket.sent == [b"w first"]
+    assert set(lab.publisher.slow) == {b"ww"}
+    assert lab.used  # the signal of a subscription may have been swallowed by a send
+    lab.wait(1)
+    lab.subscribe(b"ww ")
+    lab.publish(b"ww three")
+    lab.wait(0.2)
+    assert lab.socket.sent == [b"w first", b"ww one", b"ww two", b"ww three"]
+    assert not lab.publisher.slow
+    assert [line for line in lab.log.lines if "not subscribed" in line] == lab.log.lines != []
+
+
+def test_it_does_not_wait_for_ever_and_only_once(lab: Lab) -> None:
+    lab.publish(b"gone one")
+    lab.wait(2.5)
+    assert lab.socket.sent == []
+    lab.wait(1)
+    assert lab.socket.sent == [b"gone one"]  # to nobody, says the socket
+    lab.publish(b"gone two")
+    assert lab.socket.sent == [b"gone one", b"gone two"]
+    assert not lab.publisher.slow
+
+
+def test_a_worker_that_connects_anew_misses_nothing(lab: Lab) -> None:
+    lab.subscribe(b"w ")
+    lab.publish(b"w one")
+    lab.publisher.subscription([b"\0w "])
+    lab.publish(b"w two")
+    assert lab.socket.sent == [b"w one"]
+    lab.subscribe(b"w ")
+    lab.wait(0.2)
+    assert lab.socket.sent == [b"w one", b"w two"]
+
+
+def test_who_waits_is_told_when_it_is_over(lab: Lab) -> None:
+    told: list[str] = []
+    lab.publish(b"w one")
+    lab.publisher.when_caught_up(b"w", lambda: told.append("over"))
+    lab.wait(0.5)
+    assert told == []
+    lab.subscribe(b"w ")
+    lab.wait(0.2)
+    assert told == ["over"]
+
+
+def test_a_slow_worker_holds_up_nobody_else(lab: Lab) -> None:
+    lab.subscribe(b"")
+    lab.socket.full.add(b"slow")
+    lab.publish(b"slow one", b"quick one", b"slow two")
+    lab.wait(10)
+    assert lab.socket.sent == [b"quick one"]
+    lab.socket.full.clear()
+    lab.wait(0.2)
+    assert lab.socket.sent == [b"quick one", b"slow one", b"slow two"]
+
+
+def test_addresses_without_end_are_not_remembered_without_end(lab: Lab) -> None:
+    lab.subscribe(b"many")
+    for number in range(10_050):
+        lab.publish(b"many%d x" % number)
+    assert len(lab.publisher._reached) <= 10_000
+    assert len(lab.socket.sent) == 10_050
+
+
+def test_what_waits_for_one_worker_is_bounded(lab: Lab) -> None:
+    for _ in range(10_001):
+        lab.publish(b"w x")
+    assert lab.publisher.dropped == 1

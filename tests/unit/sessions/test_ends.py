@@ -1,0 +1,145 @@
+"""Sessions come to one end, and leave nothing behind, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from tests.support.messages import Message, decode, encode
+from tests.unit.egress.test_streaming import FakeEgress
+from zurl_py.config import Config
+from zurl_py.log import Log
+from zurl_py.loop import Loop
+from zurl_py.sessions import Services, Session, SingleSession, StreamSession, WebSocketSession
+from zurl_py.zhttp import parse
+
+BUFFER = 1000
+
+
+class Bench:
+    """What sessions use, with an egress that only keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.loop = Loop(lambda: self.time)
+        self.egress = FakeEgress()
+        self.packets: list[Message] = []
+        self.ended: list[Session] = []
+        self.broken = False  # packets cannot be sent
+        self.services = Services(
+            loop=self.loop,
+            egress=cast(Any, self.egress),
+            log=Log(0),
+            policy=Config().policy(),
+            instance_id=b"gw",
+            buffer_size=BUFFER,
+            activity_timeout=600.0,
+            publish=self._publish,
+            ended=self.ended.append,
+        )
+        self.seq = 0
+
+    def _publish(self, _address: bytes, message: bytes) -> None:
+        if self.broken:
+            raise RecursionError("user-data that is nested too deep, for one")
+        self.packets.append(decode(message.partition(b" ")[2]))
+
+    def start(self, kind: Any = StreamSession, **fields: Any) -> Any:
+        first = {"from": "w", "id": "1", "seq": 0, "method": "POST", "uri": "http://192.0.2.1/"}
+        fields = {key.replace("_", "-"): value for key, value in fields.items()}
+        packet = parse(encode({**first, **fields}, "T"))
+        reply = (lambda answer: self._publish(b"", b"w " + answer),)
+        session = kind(self.services, packet, *(reply if kind is SingleSession else ()))
+        session.start(packet)
+        return session
+
+    def send(self, session: StreamSession, **fields: Any) -> None:
+        self.seq += 1
+        packet = parse(encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T"))
+        session.receive(packet, packet.seq)
+
+    def received(self) -> int:
+        """Bytes of body that the worker got."""
+        return sum(len(packet.body) for packet in self.packets)
+
+    def turn(self) -> None:
+        moved, self.egress.moved = self.egress.moved, []
+        for transfer in moved:
+            transfer.moved()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.loop.close()
+
+
+@pytest.mark.parametrize("kind", [SingleSession, StreamSession])
+def test_a_session_whose_last_packet_cannot_be_sent_is_over_all_the_same(
+    bench: Bench, kind: Any
+) -> None:
+    session = bench.start(kind)
+    bench.broken = True
+    with pytest.raises(RecursionError):
+        session.abort("for whatever reason")
+    assert not session.open
+    assert bench.ended == [session]  # or its id is in use, and its place taken, for ever
+
+
+@pytest.mark.parametrize("kind", [SingleSession, StreamSession, WebSocketSession])
+def test_a_timeout_beyond_all_clocks_is_one(bench: Bench, kind: Any) -> None:
+    uri = "ws://192.0.2.1/" if kind is WebSocketSession else "http://192.0.2.1/"
+    session = bench.start(kind, timeout=10**400, uri=uri)
+    assert session.open
+    assert not [packet for packet in bench.packets if packet.type == b"error"]
+
+
+def test_an_upload_that_nobody_takes_is_bounded(bench: Bench) -> None:
+    """Credits count what the network took; who sends far more than that is stopped."""
+    session = bench.start(more=True, stream=True)
+    for _ in range(1000):
+        if session.open:
+            bench.send(session, body=b"x" * BUFFER, more=True)
+    transfer = session._transfer
+    assert sum(map(len, transfer._unsent)) <= 100 * BUFFER
+    assert not session.open
+    assert bench.packets[-1]["condition"] == b"bad-request"
+    assert bench.ended == [session]
+
+
+def test_an_upload_within_reason_is_taken(bench: Bench) -> None:
+    session = bench.start(more=True, stream=True)
+    for _ in range(4):
+        bench.send(session, body=b"x" * BUFFER, more=True)
+    assert session.open
+
+
+@pytest.mark.parametrize("credits", [-(10**30), -5, 0, 10**30])
+def test_credits_of_any_size_are_arithmetic(bench: Bench, credits: int) -> None:
+    session = bench.start(stream=True, credits=10)
+    bench.send(session, type="credit", credits=credits)
+    transfer = session._transfer
+    transfer._header_came(b"HTTP/1.1 200 OK\r\n")
+    transfer._header_came(b"\r\n")
+    transfer._body_came(memoryview(b"x" * 500))
+    bench.turn()
+    assert bench.received() == max(0, min(500, 10 + credits))
+    bench.send(session, type="credit", credits=-credits)
+    assert session._credits == 10 - bench.received()
+    assert session.open
+
+
+def test_what_is_said_after_the_end_of_a_session_ends_nothing_twice(bench: Bench) -> None:
+    session = bench.start(
+        method="POST", body=b"12345", more=True, headers=[["Content-Length", "3"]]
+    )
+    assert bench.ended == [session]  # more body than Content-Length
+    bench.turn()
+    for _ in range(200):
+        bench.time += 1
+        bench.loop.turn(wait=False)
+    assert bench.ended == [session]
+    assert [packet.type for packet in bench.packets] == [b"credit", b"error"]

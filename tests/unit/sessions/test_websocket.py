@@ -1,0 +1,414 @@
+"""WebSocket sessions without sockets: time, pace and order, on a clock of the test's own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.messages import Message, decode, encode
+from tests.support.websocket import BINARY, CLOSE, PING, TEXT, frame
+from zurl_py.config import Config
+from zurl_py.egress import TransferError
+from zurl_py.log import Log
+from zurl_py.loop import Loop
+from zurl_py.sessions import Services, WebSocketSession
+from zurl_py.sessions import websocket as module
+from zurl_py.websocket import Connection, Response
+from zurl_py.zhttp import parse
+
+BUFFER = 1000
+
+
+class FakeTransfer:
+    """A connection whose origin is the test."""
+
+    def __init__(
+        self, egress: Any, loop: Any, request: Any, handshake: Any, sink: Any, max_frame: int
+    ) -> None:
+        self.sink = sink
+        self.max_frame = max_frame
+        self.connection: Connection | None = None
+        self.lost: TransferError | None = None
+        self.unsent = 0
+        self.incoming = b""
+        self.sent: list[bytes] = []
+        self.has_room = True
+        self.paused = False
+        self.ended = ""
+
+    def start(self) -> None:
+        pass
+
+    def open(self) -> None:
+        self.connection = Connection(self.max_frame)
+        self.sink.websocket_opened(Response(101, b"S", []))
+
+    def feed(self, *frames: bytes) -> None:
+        """Frames of the origin's; whether they are read is the session's affair."""
+        self.incoming += b"".join(frames)
+        if not self.paused:
+            self.sink.websocket_moved()
+
+    def next_event(self) -> Any:
+        assert self.connection is not None
+        event = self.connection.next_event()
+        if event is None and self.incoming:
+            # One frame's worth at a time, so that reading ahead shows.
+            size = 2 + self.incoming[1]
+            data, self.incoming = self.incoming[:size], self.incoming[size:]
+            self.connection.receive(data)
+            return self.next_event()
+        return event
+
+    def send(self, wire: bytes, credits: int) -> bool:
+        self.sent.append(wire)
+        if not self.has_room:
+            self.unsent += len(wire)
+        return self.has_room
+
+    def opcodes(self) -> list[int]:
+        return [wire[0] & 0x0F for wire in self.sent]
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def finish(self) -> None:
+        self.ended = "finished"
+
+    def cancel(self) -> None:
+        self.ended = "cut"
+
+
+class Bench:
+    """A session, its worker, its origin and its clock."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.time = 1000.0
+        self.loop = Loop(lambda: self.time)
+        self.packets: list[Message] = []
+        self.ended = 0
+        self.slow: set[bytes] = set()
+        self.told: list[Any] = []
+        self.services = Services(
+            loop=self.loop,
+            egress=None,  # type: ignore[arg-type]
+            log=Log(0),
+            policy=Config().policy(),
+            instance_id=b"gw",
+            buffer_size=BUFFER,
+            activity_timeout=600.0,
+            publish=lambda _address, message: self.packets.append(
+                decode(message.partition(b" ")[2])
+            ),
+            ended=lambda _: self._count_end(),
+            slow_workers=self.slow,
+            when_caught_up=lambda _address, tell: self.told.append(tell),
+        )
+        first = {"from": "w", "id": "1", "seq": 0, "uri": "ws://192.0.2.1/", **fields}
+        packet = parse(encode(first, "T"))
+        self.session = WebSocketSession(self.services, packet)
+        self.session.start(packet)
+        self.seq = 0
+        self.transfer: FakeTransfer = self.session._transfer  # type: ignore[assignment]
+
+    def _count_end(self) -> None:
+        self.ended += 1
+
+    def open(self) -> "Bench":
+        self.transfer.open()
+        self.take()
+        return self
+
+    def send(self, **fields: Any) -> None:
+        self.seq += 1
+        fields = {key.replace("_", "-"): value for key, value in fields.items()}
+        packet = parse(encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T"))
+        self.session.receive(packet, packet.seq)
+
+    def take(self) -> list[Message]:
+        """The packets since the last call."""
+        taken, self.packets = self.packets, []
+        return taken
+
+    def types(self) -> list[bytes]:
+        return [packet.type for packet in self.take()]
+
+    def pass_time(self, seconds: float) -> None:
+        end = self.time + seconds
+        while self.time < end:
+            self.time = min(end, self.time + 0.5)
+            self.loop.turn(wait=False)
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WebSocketTransfer", FakeTransfer)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench(credits=BUFFER).open()
+    yield made
+    made.loop.close()
+
+
+class TestTime:
+    def test_keep_alive(self, bench: Bench) -> None:
+        bench.pass_time(29)
+        assert bench.types() == []
+        bench.pass_time(2)
+        assert bench.types() == [b"keep-alive"]
+        bench.send(type="keep-alive")
+        bench.pass_time(30)
+        assert bench.types() == [b"keep-alive"]
+
+    def test_expiry(self, bench: Bench) -> None:
+        bench.pass_time(59)
+        assert bench.session.open
+        bench.take()
+        bench.pass_time(3)
+        assert (bench.ended, bench.types()) == (1, [])
+        # The origin is told that we go away.
+        assert bench.transfer.opcodes() == [CLOSE]
+        assert bench.transfer.ended == "finished"
+
+    def test_any_valid_packet_keeps_a_session(self, bench: Bench) -> None:
+        for fields in ({"type": "keep-alive"}, {"type": "credit", "credits": 1}, {"body": "x"}):
+            bench.pass_time(59)
+            bench.send(**fields)
+        assert bench.session.open
+
+    def test_no_activity(self, bench: Bench) -> None:
+        for _ in range(59):
+            bench.pass_time(10)
+            bench.send(type="keep-alive")
+        assert bench.session.open
+        bench.take()
+        bench.pass_time(11)
+        assert bench.take()[-1]["condition"] == b"session-timeout"
+        assert bench.transfer.opcodes() == [CLOSE]
+
+    @pytest.mark.parametrize("who", ["worker", "origin"])
+    def test_activity(self, bench: Bench, who: str) -> None:
+        for _ in range(130):
+            bench.pass_time(10)
+            bench.send(type="keep-alive")
+            if who == "worker":
+                bench.send(body="")
+            else:
+                bench.transfer.feed(frame(TEXT))
+        assert bench.session.open
+
+    def test_timeout_of_the_handshake(self) -> None:
+        bench = Bench(timeout=5000)
+        bench.pass_time(4)
+        assert bench.types() == []
+        bench.pass_time(2)
+        assert bench.take()[0]["condition"] == b"session-timeout"
+        assert bench.transfer.ended == "cut"
+        bench.loop.close()
+
+    def test_timeout_is_over_once_open(self) -> None:
+        bench = Bench(timeout=5000).open()
+        bench.pass_time(20)
+        assert bench.session.open
+        bench.loop.close()
+
+
+class TestPings:
+    def test_waits_for_credits_a_while(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(frame(PING, b"p"))
+        bench.pass_time(4)
+        assert bench.transfer.sent == []
+        bench.send(type="credit", credits=1)
+        assert bench.types() == [b"ping"]
+        bench.pass_time(10)
+        assert bench.transfer.sent == []
+        bench.loop.close()
+
+    def test_is_answered_then_and_not_delivered(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(frame(TEXT, b"a"), frame(PING, b"p"), frame(TEXT, b"b"))
+        bench.pass_time(6)
+        assert bench.transfer.opcodes() == [10]
+        bench.send(type="credit", credits=9)
+        assert [packet.body for packet in bench.take()] == [b"a", b"b"]
+        bench.loop.close()
+
+    def test_reading_ahead_is_bounded(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(*[frame(BINARY, b"x" * 100)] * 100)
+        for _ in range(5):
+            bench.pass_time(10)
+            bench.send(type="keep-alive")
+        assert len(bench.transfer.incoming) >= 85 * 102
+        bench.transfer.feed(*[frame(BINARY)] * 1000)
+        bench.loop.close()
+
+    def test_many_tiny_frames_ahead(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(*[frame(BINARY)] * 1000)
+        for _ in range(5):
+            bench.pass_time(10)
+            bench.send(type="keep-alive")
+        assert len(bench.transfer.incoming) >= 900 * 2
+        bench.loop.close()
+
+    def test_after_our_close_nothing_is_answered(self) -> None:
+        bench = Bench(credits=10, ext={"auto-pong": True}).open()
+        bench.send(type="close", code=1000)
+        bench.transfer.feed(frame(PING, b"p"), frame(CLOSE))
+        assert bench.transfer.opcodes() == [CLOSE]
+        assert bench.types() == [b"close"]
+        bench.loop.close()
+
+
+class TestPace:
+    def test_slow_worker_stops_reading(self, bench: Bench) -> None:
+        bench.slow.add(b"w")
+        bench.transfer.feed(frame(TEXT, b"a"), frame(TEXT, b"b"))
+        assert bench.types() == []
+        assert bench.transfer.paused
+        bench.slow.clear()
+        for tell in bench.told:
+            tell()
+        assert [packet.body for packet in bench.take()] == [b"a", b"b"]
+        assert not bench.transfer.paused
+
+    def test_slow_worker_gets_its_credits_in_one_sum(self, bench: Bench) -> None:
+        bench.slow.add(b"w")
+        for _ in range(5):
+            bench.send(body="four")
+        assert bench.types() == []
+        assert len(bench.told) == 1
+        bench.slow.clear()
+        bench.told[0]()
+        (credit,) = bench.take()
+        assert (credit.type, credit["credits"]) == (b"credit", 20)
+
+    def test_ended_while_the_worker_was_slow(self, bench: Bench) -> None:
+        bench.slow.add(b"w")
+        bench.send(body="four")
+        bench.send(type="cancel")
+        bench.told[0]()
+        assert bench.types() == []
+
+    def test_credits_come_when_a_frame_has_gone_out(self, bench: Bench) -> None:
+        bench.transfer.has_room = False
+        bench.send(body="four")
+        assert bench.types() == []
+        bench.session.websocket_wrote(4)
+        assert [packet["credits"] for packet in bench.take()] == [4]
+
+    def test_overstepping_is_bounded(self, bench: Bench) -> None:
+        bench.transfer.has_room = False
+        for _ in range(7):
+            bench.send(body="x" * BUFFER)
+        assert bench.session.open
+        for _ in range(3):
+            if bench.session.open:
+                bench.send(body="x" * BUFFER)
+        assert bench.take()[-1]["condition"] == b"bad-request"
+
+
+class TestEnds:
+    def test_abort(self, bench: Bench) -> None:
+        bench.session.abort("stopping")
+        assert bench.take()[0]["condition"] == b"undefined-condition"
+        assert bench.transfer.opcodes() == [CLOSE]
+
+    def test_lost_behind_frames_that_wait(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(frame(TEXT, b"a"), frame(CLOSE))
+        bench.transfer.lost = TransferError(b"undefined-condition", "gone")
+        bench.send(type="credit", credits=1)
+        assert bench.types() == [b"data", b"close", b"error"]
+        bench.loop.close()
+
+    def test_final_answer_is_one(self, bench: Bench) -> None:
+        bench.transfer.feed(frame(3), frame(TEXT, b"more"), frame(CLOSE))
+        assert bench.types() == [b"error"]
+        assert bench.ended == 1
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("credit"), st.integers(0, 300)),
+    st.tuples(st.just("body"), st.binary(max_size=60)),
+    st.tuples(st.just("ping"), st.binary(max_size=130)),
+    st.tuples(st.just("close"), st.sampled_from([1000, 1005, 4000])),
+    st.tuples(st.just("frame"), st.binary(max_size=120)),
+    st.tuples(st.just("origin ping"), st.binary(max_size=20)),
+    st.tuples(st.just("origin close"), st.just(b"")),
+    st.tuples(st.just("violation"), st.just(b"")),
+    st.tuples(st.just("lost"), st.just(b"")),
+    st.tuples(st.just("slow"), st.just(b"")),
+    st.tuples(st.just("caught up"), st.just(b"")),
+    st.tuples(st.just("time"), st.integers(1, 40)),
+)
+
+
+@given(st.lists(ACTIONS, max_size=40), st.booleans(), st.integers(0, 500))
+@settings(max_examples=300, deadline=None)
+def test_any_course_of_events(
+    actions: list[tuple[str, Any]], auto_pong: bool, credits: int
+) -> None:
+    """Whatever happens: one end, no gap, never beyond the credits, data in order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WebSocketTransfer", FakeTransfer)
+        bench = Bench(credits=credits, ext={"auto-pong": auto_pong}).open()
+    bench.transfer.sent.clear()
+    granted, sent_by_origin = credits, b""
+    for action, value in actions:
+        if not bench.session.open:
+            break
+        if action == "credit":
+            granted += value
+            bench.send(type="credit", credits=value)
+        elif action == "body":
+            bench.send(body=value, content_type="binary")
+        elif action == "ping":
+            bench.send(type="ping", body=value)
+        elif action == "close":
+            bench.send(type="close", code=value)
+        elif action == "time":
+            bench.pass_time(value)
+        elif action == "slow":
+            bench.slow.add(b"w")
+        elif action == "caught up":
+            bench.slow.clear()
+            told, bench.told[:] = bench.told[:], []
+            for tell in told:
+                tell()
+        elif action == "lost":
+            bench.transfer.lost = TransferError(b"undefined-condition", "gone")
+            bench.transfer.feed()
+        elif bench.transfer.lost is None:
+            wire = {
+                "frame": frame(BINARY, value),
+                "origin ping": frame(PING, value),
+                "origin close": frame(CLOSE),
+                "violation": frame(3),
+            }[action]
+            sent_by_origin += value if action == "frame" else b""
+            bench.transfer.feed(wire)
+    packets = bench.take()
+    used = sum(len(p.body) for p in packets if p.type in (b"data", b"ping", b"pong"))
+    data = b"".join(p.body for p in packets if p.type == b"data")
+    assert used <= granted
+    assert sent_by_origin.startswith(data)
+    assert [p["seq"] for p in packets] == list(range(1, len(packets) + 1))
+    finals = [p for p in packets if p.type == b"error"]
+    assert len(finals) <= 1
+    if finals:
+        assert packets[-1].type == b"error"
+    assert bench.ended == (0 if bench.session.open else 1)
+    assert (bench.transfer.ended == "") == bench.session.open
+    if CLOSE in bench.transfer.opcodes():
+        assert bench.transfer.opcodes().index(CLOSE) == len(bench.transfer.sent) - 1
+    bench.loop.close()

@@ -1,0 +1,308 @@
+"""The sockets that answers leave by: no packet is lost because one worker is slow.
+
+What one turn of the loop has to say is held until its end: ZeroMQ's own thread is woken once for
+all of it and writes it together, which costs a fraction of one wake-up and write for each message.
+
+Both sockets refuse a message as soon as the queue of the worker that should get it is full. What
+is refused waits here, per worker, and only for that worker: all others are served.
+
+So does for a while what nobody has subscribed to yet. A worker's sockets connect each in their own
+time, so after a start of the daemon its requests may be here before its subscription is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Generic, TypeVar
+
+import zmq
+
+from ..log import Log
+from ..loop import Loop, Timer
+
+__all__ = ["Publisher", "Replier", "show_address"]
+
+Message = TypeVar("Message")
+
+_RETRY_INTERVAL = 0.02  # seconds; a full queue has no event that tells of room in it
+_MAX_HELD = 100  # packets of one turn
+_MAX_WAITING = 10_000  # messages that may wait for one worker
+_MAX_WAITING_SIZE = 64 << 20  # bytes that may, where they are more than one message
+_STUCK = 30.0  # seconds without room for a single message
+_PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
+_LOOK_INTERVAL = 0.001  # seconds
+_MAX_KNOWN = 10_000  # addresses remembered, with a subscription and without
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE)
+
+
+class _Queue(Generic[Message]):
+    """What waits for one worker.
+
+    Attributes:
+        size: bytes of the messages.
+        moved: when there was room for one of them, or the first came.
+    """
+
+    __slots__ = ("messages", "moved", "size")
+
+    def __init__(self, now: float) -> None:
+        self.messages: deque[Message] = deque()
+        self.size = 0
+        self.moved = now
+
+
+class _Outbox(Generic[Message]):
+    """Sends messages to workers, and keeps what a worker's queue has no room for.
+
+    Args:
+        used: called when the socket was used, which may swallow what its descriptor signals.
+
+    Attributes:
+        slow: the workers for whom messages wait.
+        dropped: messages given up because a worker was too slow for too long.
+    """
+
+    def __init__(self, loop: Loop, log: Log, used: Callable[[], None]) -> None:
+        self._loop = loop
+        self._used = used
+        self._log = log
+        self._timer = Timer(self._retry)
+        self._held: list[tuple[bytes, Message]] = []
+        self._waiting: dict[bytes, _Queue[Message]] = {}
+        self.slow: Collection[bytes] = self._waiting.keys()
+        self._told: dict[bytes, list[Callable[[], None]]] = {}
+        self.dropped = 0
+
+    def _transmit(self, worker: bytes, message: Message) -> None:
+        """Give a message to ZeroMQ, or raise ``zmq.Again``."""
+        raise NotImplementedError
+
+    def _size(self, message: Message) -> int:
+        """Bytes of a message."""
+        raise NotImplementedError
+
+    def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
+        self._told.setdefault(worker, []).append(tell)
+
+    def _hold(self, worker: bytes, message: Message) -> None:
+        held = self._held
+        held.append((worker, message))
+        # Not more, so that a worker that cannot take them is known to be slow.
+        if len(held) >= _MAX_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let go what is held. Called in each turn of the loop."""
+        held = self._held
+        if not held:
+            return
+        self._held = []
+        self._used()
+        for worker, message in held:
+            if worker in self._waiting:
+                self._wait(worker, message)
+                continue
+            try:
+                self._transmit(worker, message)
+            except zmq.Again:
+                self._wait(worker, message)
+
+    def _wait(self, worker: bytes, message: Message) -> None:
+        queue = self._waiting.get(worker)
+        if queue is None:
+            queue = self._waiting[worker] = _Queue(self._loop.now)
+            self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
+            self._log.warning(f"the worker {show_address(worker)} is {self._state(worker)}")
+        messages, size = queue.messages, queue.size + self._size(message)
+        if len(messages) >= _MAX_WAITING or (messages and size > _MAX_WAITING_SIZE):
+            if self.dropped % 1000 == 0:
+                self._log.error(
+                    f"the worker {show_address(worker)} is too slow: dropping packets "
+                    f"({self.dropped} so far)"
+                )
+            self.dropped += 1
+            return
+        messages.append(message)
+        queue.size = size
+
+    def _state(self, worker: bytes) -> str:
+        """Why a worker's packets wait, for the log."""
+        return "slow; its packets wait"
+
+    def _retry(self) -> None:
+        self._used()
+        self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
+        for worker in list(self._waiting):
+            if self._worth_trying(worker) and self._send_waiting(worker):
+                del self._waiting[worker]
+                self._tell(worker)
+        if not self._waiting:
+            self._loop.cancel_timer(self._timer)
+
+    def _send_waiting(self, worker: bytes) -> bool:
+        """Send what waits for a worker, as far as there is room; True if that was all."""
+        queue = self._waiting[worker]
+        messages = queue.messages
+        try:
+            while messages:
+                self._transmit(worker, messages[0])
+                queue.size -= self._size(messages.popleft())
+                queue.moved = self._loop.now
+        except zmq.Again:
+            if self._loop.now - queue.moved >= _STUCK:
+                queue.moved = self._loop.now
+                if self._unstick(worker, messages[0]):
+                    queue.size -= self._size(messages.popleft())
+            return False
+        return True
+
+    def _tell(self, worker: bytes) -> None:
+        for tell in self._told.pop(worker, ()):
+            try:
+                tell()
+            except Exception:  # a bug of ours in one session
+                self._log.exception("a session could not go on")
+
+    def _unstick(self, worker: bytes, message: Message) -> bool:
+        """There has been no room for long; True if this message is done with now."""
+        return False
+
+    def _worth_trying(self, worker: bytes) -> bool:
+        """Whether something may have changed for a worker whose packets wait."""
+        return True
+
+
+class Publisher(_Outbox[bytes]):
+    """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``."""
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
+    ) -> None:
+        super().__init__(loop, log, lambda: None)
+        self._socket = socket
+        self._send_frame = socket.send
+        self._look_for_subscriptions = used
+        self._subscriptions: set[bytes] = set()
+        self._reached: set[bytes] = set()  # addresses that a subscription covers
+        self._next_look = 0.0
+        self._missed: dict[bytes, float] = {}  # others, and when to stop waiting for them
+
+    def publish(self, address: bytes, message: bytes) -> None:
+        """Send ``message``, which begins with ``address`` and a space, to who subscribed to it.
+
+        Where nobody has, it waits for a subscription, but not for long.
+        """
+        self._hold(address, message)
+
+    def subscription(self, frames: list[bytes]) -> None:
+        """Take note of a message that was read from the socket (RFC 29 of ZeroMQ)."""
+        kind, prefix = frames[0][:1], frames[0][1:]
+        if kind == b"\1":
+            self._subscriptions.add(prefix)
+            for worker in [w for w in self._missed if (w + b" ").startswith(prefix)]:
+                del self._missed[worker]
+        elif kind == b"\0":
+            self._subscriptions.discard(prefix)
+            self._reached.clear()
+
+    def _size(self, message: bytes) -> int:
+        return len(message)
+
+    def _transmit(self, worker: bytes, message: bytes) -> None:
+        if worker not in self._reached and not self._is_reached(worker):
+            raise zmq.Again
+        self._send_frame(message, _NOBLOCK)
+        # That may have swallowed the signal of an unsubscription.
+        if self._loop.now >= self._next_look:
+            self._next_look = self._loop.now + _LOOK_INTERVAL
+            self._look_for_subscriptions()
+
+    def _unstick(self, worker: bytes, message: bytes) -> bool:
+        """Send one packet to those receivers only that have room for it.
+
+        XPUB refuses a message that one of its receivers has no room for. That may be an onlooker
+        who hangs, or a connection that died unseen, and the worker itself be all right. Once such
+        a receiver has missed a message, libzmq does not wait for it until it reads again.
+        """
+        self._socket.getsockopt(zmq.EVENTS)  # libzmq takes note of who has read meanwhile
+        self._look_for_subscriptions()
+        self._socket.setsockopt(zmq.XPUB_NODROP, 0)
+        try:
+            self._send_frame(message, _NOBLOCK)
+        finally:
+            self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self._log.warning(
+            f"a receiver of packets for {show_address(worker)} has taken none for {_STUCK:.0f} s: "
+            "it misses some from now on"
+        )
+        return True
+
+    def _worth_trying(self, worker: bytes) -> bool:
+        until = self._missed.get(worker)
+        if until is None or self._loop.now >= until:
+            return True
+        self._look_for_subscriptions()
+        return False
+
+    def _is_reached(self, worker: bytes) -> bool:
+        """Whether packets to a worker can be sent, or have to be, to nobody."""
+        address = worker + b" "
+        if any(address.startswith(prefix) for prefix in self._subscriptions):
+            if len(self._reached) >= _MAX_KNOWN:
+                self._reached.clear()
+            self._reached.add(worker)
+            self._missed.pop(worker, None)
+            return True
+        # A send may have swallowed the signal of a subscription.
+        self._look_for_subscriptions()
+        if worker not in self._missed and len(self._missed) >= _MAX_KNOWN:
+            now = self._loop.now
+            self._missed = {w: until for w, until in self._missed.items() if until > now}
+            if len(self._missed) >= _MAX_KNOWN:
+                return True  # too many strangers: this one is not waited for
+        return self._loop.now >= self._missed.setdefault(worker, self._loop.now + _PATIENCE)
+
+    def _state(self, worker: bytes) -> str:
+        if worker in self._reached:
+            return super()._state(worker)
+        return "not subscribed to its answers; they wait"
+
+
+class Replier(_Outbox[list[bytes]]):
+    """Answers in their askers' envelopes, over a ROUTER with ``ROUTER_MANDATORY``."""
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
+    ) -> None:
+        super().__init__(loop, log, used)
+        self._send_frame = socket.send
+
+    def reply(self, envelope: list[bytes], answer: bytes) -> None:
+        """Send ``answer`` behind the frames it was asked with, the asker's identity first."""
+        self._hold(envelope[0], [*envelope, answer])
+
+    def _size(self, message: list[bytes]) -> int:
+        return sum(map(len, message))
+
+    def _transmit(self, worker: bytes, message: list[bytes]) -> None:
+        send = self._send_frame
+        try:
+            # Only the first frame can be refused: the rest goes with it.
+            send(message[0], _NOBLOCK | _SNDMORE)
+        except zmq.Again:
+            raise
+        except zmq.ZMQError as error:
+            self._log.info(f"an answer had nowhere to go: {error}")
+            return
+        for frame in message[1:-1]:
+            send(frame, _SNDMORE)
+        send(message[-1])
+
+
+def show_address(address: bytes) -> str:
+    """An address for a log line."""
+    return ascii(address[:64].decode("utf-8", "replace"))
