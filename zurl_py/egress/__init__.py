@@ -1,7 +1,7 @@
 """Everything that leaves the machine: libcurl transfers and connections, under the policy."""
 
 from .engine import Egress
-from .errors import TransferError
+from .errors import ErrorName, TransferError
 from .handles import EasyHandle, TransportOptions
 from .permission import check_names
 from .request import AddressPolicy, HttpRequest
@@ -13,6 +13,7 @@ __all__ = [
     "BufferedTransfer",
     "EasyHandle",
     "Egress",
+    "ErrorName",
     "HttpRequest",
     "ResponseSink",
     "StreamSink",

@@ -188,7 +188,7 @@ class Egress:
         if decision.allowed:
             return None
         detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
-        return TransferError(Condition.POLICY_VIOLATION, detail)
+        return TransferError.from_decision(decision, detail)
 
     def _prepare_shared(self, handle: EasyHandle, multi: Multi) -> None:
         if multi.must_age_names(self._loop.now):

@@ -1,12 +1,56 @@
-"""What libcurl's error codes mean to a worker: code to ZHTTP condition."""
+"""Why a transfer ended without an answer: from libcurl's codes to condition and error name.
+
+The condition is what ZHTTP has for it and what Zurl's clients look at; the name is finer and
+stable, for those who branch on it. Both are public.
+"""
 
 from __future__ import annotations
 
+import errno
+import re
+from typing import Final
+
 import pycurl
 
+from ..policy import Decision
 from ..zhttp import Condition
 
-__all__ = ["TransferError"]
+__all__ = ["ErrorName", "TransferError"]
+
+
+class ErrorName:
+    """Names of what went wrong, beside those of policy rules (``deny``, ``allow-ports``, ...)."""
+
+    BAD_URI: Final = "bad-uri"
+    BAD_MESSAGE: Final = "bad-message"  # an option that libcurl does not take
+    BAD_CLIENT_CERT: Final = "bad-client-cert"
+    NAME_NOT_RESOLVED: Final = "name-not-resolved"
+    CONNECTION_REFUSED: Final = "connection-refused"
+    UNREACHABLE: Final = "unreachable"  # no route, no such network, reset while connecting
+    PROXY_FAILED: Final = "proxy-failed"
+    CONNECT_TIMEOUT: Final = "connect-timeout"
+    HANDSHAKE_FAILED: Final = "handshake-failed"
+    CERTIFICATE_REQUIRED: Final = "certificate-required"  # the origin asks for ours
+    CERTIFICATE_INVALID: Final = "certificate-invalid"  # any fault but the next five
+    CERTIFICATE_EXPIRED: Final = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID: Final = "certificate-not-yet-valid"
+    CERTIFICATE_SELF_SIGNED: Final = "certificate-self-signed"
+    CERTIFICATE_UNTRUSTED: Final = "certificate-untrusted"
+    CERTIFICATE_NAME_MISMATCH: Final = "certificate-name-mismatch"
+    CONNECTION_RESET: Final = "connection-reset"
+    EMPTY_ANSWER: Final = "empty-answer"
+    INCOMPLETE_BODY: Final = "incomplete-body"
+    NOT_HTTP: Final = "not-http"
+    BAD_FRAMING: Final = "bad-framing"
+    BAD_ENCODING: Final = "bad-encoding"
+    BAD_REDIRECT: Final = "bad-redirect"
+    MAX_SIZE: Final = "max-size"
+    TOO_MANY_REDIRECTS: Final = "too-many-redirects"
+    CONTENT_NOT_ALLOWED: Final = "content-not-allowed"
+    TOTAL_TIMEOUT: Final = "total-timeout"
+    IDLE_TIMEOUT: Final = "idle-timeout"
+    HOST_FAILING: Final = "host-failing"  # max_host_errors was reached: not tried
+    INTERNAL: Final = "internal"  # a bug of ours, or libcurl's
 
 
 class TransferError(Exception):
@@ -14,43 +58,134 @@ class TransferError(Exception):
 
     Attributes:
         condition: the ZHTTP error condition.
-        detail: what happened, for the log; may hold addresses, never secrets.
+        detail: what happened, for people; may hold addresses, never secrets.
+        error: a stable short name of what happened (`ErrorName`, or the code of a policy rule);
+            the commonest of its condition where none is given.
     """
 
-    def __init__(self, condition: bytes, detail: str) -> None:
+    def __init__(self, condition: bytes, detail: str, *, error: str = "") -> None:
         super().__init__(condition, detail)
         self.condition = condition
         self.detail = detail
+        self.error = error or _USUAL.get(condition, ErrorName.INTERNAL)
 
     @classmethod
-    def from_curl(cls, code: int, message: str) -> TransferError:
-        """The failure for a libcurl result code (``CURLE_*``) and its message."""
-        condition = _CONDITIONS.get(code, Condition.UNDEFINED_CONDITION)
-        return cls(condition, f"{message or 'no detail'} (libcurl {code})")
+    def from_curl(cls, code: int, message: str, os_errno: int = 0) -> TransferError:
+        """The failure for a libcurl result.
+
+        Args:
+            code: ``CURLE_*``.
+            message: libcurl's text, or "".
+            os_errno: ``CURLINFO_OS_ERRNO``, where it is known: of the last failed connect.
+        """
+        condition, error = _OF_CODE.get(code, _UNKNOWN)
+        if code == pycurl.E_COULDNT_CONNECT:
+            if os_errno == errno.ECONNREFUSED:
+                error = ErrorName.CONNECTION_REFUSED
+        elif code == pycurl.E_PEER_FAILED_VERIFICATION:
+            error = _certificate_fault(message)
+        elif "alert" in message and code in _HIDES_ALERTS:
+            # TLS 1.3 servers judge our certificate after their own handshake is over: their alert
+            # comes where the answer should.
+            condition, error = _of_alert(message)
+        elif code in _HIDES_ALERTS and "CONNECT tunnel failed" in message:
+            condition, error = Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED
+        return cls(condition, f"{message or 'no detail'} (libcurl {code})", error=error)
+
+    @classmethod
+    def from_decision(cls, decision: Decision, detail: str) -> TransferError:
+        """The failure that a refusal of the policy is."""
+        name = decision.code.replace("_", "-")
+        return cls(Condition.POLICY_VIOLATION, detail, error=name)
 
 
-# Numbers where pycurl has no name. Whatever is missing here is an undefined-condition: an answer
-# that is no HTTP (1, 8), broken off (18, 52, 56), an encoding that cannot be undone (61), ...
-_CONDITIONS = {
-    pycurl.E_URL_MALFORMAT: Condition.BAD_REQUEST,
-    pycurl.E_COULDNT_RESOLVE_PROXY: Condition.REMOTE_CONNECTION_FAILED,
-    pycurl.E_COULDNT_RESOLVE_HOST: Condition.REMOTE_CONNECTION_FAILED,
-    pycurl.E_COULDNT_CONNECT: Condition.REMOTE_CONNECTION_FAILED,
-    97: Condition.REMOTE_CONNECTION_FAILED,  # CURLE_PROXY
-    pycurl.E_OPERATION_TIMEDOUT: Condition.CONNECTION_TIMEOUT,
-    pycurl.E_FILESIZE_EXCEEDED: Condition.MAX_SIZE_EXCEEDED,
-    pycurl.E_SSL_CONNECT_ERROR: Condition.TLS_ERROR,
-    pycurl.E_SSL_ENGINE_NOTFOUND: Condition.TLS_ERROR,
-    pycurl.E_SSL_ENGINE_SETFAILED: Condition.TLS_ERROR,
-    pycurl.E_SSL_CERTPROBLEM: Condition.TLS_ERROR,
-    pycurl.E_SSL_CIPHER: Condition.TLS_ERROR,
-    pycurl.E_PEER_FAILED_VERIFICATION: Condition.TLS_ERROR,
-    pycurl.E_USE_SSL_FAILED: Condition.TLS_ERROR,
-    pycurl.E_SSL_CACERT_BADFILE: Condition.TLS_ERROR,
-    pycurl.E_SSL_SHUTDOWN_FAILED: Condition.TLS_ERROR,
-    pycurl.E_SSL_CRL_BADFILE: Condition.TLS_ERROR,
-    pycurl.E_SSL_ISSUER_ERROR: Condition.TLS_ERROR,
-    90: Condition.TLS_ERROR,  # CURLE_SSL_PINNEDPUBKEYNOTMATCH
-    91: Condition.TLS_ERROR,  # CURLE_SSL_INVALIDCERTSTATUS
-    98: Condition.TLS_ERROR,  # CURLE_SSL_CLIENTCERT
+def _certificate_fault(message: str) -> str:
+    """Which fault of a certificate OpenSSL's and libcurl's words mean."""
+    for words, name in _CERTIFICATE_FAULTS:
+        if words in message:
+            return name
+    return ErrorName.CERTIFICATE_INVALID
+
+
+def _of_alert(message: str) -> tuple[bytes, str]:
+    """Condition and name of a TLS alert that the origin sent (RFC 8446 section 6)."""
+    name = ErrorName.HANDSHAKE_FAILED
+    if _ASKS_FOR_OURS.search(message):
+        name = ErrorName.CERTIFICATE_REQUIRED
+    return Condition.TLS_ERROR, name
+
+
+_ASKS_FOR_OURS = re.compile("certificate required")
+_CERTIFICATE_FAULTS = (
+    ("not yet valid", ErrorName.CERTIFICATE_NOT_YET_VALID),
+    ("expired", ErrorName.CERTIFICATE_EXPIRED),
+    ("self-signed", ErrorName.CERTIFICATE_SELF_SIGNED),
+    ("self signed", ErrorName.CERTIFICATE_SELF_SIGNED),
+    ("unable to get", ErrorName.CERTIFICATE_UNTRUSTED),
+    ("unable to verify", ErrorName.CERTIFICATE_UNTRUSTED),
+    ("does not match", ErrorName.CERTIFICATE_NAME_MISMATCH),
+    ("no alternative certificate subject name", ErrorName.CERTIFICATE_NAME_MISMATCH),
+)
+
+# Numbers where pycurl has no name for a code.
+_PROXY, _HTTP2, _HTTP2_STREAM, _HTTP3, _QUIC_CONNECT, _TOO_LARGE = 97, 16, 92, 95, 96, 100
+_BAD_PINNED_KEY, _BAD_STATUS, _CLIENT_CERT = 90, 91, 98
+# In whose messages a TLS alert, or a proxy's refusal, may stand: both come where an answer should.
+_HIDES_ALERTS = frozenset((pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_SSL_CONNECT_ERROR))
+
+_UNKNOWN = (Condition.UNDEFINED_CONDITION, ErrorName.INTERNAL)
+_TLS = (Condition.TLS_ERROR, ErrorName.HANDSHAKE_FAILED)
+_RESET = (Condition.UNDEFINED_CONDITION, ErrorName.CONNECTION_RESET)
+_NOT_HTTP = (Condition.UNDEFINED_CONDITION, ErrorName.NOT_HTTP)
+_FRAMING = (Condition.UNDEFINED_CONDITION, ErrorName.BAD_FRAMING)
+_OF_CODE = {
+    pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,  # what came looks like HTTP/0.9
+    pycurl.E_URL_MALFORMAT: (Condition.BAD_REQUEST, ErrorName.BAD_URI),
+    pycurl.E_COULDNT_RESOLVE_PROXY: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED),
+    pycurl.E_COULDNT_RESOLVE_HOST: (
+        Condition.REMOTE_CONNECTION_FAILED,
+        ErrorName.NAME_NOT_RESOLVED,
+    ),
+    pycurl.E_COULDNT_CONNECT: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.UNREACHABLE),
+    # The configured source address is none of this machine.
+    pycurl.E_INTERFACE_FAILED: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.UNREACHABLE),
+    _PROXY: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED),
+    _QUIC_CONNECT: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.UNREACHABLE),
+    pycurl.E_OPERATION_TIMEDOUT: (Condition.CONNECTION_TIMEOUT, ErrorName.CONNECT_TIMEOUT),
+    pycurl.E_FILESIZE_EXCEEDED: (Condition.MAX_SIZE_EXCEEDED, ErrorName.MAX_SIZE),
+    pycurl.E_SSL_CONNECT_ERROR: _TLS,
+    pycurl.E_SSL_ENGINE_NOTFOUND: _TLS,
+    pycurl.E_SSL_ENGINE_SETFAILED: _TLS,
+    pycurl.E_SSL_CERTPROBLEM: (Condition.TLS_ERROR, ErrorName.BAD_CLIENT_CERT),
+    pycurl.E_SSL_CIPHER: _TLS,
+    pycurl.E_PEER_FAILED_VERIFICATION: (Condition.TLS_ERROR, ErrorName.CERTIFICATE_INVALID),
+    pycurl.E_USE_SSL_FAILED: _TLS,
+    pycurl.E_SSL_CACERT_BADFILE: _TLS,
+    pycurl.E_SSL_SHUTDOWN_FAILED: _TLS,
+    pycurl.E_SSL_CRL_BADFILE: _TLS,
+    pycurl.E_SSL_ISSUER_ERROR: (Condition.TLS_ERROR, ErrorName.CERTIFICATE_UNTRUSTED),
+    _BAD_PINNED_KEY: (Condition.TLS_ERROR, ErrorName.CERTIFICATE_INVALID),
+    _BAD_STATUS: (Condition.TLS_ERROR, ErrorName.CERTIFICATE_INVALID),
+    _CLIENT_CERT: (Condition.TLS_ERROR, ErrorName.CERTIFICATE_REQUIRED),
+    pycurl.E_GOT_NOTHING: (Condition.UNDEFINED_CONDITION, ErrorName.EMPTY_ANSWER),
+    pycurl.E_PARTIAL_FILE: (Condition.UNDEFINED_CONDITION, ErrorName.INCOMPLETE_BODY),
+    pycurl.E_RECV_ERROR: _RESET,
+    pycurl.E_SEND_ERROR: _RESET,
+    pycurl.E_SEND_FAIL_REWIND: _RESET,
+    _HTTP2_STREAM: _RESET,
+    _HTTP2: _FRAMING,
+    _HTTP3: _FRAMING,
+    _TOO_LARGE: _FRAMING,
+    8: _NOT_HTTP,  # CURLE_WEIRD_SERVER_REPLY: no status line, or one that is none
+    pycurl.E_BAD_CONTENT_ENCODING: (Condition.UNDEFINED_CONDITION, ErrorName.BAD_ENCODING),
+}
+_USUAL = {
+    Condition.BAD_REQUEST: ErrorName.BAD_MESSAGE,
+    Condition.REMOTE_CONNECTION_FAILED: ErrorName.UNREACHABLE,
+    Condition.CONNECTION_TIMEOUT: ErrorName.CONNECT_TIMEOUT,
+    Condition.TLS_ERROR: ErrorName.HANDSHAKE_FAILED,
+    Condition.CONTENT_NOT_ALLOWED: ErrorName.CONTENT_NOT_ALLOWED,
+    Condition.TOO_MANY_REDIRECTS: ErrorName.TOO_MANY_REDIRECTS,
+    Condition.MAX_SIZE_EXCEEDED: ErrorName.MAX_SIZE,
+    Condition.SESSION_TIMEOUT: ErrorName.IDLE_TIMEOUT,
 }

@@ -9,7 +9,7 @@ import pycurl
 
 from ..http.fields import Head, decoded_headers, is_upgrade, read_head
 from ..zhttp import Condition
-from .errors import TransferError
+from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .request import HttpRequest, header_lines
 from .transfer import HttpTransfer
@@ -209,7 +209,9 @@ class StreamTransfer(HttpTransfer):
         self._egress.remove(self)
         head = self.head
         if head is None:
-            failure = failure or TransferError(Condition.UNDEFINED_CONDITION, "no response head")
+            failure = failure or TransferError(
+                Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.NOT_HTTP
+            )
         elif self._redirecting and (
             # The body of a redirect counts for nothing, and neither does its size.
             failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED
@@ -242,6 +244,7 @@ class StreamTransfer(HttpTransfer):
                 raise TransferError(
                     Condition.UNDEFINED_CONDITION,
                     f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again",
+                    error=ErrorName.BAD_REDIRECT,
                 )
             self._unsent = deque(self._replay)
             self._offset, self.unsent = 0, self._replay_size

@@ -13,7 +13,7 @@ import pycurl
 from .. import url
 from ..http.fields import Head, decoded_headers, read_head
 from ..zhttp import Condition
-from .errors import TransferError
+from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .permission import check_names
 from .request import HttpRequest
@@ -93,10 +93,10 @@ class HttpTransfer:
         ):
             # Every address was refused, or that of a connection which was there already.
             host = self.request.target.host
-            return TransferError(
-                Condition.POLICY_VIOLATION, f"{host}: {refused.subject} {refused.reason}"
+            return TransferError.from_decision(
+                refused, f"{host}: {refused.subject} {refused.reason}"
             )
-        return TransferError.from_curl(code, message)
+        return TransferError.from_curl(code, message, handle.curl.getinfo(pycurl.OS_ERRNO))
 
     def _retry_as_connect_host(self, code: int) -> bool:
         """With trust-connect-host, a certificate for the connect host will do as well.
@@ -137,17 +137,21 @@ class HttpTransfer:
             target = url.resolve(self.request.target, head.first(b"location") or b"")
         except url.BadUrl as error:
             raise TransferError(
-                Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}"
+                Condition.UNDEFINED_CONDITION,
+                f"unusable redirect: {error}",
+                error=ErrorName.BAD_REDIRECT,
             ) from None
         if target.scheme not in ("http", "https"):
             raise TransferError(
-                Condition.UNDEFINED_CONDITION, f"redirect to the scheme {target.scheme!r}"
+                Condition.UNDEFINED_CONDITION,
+                f"redirect to the scheme {target.scheme!r}",
+                error=ErrorName.BAD_REDIRECT,
             )
         hop = self.request.redirected(target, head.code)
         decision = check_names(hop)
         if not decision.allowed:
             detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise TransferError(Condition.POLICY_VIOLATION, detail)
+            raise TransferError.from_decision(decision, detail)
         self.request = hop
         self._verify_connect_host = False
         self._egress.add(self)
@@ -207,7 +211,9 @@ class BufferedTransfer(HttpTransfer):
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._egress.remove(self)
         if head is None:
-            failure = failure or TransferError(Condition.UNDEFINED_CONDITION, "no response head")
+            failure = failure or TransferError(
+                Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.NOT_HTTP
+            )
         elif self._is_redirect(head):
             # The body of a redirect counts for nothing, and neither does its size.
             if failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED:

@@ -23,7 +23,7 @@ from ..websocket import (
     ResponseReader,
 )
 from ..zhttp import Condition
-from .errors import TransferError
+from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .permission import check_names
 from .request import HttpRequest
@@ -49,7 +49,7 @@ class WebSocketError(TransferError):
     """
 
     def __init__(self, condition: bytes, name: str, detail: str) -> None:
-        super().__init__(condition, detail)
+        super().__init__(condition, detail, error=name)
         self.name = name
 
 
@@ -136,7 +136,9 @@ class WebSocketTransfer(HttpTransfer):
     def lost(self) -> TransferError | None:
         """Why no more events will come, once ``next_event`` has returned all."""
         if self._broken is None and self._socket is not None and self._socket.lost is not None:
-            self._broken = TransferError(Condition.UNDEFINED_CONDITION, self._socket.lost)
+            self._broken = TransferError(
+                Condition.UNDEFINED_CONDITION, self._socket.lost, error=ErrorName.CONNECTION_RESET
+            )
         return self._broken
 
     def send(self, frame: bytes, credits: int) -> bool:
@@ -283,7 +285,13 @@ class WebSocketTransfer(HttpTransfer):
             if response is not None:
                 self._take_response(response)
         except BadResponse as error:
-            self.fail(TransferError(Condition.UNDEFINED_CONDITION, f"handshake: {error}"))
+            self.fail(
+                TransferError(
+                    Condition.UNDEFINED_CONDITION,
+                    f"handshake: {error}",
+                    error=ErrorName.NOT_HTTP,
+                )
+            )
         except HandshakeError as error:
             self.fail(WebSocketError(Condition.UNDEFINED_CONDITION, error.name, error.detail))
         except TransferError as failure:
@@ -335,16 +343,18 @@ class WebSocketTransfer(HttpTransfer):
             target = url.resolve(here.target, location)
         except url.BadUrl as error:
             raise TransferError(
-                Condition.UNDEFINED_CONDITION, f"unusable redirect: {error}"
+                Condition.UNDEFINED_CONDITION,
+                f"unusable redirect: {error}",
+                error=ErrorName.BAD_REDIRECT,
             ) from None
         if target.scheme not in ("ws", "wss"):
             detail = f"redirect to the scheme {target.scheme!r}"
-            raise TransferError(Condition.UNDEFINED_CONDITION, detail)
+            raise TransferError(Condition.UNDEFINED_CONDITION, detail, error=ErrorName.BAD_REDIRECT)
         hop = replace(here, target=target)
         decision = check_names(hop)
         if not decision.allowed:
             detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise TransferError(Condition.POLICY_VIOLATION, detail)
+            raise TransferError.from_decision(decision, detail)
         if target.origin != here.target.origin:
             self._handshake.drop_secrets()
         self._remove()
