@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo run test lint format peers bench clean deb deb-test
+.PHONY: demo run test test-fresh lint format peers bench clean deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
@@ -21,6 +21,11 @@ test: $(VENV)/made-dev
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered --sort=cover $(COVERAGE_ARGS)
+
+# The README's commands in a clean Debian that has Python and make alone; needs root.
+# SUITE=trixie for Debian 13.
+test-fresh:
+	sh tools/test-fresh.sh $(SUITE)
 
 lint: $(VENV)/made-dev
 	$(BIN)/ruff format --check .
