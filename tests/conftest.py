@@ -31,9 +31,10 @@ def require_peer(program: str) -> str:
     """
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is None:
+        reason = f"{program} is not installed: `make peers`, as root, installs it"
         if os.environ.get("ZURL_REQUIRE_PEERS"):
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
+            pytest.fail(reason)
+        pytest.skip(reason)
     return path
 
 

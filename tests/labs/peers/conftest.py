@@ -6,8 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import require_peer
 from tests.labs.peers.backend import BackEnd
 from tests.support.daemon import free_port
+
+
+@pytest.fixture(scope="session")
+def pushpin_installed() -> None:
+    """Pushpin, its parts, and the daemon that it comes with."""
+    for program in ("pushpin", "pushpin-proxy", "pushpin-handler", "condure", "zurl"):
+        require_peer(program)
+
+
+@pytest.fixture(scope="session")
+def mongrel2_installed() -> None:
+    """Mongrel2, and what configures it."""
+    for program in ("mongrel2", "m2sh"):
+        require_peer(program)
 
 
 @pytest.fixture(scope="module")

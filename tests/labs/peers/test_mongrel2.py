@@ -18,6 +18,8 @@ from tests.support import ROOT
 from tests.support.daemon import free_port
 from tests.support.deadline import DEADLINE, wait_until
 
+pytestmark = pytest.mark.usefixtures("mongrel2_installed")
+
 _EXAMPLE = ROOT / "examples" / "mongrel2-proxy" / "proxy.py"
 
 

@@ -18,6 +18,8 @@ from tests.labs.peers.pushpin import DEBIAN_ZURL, OUR_ZURL, Pushpin
 from tests.support.daemon import Daemon
 from tests.support.deadline import wait_until
 
+pytestmark = pytest.mark.usefixtures("pushpin_installed")
+
 
 @pytest.fixture(scope="module", params=[DEBIAN_ZURL, OUR_ZURL], ids=["zurl", "ours"])
 def pushpin(request: pytest.FixtureRequest, routes: list[str]) -> Iterator[Pushpin]:

@@ -14,6 +14,8 @@ from tests.labs.peers.backend import BackEnd
 from tests.labs.peers.pushpin import DEBIAN_ZURL, OUR_ZURL, Pushpin
 from tests.support.deadline import DEADLINE
 
+pytestmark = pytest.mark.usefixtures("pushpin_installed")
+
 Both = tuple[Pushpin, Pushpin]
 
 
