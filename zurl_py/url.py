@@ -15,10 +15,10 @@ from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-import idna
 import pycurl
 
 from .cache import remember
+from .hostname import BadHostname, to_ascii
 
 __all__ = ["BadUrl", "Target", "parse", "resolve"]
 
@@ -26,7 +26,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _FLAGS: Final = pycurl.U_PATH_AS_IS | pycurl.U_NON_SUPPORT_SCHEME
 _MAX_NAME: Final = 253  # bytes of a host name, without the dot at its end (RFC 1035)
 
-_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\<>\"^`{|}]")
+_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f\\<>\"]")
 _DANGEROUS = re.compile(rb"[\x00-\x1f\x7f\\]")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 _URL = re.compile(
@@ -41,12 +41,14 @@ _NUMERIC = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+# What the WHATWG URL standard escapes in a path and in a query, less what is refused or, as ', goes
+# out as it is. A | stays in both.
+_ESCAPED_IN_PATH = re.compile(rb"[\x80-\xff^`{}]")
+_ESCAPED_IN_QUERY = re.compile(rb"[\x80-\xff]")
 _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
 _USER = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
-_LIKE_A_HOST = re.compile(rb"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+|localhost)\.?(?::[0-9]{0,5})?")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 # Most URLs are of this kind: nothing in them can mean two things, or has to be rewritten.
@@ -96,8 +98,8 @@ class Target:
 def parse(uri: bytes) -> Target:
     """The target of an absolute URL.
 
-    Path and query are kept, but for escapes of characters that need none, which are undone; bytes
-    beyond ASCII are escaped, the fragment goes.
+    Path and query are kept, but for escapes of characters that need none, which are undone; what
+    the WHATWG URL standard escapes is escaped, the fragment goes.
 
     Raises:
         BadUrl: it is malformed, ambiguous, or means different things to different parsers.
@@ -119,7 +121,7 @@ def parse(uri: bytes) -> Target:
                 remember(_targets, uri, target, _MAX_TARGETS)
             return target
     if _FORBIDDEN.search(uri):
-        raise BadUrl('a blank, a control character or one of \\<>"^`{|} in it')
+        raise BadUrl('a blank, a control character or one of \\<>" in it')
     if _BROKEN_ESCAPE.search(uri):
         raise BadUrl("a % without two hexadecimal digits")
     try:
@@ -132,8 +134,8 @@ def parse(uri: bytes) -> Target:
 def resolve(base: Target, location: bytes) -> Target:
     """The target of a reference, as in a redirect's Location (RFC 3986 section 5).
 
-    Path and query stay as they are written, as they may be signed; but for blanks and bytes beyond
-    ASCII, which origins write there although they may not, and which are escaped.
+    Path and query stay as they are written, as they may be signed; but for blanks and what the
+    WHATWG URL standard escapes: origins write these there although they may not.
 
     Raises:
         BadUrl: as for ``parse``.
@@ -181,7 +183,8 @@ def _absolute(uri: bytes, rewrite: Callable[[bytes], bytes]) -> Target:
     rest = rewrite(rest or b"/")
     if rest[:1] != b"/":
         rest = b"/" + rest
-    rest = _BEYOND_ASCII.sub(lambda match: b"%%%02X" % match.group()[0], rest)
+    path, mark, query = rest.partition(b"?")
+    rest = _ESCAPED_IN_PATH.sub(_escape, path) + mark + _ESCAPED_IN_QUERY.sub(_escape, query)
     origin = f"{scheme}://{curl_host}{suffix}"
     text = origin + rest.decode()
     url = _curl_url(text)
@@ -192,6 +195,10 @@ def _absolute(uri: bytes, rewrite: Callable[[bytes], bytes]) -> Target:
     known = (scheme, host, port, target.host_header, curl_host)
     remember(_origins, origin.encode(), known, _MAX_ORIGINS)
     return target
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match.group()[0]
 
 
 def _curl_url(text: str) -> pycurl.CurlUrl:
@@ -213,9 +220,9 @@ def _host(written: bytes) -> tuple[str, str]:
         raise BadUrl("a host that is not UTF-8") from None
     if not text.isascii():
         try:
-            text = idna.encode(text, uts46=True, std3_rules=True).decode()
-        except idna.IDNAError as error:
-            raise BadUrl(f"not an international host name: {error}") from None
+            text = to_ascii(text)
+        except BadHostname as error:
+            raise BadUrl(str(error)) from None
     curl_host = text.lower()
     host = curl_host.removesuffix(".")
     if not _NAME.fullmatch(host) or len(host) > _MAX_NAME:
@@ -248,12 +255,13 @@ def _authorization(user: bytes) -> bytes:
     """The Authorization header that a URL's user and password stand for (RFC 7617).
 
     Raises:
-        BadUrl: it could be mistaken for a host, or for more than a user and a password.
+        BadUrl: it could be mistaken for more than a user and a password.
+
+    A user may look like a host (``john.doe:1234@``): what is connected to is what stands behind the
+    ``@``, for the policy as for libcurl.
     """
     if not _USER.fullmatch(user):
         raise BadUrl("a user or password with characters that have to be escaped")
-    if _LIKE_A_HOST.fullmatch(user):
-        raise BadUrl("a user that looks like a host")
     name, _, password = user.partition(b":")
     name, password = unquote_to_bytes(name), unquote_to_bytes(password)
     if _CONTROL.search(name + password):

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
-import idna
-
+from ..hostname import BadHostname, to_ascii
 from .addresses import SET_NAMES, Address, parse_address, show4
 from .names import NAME_SETS
 
@@ -291,8 +290,8 @@ def _ascii_pattern(text: str, who: str) -> str:
 
 def _to_ascii(text: str, name: str) -> str:
     try:
-        return idna.encode(name, uts46=True, std3_rules=True).decode()
-    except idna.IDNAError as error:
+        return to_ascii(name)
+    except BadHostname as error:
         raise PolicyError(f"{text!r} is not a host name: {error}") from None
 
 

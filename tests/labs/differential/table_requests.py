@@ -36,8 +36,8 @@ ROWS = [
         _URI,
         "Other spellings of an IPv4 address (`127.1`, `0x7f.1`, `2130706433`, octal) are read as "
         "that address.",
-        "They are `bad-request`, in `connect-host` too; so are percent-encoded hosts, several `@`, "
-        "users that look like hosts.",
+        "They are `bad-request`, in `connect-host` too; so are percent-encoded hosts and "
+        "several `@`.",
         "Nobody but an attacker writes them: parsers disagree about what they mean.",
         "uri-number-host",
         "uri-hex-host",
