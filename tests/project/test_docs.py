@@ -167,7 +167,7 @@ def test_the_examples_of_the_manual_do_what_they_say(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.conf"
         path.write_text("in_req_spec=ipc:///x\n" + example)
         policies.append(load(str(path)).policy())
-    internal, partners = policies
+    internal, service, partner = policies
     name = "billing.internal.example"
     assert internal.check_name(name, 8443, "https")
     assert internal.check_address("10.1.2.3", 8443, "https", name)
@@ -175,9 +175,17 @@ def test_the_examples_of_the_manual_do_what_they_say(tmp_path: Path) -> None:
     assert not internal.check_address("10.1.2.3", 8443, "http", name)
     assert not internal.check_address("10.1.2.3", 8443, "https", "other.example")
     assert internal.check_address("93.184.216.34", 80, "http", "example.com")
-    assert partners.check_name("api.partner.example", 443, "https")
-    assert not partners.check_name("api.partner.example", 80, "http")
-    assert not partners.check_name("partner.example.org", 443, "https")
+    name = "api.stripe.com"
+    assert service.check_name(name, 443, "https")
+    assert service.check_address("93.184.216.34", 443, "https", name)
+    assert not service.check_address("10.1.2.3", 443, "https", name)
+    assert not service.check_name("stripe.com", 443, "https")
+    for name in ("partner.example", "api.partner.example"):
+        assert partner.check_name(name, 443, "https")
+        assert partner.check_address("93.184.216.34", 443, "https", name)
+        assert not partner.check_address("93.184.216.34", 443, "https", "other.example")
+        assert not partner.check_name(name, 80, "http")
+    assert not partner.check_name("partner.example.org", 443, "https")
 
 
 def test_links_lead_somewhere() -> None:

@@ -11,7 +11,7 @@ import click
 
 from ..config import Config, ConfigError, load
 from ..host_addresses import is_local
-from ..policy import Decision, Policy
+from ..policy import Decision, Policy, parse_address
 from ..url import BadUrl, Target, parse
 
 __all__ = ["check_url"]
@@ -50,8 +50,13 @@ def check_url(url: str, config: str, addresses: tuple[str, ...], ignore_policies
     try:
         target = parse(url.encode("utf-8", "surrogateescape"))
     except BadUrl as error:
-        print(f"bad-request: {error}")
+        hint = "" if "://" in url else f"; did you mean https://{url} ?"
+        print(f"bad-request: {error}{hint}")
         raise SystemExit(2) from None
+    for address in addresses:
+        if parse_address(address) is None:
+            print(f"error: --address {address!r} is not an IPv4 or IPv6 address", file=sys.stderr)
+            raise SystemExit(2)
     check = Check(loaded, target, ignore_policies)
     for line in check.lines(list(addresses)):
         print(line)
@@ -105,15 +110,19 @@ class Check:
             yield from self._address_lines(policy, addresses)
 
     def _address_lines(self, policy: Policy, addresses: list[str]) -> Iterator[str]:
-        target = self.target
+        target, ipv6 = self.target, self.config.allow_ipv6
         try:
-            found = addresses or look_up(target.host, self.config.allow_ipv6)
+            found = addresses or look_up(target.curl_url.host.strip("[]"), ipv6)
         except OSError as error:
             yield f"address: {error.strerror or error}"
             yield "outcome: remote-connection-failed"
             return
-        usable = []
+        usable, tried = [], False
         for address in found:
+            if ":" in address and not ipv6:
+                yield f"address: {address}: not used, as allow_ipv6 is false"
+                continue
+            tried = True
             decision = policy.check_address(address, target.port, target.scheme, target.host)
             yield f"address: {address}: {show(decision)}"
             if decision.allowed:
@@ -122,7 +131,7 @@ class Check:
         if usable:
             yield f"outcome: connects to {' or '.join(usable)}, port {target.port}"
         else:
-            yield "outcome: policy-violation"
+            yield "outcome: policy-violation" if tried else "outcome: remote-connection-failed"
 
     def _policy(self) -> Policy:
         config = self.config
@@ -141,13 +150,25 @@ def show(decision: Decision) -> str:
 
 
 def look_up(host: str, ipv6: bool) -> list[str]:
-    """The addresses of a host, in the order in which they would be tried.
+    """The addresses of a host, in the order in which they would be tried; without ``ipv6`` IPv6
+    addresses come only where there are no others.
+
+    Args:
+        host: as libcurl looks it up: a dot at its end keeps search domains out.
 
     Raises:
         OSError: there are none.
     """
     if host == "localhost" or host.endswith(".localhost"):  # libcurl asks nobody for these
         return ["::1", "127.0.0.1"] if ipv6 else ["127.0.0.1"]
-    family = socket.AF_UNSPEC if ipv6 else socket.AF_INET
+    try:
+        return _resolve(host, socket.AF_UNSPEC if ipv6 else socket.AF_INET)
+    except OSError:
+        if ipv6:
+            raise
+        return _resolve(host, socket.AF_INET6)
+
+
+def _resolve(host: str, family: socket.AddressFamily) -> list[str]:
     found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

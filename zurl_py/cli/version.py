@@ -12,17 +12,7 @@ from .. import __version__
 
 __all__ = ["version"]
 
-_LIBRARIES = (
-    "pyzmq",
-    "pycurl",
-    "websockets",
-    "msgspec",
-    "tnetstring3",
-    "idna",
-    "brotli",
-    "backports.zstd",
-    "click",
-)
+_LIBRARIES = ("pyzmq", "pycurl", "websockets", "msgspec", "tnetstring3", "idna", "click")
 
 
 @click.command()

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
 from ..ini import Entry, IniError, parse_ini
 from ..policy import PolicyError
 from . import values
 from .errors import ConfigError
 from .model import KEYS, NEEDS_VALUE, Config
+from .rule_files import RULE_FILES, read_rules
 
 __all__ = ["load"]
 
@@ -94,13 +96,23 @@ def _check(
         )
     if given.get("proxy_credentials_file"):
         given["proxy_credentials"] = _credentials(path, given, origins)
-    config = Config(**given, origins=origins)  # type: ignore[arg-type]
+    file_rules = {
+        list_key: read_rules(cast(tuple[str, ...], given[key]), path, key, origins[key])
+        for key, list_key in RULE_FILES.items()
+        if given.get(key)
+    }
+    config = Config(**given, file_rules=file_rules, origins=origins)  # type: ignore[arg-type]
     try:
         policy = config.policy()
     except PolicyError as error:
         reason = str(error).removeprefix(f"{error.key}: ")
         raise ConfigError(path, reason, line=origins.get(error.key, 0), key=error.key) from None
     warnings += [f"{path}: {warning}" for warning in policy.warnings]
+    if config.nat64 and not config.allow_ipv6:
+        warnings.append(
+            f"{path}:{origins['nat64']}: nat64 has no effect: allow_ipv6 is false, so no IPv6 "
+            "address is connected to"
+        )
     if config.proxy:
         warnings.append(
             f"{path}:{origins['proxy']}: proxy: it looks names up, so rules about addresses hold "

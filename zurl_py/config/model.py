@@ -12,7 +12,6 @@ __all__ = ["KEYS", "Config"]
 
 NEVER = 10_000_000  # seconds (116 days) that stand for no limit
 _MAX_BYTES = 1 << 40
-_MAX_KEEPALIVE = 32_767  # seconds; Linux's MAX_TCP_KEEPIDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +19,12 @@ class Config:
     """One field per key of ``zurl.conf``. What each does is said in zurl.conf(5).
 
     Attributes:
-        instance_id: name of this instance; "" for one made from machine and endpoint.
+        instance_id: name of this instance; "" for a random one.
         in_spec, in_stream_spec, out_spec, in_req_spec: ZeroMQ endpoints to bind.
         ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
         defpolicy: "allow" or "deny".
         allow, deny, deny_always, report_deny: rules, in the order of the file.
+        allow_file, deny_file, deny_always_file, report_deny_file: paths of files with more of them.
         allow_ports: (first, last) pairs; empty: all ports.
         require_tls: refuse http and ws.
         policy_mode: "enforce" or "report".
@@ -37,10 +37,6 @@ class Config:
         timeout: seconds without activity until a session ends.
         connection_max_time: seconds that a connection may be used.
         in_hwm, out_hwm: messages queued per ZeroMQ connection; 0: no limit.
-        worker_keepalive: seconds of silence after which TCP asks whether a worker is still there;
-            0: never.
-        worker_heartbeat: seconds between ZMTP's heartbeats over TCP; 0: none.
-        worker_heartbeat_timeout: seconds in which one has to be answered.
         drain_timeout: seconds that open requests get when the daemon is told to stop.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
@@ -48,6 +44,7 @@ class Config:
         proxy: URL of the proxy that every connection goes through; "" for none.
         proxy_credentials_file: path of a file with USER:PASSWORD in it; "" for none.
         proxy_credentials: what is in that file; not shown by ``repr``.
+        file_rules: what is in the files of rules, by the key whose list they make longer.
         warnings: what is odd in the file, but no reason not to start.
         origins: number of the line that each given key comes from.
     """
@@ -63,6 +60,10 @@ class Config:
     deny: tuple[str, ...] = ()
     deny_always: tuple[str, ...] = ()
     report_deny: tuple[str, ...] = ()
+    allow_file: tuple[str, ...] = ()
+    deny_file: tuple[str, ...] = ()
+    deny_always_file: tuple[str, ...] = ()
+    report_deny_file: tuple[str, ...] = ()
     allow_ports: tuple[tuple[int, int], ...] = ()
     require_tls: bool = False
     policy_mode: str = "enforce"
@@ -78,9 +79,6 @@ class Config:
     connection_max_time: int = 7200
     in_hwm: int = 1000
     out_hwm: int = 1000
-    worker_keepalive: int = 60
-    worker_heartbeat: int = 20
-    worker_heartbeat_timeout: int = 60
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
     ca_file: str = ""
@@ -88,6 +86,7 @@ class Config:
     proxy: str = ""
     proxy_credentials_file: str = ""
     proxy_credentials: str = field(default="", repr=False)
+    file_rules: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     origins: dict[str, int] = field(default_factory=dict)
 
@@ -105,10 +104,10 @@ class Config:
         """
         return Policy.from_rules(
             self.defpolicy,
-            self.allow,
-            self.deny,
-            deny_always=self.deny_always,
-            report_deny=self.report_deny,
+            (*self.allow, *self.file_rules.get("allow", ())),
+            (*self.deny, *self.file_rules.get("deny", ())),
+            deny_always=(*self.deny_always, *self.file_rules.get("deny_always", ())),
+            report_deny=(*self.report_deny, *self.file_rules.get("report_deny", ())),
             allow_ports=self.allow_ports,
             require_tls=self.require_tls,
             nat64=self.nat64,
@@ -134,6 +133,10 @@ KEYS: dict[str, values.Converter] = {
     "deny": values.items,
     "deny_always": values.items,
     "report_deny": values.items,
+    "allow_file": values.items,
+    "deny_file": values.items,
+    "deny_always_file": values.items,
+    "report_deny_file": values.items,
     "allow_ports": values.ports,
     "require_tls": values.boolean,
     "policy_mode": values.choice("enforce", "report"),
@@ -150,9 +153,6 @@ KEYS: dict[str, values.Converter] = {
     "connection_max_time": values.number(1, NEVER, minus_1=NEVER, zero=1),
     "in_hwm": values.number(0, 1_000_000_000),
     "out_hwm": values.number(0, 1_000_000_000),
-    "worker_keepalive": values.number(0, _MAX_KEEPALIVE),
-    "worker_heartbeat": values.number(0, 3600),
-    "worker_heartbeat_timeout": values.number(1, 3600),
     "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,
@@ -167,5 +167,5 @@ NEEDS_VALUE = frozenset(("defpolicy", "policy_mode")) | {
     key for key, convert in KEYS.items() if convert is values.boolean
 }
 
-_NO_KEYS = {"proxy_credentials", "warnings", "origins"}
+_NO_KEYS = {"proxy_credentials", "file_rules", "warnings", "origins"}
 assert set(KEYS) == {f.name for f in fields(Config)} - _NO_KEYS

@@ -18,7 +18,19 @@ from typing import Final
 
 from .table import GLOBAL_IPV6, IPV4, IPV6, Row
 
-__all__ = ["SET_NAMES", "Address", "Nat64", "describe", "parse_address", "sets_of"]
+__all__ = [
+    "OWN",
+    "PRIVATE",
+    "PUBLIC",
+    "SET_NAMES",
+    "Address",
+    "Nat64",
+    "describe",
+    "parse_address",
+    "set_holds_range",
+    "show",
+    "show4",
+]
 
 PRIVATE: Final = "private"
 PUBLIC: Final = "public"
@@ -60,6 +72,11 @@ class _Table:
 
     def sets_of(self, number: int) -> frozenset[str]:
         return self._sets[bisect_right(self._starts, number) - 1]
+
+    def sets_in(self, low: int, high: int) -> list[frozenset[str]]:
+        """The sets of each segment that a range touches."""
+        first, last = bisect_right(self._starts, low) - 1, bisect_right(self._starts, high)
+        return self._sets[first:last]
 
     def name_of(self, number: int) -> str:
         return self._names[bisect_right(self._starts, number) - 1]
@@ -185,13 +202,25 @@ def _embedded(number: int) -> tuple[int, ...]:
 
 def show4(number: int) -> str:
     """An IPv4 address as text."""
-    return inet_ntop(AF_INET, number.to_bytes(4, "big"))
+    return show(4, number)
 
 
-def sets_of(address: str) -> frozenset[str]:
-    """The sets that an address belongs to, without the ``@``; a name belongs to none."""
-    found = parse_address(address)
-    return found.all_sets if found is not None else frozenset()
+def show(version: int, number: int) -> str:
+    """An address as text."""
+    if version == 4:
+        return inet_ntop(AF_INET, number.to_bytes(4, "big"))
+    return inet_ntop(AF_INET6, number.to_bytes(16, "big"))
+
+
+def set_holds_range(name: str, version: int, low: int, free_bits: int) -> bool:
+    """Whether all addresses of a range belong to a set, each by itself.
+
+    Args:
+        low: the first address.
+        free_bits: how many bits behind the prefix are free.
+    """
+    table = _TABLE4 if version == 4 else _TABLE6
+    return all(name in sets for sets in table.sets_in(low, low + (1 << free_bits) - 1))
 
 
 def describe(address: Address) -> str:

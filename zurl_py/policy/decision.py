@@ -15,7 +15,7 @@ class Decision:
         allowed: what to do.
         rule: what decided, as the operator wrote it: ``deny=@private``, ``allow_ports=80,443``.
         subject: the name or address it decided about.
-        reason: one clause for a log line.
+        reason: for a log line: what decided, and what to write if that was not meant.
         code: the kind of rule: ``deny_always``, ``deny``, ``defpolicy``, ``allow_ports``,
             ``require_tls``, ``privilege``, ``address`` (it is none); ``allow`` and ``default``
             where nothing refuses.

@@ -4,7 +4,8 @@
 2. ``allow_ports``, ``require_tls``: refused if the port or the scheme does not fit, unless a rule
    of ``allow`` that matches says that port, or that scheme, itself.
 3. ``allow`` and ``deny``. With ``defpolicy=allow``, refused if ``deny`` matches and ``allow`` does
-   not; with ``defpolicy=deny``, unless ``allow`` matches and ``deny`` does not.
+   not; with ``defpolicy=deny``, unless ``allow`` matches and ``deny`` does not. There, a name in
+   ``allow`` also opens the public addresses that it leads to, and no others.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .addresses import describe
+from .addresses import PUBLIC, describe
 from .decision import Decision
 from .rulelist import RuleList
-from .rules import Subject
+from .rules import Rule, Subject
 
 __all__ = ["Question", "Ruleset"]
 
@@ -60,7 +61,12 @@ class Ruleset:
     def by_host(self) -> bool:
         """A decision about an address depends on whose address it is."""
         lists = (self.allow, self.deny, self.deny_always, self.report_deny)
-        return bool(self.ports) or self.require_tls or any(rules.bound for rules in lists)
+        return (
+            bool(self.ports)
+            or self.require_tls
+            or any(rules.bound for rules in lists)
+            or any(rule.names_hosts for rule in self.allow.rules)
+        )
 
     def decide(self, question: Question, with_port: bool = True) -> Decision:
         """All steps.
@@ -97,9 +103,13 @@ class Ruleset:
         denied = self.deny.first(q.who, q.host, q.to, q.port, q.scheme)
         allowed = self.allow.first(q.who, q.host, q.to, q.port, q.scheme)
         if denied is not None and (allowed is None or not self.default_allow):
-            return _refused(q, f"deny={denied.text}", "deny")
+            return _refused(q, f"deny={denied.text}", "deny", hint=self._hint(q))
+        if allowed is None and not self.default_allow and _is_public(q.who):
+            allowed = self._named_in_allow(q)
         if allowed is None and not self.default_allow:
-            return _refused(q, "defpolicy=deny", "defpolicy", "no rule allows it")
+            return _refused(
+                q, "defpolicy=deny", "defpolicy", "no rule allows it", hint=self._hint(q)
+            )
         if allowed is None or not self.default_allow:
             reported = self.report_deny.first(q.who, q.host, q.to, q.port, q.scheme)
             if reported is not None:
@@ -111,9 +121,32 @@ class Ruleset:
             )
         return Decision(True, "defpolicy=allow", q.who.text, "no rule refuses it")
 
+    def _named_in_allow(self, q: Question) -> Rule | None:
+        """The rule of ``allow`` that names the host on whose behalf an address is asked about."""
+        if q.host is None or q.host.address is not None or q.who.address is None:
+            return None
+        for rule in self.allow.matching(q.host, q.host, q.to, q.port, q.scheme):
+            if rule.names_hosts:
+                return rule
+        return None
 
-def _refused(q: Question, rule: str, code: str, detail: str = "") -> Decision:
-    return Decision(False, rule, q.who.text, _why(q, rule, detail), code)
+    def _hint(self, q: Question) -> str:
+        """What to write where a name was meant to be allowed, and its address is refused."""
+        rule = self._named_in_allow(q)
+        if rule is None:
+            return ""
+        return (
+            f"; allow={rule.text} is about the name alone: allow={rule.text} -> {q.who.text} would "
+            "open this address to it"
+        )
+
+
+def _is_public(who: Subject) -> bool:
+    return who.address is not None and PUBLIC in who.address.sets
+
+
+def _refused(q: Question, rule: str, code: str, detail: str = "", hint: str = "") -> Decision:
+    return Decision(False, rule, q.who.text, _why(q, rule, detail) + hint, code)
 
 
 def _why(q: Question, rule: str, detail: str) -> str:

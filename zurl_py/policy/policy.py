@@ -13,6 +13,7 @@ from ..cache import remember
 from .addresses import OWN, PRIVATE, PUBLIC, Nat64, parse_address
 from .decision import ALLOWED, Decision
 from .evaluation import Question, Ruleset
+from .remarks import remarks
 from .rulelist import RuleList
 from .rules import PolicyError, Subject
 
@@ -123,7 +124,7 @@ class Policy:
         }
         withheld = frozenset(name for name, yes in granted.items() if not yes)
         policy = cls(rules, around, policy_mode == "report", withheld)
-        policy.warnings = tuple(_remarks(rules, policy_mode))
+        policy.warnings = tuple(remarks(rules, policy_mode))
         return policy
 
     # -- the questions -----------------------------------------------------------------------
@@ -270,21 +271,6 @@ def _nat64_prefixes(items: Iterable[str]) -> tuple[Nat64, ...]:
         except ValueError as error:
             raise PolicyError(f"nat64: {item!r}: {error}", "nat64") from None
     return tuple(prefixes)
-
-
-def _remarks(rules: Ruleset, mode: str) -> Iterable[str]:
-    """What an operator should be told about these rules."""
-    if rules.default_allow and not rules.deny.rules:
-        yield (
-            "no deny rule: requests may go to every address, this machine and its private network "
-            "included; deny=@private closes these"
-        )
-    if mode == "report":
-        yield "policy_mode=report: what the rules refuse is logged, and done all the same"
-    for rules_of_key in (rules.allow, rules.deny, rules.deny_always, rules.report_deny):
-        for rule in rules_of_key.rules:
-            if rule.never:
-                yield f"{rules_of_key.key}: {rule.text!r} matches nothing: only one * is special"
 
 
 def _ignore(_: Decision) -> None:

@@ -73,6 +73,10 @@ class RuleList:
         """The first rule that matches."""
         return next(self.matching(who, host, to, port, scheme), None)
 
+    def candidates(self, who: Subject) -> list[Rule]:
+        """The rules that may match a host, at some port and by some scheme, in order."""
+        return [self.rules[number] for number in self._candidates(who)]
+
     def _candidates(self, who: Subject) -> Iterable[int]:
         """The rules that may match, in order."""
         if not self._exact and not self._suffix and not self._ranges:

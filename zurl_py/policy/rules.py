@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from ..hostname import BadHostname, to_ascii
-from .addresses import SET_NAMES, Address, parse_address, show4
+from .addresses import PRIVATE, PUBLIC, SET_NAMES, Address, parse_address, set_holds_range, show4
 from .names import NAME_SETS
 
 __all__ = ["PolicyError", "Rule", "Subject", "parse_rule"]
@@ -32,6 +32,8 @@ _BRACKETED = re.compile(r"\[([0-9a-f:.]+(?:/\d+)?)\](?::(.*))?", re.ASCII)
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 _PATTERN = re.compile(r"[a-z0-9_.:*-]+", re.ASCII)
+# fe80:* is a pattern for addresses; evil.example:* is a host, at any port.
+_ADDRESS_PATTERN = re.compile(r"[0-9a-f]{1,4}:\*", re.ASCII)
 _NUMERIC = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
 
 
@@ -71,7 +73,9 @@ class Rule:
     Attributes:
         text: as the operator wrote it.
         exact: the name that it matches, if it matches just one.
+        pattern: what stands before and after the ``*``, if it is a pattern.
         suffix: the end of all names that it matches, if it is a pattern such as ``*.example.com``.
+        set_name: the set that it matches, if it is one.
         range: version, first address and number of free bits, if it matches just a range.
         bound: it has ``-> ADDRESSES``.
         never: it is a pattern with a second ``*``, which stands for itself, and so for no host.
@@ -85,7 +89,9 @@ class Rule:
         "bound",
         "exact",
         "never",
+        "pattern",
         "range",
+        "set_name",
         "suffix",
         "text",
     )
@@ -93,7 +99,9 @@ class Rule:
     def __init__(self, text: str, who: str, ports: str, scheme: str, to: str) -> None:
         self.text = text
         self.exact: str | None = None
+        self.pattern: tuple[str, str] | None = None
         self.suffix: str | None = None
+        self.set_name: str | None = None
         self.range: tuple[int, int, int] | None = None
         self.never = False
         self._schemes = _SCHEMES[scheme] if scheme else None
@@ -140,6 +148,37 @@ class Rule:
             return denies == (host is None) and (to is None or self._to(to, denies))
         return self._to(to, denies)
 
+    @property
+    def names_hosts(self) -> bool:
+        """It is about hosts by their names, whatever their addresses."""
+        named = self.exact is not None or (self.pattern is not None and not self.never)
+        return named and not self.bound
+
+    def covers(self, other: Rule) -> bool:
+        """Whether it matches whatever another rule matches; in doubt not."""
+        if self.bound or self.never:
+            return False
+        ours, theirs = self._ports, other._ports
+        if ours and not (theirs and ours[0] <= theirs[0] and theirs[1] <= ours[1]):
+            return False
+        if self._schemes and not (other._schemes and other._schemes <= self._schemes):
+            return False
+        return self._covers_who(other)
+
+    def _covers_who(self, other: Rule) -> bool:
+        if self.pattern is not None:
+            return _pattern_covers(*self.pattern, other)
+        if self.range is not None:
+            return other.range is not None and _range_covers(self.range, other.range)
+        if self.set_name is not None:
+            if other.range is not None:
+                return set_holds_range(self.set_name, *other.range)
+            if other.set_name is not None:
+                return self.set_name in (other.set_name, PRIVATE) and other.set_name != PUBLIC
+            named = NAME_SETS.get(self.set_name)
+            return other.exact is not None and named is not None and named(other.exact)
+        return self.exact is not None and self.exact == other.exact
+
     def _parse_who(self, who: str) -> Matcher:
         network = _network(who)
         if network is not None:
@@ -147,10 +186,11 @@ class Rule:
             self.range = (network.version, int(network[0]), free_bits)
             return _range(network)
         if who[:1] == "@":
-            return _set(who[1:])
+            self.set_name = who[1:]
+            return _set(self.set_name)
         if "*" in who:
-            who = _ascii_pattern(self.text, who)
-            prefix, _, suffix = who.partition("*")
+            prefix, _, suffix = _ascii_pattern(self.text, who).partition("*")
+            self.pattern = prefix, suffix
             self.never = "*" in suffix
             if not prefix and suffix[:1] == ".":
                 self.suffix = suffix
@@ -181,13 +221,27 @@ def parse_rule(text: str) -> Rule:
         who, ports = bracketed.group(1), bracketed.group(2) or ""
         if ":" not in who:
             raise PolicyError(f"{text!r}: brackets are for IPv6 addresses")
-    elif who.count(":") == 1 and not who.endswith(":*"):  # fe80:* is a pattern for addresses
+    elif who.count(":") == 1 and not _ADDRESS_PATTERN.fullmatch(who):
         who, _, ports = who.partition(":")
         if not ports:
             raise PolicyError(f"{text!r}: no port after the colon")
+    if ports == "*":
+        ports = ""  # any port, as without
+    if "/" in who and _network_or_none(who) is None:
+        raise PolicyError(f"{text!r}: a rule is about hosts and ports; write no path and no slash")
     if not who:
         raise PolicyError(f"{text!r} is not a host, an address, a range or a set")
     return Rule(text, who, ports, scheme, to)
+
+
+def _network_or_none(who: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return _network(who)
+    except PolicyError:
+        # What begins as an address does is told what is wrong with the range.
+        if who[:1].isdigit() or ":" in who or who[:1] == "@":
+            raise
+        return None
 
 
 def _parse_ports(text: str, ports: str) -> tuple[int, int]:
@@ -277,13 +331,35 @@ def _pattern(prefix: str, suffix: str) -> Matcher:
     return matches
 
 
+def _pattern_covers(prefix: str, suffix: str, other: Rule) -> bool:
+    if not prefix and not suffix:
+        return True
+    if other.exact is not None:
+        fits = len(other.exact) >= len(prefix) + len(suffix)
+        return fits and other.exact.startswith(prefix) and other.exact.endswith(suffix)
+    if other.pattern is not None and not other.never:
+        return other.pattern[0].startswith(prefix) and other.pattern[1].endswith(suffix)
+    return False
+
+
+def _range_covers(ours: tuple[int, int, int], theirs: tuple[int, int, int]) -> bool:
+    version, low, free_bits = ours
+    return (
+        version == theirs[0]
+        and free_bits >= theirs[2]
+        and low >> free_bits == (theirs[1] >> free_bits)
+    )
+
+
 def _ascii_pattern(text: str, who: str) -> str:
     """A pattern with its whole labels as IDNA has them."""
     labels = who.split(".")
     if not who.isascii():
         labels = [label if "*" in label else _to_ascii(text, label) for label in labels]
     pattern = ".".join(labels)
-    if not _PATTERN.fullmatch(pattern):
+    if len(pattern) > 2:
+        pattern = pattern.removesuffix(".")  # hosts are asked about without it
+    if not _PATTERN.fullmatch(pattern) or pattern == "*.":
         raise PolicyError(f"{text!r} is not a pattern for host names")
     return pattern
 

@@ -1,5 +1,6 @@
 """``zurl-py check-url``: the report and the exit status."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_an_address_that_is_allowed(conf: Path) -> None:
 
 
 def test_addresses_one_by_one(conf: Path) -> None:
+    conf.write_text(BASE + "deny=@private\nallow_ipv6=true\n")
     lines = run(
         conf, "https://example.com/", "-a", "10.0.0.1", "-a", "::1", "-a", "8.8.8.8", status=0
     )
@@ -123,3 +125,52 @@ def test_with_a_proxy_nothing_is_looked_up(conf: Path, monkeypatch: pytest.Monke
     conf.write_text(BASE + "deny=@private\nproxy=http://127.0.0.1:3128\n")
     assert "proxy" in run(conf, "http://example.com/", status=0)[-1]
     run(conf, "http://10.0.0.1/", status=1)
+
+
+def test_ipv6_addresses_are_not_used_where_ipv6_is_off(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "2606:4700::1111"
+    off = f"address: {address}: not used, as allow_ipv6 is false"
+    lines = run(conf, "https://example.com/", "--address", address, status=1)
+    assert lines[-2:] == [off, "outcome: remote-connection-failed"]
+
+    def only_ipv6(_host: str, family: socket.AddressFamily) -> list[str]:
+        if family == socket.AF_INET:
+            raise OSError(-5, "No address associated with hostname")
+        return [address]
+
+    monkeypatch.setattr(module, "_resolve", only_ipv6)
+    assert run(conf, "https://six.example/", status=1)[-2] == off
+    conf.write_text(BASE + "deny=@private\nallow_ipv6=true\n")
+    assert run(conf, "https://six.example/", status=0)[-1].startswith("outcome: connects to 2606:")
+
+
+def test_the_name_is_looked_up_as_the_daemon_does(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def resolve(host: str, _family: object) -> list[str]:
+        asked.append(host)
+        return ["93.184.215.14"]
+
+    monkeypatch.setattr(module, "_resolve", resolve)
+    run(conf, "http://intranet./", status=0)  # no search domain is put behind it
+    run(conf, "http://intranet/", status=0)
+    assert asked == ["intranet.", "intranet"]
+
+
+def test_what_is_no_url_or_no_address(conf: Path) -> None:
+    (line,) = run(conf, "example.com", status=2)
+    assert line.endswith("did you mean https://example.com ?")
+    (line,) = run(conf, "http://example.com/", "--address", "bogus", status=2)
+    assert line == "error: --address 'bogus' is not an IPv4 or IPv6 address"
+
+
+def test_a_name_in_allow_with_a_private_address_is_told_what_to_write(conf: Path) -> None:
+    conf.write_text(BASE + "deny=@private\nallow=intranet.example\n")
+    lines = run(conf, "http://intranet.example/", "-a", "10.1.2.3", status=1)
+    assert "allow=intranet.example -> 10.1.2.3 would open this address to it" in lines[-2]
+    conf.write_text(BASE + "deny=@private\nallow=intranet.example -> 10.1.2.3\n")
+    run(conf, "http://intranet.example/", "-a", "10.1.2.3", status=0)

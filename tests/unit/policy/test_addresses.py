@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import ROOT
-from zurl_py.policy.addresses import SET_NAMES, Nat64, describe, parse_address, sets_of
+from zurl_py.policy.addresses import SET_NAMES, Nat64, describe, parse_address
 from zurl_py.policy.table import IPV4, IPV6
+
+
+def sets_of(address: str) -> frozenset[str]:
+    """The sets that an address belongs to, without the ``@``; a name belongs to none."""
+    found = parse_address(address)
+    return found.all_sets if found is not None else frozenset()
+
 
 TOOLS = ROOT / "tools"
 

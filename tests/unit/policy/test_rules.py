@@ -36,6 +36,12 @@ def matches(
         ("10.*", ["10.1.2.3", "10.example", "::ffff:10.1.2.3"], ["110.1.2.3", "1.10.2.3"]),
         ("*.254", ["169.254.169.254"], ["169.254.169.253"]),
         ("fe80:*", ["fe80::1"], ["2001::1"]),
+        ("*.evil.example.", ["a.evil.example"], ["evil.example"]),
+        ("evil.example:*", ["evil.example"], ["a.evil.example"]),
+        ("*.evil.example.:*", ["a.evil.example"], ["evil.example"]),
+        ("[::1]:*", ["::1"], ["::2"]),
+        ("☃.example", ["xn--n3h.example"], ["example"]),
+        ("foo_bar.bücher.example", ["foo_bar.xn--bcher-kva.example"], ["bar.example"]),
         ("*::1", ["::1", "fd00::1"], ["::2"]),
         ("10.1.2.3", ["10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::a01:203"], ["10.1.2.4", "name"]),
         ("::1", ["::1"], ["::2", "127.0.0.1", "name"]),
@@ -91,6 +97,9 @@ def test_rules_that_allow_do_not_look_into_embeddings(rule: str, host: str) -> N
         ("http://h", 80, "http", True),
         ("http://h", 80, "ws", True),
         ("http://h", 80, "https", False),
+        ("h:*", 8080, "http", True),
+        ("https://h:*", 8443, "https", True),
+        ("https://h:*", 8080, "http", False),
         ("https://h", 443, "wss", True),
         ("https://h", 443, "ws", False),
         ("ws://h", 80, "ws", True),
@@ -156,6 +165,7 @@ def test_a_pair_of_name_and_address() -> None:
         "http://example.com/",
         "ftp://example.com",
         "http://",
+        "*.",
         "example..com",
         ".example.com",
         "*.exa mple",
@@ -241,3 +251,111 @@ def test_a_pattern_with_two_stars_is_known_to_match_nothing() -> None:
     assert parse_rule("*.a.*").never
     assert not parse_rule("*.a.b").never
     assert not matches("*.a.*", "x.a.y")
+
+
+@pytest.mark.parametrize(
+    ("rule", "other"),
+    [
+        ("*", "@private"),
+        ("*", "example.com:80"),
+        ("*.example", "a.example"),
+        ("*.example", "*.b.example"),
+        ("a*c", "abc"),
+        ("10.0.0.0/8", "10.1.2.3"),
+        ("10.0.0.0/8", "10.1.0.0/16"),
+        ("@private", "10.0.0.0/8"),
+        ("@private", "@loopback"),
+        ("@private", "printer.local"),
+        ("@public", "93.184.215.14"),
+        ("h", "https://h"),
+        ("h:80-90", "h:85"),
+    ],
+)
+def test_one_rule_covers_another(rule: str, other: str) -> None:
+    assert parse_rule(rule).covers(parse_rule(other))
+    assert not parse_rule(other).covers(parse_rule(rule))
+
+
+@pytest.mark.parametrize(
+    ("rule", "other"),
+    [
+        ("*.example", "example"),
+        ("10.0.0.0/8", "11.0.0.0/8"),
+        ("10.0.0.0/8", "fd00::/8"),
+        ("@rfc1918", "10.0.0.0/7"),
+        ("@private", "@public"),
+        ("@private", "*.local"),
+        ("http://h", "h"),
+        ("h:80", "h:80-81"),
+        ("*->@public", "h"),
+        ("*a*", "a"),
+    ],
+)
+def test_one_rule_does_not_cover_another(rule: str, other: str) -> None:
+    assert not parse_rule(rule).covers(parse_rule(other))
+
+
+_RULES = st.sampled_from(
+    [
+        *(
+            "*",
+            "*.a.test",
+            "a.test",
+            "b.a.test",
+        ),
+        *(
+            "*a*",
+            "b*t",
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+        ),
+        *(
+            "10.1.2.3",
+            "@private",
+            "@loopback",
+            "@public",
+        ),
+        *(
+            "::/0",
+            "fd00::/8",
+            "a.test:80",
+            "https://a.test",
+        ),
+        *(
+            "x.local",
+            "*:80-90",
+            "@private:80",
+            "http://10.1.2.3",
+        ),
+        *(
+            "*.local",
+            "10.*",
+            "8.8.8.8",
+        ),
+    ]
+)
+_HOSTS = st.sampled_from(
+    [
+        *(
+            "a.test",
+            "b.a.test",
+            "x.local",
+            "10.1.2.3",
+        ),
+        *(
+            "10.2.0.1",
+            "127.0.0.1",
+            "8.8.8.8",
+            "fd00::1",
+        ),
+        *("::1",),
+    ]
+)
+
+
+@given(_RULES, _RULES, _HOSTS, st.sampled_from([80, 85, 443]), st.sampled_from(["http", "https"]))
+def test_what_a_covered_rule_matches_the_other_matches(
+    rule: str, other: str, host: str, port: int, scheme: str
+) -> None:
+    if parse_rule(rule).covers(parse_rule(other)) and matches(other, host, port, scheme, False):
+        assert matches(rule, host, port, scheme, False)

@@ -1,0 +1,119 @@
+"""What an operator should be told about rules that can be used, but may not do what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+from .addresses import PRIVATE, SET_NAMES, parse_address, show
+from .evaluation import Ruleset
+from .rulelist import RuleList
+from .rules import Rule, Subject
+
+__all__ = ["remarks"]
+
+# A list of a hundred thousand rules can be wrong a hundred thousand times.
+_MOST: Final = 20  # remarks of one kind
+
+# Words that are written for a set, but name a host that nobody asks for.
+_MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
+    "all": "*",
+    "any": "*",
+    "everything": "*",
+    "external": "@public",
+    "internal": "@private",
+    "internet": "@public",
+    "local": "@private",
+}
+
+
+def remarks(rules: Ruleset, mode: str) -> Iterator[str]:
+    """The remarks on a policy's rules, each beginning with the key that it is about.
+
+    Args:
+        mode: ``policy_mode``.
+    """
+    if rules.default_allow and not rules.deny.rules:
+        yield (
+            "no deny rule: requests may go to every address, this machine and its private network "
+            "included; deny=@private closes these"
+        )
+    if mode == "report":
+        yield "policy_mode=report: what the rules refuse is logged, and done all the same"
+    for listed in (rules.allow, rules.deny, rules.deny_always, rules.report_deny):
+        yield from _at_most(_never_acting(listed), listed.key)
+    if rules.default_allow:
+        yield from _at_most(_void(rules.deny, rules.allow, "write it into deny_always"), "deny")
+        yield from _at_most(_names_without_addresses(rules), "allow")
+    else:
+        yield from _at_most(_void(rules.allow, rules.deny, "narrow that rule"), "allow")
+    yield from _at_most(_void(rules.allow, rules.deny_always, "narrow that rule"), "allow")
+
+
+def _at_most(found: Iterable[str], key: str) -> Iterator[str]:
+    found = iter(found)
+    yield from islice(found, _MOST)
+    more = sum(1 for _ in found)
+    if more:
+        yield f"{key}: {more} more rules of this kind"
+
+
+def _never_acting(listed: RuleList) -> Iterator[str]:
+    for rule in listed.rules:
+        if rule.never:
+            yield f"{listed.key}: {rule.text!r} matches nothing: only one * is special"
+        elif rule.exact in _MEANT and not rule.bound:
+            yield (
+                f"{listed.key}: {rule.text!r} is the name of one host; "
+                f"write {_MEANT[rule.exact]} for what it seems to mean"
+            )
+
+
+def _void(losing: RuleList, winning: RuleList, cure: str) -> Iterator[str]:
+    """Rules that another list, which wins, leaves nothing to do."""
+    for rule in losing.rules:
+        if rule.never or rule.bound:
+            continue
+        for other in winning.candidates(_representative(rule)):
+            if other.covers(rule):
+                yield (
+                    f"{losing.key}: {rule.text!r} never acts: {winning.key}={other.text} matches "
+                    f"all of it, and wins; {cure} if that is not meant"
+                )
+                break
+
+
+def _names_without_addresses(rules: Ruleset) -> Iterator[str]:
+    """Names in ``allow`` that are refused all the same, if their addresses are private."""
+    guard = next((rule for rule in rules.deny.rules if rule.set_name == PRIVATE), None)
+    if guard is None:
+        return
+    for rule in rules.allow.rules:
+        if not rule.names_hosts or rule.pattern == ("", ""):
+            continue
+        bound = any(other.bound and _same_who(other, rule) for other in rules.allow.rules)
+        if not bound:
+            yield (
+                f"allow: {rule.text!r} is about the name alone: deny={guard.text} still refuses "
+                f"it where it has a private address; allow={rule.text} -> 10.0.0.0/8, say, opens "
+                "these to it"
+            )
+
+
+def _same_who(one: Rule, other: Rule) -> bool:
+    return (one.exact, one.pattern) == (other.exact, other.pattern)
+
+
+def _representative(rule: Rule) -> Subject:
+    """A host that a rule matches; so does every rule that covers it."""
+    if rule.exact is not None:
+        text = rule.exact
+    elif rule.pattern is not None:
+        text = "x".join(rule.pattern)
+    elif rule.range is not None:
+        version, low, _ = rule.range
+        text = show(version, low)
+    else:
+        text = ""  # of a set: only sets and * can cover it, and these are candidates for all
+    return Subject(text, parse_address(text))
