@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import ssl
-import uuid
 
 import pycurl
 
@@ -18,6 +17,7 @@ from .gateway import Gateway
 from .host_addresses import is_local
 from .log import Log
 from .loop import Loop, Timer
+from .messaging.identity import instance_name
 from .messaging.sockets import BindError, Endpoints
 from .policy import Decision, Policy
 from .sessions import Services
@@ -80,16 +80,10 @@ class Daemon:
         self.loop = Loop()
         # Before anyone is told that we are there, and may send one.
         self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        instance_id = (config.instance_id or f"{{{uuid.uuid4()}}}").encode()
+        instance_id = instance_name(config)
         self._egress = Egress(self.loop, transport_options(config, log), log)
-        self._endpoints = Endpoints(instance_id, config.in_hwm, config.out_hwm)
-        self._endpoints.bind(
-            config.in_spec,
-            config.in_stream_spec,
-            config.out_spec,
-            config.in_req_spec,
-            config.ipc_file_mode,
-        )
+        self._endpoints = Endpoints(config, instance_id)
+        self._endpoints.bind()
         self._services = services = Services(
             loop=self.loop,
             egress=self._egress,

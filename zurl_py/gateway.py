@@ -26,9 +26,8 @@ from .sessions import (
     SingleSession,
     StreamSession,
     WebSocketSession,
-    is_websocket,
 )
-from .zhttp import Condition, Envelope, Format, Packet, PacketError, parse
+from .zhttp import Condition, Envelope, Format, PacketError, RequestPacket
 
 __all__ = ["Gateway"]
 
@@ -166,7 +165,7 @@ class Gateway:
             return
         message = frames[-1]
         try:
-            packet = parse(message)
+            packet = RequestPacket.parse(message)
         except PacketError as error:
             self._drop("in_req_spec", error.reason)
             self._answer_bad_request(envelope, error)
@@ -202,7 +201,7 @@ class Gateway:
             self._drop("in_spec", f"{len(frames)} frames where one is due")
             return
         try:
-            packet = parse(frames[0])
+            packet = RequestPacket.parse(frames[0])
         except PacketError as error:
             self._refuse("in_spec", error)
             return
@@ -217,7 +216,7 @@ class Gateway:
         if key in self._streams:
             self._drop("in_spec", f"id {show_address(packet.id)} is in use")
             return
-        kind = WebSocketSession if is_websocket(packet) else StreamSession
+        kind = WebSocketSession if packet.is_websocket else StreamSession
         session: _Streamed = kind(self._services, packet)
         self._streams[key] = session
         self._by_id.setdefault(packet.id, []).append(session)
@@ -225,12 +224,12 @@ class Gateway:
         for early, seq in self._early.take(key):
             self._continue_with(early, packet.id, seq)
 
-    def _begin_unanswered(self, packet: Packet) -> None:
+    def _begin_unanswered(self, packet: RequestPacket) -> None:
         """Fire and forget."""
         session = SingleSession(self._services, packet, None)
         self._start(session, packet)
 
-    def _start(self, session: Session, packet: Packet) -> None:
+    def _start(self, session: Session, packet: RequestPacket) -> None:
         self._open.add(session)
         try:
             session.start(packet)
@@ -248,21 +247,21 @@ class Gateway:
             self._drop("in_stream_spec", "not an empty frame and a packet")
             return
         try:
-            packet = parse(frames[1])
+            packet = RequestPacket.parse(frames[1])
         except PacketError as error:
             self._refuse("in_stream_spec", error)
             return
         for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
             self._continue_with(packet, id, seq)
 
-    def _continue_with(self, packet: Packet, id: bytes | None, seq: int | None) -> None:
+    def _continue_with(self, packet: RequestPacket, id: bytes | None, seq: int | None) -> None:
         session = self._find(packet.sender, id)
         if session is not None:
             self._receive(session, packet, seq)
         elif packet.sender and id and not self._early.keep((packet.sender, id), packet, seq):
             self._cancel_unknown(packet, id)
 
-    def _receive(self, session: _Streamed, packet: Packet, seq: int | None) -> None:
+    def _receive(self, session: _Streamed, packet: RequestPacket, seq: int | None) -> None:
         try:
             session.receive(packet, seq)
         except Exception:
@@ -282,7 +281,7 @@ class Gateway:
     def _first_packets_wait(self) -> bool:
         return self._first_packets is not None and self._first_packets.backlog
 
-    def _cancel_unknown(self, packet: Packet, id: bytes) -> None:
+    def _cancel_unknown(self, packet: RequestPacket, id: bytes) -> None:
         """The session is over, or never was: say so, but never in answer to an end."""
         if packet.sender and packet.type not in (b"cancel", b"error"):
             answer = Envelope(packet.format, None, id, address=packet.sender)

@@ -152,7 +152,7 @@ def test_tcp_endpoints(origin: ScriptedOrigin) -> None:
         assert session.finish()[-1].body == b"hi"
 
 
-def test_random_instance_id(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_empty_instance_id(start_daemon: Start, origin: ScriptedOrigin) -> None:
     _, worker = start_daemon(worker={"instance": b""}, instance_id="", interfaces=("stream",))
     # `ready` has learnt the identity from the first answer, and used it
     assert len(worker.instance) > 20

@@ -12,7 +12,17 @@ from .. import __version__
 
 __all__ = ["version"]
 
-_LIBRARIES = ("pyzmq", "pycurl", "websockets", "msgspec", "tnetstring3", "idna", "click")
+_LIBRARIES = (
+    "pyzmq",
+    "pycurl",
+    "websockets",
+    "msgspec",
+    "tnetstring3",
+    "idna",
+    "brotli",
+    "backports.zstd",
+    "click",
+)
 
 
 @click.command()

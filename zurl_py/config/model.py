@@ -12,6 +12,7 @@ __all__ = ["KEYS", "Config"]
 
 NEVER = 10_000_000  # seconds (116 days) that stand for no limit
 _MAX_BYTES = 1 << 40
+_MAX_KEEPALIVE = 32_767  # seconds; Linux's MAX_TCP_KEEPIDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Config:
     """One field per key of ``zurl.conf``. What each does is said in zurl.conf(5).
 
     Attributes:
-        instance_id: name of this instance; "" for a random one.
+        instance_id: name of this instance; "" for one made from machine and endpoint.
         in_spec, in_stream_spec, out_spec, in_req_spec: ZeroMQ endpoints to bind.
         ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
         defpolicy: "allow" or "deny".
@@ -37,6 +38,10 @@ class Config:
         timeout: seconds without activity until a session ends.
         connection_max_time: seconds that a connection may be used.
         in_hwm, out_hwm: messages queued per ZeroMQ connection; 0: no limit.
+        worker_keepalive: seconds of silence after which TCP asks whether a worker is still there;
+            0: never.
+        worker_heartbeat: seconds between ZMTP's heartbeats over TCP; 0: none.
+        worker_heartbeat_timeout: seconds in which one has to be answered.
         drain_timeout: seconds that open requests get when the daemon is told to stop.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
@@ -79,6 +84,9 @@ class Config:
     connection_max_time: int = 7200
     in_hwm: int = 1000
     out_hwm: int = 1000
+    worker_keepalive: int = 60
+    worker_heartbeat: int = 20
+    worker_heartbeat_timeout: int = 60
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
     ca_file: str = ""
@@ -153,6 +161,9 @@ KEYS: dict[str, values.Converter] = {
     "connection_max_time": values.number(1, NEVER, minus_1=NEVER, zero=1),
     "in_hwm": values.number(0, 1_000_000_000),
     "out_hwm": values.number(0, 1_000_000_000),
+    "worker_keepalive": values.number(0, _MAX_KEEPALIVE),
+    "worker_heartbeat": values.number(0, 3600),
+    "worker_heartbeat_timeout": values.number(1, 3600),
     "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ini import Entry
+from .endpoint import EndpointError, parse_endpoint
 
 __all__ = [
     "Converter",
@@ -24,11 +25,9 @@ __all__ = [
 
 Converter = Callable[[Entry], Any]
 
-_MAX_IPC_PATH = 107  # bytes of a Unix socket's path: sun_path holds 108 with the final NUL
 _YES = frozenset(("true", "yes", "on", "1"))
 _NO = frozenset(("false", "no", "off", "0", ""))
 _PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
-_TCP = re.compile(r"tcp://(.+):(\d{1,5}|\*)", re.ASCII)
 _PROXY = re.compile(r"(?:http|socks5h?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}/?")
 
 
@@ -106,14 +105,10 @@ def octal_mode(entry: Entry) -> int | None:
 def endpoints(entry: Entry) -> tuple[str, ...]:
     """ZeroMQ endpoints to bind: ipc or tcp."""
     for spec in entry.items:
-        path = spec.removeprefix("ipc://")
-        if path != spec:
-            if not 0 < len(path.encode()) <= _MAX_IPC_PATH:
-                raise Invalid(f"ipc paths of 1 to {_MAX_IPC_PATH} bytes")
-        else:
-            found = _TCP.fullmatch(spec)
-            if found is None or (found.group(2) != "*" and not int(found.group(2)) <= 65535):
-                raise Invalid("endpoints such as ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5555")
+        try:
+            parse_endpoint(spec)
+        except EndpointError as allowed:
+            raise Invalid(str(allowed)) from None
     return entry.items
 
 

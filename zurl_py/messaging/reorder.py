@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..loop import Loop, Timer
-from ..zhttp import Packet
+from ..zhttp import RequestPacket
 
 __all__ = ["ReorderBuffer"]
 
@@ -29,17 +29,20 @@ class ReorderBuffer:
     """
 
     def __init__(
-        self, loop: Loop, blocked: Callable[[], bool], give_up: Callable[[Packet, bytes], None]
+        self,
+        loop: Loop,
+        blocked: Callable[[], bool],
+        give_up: Callable[[RequestPacket, bytes], None],
     ) -> None:
         self._loop = loop
         self._blocked = blocked
         self._give_up = give_up
         # Since when, and what; in order of time.
-        self._waiting: dict[_Key, tuple[float, list[tuple[Packet, int | None]]]] = {}
+        self._waiting: dict[_Key, tuple[float, list[tuple[RequestPacket, int | None]]]] = {}
         self._count = 0
         self._timer = Timer(self._give_up_old)
 
-    def keep(self, key: _Key, packet: Packet, seq: int | None) -> bool:
+    def keep(self, key: _Key, packet: RequestPacket, seq: int | None) -> bool:
         """Keep a packet with its number in the session; False if too many are here already."""
         if self._count >= _MAX_WAITING:
             return False
@@ -49,7 +52,7 @@ class ReorderBuffer:
         self._waiting.setdefault(key, (self._loop.now, []))[1].append((packet, seq))
         return True
 
-    def take(self, key: _Key) -> list[tuple[Packet, int | None]]:
+    def take(self, key: _Key) -> list[tuple[RequestPacket, int | None]]:
         """The packets of a session that has begun, in their order."""
         if key not in self._waiting:
             return []

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import socket as unix
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import zmq
 
+from ..config import Config
+from ..config.endpoint import Endpoint, parse_endpoint
+
 __all__ = ["BindError", "Endpoints"]
 
 _LINGER = 1000  # milliseconds that unsent answers may delay the end of the daemon
+_PROBES = 4  # TCP keep-alive probes without an answer until a connection is given up
+_PROBE_INTERVAL = 15  # seconds between them
 
 
 class BindError(Exception):
-    """An endpoint could not be bound; the text names it and says why."""
+    """An endpoint could not be bound; the text names the key and the endpoint, and says why."""
 
 
 class Endpoints:
     """The four sockets, each None if it is not configured.
+
+    Args:
+        config: where to bind, and how.
+        instance_id: the identity of the DEALER.
 
     Attributes:
         in_: PULL, first packets of sessions.
@@ -29,12 +38,11 @@ class Endpoints:
         ports: TCP ports that are bound.
     """
 
-    def __init__(self, instance_id: bytes, in_hwm: int, out_hwm: int) -> None:
+    def __init__(self, config: Config, instance_id: bytes) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         _let_zeromq_batch(self._context)
+        self._config = config
         self._instance_id = instance_id
-        self._in_hwm = in_hwm
-        self._out_hwm = out_hwm
         self.ports: set[int] = set()
         self._files: list[tuple[str, int]] = []  # path and inode of our ipc sockets
         self.in_: zmq.Socket[bytes] | None = None
@@ -42,41 +50,34 @@ class Endpoints:
         self.out: zmq.Socket[bytes] | None = None
         self.in_req: zmq.Socket[bytes] | None = None
 
-    def bind(
-        self,
-        in_spec: Sequence[str],
-        in_stream_spec: Sequence[str],
-        out_spec: Sequence[str],
-        in_req_spec: Sequence[str],
-        ipc_file_mode: int | None,
-    ) -> None:
+    def bind(self) -> None:
         """Bind what is configured; ``in_spec`` last, as a request that came before its answer
         could be published would wait for good.
-
-        Args:
-            ipc_file_mode: mode of the ipc sockets, in force before anything can connect;
-                None: as the umask has it.
 
         Raises:
             BindError: an endpoint cannot be bound.
         """
-        if out_spec:
+        config = self._config
+        if config.out_spec:
             self.out = self._make(zmq.XPUB)
             # Tell us where a message does not fit, in place of losing it.
             self.out.setsockopt(zmq.XPUB_NODROP, 1)
-            self._bind(self.out, out_spec, ipc_file_mode)
-        if in_stream_spec:
+            self._bind(self.out, "out_spec", heartbeat=True)
+        if config.in_stream_spec:
             self.in_stream = self._make(zmq.DEALER)
             self.in_stream.setsockopt(zmq.IDENTITY, self._instance_id)
-            self._bind(self.in_stream, in_stream_spec, ipc_file_mode)
-        if in_req_spec:
+            self._bind(self.in_stream, "in_stream_spec", heartbeat=True)
+        if config.in_req_spec:
             self.in_req = self._make(zmq.ROUTER)
             # As above: an answer that the asker's queue has no room for is ours to keep.
             self.in_req.setsockopt(zmq.ROUTER_MANDATORY, 1)
-            self._bind(self.in_req, in_req_spec, ipc_file_mode)
-        if in_spec:
+            # A worker that gives its socket a name, and comes back before we have read what it
+            # sent before, is the one to answer.
+            self.in_req.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            self._bind(self.in_req, "in_req_spec")
+        if config.in_spec:
             self.in_ = self._make(zmq.PULL)
-            self._bind(self.in_, in_spec, ipc_file_mode)
+            self._bind(self.in_, "in_spec")
 
     def all(self) -> list[zmq.Socket[bytes]]:
         """The sockets that there are."""
@@ -95,41 +96,83 @@ class Endpoints:
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
-        socket.setsockopt(zmq.RCVHWM, self._in_hwm)
-        socket.setsockopt(zmq.SNDHWM, self._out_hwm)
+        socket.setsockopt(zmq.RCVHWM, self._config.in_hwm)
+        socket.setsockopt(zmq.SNDHWM, self._config.out_hwm)
         socket.setsockopt(zmq.LINGER, _LINGER)
         return socket
 
-    def _bind(
-        self, socket: zmq.Socket[bytes], specs: Sequence[str], ipc_file_mode: int | None
-    ) -> None:
-        for spec in specs:
-            path = spec.removeprefix("ipc://") if spec.startswith("ipc://") else None
-            if path is not None and not path.startswith("@"):
-                _refuse_live_socket(path, spec)
+    def _bind(self, socket: zmq.Socket[bytes], key: str, heartbeat: bool = False) -> None:
+        for spec in getattr(self._config, key):
+            endpoint = parse_endpoint(spec)
             try:
-                with _file_mode(ipc_file_mode):
-                    socket.bind(spec)
-            except zmq.ZMQError as error:
-                raise BindError(f"cannot bind {spec}: {error}") from None
-            if path is None:
-                endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)  # with the port that * stands for
-                assert isinstance(endpoint, bytes)
-                self.ports.add(int(endpoint.rstrip(b"\0").rpartition(b":")[2]))
-            elif not path.startswith("@"):
-                self._files.append((path, os.stat(path).st_ino))
-                if ipc_file_mode is not None:
-                    os.chmod(path, ipc_file_mode)
+                if endpoint.path:
+                    self._bind_ipc(socket, endpoint)
+                else:
+                    self._bind_tcp(socket, endpoint, heartbeat)
+            except _NotBound as reason:
+                raise BindError(f"{key}: cannot bind {spec}: {reason}") from None
+
+    def _bind_ipc(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+        mode, path = self._config.ipc_file_mode, endpoint.path
+        if not endpoint.is_abstract:
+            _refuse_live_socket(path)
+        with _file_mode(mode):
+            _bind_one(socket, endpoint)
+        if not endpoint.is_abstract:
+            self._files.append((path, os.stat(path).st_ino))
+            if mode is not None:
+                os.chmod(path, mode)
+
+    def _bind_tcp(self, socket: zmq.Socket[bytes], endpoint: Endpoint, heartbeat: bool) -> None:
+        # libzmq copies these options for each endpoint when it is bound. An IPv6 socket does not
+        # find interfaces by their names.
+        socket.setsockopt(zmq.IPV6, endpoint.is_ipv6)
+        _notice_lost_peers(socket, self._config, heartbeat)
+        _bind_one(socket, endpoint)
+        bound = socket.getsockopt(zmq.LAST_ENDPOINT)  # with the port that * stands for
+        assert isinstance(bound, bytes)
+        self.ports.add(int(bound.rstrip(b"\0").rpartition(b":")[2]))
 
 
-def _refuse_live_socket(path: str, spec: str) -> None:
+class _NotBound(Exception):
+    """Why an endpoint could not be bound."""
+
+
+def _bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+    try:
+        socket.bind(endpoint.address)
+    except zmq.ZMQError as error:
+        raise _NotBound(os.strerror(error.errno or 0)) from None
+
+
+def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: bool) -> None:
+    """Let connections end whose other machine has gone without a word.
+
+    The kernel asks a peer that is silent, and gives up on one that does not acknowledge what was
+    sent to it. ZMTP's own heartbeats also find one that is there and stuck. But libzmq takes a
+    connection that it does not read, as we want no more requests for now, for a dead one; so they
+    are for sockets that are always read.
+    """
+    idle = config.worker_keepalive
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1 if idle else 0)
+    if idle:
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, idle)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, _PROBE_INTERVAL)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _PROBES)
+        socket.setsockopt(zmq.TCP_MAXRT, (idle + _PROBES * _PROBE_INTERVAL) * 1000)
+    if heartbeat and config.worker_heartbeat:
+        socket.setsockopt(zmq.HEARTBEAT_IVL, config.worker_heartbeat * 1000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, config.worker_heartbeat_timeout * 1000)
+
+
+def _refuse_live_socket(path: str) -> None:
     """libzmq removes a socket file that is in its way, even one that somebody listens on."""
     with unix.socket(unix.AF_UNIX) as probe:
         try:
             probe.connect(path)
         except OSError:
             return
-    raise BindError(f"cannot bind {spec}: another process listens there")
+    raise _NotBound("another process listens there")
 
 
 @contextmanager

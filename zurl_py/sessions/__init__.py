@@ -4,7 +4,6 @@ from .base import Services, Session
 from .single import SingleSession
 from .stream import StreamSession
 from .websocket import WebSocketSession
-from .websocket_packets import is_websocket
 
 __all__ = [
     "Services",
@@ -12,5 +11,4 @@ __all__ = [
     "SingleSession",
     "StreamSession",
     "WebSocketSession",
-    "is_websocket",
 ]

@@ -9,7 +9,7 @@ from ..egress import Egress, TransferError
 from ..log import Log
 from ..loop import Loop, Timer
 from ..policy import Policy
-from ..zhttp import Condition, Envelope, Packet
+from ..zhttp import Condition, Envelope, RequestPacket
 from .opening import Refused
 
 __all__ = ["MAX_OVERSTEP", "Services", "Session"]
@@ -69,7 +69,7 @@ class Session:
         "sender",
     )
 
-    def __init__(self, services: Services, packet: Packet, sender: bytes | None) -> None:
+    def __init__(self, services: Services, packet: RequestPacket, sender: bytes | None) -> None:
         self._s = services
         self.sender = sender
         self.id = packet.id
@@ -86,7 +86,7 @@ class Session:
         self._started = services.loop.now
         self._timer = Timer(self._timer_fired)
 
-    def start(self, packet: Packet) -> None:
+    def start(self, packet: RequestPacket) -> None:
         """Handle the first packet."""
         raise NotImplementedError
 

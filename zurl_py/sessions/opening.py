@@ -6,7 +6,7 @@ from ..egress import HttpRequest, check_names
 from ..http.fields import BadHeader, RequestHeaders, check_method
 from ..policy import Decision, Policy
 from ..url import BadUrl, Target, parse
-from ..zhttp import Condition, Packet
+from ..zhttp import Condition, RequestPacket
 
 __all__ = ["Refused", "open_http", "open_target"]
 
@@ -31,7 +31,7 @@ class Refused(Exception):
         self.uri = "-"
 
 
-def open_target(packet: Packet, schemes: tuple[str, ...]) -> Target:
+def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
     """The URI of a first packet, if its scheme is among ``schemes``.
 
     Raises:
@@ -50,7 +50,7 @@ def open_target(packet: Packet, schemes: tuple[str, ...]) -> Target:
     return target
 
 
-def open_http(packet: Packet, policy: Policy) -> HttpRequest:
+def open_http(packet: RequestPacket, policy: Policy) -> HttpRequest:
     """The HTTP request that a first packet asks for, as far as the policy lets it.
 
     Raises:
@@ -64,7 +64,7 @@ def open_http(packet: Packet, policy: Policy) -> HttpRequest:
         raise
 
 
-def _request_to(target: Target, packet: Packet, policy: Policy) -> HttpRequest:
+def _request_to(target: Target, packet: RequestPacket, policy: Policy) -> HttpRequest:
     method = packet.method
     if not method:
         raise Refused(Condition.BAD_REQUEST, "method is missing")
@@ -86,7 +86,7 @@ def _request_to(target: Target, packet: Packet, policy: Policy) -> HttpRequest:
     return request
 
 
-def apply_transport(request: HttpRequest, packet: Packet, policy: Policy) -> None:
+def apply_transport(request: HttpRequest, packet: RequestPacket, policy: Policy) -> None:
     """Privileges, connect-host and TLS options, and the policy's word on the names.
 
     Raises:
@@ -108,7 +108,7 @@ def _refused_by(decision: Decision) -> Refused:
     return Refused(Condition.POLICY_VIOLATION, f"{decision.subject} {decision.reason}", decision)
 
 
-def _apply_privileges(request: HttpRequest, packet: Packet, policy: Policy) -> None:
+def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Policy) -> None:
     decision = policy.check_privileges(
         ignore_policies=packet.ignore_policies,
         ignore_tls_errors=packet.ignore_tls_errors,

@@ -7,7 +7,7 @@ from functools import partial
 
 from ..egress import BufferedTransfer, TransferError
 from ..http.fields import Head
-from ..zhttp import Condition, Packet
+from ..zhttp import Condition, RequestPacket
 from .base import Services, Session, show_id
 from .opening import Refused, open_http
 
@@ -31,7 +31,7 @@ class SingleSession(Session):
     __slots__ = ("_deadline", "_last_activity", "_progress", "_reply", "_transfer")
 
     def __init__(
-        self, services: Services, packet: Packet, reply: Callable[[bytes], None] | None
+        self, services: Services, packet: RequestPacket, reply: Callable[[bytes], None] | None
     ) -> None:
         super().__init__(services, packet, packet.sender if reply is None else None)
         self._reply = reply
@@ -40,7 +40,7 @@ class SingleSession(Session):
         self._last_activity = self._started
         self._deadline: float | None = None
 
-    def start(self, packet: Packet) -> None:
+    def start(self, packet: RequestPacket) -> None:
         """Carry out the request; any outcome is reported later, refusals at once."""
         s = self._s
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
 from ..http.fields import Head
-from ..zhttp import Condition, Packet
+from ..zhttp import Condition, RequestPacket
 from .base import MAX_OVERSTEP, Services, Session, show_id
 from .opening import Refused, open_http
 from .single import _LOOKS_PER_TIMEOUT, _show
@@ -47,7 +47,7 @@ class StreamSession(Session):
         "_upload_left",
     )
 
-    def __init__(self, services: Services, packet: Packet) -> None:
+    def __init__(self, services: Services, packet: RequestPacket) -> None:
         super().__init__(services, packet, packet.sender)
         now = self._started
         self._credits = packet.credits or 0  # bytes the worker takes
@@ -70,7 +70,7 @@ class StreamSession(Session):
 
     # -- the worker's packets ------------------------------------------------------------------
 
-    def start(self, packet: Packet) -> None:
+    def start(self, packet: RequestPacket) -> None:
         """Handle the first packet."""
         s = self._s
         try:
@@ -106,7 +106,7 @@ class StreamSession(Session):
                 return
         self._transfer.start()
 
-    def receive(self, packet: Packet, seq: int | None) -> None:
+    def receive(self, packet: RequestPacket, seq: int | None) -> None:
         """Handle a later packet."""
         if packet.type == b"cancel":
             self._log_out(f"id={show_id(self.id)} cancelled by the worker")
@@ -125,7 +125,7 @@ class StreamSession(Session):
         if self.open and packet.credits:
             self._flush()
 
-    def _receive_body(self, packet: Packet) -> None:
+    def _receive_body(self, packet: RequestPacket) -> None:
         if self._input_ended:
             self._end_with_error(Condition.BAD_REQUEST, "data after the end of the body")
             return

@@ -11,7 +11,7 @@ from collections import deque
 from ..egress import TransferError
 from ..egress.websocket import WebSocketError, WebSocketTransfer
 from ..websocket import BadInput, Close, Data, Event, Ping, Pong, ProtocolViolation, Response
-from ..zhttp import Condition, Packet
+from ..zhttp import Condition, RequestPacket
 from .base import MAX_OVERSTEP, Services, show_id
 from .opening import Refused
 from .websocket_packets import (
@@ -52,12 +52,12 @@ class WebSocketSession(WorkerSide):
         "_waiting",
     )
 
-    def __init__(self, services: Services, packet: Packet) -> None:
+    def __init__(self, services: Services, packet: RequestPacket) -> None:
         super().__init__(services, packet)
-        self._auto_pong = packet.ext.get("auto-pong") is True
+        self._auto_pong = packet.auto_pong
         self._close_received = False  # the worker has been told
         self._credits = packet.credits or 0  # bytes the worker takes
-        self._early: deque[Packet] = deque()  # came before the handshake's outcome
+        self._early: deque[RequestPacket] = deque()  # came before the handshake's outcome
         self._early_size = 0
         self._graceful = False  # the origin is to see our close frame; else the connection is cut
         self._opened = False
@@ -67,7 +67,7 @@ class WebSocketSession(WorkerSide):
 
     # -- the worker's packets ------------------------------------------------------------------
 
-    def start(self, packet: Packet) -> None:
+    def start(self, packet: RequestPacket) -> None:
         """Handle the first packet."""
         s = self._s
         try:
@@ -85,7 +85,7 @@ class WebSocketSession(WorkerSide):
         self._transfer.start()
         self._set_timer()
 
-    def receive(self, packet: Packet, seq: int | None) -> None:
+    def receive(self, packet: RequestPacket, seq: int | None) -> None:
         """Handle a later packet."""
         if not self._accept_seq(packet, seq):
             return
@@ -99,13 +99,13 @@ class WebSocketSession(WorkerSide):
             if self._waiting and self.open:
                 self._deliver()
 
-    def _keep_for_later(self, packet: Packet) -> None:
+    def _keep_for_later(self, packet: RequestPacket) -> None:
         self._early.append(packet)
         self._early_size += len(packet.body)
         if len(self._early) > _MAX_WAITING or self._early_size > MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("too much before the handshake was over")
 
-    def _send_frame(self, packet: Packet) -> None:
+    def _send_frame(self, packet: RequestPacket) -> None:
         """Data, ping, pong or close for the origin."""
         transfer = self._transfer
         assert transfer is not None

@@ -5,26 +5,20 @@ from __future__ import annotations
 from ..egress import HttpRequest
 from ..http.fields import RequestHeaders
 from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
-from ..zhttp import Condition, Packet
+from ..zhttp import Condition, RequestPacket
 from .base import Services
 from .opening import Refused, apply_transport, open_target
 
 __all__ = [
     "close_fields",
     "frame_fields",
-    "is_websocket",
     "open_websocket",
     "opened_fields",
     "rejected_fields",
 ]
 
 
-def is_websocket(packet: Packet) -> bool:
-    """Whether a first packet asks for a WebSocket."""
-    return packet.uri is not None and packet.uri[:4].lower() in (b"ws:/", b"wss:")
-
-
-def open_websocket(packet: Packet, services: Services) -> tuple[HttpRequest, Handshake]:
+def open_websocket(packet: RequestPacket, services: Services) -> tuple[HttpRequest, Handshake]:
     """The connection and handshake that a first packet asks for, as far as the policy lets it.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..zhttp import Condition, Packet
+from ..zhttp import Condition, RequestPacket
 from .base import Services, Session, show_id
 from .stream import KEEP_ALIVE_INTERVAL, SESSION_EXPIRY
 
@@ -24,7 +24,7 @@ class WorkerSide(Session):
         "_ping_at",
     )
 
-    def __init__(self, services: Services, packet: Packet) -> None:
+    def __init__(self, services: Services, packet: RequestPacket) -> None:
         super().__init__(services, packet, packet.sender)
         now = self._started
         self._awaits_worker = False  # until what was published to it has gone out
@@ -53,7 +53,7 @@ class WorkerSide(Session):
 
     # -- packets to the worker -----------------------------------------------------------------
 
-    def _accept_seq(self, packet: Packet, seq: int | None) -> bool:
+    def _accept_seq(self, packet: RequestPacket, seq: int | None) -> bool:
         """Whether a later packet is in order; one that is not ends the session."""
         if packet.type == b"cancel":
             self._log_out(f"id={show_id(self.id)} cancelled by the worker")

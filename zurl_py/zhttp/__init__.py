@@ -1,8 +1,37 @@
-"""ZHTTP without I/O: codecs, packets in, packets out, conditions."""
+"""ZHTTP without I/O, both sides of it: formats, packets, sessions, conditions."""
 
 from .codec import Format
 from .conditions import Condition
-from .envelope import Envelope
-from .packet import NO_USER_DATA, Packet, PacketError, parse
+from .envelope import NO_USER_DATA, Envelope
+from .packet import Packet, PacketError
+from .request import RequestPacket
+from .response import ResponsePacket
+from .session import (
+    KEEP_ALIVE_INTERVAL,
+    SESSION_EXPIRY,
+    Endpoint,
+    LocalProtocolError,
+    Protocol,
+    RemoteProtocolError,
+    Role,
+    State,
+)
 
-__all__ = ["NO_USER_DATA", "Condition", "Envelope", "Format", "Packet", "PacketError", "parse"]
+__all__ = [
+    "KEEP_ALIVE_INTERVAL",
+    "NO_USER_DATA",
+    "SESSION_EXPIRY",
+    "Condition",
+    "Endpoint",
+    "Envelope",
+    "Format",
+    "LocalProtocolError",
+    "Packet",
+    "PacketError",
+    "Protocol",
+    "RemoteProtocolError",
+    "RequestPacket",
+    "ResponsePacket",
+    "Role",
+    "State",
+]

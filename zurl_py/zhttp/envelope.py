@@ -1,29 +1,31 @@
-"""Packets to workers: what is the same in all of a session, and what is new in each."""
+"""Writing packets: what is the same in all of a session, and what is new in each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import tnetstring
 
 from ..cache import remember
 from .codec import Format
-from .packet import NO_USER_DATA
 
-__all__ = ["Envelope"]
+__all__ = ["NO_USER_DATA", "Envelope"]
+
+NO_USER_DATA: Final = object()  # null is user data too
 
 _encode_json = msgspec.json.Encoder().encode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _BINARY = (bytes, bytearray)
+_CONTAINERS = (dict, list, tuple)
 
 
 class Envelope:
     """Encodes the packets of one session, in the format of its first message.
 
     Args:
-        sender: ``from``, the daemon's instance id; None leaves the field out.
+        sender: ``from``, the address of who writes; None leaves the field out.
         id: the session's id; None leaves the field out.
         user_data: as the first message had it; ``NO_USER_DATA`` leaves the field out.
         address: of the worker, put in front of every message with a space; None: nothing is.
@@ -55,8 +57,8 @@ class Envelope:
 
         Args:
             fields: names as on the wire. Text and bodies are bytes, ``headers`` pairs of bytes,
-                ``body`` may be a bytearray, ``ext`` a dictionary of booleans; the rest is numbers
-                and booleans.
+                ``body`` may be a bytearray; ``ext`` and a list of ids hold what the format can;
+                the rest is numbers and booleans.
         """
         return self._write(self._start, self._common, fields)
 
@@ -103,6 +105,8 @@ def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) ->
             packet[name] = value.decode("utf-8", "replace")
         elif name == "headers":
             packet[name] = _encoded_pairs(value, _json_pairs, _json_pair)
+        elif type(value) in _CONTAINERS:
+            packet[name] = _as_text(value)
         else:
             packet[name] = value
     return start + _encode_json(packet)
@@ -113,6 +117,17 @@ _json_pairs: dict[_Pair, tuple[str, str]] = {}
 
 def _json_pair(name: bytes, value: bytes) -> tuple[str, str]:
     return name.decode("utf-8", "replace"), value.decode("utf-8", "replace")
+
+
+def _as_text(value: Any) -> Any:
+    """What is within a list or dictionary, with text in place of bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_text(content) for content in value]
+    return value
 
 
 # -- MessagePack: bodies are binary, other text is text where it is UTF-8 --------------------------
@@ -132,9 +147,22 @@ def _write_msgpack(start: bytes, common: dict[str, Any], fields: dict[str, Any])
             packet[name] = _text_or_bytes(value)
         elif name == "headers":
             packet[name] = [(_text_or_bytes(k), _text_or_bytes(v)) for k, v in value]
+        elif type(value) in _CONTAINERS:
+            packet[name] = _texts_or_bytes(value)
         else:
             packet[name] = value
     return start + _encode_msgpack(packet)
+
+
+def _texts_or_bytes(value: Any) -> Any:
+    """What is within a list or dictionary, bytes as text where they are UTF-8."""
+    if isinstance(value, bytes):
+        return _text_or_bytes(value)
+    if isinstance(value, dict):
+        return {_texts_or_bytes(key): _texts_or_bytes(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_texts_or_bytes(inner) for inner in value]
+    return value
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:

@@ -1,4 +1,4 @@
-"""Packets from workers: the fields of RFC 33 and of Zurl's WebSocket variant, checked.
+"""What packets of both directions have in common (RFC 33 of ZeroMQ, and Zurl's WebSocket variant).
 
 One wrong field makes the whole packet malformed. What could be read of ``from``, ``id`` and
 ``type`` travels with the error, so that the sender can be told.
@@ -6,21 +6,27 @@ One wrong field makes the whole packet malformed. What could be read of ``from``
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
 
+from . import fields as check
 from .codec import DecodeError, Format, decode
+from .envelope import NO_USER_DATA, Envelope
+from .fields import Ids, WrongField, name_of, text_or_none
 
-__all__ = ["NO_USER_DATA", "Packet", "PacketError", "parse"]
+__all__ = ["Packet", "PacketError", "rules", "table", "written"]
 
-NO_USER_DATA: Final = object()  # null is user data too
+Check = Callable[[Any], Any]
+Rule = tuple[str, Check]  # the attribute in which a field is kept, and the check of its value
+Field = tuple[str, str, Check]  # the same behind the field's name on the wire
 
 
 class PacketError(ValueError):
     """A message that cannot be used.
 
     Attributes:
-        reason: what is wrong with it, for a log line.
+        reason: the field and what is wrong with it, for a log line and the answer.
         format: its format, where the letter is known.
         sender: its ``from``, if that could be read.
         ids: its ids, as far as they could be read.
@@ -43,311 +49,239 @@ class PacketError(ValueError):
         self.type = type
 
 
-_LONGEST: Final = 10**12  # milliseconds; some thirty years
-_LARGEST: Final = 2**62  # bytes
-
-
+@dataclass(eq=False, repr=False, kw_only=True)
 class Packet:
-    """One packet of a worker. Text is bytes, whatever the format; absent fields have defaults."""
+    """One packet. Text is bytes, whatever the format; what is absent has its default.
 
-    format: Format
-    sender: bytes | None = None  # "from"
+    Attributes:
+        format: of the message it came in, or is to be written in.
+        sender: ``from``, the address of who sent it.
+        id: of the session.
+        ids: two ids or more, with their sequence numbers, in place of ``id`` and ``seq``.
+        seq: 0 for the first packet of a session, then one more with each.
+        type: None is data; else ``error``, ``credit``, ``keep-alive``, ``cancel``, ``close``,
+            ``ping``, ``pong``, ``handoff-start`` or ``handoff-proceed``.
+        condition: with ``error``: one of `Condition`.
+        credits: bytes that the other side may send more.
+        more: more body, or more fragments of a WebSocket message, follow.
+        headers: names and values, in order.
+        body: bytes.
+        content_type: of WebSocket data: ``binary``, else it is text.
+        code: of the response, or of a WebSocket's close.
+        user_data: comes back unchanged with every packet of the session.
+        ext: extensions, by name.
+        multi: an ``ext`` flag: the sender understands lists of ids.
+    """
+
+    format: Format = Format.TNETSTRING
+    sender: bytes | None = None
     id: bytes | None = None
-    ids: list[tuple[bytes | None, int | None]] | None = None  # two ids or more, with their seq
+    ids: Ids | None = None
     seq: int | None = None
-    type: bytes | None = None  # None is data
+    type: bytes | None = None
     condition: bytes | None = None
-    credits: int | None = None  # bytes
+    credits: int | None = None
     more: bool = False
-    stream: bool = False
-    max_size: int | None = None  # bytes
-    timeout: int | None = None  # milliseconds
-    method: bytes | None = None
-    uri: bytes | None = None
-    headers: list[tuple[bytes, bytes]] = []  # noqa: RUF012 - replaced, never changed
+    headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes = b""
-    has_body: bool = False
     content_type: bytes | None = None
     code: int | None = None
     user_data: Any = NO_USER_DATA
-    connect_host: bytes | None = None
-    connect_port: int | None = None
-    trust_connect_host: bool = False
-    ignore_policies: bool = False
-    ignore_tls_errors: bool = False
-    follow_redirects: bool = False
-    ext: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+    ext: Mapping[str, Any] | None = None
     multi: bool = False
-    quiet: bool = False
 
+    _RULES: ClassVar[dict[str | bytes, Rule]]
+    _EXT_RULES: ClassVar[dict[str | bytes, Rule]]
+    _NAMES: ClassVar[Sequence[tuple[str, str]]]  # of fields on the wire, and attributes
+    _EXT_NAMES: ClassVar[Sequence[tuple[str, str]]]
 
-def parse(message: bytes) -> Packet:
-    """The packet in a message.
+    @classmethod
+    def parse(cls, message: bytes) -> Self:
+        """The packet in a message: a format's letter and an encoded dictionary.
 
-    Raises:
-        PacketError: the message is malformed.
-    """
-    try:
-        format, decoded = decode(message)
-    except DecodeError as error:
-        raise PacketError(str(error), error.format) from None
-    packet = Packet()
-    packet.format = format
-    attributes = packet.__dict__
-    try:
-        for key, value in decoded.items():
-            rule = _RULES.get(key)
-            if rule is not None:
-                attributes[rule[0]] = rule[1](value)
-        if "_id" in attributes:
-            _settle_id(packet, attributes.pop("_id"))
-        if "_ext" in attributes:
-            _settle_ext(packet, attributes.pop("_ext"))
-        if "_condition" in attributes:
-            _settle_condition(packet, attributes.pop("_condition"))
-    except _Wrong as wrong:
-        raise _malformed(f"{_show(key)}: {wrong}", format, decoded) from None
-    if packet.timeout is not None:
-        packet.timeout = min(packet.timeout, _LONGEST) if packet.timeout >= 0 else None
-    if packet.max_size is not None:
-        packet.max_size = min(packet.max_size, _LARGEST)
-    packet.has_body = "body" in attributes
-    return packet
-
-
-class _Wrong(ValueError):
-    """What is wrong with a field's value."""
-
-
-# -- one check per kind of field: the value as it is kept, or _Wrong ------------------------------
-
-
-def _text(value: object) -> bytes:
-    if type(value) is bytes:
-        return value
-    if type(value) is str:
+        Raises:
+            PacketError: the message is malformed.
+        """
         try:
-            return value.encode()
-        except UnicodeEncodeError:
-            raise _Wrong("text with half a surrogate pair") from None
-    raise _Wrong(f"text is due, found {_kind(value)}")
+            format, decoded = decode(message)
+        except DecodeError as error:
+            raise PacketError(str(error), error.format) from None
+        # Past the initializer: only what the message holds is set, the rest are class attributes.
+        packet = cls.__new__(cls)
+        attributes = packet.__dict__
+        attributes["format"] = format
+        rules = cls._RULES
+        key: Any = None
+        try:
+            for key, value in decoded.items():
+                rule = rules.get(key)
+                if rule is not None:
+                    attributes[rule[0]] = rule[1](value)
+            if "_id" in attributes:
+                packet._settle_id(attributes.pop("_id"))
+            key = "condition"
+            if "_condition" in attributes:
+                packet._settle_condition(attributes.pop("_condition"))
+            key = "ext"
+            if "ext" in attributes:
+                packet._settle_ext(attributes)
+        except WrongField as wrong:
+            raise _malformed(f"{name_of(key)[:40]} {wrong}", format, decoded) from None
+        packet._settle()
+        return packet
 
+    def encode(self) -> bytes:
+        """The message: the format's letter and this packet."""
+        id = None if self.ids is not None else self.id
+        return Envelope(self.format, self.sender, id, self.user_data).encode(self.fields())
 
-def _flag(value: object) -> bool:
-    if value is True or value is False:
-        return value
-    raise _Wrong(f"true or false is due, found {_kind(value)}")
+    def fields(self) -> dict[str, Any]:
+        """What is not at its default, by names as on the wire, for an `Envelope`.
 
+        ``from``, ``id`` and ``user-data`` are the envelope's.
+        """
+        attributes, defaults = self.__dict__, type(self)
+        result: dict[str, Any] = {}
+        if self.ids is not None:
+            result["id"] = [_named(id, seq) for id, seq in self.ids]
+        for name, attribute in self._NAMES:
+            value = attributes.get(attribute)
+            if value is not None and value != getattr(defaults, attribute):
+                result[name] = value
+        ext = dict(self.ext or {})
+        for name, attribute in self._EXT_NAMES:
+            value = attributes.get(attribute)
+            if value is not None and value != getattr(defaults, attribute):
+                ext[name] = value
+        if ext:
+            result["ext"] = ext
+        return result
 
-def _number(value: object) -> int | None:
-    """Numbers come as text, too, and text that holds none counts as 0; -1 is as good as absent."""
-    if type(value) is int:
-        number = value
-    elif isinstance(value, bool):
-        number = int(value)
-    elif isinstance(value, float):
-        number = int(value) if -(2.0**63) <= value < 2.0**63 else 0
-    elif isinstance(value, (str, bytes)):
-        number = _integer_in(value)
-    else:
-        raise _Wrong(f"a number is due, found {_kind(value)}")
-    return None if number == -1 else number
+    @property
+    def has_user_data(self) -> bool:
+        """Whether there is user data, null included."""
+        return self.user_data is not NO_USER_DATA
 
-
-def _integer_in(text: str | bytes) -> int:
-    stripped = text.strip()
-    digits = stripped[1:] if stripped[:1] in ("-", "+", b"-", b"+") else stripped
-    # isdigit alone would take other scripts' digits, int() also underscores.
-    if len(digits) <= 18 and digits.isdigit() and digits.isascii():
-        return int(stripped)
-    return 0
-
-
-def _headers(value: object) -> list[tuple[bytes, bytes]]:
-    if type(value) is not list:
-        raise _Wrong(f"a list is due, found {_kind(value)}")
-    pairs = []
-    for pair in value:
-        if type(pair) is not list or len(pair) != 2:
-            raise _Wrong("lists of a name and a value are due")
-        name, content = pair
-        if type(name) is bytes and type(content) is bytes:
-            pairs.append((name, content))
-        else:
-            pairs.append((_text(name), _text(content)))
-    return pairs
-
-
-def _type(value: object) -> bytes:
-    type_ = _text(value)
-    if type_ not in _TYPES:
-        raise _Wrong(f"unknown: {type_[:32]!r}")
-    return type_
-
-
-def _dictionary(value: object) -> dict[Any, Any]:
-    if type(value) is not dict:
-        raise _Wrong(f"a dictionary is due, found {_kind(value)}")
-    return value
-
-
-def _any(value: object) -> object:
-    return value
-
-
-_DEEPEST: Final = 100  # lists and dictionaries within each other; an encoder has to get through
-
-
-def _user_data(value: object) -> object:
-    if type(value) not in (list, dict):
-        return value
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (list, dict))
-            for inner in (outer if isinstance(outer, list) else outer.values())
+    def __repr__(self) -> str:
+        """What is not at its default, without secrets and with long values cut."""
+        defaults = type(self)
+        shown = [
+            _show(attribute, value)
+            for attribute, value in self.__dict__.items()
+            if value is not getattr(defaults, attribute, None)
         ]
-        if not level:
-            return value
-    raise _Wrong("nested too deep")
+        return f"<{defaults.__name__} {' '.join(shown)}>"
+
+    # -- fields that need more than their own value --------------------------------------------
+
+    def _settle_id(self, id: bytes | Ids) -> None:
+        if isinstance(id, bytes):
+            self.id = id
+        elif len(id) == 1:
+            self.id, seq = id[0]
+            self.seq = seq if seq is not None else self.seq
+        elif id:
+            self.ids = id
+
+    def _settle_condition(self, condition: object) -> None:
+        """Zurl looks at it in errors only."""
+        if self.type == b"error":
+            self.condition = check.text(condition)
+
+    def _settle_ext(self, attributes: dict[str, Any]) -> None:
+        rules = self._EXT_RULES
+        given, ext = attributes["ext"], {}
+        for key, value in given.items():
+            rule = rules.get(key)
+            if rule is None:
+                ext[name_of(key)] = value
+                continue
+            try:
+                attributes[rule[0]] = rule[1](value)
+            except WrongField as wrong:
+                raise WrongField(f"{name_of(key)} {wrong}") from None
+        attributes["ext"] = ext
+
+    def _settle(self) -> None:
+        """Bring what has passed its check within bounds."""
 
 
-def _id(value: object) -> bytes | list[tuple[bytes | None, int | None]]:
-    if type(value) is not list:
-        return _text(value)
-    ids = []
-    for entry in value:
-        fields = {_key(key): content for key, content in _dictionary(entry).items()}
-        id = _text(fields["id"]) if "id" in fields else None
-        seq = _number(fields["seq"]) if "seq" in fields else None
-        ids.append((id, seq))
-    return ids
-
-
-_TYPES: Final = frozenset(
-    (
-        b"error",
-        b"credit",
-        b"keep-alive",
-        b"cancel",
-        b"handoff-start",
-        b"handoff-proceed",
-        b"close",
-        b"ping",
-        b"pong",
-    )
+_COMMON: Final[tuple[Field, ...]] = (
+    ("from", "sender", check.text),
+    ("id", "_id", check.id_or_ids),
+    ("seq", "seq", check.number),
+    ("type", "type", check.packet_type),
+    ("condition", "_condition", check.any_value),
+    ("credits", "credits", check.number),
+    ("more", "more", check.boolean),
+    ("headers", "headers", check.headers),
+    ("body", "body", check.text),
+    ("content-type", "content_type", check.text),
+    ("code", "code", check.number),
+    ("user-data", "user_data", check.user_data),
+    ("ext", "ext", check.dictionary),
 )
 
-# Field, attribute and check. Attributes with an underscore need a look at other fields as well.
-_FIELDS: Final[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = (
-    ("from", "sender", _text),
-    ("id", "_id", _id),
-    ("seq", "seq", _number),
-    ("type", "type", _type),
-    ("condition", "_condition", _any),
-    ("credits", "credits", _number),
-    ("more", "more", _flag),
-    ("stream", "stream", _flag),
-    ("max-size", "max_size", _number),
-    ("timeout", "timeout", _number),
-    ("method", "method", _text),
-    ("uri", "uri", _text),
-    ("headers", "headers", _headers),
-    ("body", "body", _text),
-    ("content-type", "content_type", _text),
-    ("code", "code", _number),
-    ("user-data", "user_data", _user_data),
-    ("peer-address", "_ignored", _text),
-    ("peer-port", "_ignored", _number),
-    ("connect-host", "connect_host", _text),
-    ("connect-port", "connect_port", _number),
-    ("trust-connect-host", "trust_connect_host", _flag),
-    ("ignore-policies", "ignore_policies", _flag),
-    ("ignore-tls-errors", "ignore_tls_errors", _flag),
-    ("follow-redirects", "follow_redirects", _flag),
-    ("ext", "_ext", _dictionary),
-)
-_RULES: Final[dict[str | bytes, tuple[str, Callable[[Any], Any]]]] = {
-    key: (attribute, check) for name, attribute, check in _FIELDS for key in (name, name.encode())
-}
+
+def rules(*own: Field) -> dict[str | bytes, Rule]:
+    """The table of a packet's fields, the common ones and its own."""
+    return table(*_COMMON, *own)
 
 
-# -- fields that need more than their own value ---------------------------------------------------
+def table(*fields: Field) -> dict[str | bytes, Rule]:
+    """Fields by their keys: text, or bytes in a TNetString."""
+    return {
+        key: (attribute, checked)
+        for name, attribute, checked in fields
+        for key in (name, name.encode())
+    }
 
 
-def _settle_id(packet: Packet, id: bytes | list[tuple[bytes | None, int | None]]) -> None:
-    if isinstance(id, bytes):
-        packet.id = id
-    elif len(id) == 1:
-        packet.id, seq = id[0]
-        packet.seq = seq if seq is not None else packet.seq
-    elif id:
-        packet.ids = id
+def written(table: Mapping[str | bytes, Rule]) -> list[tuple[str, str]]:
+    """Names on the wire and attributes of the fields that `Packet.fields` copies."""
+    pairs = [(name, rule[0].lstrip("_")) for name, rule in table.items() if isinstance(name, str)]
+    return [(name, attribute) for name, attribute in pairs if attribute not in _NOT_COPIED]
 
 
-def _settle_ext(packet: Packet, ext: dict[Any, Any]) -> None:
-    packet.ext = {_key(key): value for key, value in ext.items()}
-    packet.multi = packet.ext.get("multi") is True
-    packet.quiet = packet.ext.get("quiet") is True
+_NOT_COPIED: Final = frozenset(("sender", "id", "user_data", "ext", "ignored"))
 
 
-def _settle_condition(packet: Packet, condition: object) -> None:
-    if packet.type == b"error":
-        packet.condition = _text(condition)
-
-
-# -- errors ---------------------------------------------------------------------------------------
+def _named(id: bytes | None, seq: int | None) -> dict[str, Any]:
+    return {name: value for name, value in (("id", id), ("seq", seq)) if value is not None}
 
 
 def _malformed(reason: str, format: Format, decoded: dict[Any, Any]) -> PacketError:
-    fields = {_key(key): value for key, value in decoded.items()}
-    id = fields.get("id")
+    read = {name_of(key): value for key, value in decoded.items()}
+    id = read.get("id")
     ids = []
     for candidate in id if type(id) is list else (id,):
         if type(candidate) is dict:
-            candidate = {_key(key): value for key, value in candidate.items()}.get("id")
-        readable = _text_or_none(candidate)
+            candidate = {name_of(key): value for key, value in candidate.items()}.get("id")
+        readable = text_or_none(candidate)
         if readable is not None:
             ids.append(readable)
-    if "seq" in fields and "id" not in fields:
+    if "seq" in read and "id" not in read:
         ids.append(b"")
     return PacketError(
         reason,
         format,
-        _text_or_none(fields.get("from")),
+        text_or_none(read.get("from")),
         tuple(ids),
-        _text_or_none(fields.get("type")),
+        text_or_none(read.get("type")),
     )
 
 
-def _text_or_none(value: object) -> bytes | None:
-    try:
-        return _text(value)
-    except _Wrong:
-        return None
+_HIDDEN: Final = frozenset(("headers", "user_data", "ext", "client_key", "client_cert"))
+_SHOWN: Final = 60  # characters of a value
 
 
-def _key(key: object) -> str:
-    return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
-
-
-def _show(key: object) -> str:
-    return repr(_key(key)[:40])
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), type(value).__name__)
-
-
-_KINDS: Final[dict[type, str]] = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    bytes: "text",
-    list: "a list",
-    dict: "a dictionary",
-}
+def _show(attribute: str, value: object) -> str:
+    if attribute in _HIDDEN:
+        return f"{attribute}=..."
+    if attribute == "uri" and isinstance(value, bytes):
+        value = value.partition(b"?")[0].rpartition(b"@")[2]
+    if attribute == "body":
+        return f"body={len(value) if isinstance(value, (bytes, bytearray)) else 0} bytes"
+    if attribute == "format":
+        return getattr(value, "name", str(value))
+    return f"{attribute}={value!r:.{_SHOWN}}"

@@ -10,13 +10,13 @@ from tests.support.clock import Clock, let_pass
 from zurl_py.loop import Loop
 from zurl_py.messaging import reorder
 from zurl_py.messaging.reorder import ReorderBuffer
-from zurl_py.zhttp import Packet, parse
+from zurl_py.zhttp import RequestPacket
 
 KEY = (b"w", b"1")
 
 
-def packet(seq: int) -> Packet:
-    return parse(b'J{"from":"w","id":"1","type":"credit","seq":%d}' % seq)
+def packet(seq: int) -> RequestPacket:
+    return RequestPacket.parse(b'J{"from":"w","id":"1","type":"credit","seq":%d}' % seq)
 
 
 class Lab:

@@ -13,7 +13,7 @@ from zurl_py.config import Config
 from zurl_py.log import Log
 from zurl_py.loop import Loop
 from zurl_py.sessions import Services, Session, SingleSession, StreamSession, WebSocketSession
-from zurl_py.zhttp import parse
+from zurl_py.zhttp import RequestPacket
 
 BUFFER = 1000
 
@@ -49,7 +49,7 @@ class Bench:
     def start(self, kind: Any = StreamSession, **fields: Any) -> Any:
         first = {"from": "w", "id": "1", "seq": 0, "method": "POST", "uri": "http://192.0.2.1/"}
         fields = {key.replace("_", "-"): value for key, value in fields.items()}
-        packet = parse(encode({**first, **fields}, "T"))
+        packet = RequestPacket.parse(encode({**first, **fields}, "T"))
         reply = (lambda answer: self._publish(b"", b"w " + answer),)
         session = kind(self.services, packet, *(reply if kind is SingleSession else ()))
         session.start(packet)
@@ -57,7 +57,9 @@ class Bench:
 
     def send(self, session: StreamSession, **fields: Any) -> None:
         self.seq += 1
-        packet = parse(encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T"))
+        packet = RequestPacket.parse(
+            encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T")
+        )
         session.receive(packet, packet.seq)
 
     def received(self) -> int:

@@ -16,7 +16,7 @@ from zurl_py.loop import Loop
 from zurl_py.sessions import Services, WebSocketSession
 from zurl_py.sessions import websocket as module
 from zurl_py.websocket import Connection, Response
-from zurl_py.zhttp import parse
+from zurl_py.zhttp import RequestPacket
 
 BUFFER = 1000
 
@@ -110,7 +110,7 @@ class Bench:
             when_caught_up=lambda _address, tell: self.told.append(tell),
         )
         first = {"from": "w", "id": "1", "seq": 0, "uri": "ws://192.0.2.1/", **fields}
-        packet = parse(encode(first, "T"))
+        packet = RequestPacket.parse(encode(first, "T"))
         self.session = WebSocketSession(self.services, packet)
         self.session.start(packet)
         self.seq = 0
@@ -127,7 +127,9 @@ class Bench:
     def send(self, **fields: Any) -> None:
         self.seq += 1
         fields = {key.replace("_", "-"): value for key, value in fields.items()}
-        packet = parse(encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T"))
+        packet = RequestPacket.parse(
+            encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T")
+        )
         self.session.receive(packet, packet.seq)
 
     def take(self) -> list[Message]:

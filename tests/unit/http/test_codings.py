@@ -1,0 +1,268 @@
+"""Content codings undone piece by piece: what comes out, and what one piece may cost."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import time
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zurl_py.http.codings import OFFERED, BadCoding, BodyDecoder, choose_coding
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PLAIN = b"".join(b"line %d of a body that compresses\n" % number for number in range(5000))
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": ("gzip", gzip.compress),
+    "x-gzip": ("x-gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "raw deflate": ("deflate", _raw_deflate),
+    "br": ("br", brotli.compress),
+    "zstd": ("zstd", zstd.compress),
+}
+every_coding = pytest.mark.parametrize("kind", PACKERS)
+LIMIT = 65_536
+
+
+def decoder(name: str) -> BodyDecoder:
+    coding = choose_coding([name.encode()])
+    assert coding is not None
+    return BodyDecoder(coding)
+
+
+def drain(body: BodyDecoder, limit: int = LIMIT) -> bytes:
+    output = bytearray()
+    while not body.hungry:
+        piece = body.read(limit)
+        assert len(piece) <= limit
+        output += piece
+    return bytes(output)
+
+
+def unpack(name: str, packed: bytes, step: int = 1 << 30, limit: int = LIMIT) -> bytes:
+    body = decoder(name)
+    output = bytearray()
+    for at in range(0, len(packed), step):
+        body.feed(packed[at : at + step])
+        output += drain(body, limit)
+    body.end()
+    return bytes(output)
+
+
+# -- what comes out ------------------------------------------------------------------------------
+
+
+def test_all_four_are_offered() -> None:
+    assert OFFERED == "gzip, deflate, br, zstd"
+
+
+@every_coding
+@pytest.mark.parametrize("step", [1, 7, 1000, 1 << 30])
+def test_a_body_comes_out_however_it_is_cut(kind: str, step: int) -> None:
+    name, pack = PACKERS[kind]
+    assert unpack(name, pack(PLAIN), step) == PLAIN
+
+
+@every_coding
+@pytest.mark.parametrize("limit", [1, 100, 32_768])
+def test_no_piece_is_larger_than_asked_for(kind: str, limit: int) -> None:
+    name, pack = PACKERS[kind]
+    plain = PLAIN[:20_000]
+    assert unpack(name, pack(plain), limit=limit) == plain
+
+
+@every_coding
+def test_bytes_come_out_as_soon_as_they_can(kind: str) -> None:
+    """An event stream must not wait for the end of its coding."""
+    if kind == "zstd":
+        packer = zstd.ZstdCompressor()
+        packed = packer.compress(b"first event", mode=zstd.ZstdCompressor.FLUSH_BLOCK)
+    elif kind == "br":
+        made = brotli.Compressor()
+        packed = made.process(b"first event") + made.flush()
+    else:
+        bits = {"gzip": 31, "x-gzip": 31, "deflate": 15, "raw deflate": -15}[kind]
+        deflate = zlib.compressobj(wbits=bits)
+        packed = deflate.compress(b"first event") + deflate.flush(zlib.Z_SYNC_FLUSH)
+    body = decoder(PACKERS[kind][0])
+    body.feed(packed)
+    assert drain(body) == b"first event"
+
+
+@every_coding
+@pytest.mark.parametrize(
+    "junk", [b"\0" * 20, b"\n", b"more", b"\x1f", b"\x1f\x8b\x09", b"\x28\xb5"]
+)
+@pytest.mark.parametrize("step", [1, 1 << 30])
+def test_what_is_behind_the_data_is_passed_over(kind: str, junk: bytes, step: int) -> None:
+    name, pack = PACKERS[kind]
+    assert unpack(name, pack(b"hello") + junk, step) == b"hello"
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@pytest.mark.parametrize("step", [1, 3, 1 << 30])
+def test_several_runs_are_one_body(kind: str, step: int) -> None:
+    """RFC 1952 section 2.2, RFC 8878 section 3."""
+    name, pack = PACKERS[kind]
+    assert unpack(name, pack(b"one ") + pack(b"") + pack(b"two"), step) == b"one two"
+
+
+def test_padding_between_gzip_members() -> None:
+    packed = gzip.compress(b"one ") + bytes(1000) + gzip.compress(b"two") + bytes(511)
+    assert unpack("gzip", packed) == unpack("gzip", packed, 1) == b"one two"
+
+
+def test_frames_of_zstd_that_hold_nothing() -> None:
+    skipped = b"\x5a\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"
+    packed = skipped + zstd.compress(b"hello") + skipped
+    assert unpack("zstd", packed) == unpack("zstd", packed, 1) == b"hello"
+
+
+@every_coding
+def test_a_body_of_no_bytes_is_empty(kind: str) -> None:
+    assert unpack(PACKERS[kind][0], b"") == b""
+
+
+@every_coding
+def test_a_body_that_is_cut_short(kind: str) -> None:
+    name, pack = PACKERS[kind]
+    packed = pack(PLAIN)
+    for end in (3, len(packed) // 2, len(packed) - 1):
+        with pytest.raises(BadCoding, match="cut short"):
+            unpack(name, packed[:end])
+
+
+@every_coding
+def test_a_body_that_is_something_else(kind: str) -> None:
+    with pytest.raises(BadCoding):
+        unpack(PACKERS[kind][0], b"<html>this is plain</html>" * 10)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "deflate"])
+def test_a_body_that_was_damaged(kind: str) -> None:
+    name, pack = PACKERS[kind]
+    packed = bytearray(pack(PLAIN))
+    packed[len(packed) // 2] ^= 0xFF
+    with pytest.raises(BadCoding):
+        unpack(name, bytes(packed))
+
+
+def test_a_window_of_zstd_that_is_too_large() -> None:
+    """RFC 9659: 8 MB; a frame may ask for 2 GB."""
+    options = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.content_size_flag: 0,
+    }
+    packer = zstd.ZstdCompressor(options=options)
+    packed = packer.compress(b"x" * 100) + packer.flush()
+    with pytest.raises(BadCoding):
+        unpack("zstd", packed)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate", "br", "zstd"]))
+def test_whatever_comes_there_is_an_end(data: bytes, name: str) -> None:
+    try:
+        unpack(name, data, 7)
+    except BadCoding:
+        pass
+
+
+@given(
+    st.lists(st.binary(max_size=100), min_size=1, max_size=5),
+    st.sampled_from(["gzip", "zstd"]),
+    st.integers(1, 50),
+    st.integers(1, 50),
+)
+def test_any_number_of_runs_cut_anywhere(
+    parts: list[bytes], name: str, step: int, limit: int
+) -> None:
+    packed = b"".join(map(PACKERS[name][1], parts))
+    assert unpack(name, packed, step, limit) == b"".join(parts)
+
+
+# -- which coding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [b""],
+        [b"identity"],
+        [b"none"],
+        [b"IDENTITY , none"],
+        [b"UTF-8"],
+        [b"binary"],
+        [b"compress"],
+        [b"gzip, utf-8"],
+        [b"utf-8, gzip"],
+        [b"foo", b"gzip"],
+        [b"gzip; q=1"],
+    ],
+)
+def test_what_is_handed_on_as_it_came(values: list[bytes]) -> None:
+    assert choose_coding(values) is None
+
+
+@pytest.mark.parametrize(
+    "values", [[b"gzip"], [b" GZip "], [b"identity", b"gzip"], [b"gzip,identity"], [b"gzip, ,"]]
+)
+def test_one_coding_is_undone(values: list[bytes]) -> None:
+    coding = choose_coding(values)
+    assert coding is not None
+    assert coding.name == "gzip"
+
+
+@pytest.mark.parametrize(
+    "values", [[b"gzip, gzip"], [b"gzip", b"br"], [b"zstd,deflate"], [b"gzip, identity, x-gzip"]]
+)
+def test_several_are_refused(values: list[bytes]) -> None:
+    with pytest.raises(BadCoding, match="codings"):
+        choose_coding(values)
+
+
+# -- what a piece may cost -----------------------------------------------------------------------
+
+_MB = 1_000_000
+BOMBS: dict[str, tuple[str, bytes]] = {
+    "gzip": ("gzip", gzip.compress(bytes(50 * _MB))),
+    "deflate": ("deflate", zlib.compress(bytes(50 * _MB))),
+    "br": ("br", brotli.compress(bytes(50 * _MB), quality=5)),
+    "zstd": ("zstd", zstd.compress(bytes(50 * _MB))),
+    # What stands for nothing: members, frames and blocks without content.
+    "gzip members": ("gzip", gzip.compress(b"") * 20_000),
+    "zstd frames": ("zstd", zstd.compress(b"") * 20_000),
+    "deflate blocks": ("deflate", b"\0\0\0\xff\xff" * 100_000 + b"\3\0"),
+    "zeros": ("gzip", gzip.compress(b"") + bytes(_MB)),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_no_piece_takes_long(kind: str) -> None:
+    """A turn of the loop may take 20 ms in all; a piece of a body is a small part of that."""
+    name, packed = BOMBS[kind]
+    body = decoder(name)
+    body.feed(packed)
+    slow = produced = 0
+    while not body.hungry and produced < 10 * _MB:
+        started = time.thread_time()
+        produced += len(body.read(LIMIT))
+        slow += time.thread_time() - started > 0.01
+    assert slow <= 2  # a machine may be busy now and then
+    assert body.produced == produced

@@ -1,0 +1,97 @@
+"""Brotli, undone with a bound on what comes out, and with an eye on where the data ends.
+
+The module ``brotli`` refuses data that has something behind its end, and what it had undone is lost
+with that. libbrotlidec, which is inside of it, does neither, so it is called directly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import _brotli
+
+__all__ = ["BrotliStream", "available"]
+
+_ERROR, _SUCCESS, _NEEDS_INPUT = 0, 1, 2  # BrotliDecoderResult in <brotli/decode.h>
+
+
+def _load() -> ctypes.CDLL | None:
+    """The library, with the types of the functions that are used; None where it hides them."""
+    library = ctypes.CDLL(_brotli.__file__)
+    try:
+        create = library.BrotliDecoderCreateInstance
+        destroy = library.BrotliDecoderDestroyInstance
+        decompress = library.BrotliDecoderDecompressStream
+    except AttributeError:
+        return None
+    size, pointer = ctypes.POINTER(ctypes.c_size_t), ctypes.POINTER(ctypes.c_void_p)
+    create.argtypes = [ctypes.c_void_p] * 3
+    create.restype = ctypes.c_void_p
+    destroy.argtypes = [ctypes.c_void_p]
+    destroy.restype = None
+    decompress.argtypes = [ctypes.c_void_p, size, pointer, size, pointer, ctypes.c_void_p]
+    decompress.restype = ctypes.c_int
+    return library
+
+
+_library = _load()
+available = _library is not None
+_ROOM = 65_536  # bytes that one call may give; one buffer does, as there is one thread
+_room = ctypes.create_string_buffer(_ROOM)
+
+
+class BrotliStream:
+    """One Brotli stream (RFC 7932), undone piece by piece.
+
+    Attributes:
+        ended: the end of the data has come.
+        rest: what was behind it.
+        hungry: nothing more comes without more input.
+    """
+
+    __slots__ = ("_state", "_tail", "ended", "hungry", "rest")
+
+    def __init__(self) -> None:
+        assert _library is not None
+        self._state = _library.BrotliDecoderCreateInstance(None, None, None)
+        if not self._state:
+            raise MemoryError("brotli")
+        self._tail = b""
+        self.ended = False
+        self.hungry = True
+        self.rest = b""
+
+    def __del__(self) -> None:
+        if _library is not None and self._state:
+            _library.BrotliDecoderDestroyInstance(self._state)
+            self._state = None
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        """Up to ``limit`` bytes of output.
+
+        Args:
+            data: input; must be empty while the stream is not ``hungry``.
+
+        Raises:
+            ValueError: this is no Brotli data.
+        """
+        assert _library is not None
+        source = data or self._tail
+        size = min(limit, _ROOM)
+        unread, room = ctypes.c_size_t(len(source)), ctypes.c_size_t(size)
+        result = _library.BrotliDecoderDecompressStream(
+            self._state,
+            ctypes.byref(unread),
+            ctypes.byref(ctypes.cast(ctypes.c_char_p(source), ctypes.c_void_p)),
+            ctypes.byref(room),
+            ctypes.byref(ctypes.cast(_room, ctypes.c_void_p)),
+            None,
+        )
+        if result == _ERROR:
+            raise ValueError("not in the format of Brotli")
+        self._tail = source[len(source) - unread.value :]
+        self.hungry = result == _NEEDS_INPUT
+        if result == _SUCCESS:
+            self.ended = True
+            self.rest, self._tail = self._tail, b""
+        return ctypes.string_at(_room, size - room.value)

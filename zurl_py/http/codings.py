@@ -1,0 +1,366 @@
+"""Content codings (RFC 9110 section 8.4): which of them are undone here, and how, piece by piece.
+
+A few bytes can stand for gigabytes, and some can stand for nothing at all. So a decoder does a
+bounded piece of work each time it is asked, whatever its input is, and says whether there is more.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from .brotli import BrotliStream
+from .brotli import available as brotli_available
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = ["OFFERED", "BadCoding", "BodyDecoder", "choose_coding"]
+
+# One call of `BodyDecoder.read` undoes at most this much input, in this many gzip members or zstd
+# frames: well under a millisecond, with empty ones as well.
+_STEP: Final = 16_384  # bytes
+_PARTS_PER_STEP: Final = 64
+# RFC 9659: no window of the coding "zstd" is larger than 8 MB.
+_ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
+
+
+class BadCoding(ValueError):
+    """A body that its coding does not fit; the text says what is wrong."""
+
+
+class _Stream(Protocol):
+    """One run of a coding, undone piece by piece.
+
+    Attributes:
+        ended: the run is over; what follows it is in ``rest``.
+        rest: input behind the end.
+        hungry: nothing more comes without more input.
+    """
+
+    ended: bool
+    rest: bytes
+    hungry: bool
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        """Up to ``limit`` bytes; ``data`` must be empty while the stream is not hungry.
+
+        Raises:
+            BadCoding: this is not what the coding makes.
+        """
+
+
+class _Inflate:
+    """DEFLATE in one of its wrappers (RFC 1950, 1951, 1952).
+
+    Args:
+        window_bits: which wrapper, as ``zlib.decompressobj`` has it.
+    """
+
+    __slots__ = ("_tail", "_zlib", "ended", "hungry", "rest")
+
+    def __init__(self, window_bits: int) -> None:
+        self._zlib = zlib.decompressobj(window_bits)
+        self._tail = b""
+        self.ended = False
+        self.hungry = True
+        self.rest = b""
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        stream = self._zlib
+        try:
+            output = stream.decompress(data or self._tail, limit)
+        except zlib.error as error:
+            raise BadCoding(str(error)) from None
+        self._tail = stream.unconsumed_tail
+        self.ended = stream.eof
+        self.rest = stream.unused_data
+        # With all of its room filled, zlib may hold more.
+        self.hungry = not self._tail and len(output) < limit
+        return output
+
+
+class _Zstd:
+    """One frame of Zstandard (RFC 8878)."""
+
+    __slots__ = ("_frame", "ended", "hungry", "rest")
+
+    def __init__(self) -> None:
+        self._frame = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+        self.ended = False
+        self.hungry = True
+        self.rest = b""
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        try:
+            output = self._frame.decompress(data, limit)
+        except zstd.ZstdError as error:
+            raise BadCoding(str(error)) from None
+        self.ended = self._frame.eof
+        self.rest = self._frame.unused_data
+        self.hungry = bool(self._frame.needs_input)
+        return output
+
+
+class _Brotli:
+    """A Brotli stream (RFC 7932)."""
+
+    __slots__ = ("_stream", "ended", "hungry", "rest")
+
+    def __init__(self) -> None:
+        self._stream = BrotliStream()
+        self.ended = False
+        self.hungry = True
+        self.rest = b""
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        try:
+            output = self._stream.decode(data, limit)
+        except ValueError as error:
+            raise BadCoding(str(error)) from None
+        self.ended = self._stream.ended
+        self.rest = self._stream.rest
+        self.hungry = self._stream.hungry
+        return output
+
+
+# How a run begins: None says that more bytes are needed to know. Raises BadCoding where none does.
+_Starter = Callable[[bytes], "_Stream | None"]
+
+
+def _start_gzip(head: bytes) -> _Stream | None:
+    """RFC 1952 section 2.3.1; method 8 is the only one there is."""
+    return _Inflate(31) if _begins(head, b"\x1f\x8b\x08") else None
+
+
+def _start_deflate(head: bytes) -> _Stream | None:
+    """RFC 1950 section 2.2, or what some servers send in its place, without the wrapper."""
+    if len(head) < 2:
+        return None
+    wrapped = head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+    return _Inflate(15 if wrapped else -15)
+
+
+def _start_brotli(_head: bytes) -> _Stream | None:
+    """Nothing marks the beginning."""
+    return _Brotli()
+
+
+def _start_zstd(head: bytes) -> _Stream | None:
+    """RFC 8878 section 3.1: a frame, or one of the sixteen kinds that hold nothing for us."""
+    if head[:1] and 0x50 <= head[0] <= 0x5F:
+        return _Zstd() if _begins(head[1:], b"\x2a\x4d\x18") else None
+    return _Zstd() if _begins(head, b"\x28\xb5\x2f\xfd") else None
+
+
+def _begins(head: bytes, magic: bytes) -> bool:
+    if not head.startswith(magic) and not magic.startswith(head):
+        raise BadCoding("it does not begin like that")
+    return head.startswith(magic)
+
+
+class _Coding:
+    """A coding that is undone here.
+
+    Args:
+        repeats: a body may have several runs, one behind the other.
+    """
+
+    __slots__ = ("name", "repeats", "start")
+
+    def __init__(self, name: str, start: _Starter, repeats: bool) -> None:
+        self.name = name
+        self.start = start
+        self.repeats = repeats
+
+
+_GZIP: Final = _Coding("gzip", _start_gzip, repeats=True)
+_DEFLATE: Final = _Coding("deflate", _start_deflate, repeats=False)
+_ZSTD: Final = _Coding("zstd", _start_zstd, repeats=True)
+_KNOWN: Final[dict[bytes, _Coding]] = {
+    b"gzip": _GZIP,
+    b"x-gzip": _GZIP,  # RFC 9110 section 8.4.1.3: the same
+    b"deflate": _DEFLATE,
+    b"zstd": _ZSTD,
+}
+if brotli_available:
+    _KNOWN[b"br"] = _Coding("br", _start_brotli, repeats=False)
+# "none" is no coding, but what some servers call the absence of one.
+_NO_CODING: Final = frozenset((b"", b"identity", b"none"))
+# What `Accept-Encoding` offers.
+OFFERED: Final = ", ".join(
+    name for name in ("gzip", "deflate", "br", "zstd") if name.encode() in _KNOWN
+)
+
+
+def choose_coding(values: Iterable[bytes]) -> _Coding | None:
+    """The coding to be undone, by the values of all Content-Encoding fields.
+
+    None where the body is handed on as it came: it has no coding, or one that was not offered,
+    perhaps among others, as browsers do it.
+
+    Raises:
+        BadCoding: several, each of which we know. Nobody sends that but to do harm: each may make
+            a thousand bytes of one.
+    """
+    names = [
+        name
+        for value in values
+        for name in (part.strip(b" \t").lower() for part in value.split(b","))
+        if name not in _NO_CODING
+    ]
+    codings = [_KNOWN.get(name) for name in names]
+    if not codings or None in codings:
+        return None
+    if len(codings) > 1:
+        raise BadCoding(f"{len(codings)} codings, where one is taken")
+    return codings[0]
+
+
+class BodyDecoder:
+    """Undoes the coding of one body.
+
+    Bytes go in by ``feed`` and come out by ``read``; ``end`` says that no more will go in.
+
+    Attributes:
+        consumed: bytes of input that were undone.
+        produced: bytes of output.
+        waiting: bytes of input that were not looked at yet.
+    """
+
+    __slots__ = (
+        "_at",
+        "_coding",
+        "_head",
+        "_input",
+        "_passes_over",
+        "_stream",
+        "_whole",
+        "consumed",
+        "produced",
+        "waiting",
+    )
+
+    def __init__(self, coding: _Coding) -> None:
+        self._coding = coding
+        self._stream: _Stream | None = None
+        self._input: deque[bytes] = deque()
+        self._at = 0  # bytes of the first of these that were taken
+        self._head = b""  # the first bytes of a run, while it is not clear what they begin
+        self._whole = False  # a run has ended well
+        self._passes_over = False  # what comes now is no part of the body
+        self.waiting = 0
+        self.consumed = 0
+        self.produced = 0
+
+    def feed(self, data: bytes) -> None:
+        """More of the body as the origin sent it."""
+        if data and not self._passes_over:
+            self._input.append(data)
+            self.waiting += len(data)
+
+    @property
+    def hungry(self) -> bool:
+        """``read`` gives nothing more before ``feed`` was called again."""
+        return not self.waiting and (self._stream is None or self._stream.hungry)
+
+    def read(self, limit: int) -> bytes:
+        """Undo a piece of bounded size.
+
+        Returns:
+            At most ``limit`` bytes of the body; none does not mean that there are no more, which
+            ``hungry`` tells.
+
+        Raises:
+            BadCoding: the input does not fit its coding.
+        """
+        before = self.consumed
+        for _ in range(_PARTS_PER_STEP):
+            if self.hungry:
+                break
+            stream = self._stream
+            if stream is None:
+                if not self._begin():
+                    break
+                continue
+            output = stream.decode(self._take(_STEP) if stream.hungry else b"", limit)
+            if stream.ended:
+                self._run_ended(stream.rest)
+            if output:
+                self.produced += len(output)
+                return output
+            if self.consumed - before >= _STEP:
+                break
+        return b""
+
+    def end(self) -> None:
+        """The body is complete, and ``hungry`` says that all of it was read.
+
+        Raises:
+            BadCoding: it was cut short.
+        """
+        if self._stream is not None or (self._head and not self._whole):
+            raise BadCoding(f"the {self._coding.name} data is cut short")
+
+    def _begin(self) -> bool:
+        """Find out how the next run begins; False if that needs more input, or there is none."""
+        head = self._head + self._take(_STEP)
+        if self._whole and self._coding is _GZIP:
+            head = head.lstrip(b"\0")  # padding, as tapes have it
+        try:
+            stream = self._coding.start(head) if head else None
+        except BadCoding:
+            if not self._whole:
+                raise BadCoding(f"this is no {self._coding.name} data") from None
+            self._pass_over()
+            return False
+        if stream is None:
+            self._head = head
+            return False
+        self._head = b""
+        self._give_back(head)
+        self._stream = stream
+        return True
+
+    def _run_ended(self, rest: bytes) -> None:
+        self._stream = None
+        self._whole = True
+        if self._coding.repeats:
+            self._give_back(rest)
+        else:
+            self._pass_over()
+
+    def _pass_over(self) -> None:
+        """What is behind the end of the data is no part of it, and no reason to refuse it."""
+        self._passes_over = True
+        self._input.clear()
+        self._at = self.waiting = 0
+
+    def _take(self, size: int) -> bytes:
+        if not self._input:
+            return b""
+        first = self._input[0]
+        data = first[self._at : self._at + size]
+        self._at += len(data)
+        if self._at >= len(first):
+            self._input.popleft()
+            self._at = 0
+        self.waiting -= len(data)
+        self.consumed += len(data)
+        return data
+
+    def _give_back(self, data: bytes) -> None:
+        """Put the end of what was taken last in front again."""
+        if not data:
+            return
+        if self._input and self._at:
+            self._input[0] = self._input[0][self._at :]
+        self._at = 0
+        self._input.appendleft(data)
+        self.waiting += len(data)
+        self.consumed -= len(data)

@@ -1,0 +1,230 @@
+"""One check for each kind of field: the value in the form in which it is kept.
+
+The rules are those of Zurl's parser, observed from outside: which fields take numbers as text, what
+counts as absent, and that null is never the same as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = [
+    "WrongField",
+    "any_value",
+    "boolean",
+    "dictionary",
+    "headers",
+    "id_or_ids",
+    "kind_of",
+    "name_of",
+    "number",
+    "number_between",
+    "one_of",
+    "packet_type",
+    "refuse",
+    "text",
+    "text_or_none",
+    "true_or_nothing",
+    "user_data",
+]
+
+Ids = list[tuple[bytes | None, int | None]]
+
+_DEEPEST: Final = 100  # lists and dictionaries within each other; an encoder has to get through
+
+
+class WrongField(ValueError):
+    """What is wrong with a field's value: what it must be, and what it is."""
+
+
+def text(value: object) -> bytes:
+    """Text, as bytes: UTF-8 where the format distinguishes text from bytes."""
+    if type(value) is bytes:
+        return value
+    if type(value) is str:
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise WrongField("holds half a surrogate pair, which is no text") from None
+    raise WrongField(f"must be text, not {kind_of(value)}")
+
+
+def text_or_none(value: object) -> bytes | None:
+    """Text, or None for anything else."""
+    try:
+        return text(value)
+    except WrongField:
+        return None
+
+
+def boolean(value: object) -> bool:
+    """True or false, and nothing else."""
+    if value is True or value is False:
+        return value
+    raise WrongField(f"must be true or false, not {kind_of(value)}")
+
+
+def true_or_nothing(value: object) -> bool:
+    """A flag of ``ext`` that counts if it is a boolean and is ignored else, as Zurl does."""
+    return value is True
+
+
+def number(value: object) -> int | None:
+    """A number; it may come as text, and text that holds none counts as 0. -1 means absent."""
+    if type(value) is int:
+        result = value
+    elif isinstance(value, bool):
+        result = int(value)
+    elif isinstance(value, float):
+        result = int(value) if -(2.0**63) <= value < 2.0**63 else 0
+    elif isinstance(value, (str, bytes)):
+        result = _integer_in(value)
+    else:
+        raise WrongField(f"must be a number, not {kind_of(value)}")
+    return None if result == -1 else result
+
+
+def number_between(least: int, most: int) -> Callable[[object], int]:
+    """A check for a number in a range."""
+
+    def check(value: object) -> int:
+        if type(value) is not int or not least <= value <= most:
+            shown = value if type(value) is int else kind_of(value)
+            raise WrongField(f"must be a number from {least} to {most}, not {shown}")
+        return value
+
+    return check
+
+
+def one_of(*allowed: bytes) -> Callable[[object], bytes]:
+    """A check for text of which there is a short list."""
+
+    def check(value: object) -> bytes:
+        found = text(value)
+        if found not in allowed:
+            known = b", ".join(allowed).decode()
+            raise WrongField(f"must be one of {known}, not {found[:32]!r}")
+        return found
+
+    return check
+
+
+def refuse(why: str) -> Callable[[object], None]:
+    """A check that nothing passes."""
+
+    def check(_value: object) -> None:
+        raise WrongField(why)
+
+    return check
+
+
+def _integer_in(value: str | bytes) -> int:
+    stripped = value.strip()
+    digits = stripped[1:] if stripped[:1] in ("-", "+", b"-", b"+") else stripped
+    # isdigit alone would take other scripts' digits, int() also underscores.
+    if len(digits) <= 18 and digits.isdigit() and digits.isascii():
+        return int(stripped)
+    return 0
+
+
+def headers(value: object) -> list[tuple[bytes, bytes]]:
+    """A list of pairs of text."""
+    if type(value) is not list:
+        raise WrongField(f"must be a list of pairs of a name and a value, not {kind_of(value)}")
+    pairs = []
+    for pair in value:
+        if type(pair) is not list or len(pair) != 2:
+            raise WrongField(f"must hold pairs of a name and a value, not {kind_of(pair)}")
+        name, content = pair
+        if type(name) is bytes and type(content) is bytes:
+            pairs.append((name, content))
+        else:
+            pairs.append((text(name), text(content)))
+    return pairs
+
+
+def packet_type(value: object) -> bytes:
+    """A packet's ``type``: one of those that there are."""
+    type_ = text(value)
+    if type_ not in _TYPES:
+        raise WrongField(f"is unknown: {type_[:32]!r}; known are {_TYPES_TEXT}; data has none")
+    return type_
+
+
+_TYPES: Final = (
+    b"error",
+    b"credit",
+    b"keep-alive",
+    b"cancel",
+    b"handoff-start",
+    b"handoff-proceed",
+    b"close",
+    b"ping",
+    b"pong",
+)
+_TYPES_TEXT: Final = b", ".join(_TYPES).decode()
+
+
+def dictionary(value: object) -> dict[Any, Any]:
+    """A dictionary."""
+    if type(value) is not dict:
+        raise WrongField(f"must be a dictionary, not {kind_of(value)}")
+    return value
+
+
+def any_value(value: object) -> object:
+    """Whatever it is: checked elsewhere, or not at all."""
+    return value
+
+
+def user_data(value: object) -> object:
+    """Anything, within a depth that every encoder can handle."""
+    if type(value) not in (list, dict):
+        return value
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer if isinstance(outer, list) else outer.values())
+        ]
+        if not level:
+            return value
+    raise WrongField(f"must not be nested more than {_DEEPEST} levels deep")
+
+
+def id_or_ids(value: object) -> bytes | Ids:
+    """A session's id, or a list of ids with their sequence numbers."""
+    if type(value) is not list:
+        return text(value)
+    ids: Ids = []
+    for entry in value:
+        fields = {name_of(key): content for key, content in dictionary(entry).items()}
+        id = text(fields["id"]) if "id" in fields else None
+        seq = number(fields["seq"]) if "seq" in fields else None
+        ids.append((id, seq))
+    return ids
+
+
+def name_of(key: object) -> str:
+    """A dictionary's key as text, whatever it is."""
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for an error message."""
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+_KINDS: Final[dict[type, str]] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    bytes: "text",
+    list: "a list",
+    dict: "a dictionary",
+}

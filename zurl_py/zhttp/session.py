@@ -1,0 +1,376 @@
+"""One side of a ZHTTP session, without I/O: what may be said, in which order, and until when.
+
+An `Endpoint` is either the worker's or the gateway's side, as h11's ``our_role`` has it. Each side
+has a state; everything that changes one is in the tables below. Packets are given to `receive`,
+packets to be sent are numbered, counted and encoded by `send`, and `deadline` says when to look at
+the clock again. What a packet means for HTTP or for a WebSocket is its owner's business.
+
+The rules are those of RFC 33 of ZeroMQ and of Zurl's wire format: each side counts its packets from
+0; one that is out of sequence ends the session, with ``cancel``; data needs credits; each side says
+something at least every 60 seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Any, Final
+
+from .conditions import Condition
+from .envelope import Envelope
+from .packet import Packet
+from .request import RequestPacket
+
+__all__ = [
+    "KEEP_ALIVE_INTERVAL",
+    "SESSION_EXPIRY",
+    "TRANSITIONS",
+    "Endpoint",
+    "LocalProtocolError",
+    "Protocol",
+    "RemoteProtocolError",
+    "Role",
+    "State",
+]
+
+KEEP_ALIVE_INTERVAL: Final = 30.0  # seconds between keep-alives, whatever else is sent
+SESSION_EXPIRY: Final = 60.0  # seconds without a valid packet until the session is given up
+
+
+class Role(enum.Enum):
+    """Whose side an endpoint is."""
+
+    WORKER = "worker"  # asks
+    GATEWAY = "gateway"  # answers
+
+    @property
+    def other(self) -> Role:
+        """The side across."""
+        return Role.GATEWAY if self is Role.WORKER else Role.WORKER
+
+
+class Protocol(enum.Enum):
+    """What a session carries."""
+
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+
+
+class State(enum.IntEnum):  # not Enum, whose hash is a function in Python
+    """What one side may still say."""
+
+    IDLE = 0  # no data so far; a gateway may have sent credits or keep-alives
+    SENDING = 1  # data was sent, and more is to come
+    DONE = 2  # all data was sent; credits and keep-alives may follow
+    CLOSED = 3  # the session is over, for both
+
+
+IDLE, SENDING, DONE, CLOSED = State.IDLE, State.SENDING, State.DONE, State.CLOSED
+
+# A signal is a packet's type; data, which has none, is one of these two.
+MORE: Final = b"data, more follows"
+LAST: Final = b"data, the last"
+
+_COUNTED: Final = (b"credit", b"keep-alive", b"handoff-start", b"handoff-proceed")
+# Zurl counts these in HTTP sessions, and takes no further notice of them.
+_IGNORED: Final = (*_COUNTED, b"error", b"ping", b"pong", b"close")
+_FRAMES: Final = (MORE, LAST, b"ping", b"pong")
+
+_Table = dict[State, dict[bytes, State]]
+
+
+def _to(state: State, *signals: bytes) -> dict[bytes, State]:
+    return dict.fromkeys(signals, state)
+
+
+TRANSITIONS: Final[dict[tuple[Protocol, Role], _Table]] = {
+    (Protocol.HTTP, Role.WORKER): {
+        IDLE: {MORE: SENDING, LAST: DONE},
+        SENDING: {MORE: SENDING, LAST: DONE, **_to(SENDING, *_IGNORED), b"cancel": CLOSED},
+        DONE: {**_to(DONE, *_IGNORED), b"cancel": CLOSED},
+        CLOSED: {},
+    },
+    (Protocol.HTTP, Role.GATEWAY): {
+        IDLE: {
+            MORE: SENDING,
+            **_to(IDLE, *_COUNTED),
+            **_to(CLOSED, LAST, b"error", b"cancel"),
+        },
+        SENDING: {
+            MORE: SENDING,
+            **_to(SENDING, *_COUNTED),
+            **_to(CLOSED, LAST, b"error", b"cancel"),
+        },
+        CLOSED: {},
+    },
+    # A WebSocket is over when both sides have sent their close.
+    (Protocol.WEBSOCKET, Role.WORKER): {
+        IDLE: _to(SENDING, MORE, LAST),
+        SENDING: {
+            **_to(SENDING, *_FRAMES, *_COUNTED, b"error"),
+            b"close": DONE,
+            b"cancel": CLOSED,
+        },
+        DONE: {**_to(DONE, *_COUNTED, b"error"), b"cancel": CLOSED},
+        CLOSED: {},
+    },
+    (Protocol.WEBSOCKET, Role.GATEWAY): {
+        IDLE: {
+            **_to(SENDING, MORE, LAST),
+            **_to(IDLE, *_COUNTED),
+            **_to(CLOSED, b"error", b"cancel"),
+        },
+        SENDING: {
+            **_to(SENDING, *_FRAMES, *_COUNTED),
+            b"close": DONE,
+            **_to(CLOSED, b"error", b"cancel"),
+        },
+        DONE: {**_to(DONE, *_COUNTED), **_to(CLOSED, b"error", b"cancel")},
+        CLOSED: {},
+    },
+}
+
+
+class LocalProtocolError(Exception):
+    """This side was about to break the protocol: a bug of its owner."""
+
+
+class RemoteProtocolError(Exception):
+    """The other side broke the protocol, and the session is to end.
+
+    Attributes:
+        reason: which rule, for a log line and the answer.
+        condition: of the error that answers it; None: the answer is ``cancel``.
+    """
+
+    def __init__(self, reason: str, condition: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.condition = condition
+
+
+class Endpoint:
+    """One side of one session.
+
+    Attributes:
+        role: whose side this is.
+        ours: what this side may still say.
+        theirs: what the other side may still say.
+        peer: the address of the other side; a worker learns it from the first answer.
+        credits: bytes of data that this side may send.
+        window: bytes of data that the other side may send.
+        multi: the other side understands lists of ids.
+    """
+
+    __slots__ = (
+        "_envelope",
+        "_expires_at",
+        "_in_seq",
+        "_is_gateway",
+        "_keep_alive_at",
+        "_our_costs",
+        "_our_table",
+        "_out_seq",
+        "_protocol",
+        "_tell_multi",
+        "_their_costs",
+        "_their_table",
+        "credits",
+        "multi",
+        "ours",
+        "peer",
+        "role",
+        "theirs",
+        "window",
+    )
+
+    def __init__(self, role: Role, protocol: Protocol, envelope: Envelope) -> None:
+        self.role = role
+        self.ours = self.theirs = IDLE
+        self.peer: bytes | None = None
+        self.credits = 0
+        self.window = 0
+        self.multi = False
+        self._protocol = protocol
+        self._is_gateway = role is Role.GATEWAY
+        self._our_table = TRANSITIONS[protocol, role]
+        self._their_table = TRANSITIONS[protocol, role.other]
+        self._our_costs = _COSTS[role]
+        self._their_costs = _COSTS[role.other]
+        self._envelope = envelope
+        self._tell_multi = False  # with the first packet
+        self._in_seq = -1
+        self._out_seq = 0
+        self._expires_at = math.inf
+        self._keep_alive_at = math.inf
+
+    @classmethod
+    def open(
+        cls, request: RequestPacket, now: float, patience: float = math.inf
+    ) -> tuple[Endpoint, bytes]:
+        """The worker's side of a new session, and the first packet to be sent.
+
+        Args:
+            patience: seconds that the first answer may take. The first packet may have to wait at
+                the gateway for a free place, so there is no natural limit.
+        """
+        protocol = Protocol.WEBSOCKET if request.is_websocket else Protocol.HTTP
+        # Later packets have no user data: the gateway keeps that of the first.
+        envelope = Envelope(request.format, request.sender, request.id)
+        endpoint = cls(Role.WORKER, protocol, envelope)
+        endpoint._expires_at = now + patience
+        fields = request.fields()
+        if request.has_user_data:
+            fields["user-data"] = request.user_data
+        return endpoint, endpoint.send(fields, now)
+
+    @classmethod
+    def accept(cls, packet: RequestPacket, sender: bytes | None, now: float) -> Endpoint:
+        """The gateway's side of a session that a first packet begins.
+
+        Args:
+            sender: the gateway's own address, the ``from`` of its packets; None leaves it out.
+        """
+        protocol = Protocol.WEBSOCKET if packet.is_websocket else Protocol.HTTP
+        address = packet.sender if sender is not None else None
+        envelope = Envelope(packet.format, sender, packet.id or None, packet.user_data, address)
+        endpoint = cls(Role.GATEWAY, protocol, envelope)
+        endpoint.peer = packet.sender
+        endpoint.credits = packet.credits or 0
+        endpoint.multi = endpoint._tell_multi = packet.multi
+        endpoint._expires_at = now + SESSION_EXPIRY
+        endpoint._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+        # Its number may be anything, and its type is not looked at, as with Zurl.
+        endpoint._in_seq = packet.seq or 0
+        first = MORE if packet.more else LAST
+        endpoint.theirs = endpoint._their_table[IDLE][first]
+        endpoint.window = -len(packet.body)
+        return endpoint
+
+    @property
+    def closed(self) -> bool:
+        """The session is over: nothing may be sent, what comes is ignored."""
+        return self.ours is CLOSED
+
+    def __repr__(self) -> str:
+        return (
+            f"<Endpoint {self.role.value} {self._protocol.value} ours={self.ours.name}"
+            f" theirs={self.theirs.name} sent={self._out_seq} received={self._in_seq + 1}"
+            f" credits={self.credits} window={self.window}>"
+        )
+
+    # -- packets -------------------------------------------------------------------------------
+
+    def send(self, fields: dict[str, Any], now: float) -> bytes:
+        """Number a packet, count its credits, note what it means for the session, and encode it.
+
+        Args:
+            fields: as `Envelope.encode` takes them; ``seq`` is added.
+            now: seconds.
+
+        Raises:
+            LocalProtocolError: this packet may not be sent now.
+        """
+        signal = fields.get("type")
+        if signal is None:
+            signal = MORE if fields.get("more") else LAST
+        after = self._our_table[self.ours].get(signal)
+        if after is None:
+            raise LocalProtocolError(f"{signal!r} may not be sent: {self!r}")
+        seq = fields["seq"] = self._out_seq
+        if seq == 0 and self._tell_multi and signal != b"error":
+            fields["ext"] = {**fields.get("ext", {}), "multi": True}
+        message = self._envelope.encode(fields)
+        self._out_seq = seq + 1
+        if signal in self._our_costs:
+            self.credits -= len(fields.get("body", b""))
+        elif signal == b"keep-alive":
+            self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+        if "credits" in fields:
+            self.window += fields["credits"]
+        if after is not self.ours:
+            self._move(after, self.theirs)
+        return message
+
+    def receive(self, packet: Packet, seq: int | None, now: float) -> None:
+        """Check a packet of the other side and note what it means for the session.
+
+        Args:
+            seq: its number in this session; in a packet for several sessions each has its own.
+            now: seconds.
+
+        Raises:
+            RemoteProtocolError: the session has to end; the caller sends the answer.
+        """
+        if self.ours is CLOSED:
+            return
+        signal = packet.type
+        if self.peer is None:
+            self._meet(packet, now)
+        if signal == b"cancel" or (seq is None and signal == b"error" and not self._is_gateway):
+            # These need no number: the other side may know nothing of the session (any more).
+            self.close()
+            return
+        if seq != self._in_seq + 1:
+            raise RemoteProtocolError(f"out of sequence: {seq} after {self._in_seq}")
+        if signal is None:
+            signal = MORE if packet.more else LAST
+        after = self._their_table[self.theirs].get(signal)
+        if after is None:
+            raise self._unexpected(signal)
+        self._in_seq = seq
+        self._expires_at = now + SESSION_EXPIRY
+        if packet.credits:
+            self.credits += packet.credits
+        if signal in self._their_costs:
+            self.window -= len(packet.body)
+        if after is not self.theirs:
+            self._move(self.ours, after)
+
+    def _meet(self, packet: Packet, now: float) -> None:
+        """A worker hears of its gateway for the first time."""
+        self.peer = packet.sender
+        self.multi = packet.multi
+        self._expires_at = now + SESSION_EXPIRY
+        self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+
+    def _unexpected(self, signal: bytes) -> RemoteProtocolError:
+        kind = "data" if signal in (MORE, LAST) else signal.decode()
+        end = "close" if self._protocol is Protocol.WEBSOCKET else "end of the body"
+        if self._is_gateway:
+            return RemoteProtocolError(f"{kind} after the {end}", Condition.BAD_REQUEST)
+        return RemoteProtocolError(f"{kind} where the gateway is {self.theirs.name}")
+
+    def _move(self, ours: State, theirs: State) -> None:
+        # Only a WebSocket's gateway is ever done: with HTTP its last data closes the session.
+        over = CLOSED in (ours, theirs) or ours is theirs is DONE
+        self.ours, self.theirs = (CLOSED, CLOSED) if over else (ours, theirs)
+
+    def close(self) -> None:
+        """The session is over without a further word."""
+        self.ours = self.theirs = CLOSED
+
+    # -- time ----------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When to look at `expired` and `keep_alive_due` again; infinite if there is no need."""
+        if self.ours is CLOSED:
+            return math.inf
+        return min(self._keep_alive_at, self._expires_at)
+
+    def expired(self, now: float) -> bool:
+        """Nothing was heard of the other side for too long: the session is to be closed."""
+        return now >= self._expires_at
+
+    def keep_alive_due(self, now: float) -> bool:
+        """A keep-alive is to be sent."""
+        return now >= self._keep_alive_at and self.ours is not CLOSED
+
+
+# Whose data costs credits: all that a gateway hands on, a WebSocket's pings and pongs included; a
+# worker gives none for its own pings.
+_COSTS: Final = {
+    Role.WORKER: frozenset((MORE, LAST)),
+    Role.GATEWAY: frozenset((MORE, LAST, b"ping", b"pong")),
+}
