@@ -1,0 +1,267 @@
+"""Where the gateway is: one value, the *gateway address*, for every client and every command.
+
+It is the path of a ``zurl.conf``, ``embedded``, ``Endpoints``, or a list of these. Where none is
+given, ``$ZURL_CONNECT`` has it, else ``/etc/zurl.conf`` if its sockets are there.
+
+As one text, which is what ``$ZURL_CONNECT`` and ``--connect`` hold, it is a path, ``embedded``,
+``in=ENDPOINT,in_stream=ENDPOINT,out=ENDPOINT,req=ENDPOINT``, or several paths with commas between
+them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..ini import IniError, parse_ini
+from .errors import GatewayNotConfigured, GatewayUnavailable
+
+__all__ = ["Embedded", "Endpoints", "Gateway", "GatewayAddress", "resolve"]
+
+VARIABLE: Final = "ZURL_CONNECT"
+DEFAULT_PATH: Final = "/etc/zurl.conf"
+EMBEDDED: Final = "embedded"
+
+_KEYS: Final = {
+    "in_spec": "in_",
+    "in_stream_spec": "in_stream",
+    "out_spec": "out",
+    "in_req_spec": "req",
+}
+_NAMES: Final = {"in": "in_", "in_": "in_", "in_stream": "in_stream", "out": "out", "req": "req"}
+_ANY_HOST: Final = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]", "[::0]": "[::1]"}
+_TRANSPORTS: Final = ("ipc://", "tcp://", "inproc://")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The ZeroMQ endpoints of one daemon, each as a client connects to it.
+
+    Args:
+        in_: the daemon's ``in_spec``, which takes first packets.
+        in_stream: its ``in_stream_spec``, which takes later packets.
+        out: its ``out_spec``, by which answers come.
+        req: its ``in_req_spec``, for whole requests with whole answers.
+
+    Raises:
+        ValueError: some of the first three without the others, none at all, or no endpoint.
+    """
+
+    in_: str | None = None
+    in_stream: str | None = None
+    out: str | None = None
+    req: str | None = None
+
+    def __post_init__(self) -> None:
+        stream = (self.in_, self.in_stream, self.out)
+        if any(stream) and not all(stream):
+            raise ValueError("Endpoints: in_, in_stream and out come all three or none")
+        if not (any(stream) or self.req):
+            raise ValueError("Endpoints: give in_, in_stream and out, or req, or all four")
+        for endpoint in (*stream, self.req):
+            if endpoint and not endpoint.startswith(_TRANSPORTS):
+                raise ValueError(
+                    f"Endpoints: {endpoint!r} is no ZeroMQ endpoint, such as "
+                    "ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5560"
+                )
+
+    @property
+    def streams(self) -> bool:
+        """Whether sessions are possible: streams, uploads, WebSockets, cancellation."""
+        return self.in_ is not None
+
+    def __str__(self) -> str:
+        return self.in_ or self.req or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A gateway of this process's own.
+
+    Attributes:
+        settings: keys of its ``zurl.conf`` and their values, as text.
+    """
+
+    settings: tuple[tuple[str, str], ...] = field(default=())
+
+    def __str__(self) -> str:
+        return EMBEDDED
+
+
+Gateway = Endpoints | Embedded
+"""One gateway, found."""
+
+GatewayAddress = str | os.PathLike[str] | Endpoints | Embedded
+"""What names one gateway."""
+
+Policy = Mapping[str, str | bool | int | Iterable[str]]
+"""Keys of ``zurl.conf`` for an embedded gateway."""
+
+
+def resolve(
+    gateway: GatewayAddress | Sequence[GatewayAddress] | None = None,
+    policy: Policy | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> list[Gateway]:
+    """The gateways that an address names.
+
+    Args:
+        gateway: None to look for one in the usual places.
+        policy: settings of an embedded gateway: ``deny``, ``allow`` and other keys of
+            ``zurl.conf``. ``deny`` is ``@private`` unless it is given.
+
+    Raises:
+        GatewayUnavailable: a file cannot be read, or names no endpoint; nothing was found.
+        ValueError: the address is none, or there is a policy and no embedded gateway.
+    """
+    if gateway is None:
+        found = _look_around(environment)
+    elif isinstance(gateway, str):
+        found = _parse(gateway)
+    elif isinstance(gateway, (Endpoints, Embedded, os.PathLike)):
+        found = [_one(gateway)]
+    else:
+        found = [entry for address in gateway for entry in resolve(address)]
+        if not found:
+            raise ValueError("a list of gateways needs one at least")
+    if policy is not None:
+        if not any(isinstance(entry, Embedded) for entry in found):
+            raise ValueError(
+                "policy= is for an embedded gateway; that of a running daemon is in its zurl.conf"
+            )
+        settings = _settings(policy)
+        found = [Embedded(settings) if isinstance(entry, Embedded) else entry for entry in found]
+    return found
+
+
+def _look_around(environment: Mapping[str, str]) -> list[Gateway]:
+    named = environment.get(VARIABLE, "").strip()
+    if named:
+        try:
+            return _parse(named)
+        except (GatewayUnavailable, ValueError) as error:
+            raise GatewayUnavailable(f"${VARIABLE}: {error}", error="no-gateway") from None
+    try:
+        endpoints = read_conf(DEFAULT_PATH)
+    except GatewayUnavailable as error:
+        why = str(error)
+    else:
+        missing = [name for name in _socket_files(endpoints) if not _is_socket(name)]
+        if not missing:
+            return [endpoints]
+        why = f"{DEFAULT_PATH} names {missing[0]}, and no socket is there: is the daemon running?"
+    raise GatewayNotConfigured(
+        f"no gateway found: ${VARIABLE} is not set; {why}. Name one (the path of a zurl.conf, or "
+        f'Endpoints), or use "{EMBEDDED}" for a gateway of this process\'s own',
+        error="no-gateway",
+    )
+
+
+def _parse(text: str) -> list[Gateway]:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    named = [item.partition("=") for item in items]
+    if items and all(name in _NAMES and equals for name, equals, _ in named):
+        return [Endpoints(**{_NAMES[name]: endpoint for name, _, endpoint in named})]
+    if not items:
+        raise ValueError("an empty gateway address")
+    if os.path.exists(text):  # a path may hold commas
+        return [_one(text)]
+    return [_one(item) for item in items]
+
+
+def _one(address: GatewayAddress) -> Gateway:
+    if isinstance(address, (Endpoints, Embedded)):
+        return address
+    path = os.fspath(address)
+    if path == EMBEDDED:
+        return Embedded(_settings({}))
+    if path.startswith(_TRANSPORTS):
+        raise ValueError(
+            f"{path} is one endpoint of several: give the path of the daemon's zurl.conf, or "
+            "Endpoints(in_=…, in_stream=…, out=…, req=…)"
+        )
+    return read_conf(os.path.expanduser(path))
+
+
+def read_conf(path: str) -> Endpoints:
+    """The endpoints that a ``zurl.conf`` has its daemon bind, as a client connects to them.
+
+    Raises:
+        GatewayUnavailable: it cannot be read, or names none.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            entries = list(parse_ini(file.read(), lambda _line, _text: None))
+    except OSError as error:
+        raise GatewayUnavailable(f"{path}: {error.strerror}", error="no-gateway") from None
+    except IniError as error:
+        raise GatewayUnavailable(
+            f"{path}, line {error.line}: {error}", error="no-gateway"
+        ) from None
+    specs = {
+        _KEYS[entry.key]: _connectable(entry.items[0])
+        for entry in entries
+        if entry.section == "General" and entry.key in _KEYS and entry.items
+    }
+    try:
+        return Endpoints(**specs)
+    except ValueError:
+        raise GatewayUnavailable(
+            f"{path} has no usable endpoints: it needs in_spec, in_stream_spec and out_spec, or "
+            "in_req_spec, or all four",
+            error="no-gateway",
+        ) from None
+
+
+def _connectable(spec: str) -> str:
+    """The endpoint to connect to, where one is bound that may be on any interface."""
+    transport, separator, rest = spec.partition("://")
+    host, colon, port = rest.rpartition(":")
+    if transport == "tcp" and host in _ANY_HOST:
+        return f"{transport}{separator}{_ANY_HOST[host]}{colon}{port}"
+    return spec
+
+
+def _socket_files(endpoints: Endpoints) -> list[str]:
+    specs = (endpoints.in_, endpoints.in_stream, endpoints.out, endpoints.req)
+    return [
+        spec.removeprefix("ipc://")
+        for spec in specs
+        if spec and spec.startswith("ipc://") and not spec.startswith("ipc://@")
+    ]
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+_DEFAULT_SETTINGS: Final = {"deny": "@private", "allow_ipv6": "true"}
+
+
+def _settings(policy: Policy) -> tuple[tuple[str, str], ...]:
+    settings = dict(_DEFAULT_SETTINGS)
+    for key, value in policy.items():
+        if key in _KEYS or key == "ipc_file_mode":
+            raise ValueError(f"policy: {key} cannot be set; an embedded gateway has its own")
+        settings[key] = _setting(key, value)
+    return tuple(sorted(settings.items()))
+
+
+def _setting(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int)):
+        text = str(value)
+    elif isinstance(value, Iterable):
+        text = ",".join(map(str, value))
+    else:
+        raise ValueError(f"policy: {key} is text, a number, true or false, or a list of rules")
+    if "\n" in text or "\r" in text:
+        raise ValueError(f"policy: {key} has a line break in it")
+    return text

@@ -1,0 +1,239 @@
+"""What can go wrong, as types. All come from ``ZurlError``.
+
+::
+
+    ZurlError
+    ├── GatewayError             the gateway itself
+    │   ├── GatewayUnavailable       it is not there
+    │   │   └── GatewayNotConfigured     nobody said where it is
+    │   └── GatewayLost              it went away with the request
+    ├── BadRequest               the request cannot be used
+    ├── PolicyViolation          the gateway's policy refuses it
+    ├── ConnectError             no connection to the origin
+    │   ├── NameNotResolved
+    │   └── ConnectFailed
+    ├── TlsError
+    │   └── CertificateError
+    ├── ZurlTimeout              is a TimeoutError, too
+    │   ├── ConnectTimeout
+    │   ├── ReadTimeout
+    │   ├── WriteTimeout
+    │   └── PoolTimeout              the gateway has not taken the request
+    ├── ReadError                the connection broke
+    ├── RemoteProtocolError      the origin's answer cannot be read
+    │   └── DecodingError
+    ├── MaxSizeExceeded
+    ├── TooManyRedirects
+    ├── HTTPStatusError          raise_for_status()
+    ├── StreamError              the body was read, or closed, already
+    ├── ClientClosed             the client was closed
+    └── WebSocketError
+        ├── InvalidStatus            the origin refused the handshake
+        └── ConnectionClosed
+            ├── ConnectionClosedOK       by codes 1000 and 1001
+            └── ConnectionClosedError
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .request import Request
+    from .response import BaseResponse
+
+__all__ = [
+    "BadRequest",
+    "CertificateError",
+    "ClientClosed",
+    "ConnectError",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "DecodingError",
+    "GatewayError",
+    "GatewayLost",
+    "GatewayNotConfigured",
+    "GatewayUnavailable",
+    "HTTPStatusError",
+    "InvalidStatus",
+    "MaxSizeExceeded",
+    "NameNotResolved",
+    "PolicyViolation",
+    "PoolTimeout",
+    "ReadError",
+    "ReadTimeout",
+    "RemoteProtocolError",
+    "StreamError",
+    "TlsError",
+    "TooManyRedirects",
+    "WebSocketError",
+    "WriteTimeout",
+    "ZurlError",
+    "ZurlTimeout",
+]
+
+
+class ZurlError(Exception):
+    """A request, or the gateway, failed.
+
+    Attributes:
+        condition: of ZHTTP's error packet, such as ``policy-violation``; None where there was none.
+        error: the stable short name of what went wrong, such as ``name-not-resolved``; None where
+            the gateway gave none.
+        detail: more about it, for people.
+        request: what was asked for, where it is known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        condition: str | None = None,
+        error: str | None = None,
+        detail: str | None = None,
+        request: Request | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.condition = condition
+        self.error = error
+        self.detail = detail
+        self.request = request
+
+
+class GatewayError(ZurlError):
+    """The gateway itself, not an origin."""
+
+
+class GatewayUnavailable(GatewayError):
+    """No gateway answers; the text names its endpoint."""
+
+
+class GatewayNotConfigured(GatewayUnavailable):
+    """No gateway was named and none found; the text says where it was looked for."""
+
+
+class GatewayLost(GatewayError):
+    """The gateway went away while the request was in flight; it may have been carried out."""
+
+
+class BadRequest(ZurlError):
+    """The request cannot be used as it is: its URI, a header, a field."""
+
+
+class PolicyViolation(ZurlError):
+    """The gateway's policy refuses the origin; ``error`` is the code of the rule."""
+
+
+class ConnectError(ZurlError):
+    """There is no connection to the origin."""
+
+
+class NameNotResolved(ConnectError):
+    """The host's name has no address."""
+
+
+class ConnectFailed(ConnectError):
+    """Refused, unreachable, or the proxy would not."""
+
+
+class TlsError(ZurlError):
+    """The TLS handshake failed."""
+
+
+class CertificateError(TlsError):
+    """The origin's certificate is not accepted."""
+
+
+class ZurlTimeout(ZurlError, TimeoutError):
+    """Something took too long."""
+
+
+class ConnectTimeout(ZurlTimeout):
+    """Connecting to the origin took too long."""
+
+
+class ReadTimeout(ZurlTimeout):
+    """The answer, or the next part of it, did not come in time."""
+
+
+class WriteTimeout(ZurlTimeout):
+    """The origin took no part of the request's body in time."""
+
+
+class PoolTimeout(ZurlTimeout):
+    """The gateway is there and did not take the request in time: it has as many as it may."""
+
+
+class ReadError(ZurlError):
+    """The connection broke before the answer was over."""
+
+
+class RemoteProtocolError(ZurlError):
+    """The origin's answer is not HTTP, or ends too early."""
+
+
+class DecodingError(RemoteProtocolError):
+    """The body is not in the coding that ``Content-Encoding`` names."""
+
+
+class MaxSizeExceeded(ZurlError):
+    """The answer is larger than ``max_size``."""
+
+
+class TooManyRedirects(ZurlError):
+    """One redirect more than is followed."""
+
+
+class HTTPStatusError(ZurlError):
+    """The answer's status is 400 or higher.
+
+    Attributes:
+        response: the answer.
+    """
+
+    response: BaseResponse
+
+
+class StreamError(ZurlError):
+    """The body cannot be read: it was, or the answer is closed."""
+
+
+class ClientClosed(ZurlError):
+    """The client, or what it would be asked through, is closed."""
+
+
+class WebSocketError(ZurlError):
+    """A WebSocket did not open, or is closed."""
+
+
+class InvalidStatus(WebSocketError):
+    """The origin answered the handshake with something other than 101.
+
+    Attributes:
+        response: that answer, with status, headers and body.
+    """
+
+    response: BaseResponse
+
+
+class ConnectionClosed(WebSocketError):
+    """The WebSocket is closed.
+
+    Attributes:
+        code: of the close frame; 1005 where it had none, 1006 where there was no frame.
+        reason: the text in it.
+    """
+
+    code: int = 1006
+    reason: str = ""
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """Closed in good order, with 1000, 1001 or no code."""
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """Closed because of an error, or lost."""

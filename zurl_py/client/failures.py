@@ -1,0 +1,172 @@
+"""The one table from a failed request to its face: exceptions of ours, httpx's, requests', exit codes.
+
+A row is chosen by the ``condition`` and ``ext.error`` of the daemon's error packet; a daemon that
+gives no ``ext.error`` (Zurl gives none) leads to the condition's own row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from . import errors
+
+if TYPE_CHECKING:
+    from .request import Request
+
+__all__ = ["FAILURES", "Failure", "error_of", "exit_code", "failure_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One row.
+
+    Attributes:
+        condition: of the error packet; None where the gateway itself is what fails.
+        error: value of ``ext.error``; None: any that has no row of its own. One that ends with a
+            dash stands for all that begin so.
+        exception: of ``zurl_py.client``.
+        httpx: name of httpx's exception; ours is a subclass of it where that is said.
+        requests: name of the exception of requests.
+        exit_code: of the command line; curl's number where curl has one.
+        text: what happened, for people.
+    """
+
+    condition: str | None
+    error: str | None
+    exception: type[errors.ZurlError]
+    httpx: str
+    requests: str
+    exit_code: int
+    text: str
+
+
+def _rows() -> tuple[Failure, ...]:
+    bad, connection = "bad-request", "remote-connection-failed"
+    other = "undefined-condition"
+    e = errors
+    return (
+        Failure(bad, "bad-uri", e.BadRequest, "UnsupportedProtocol", "InvalidURL", 3,
+                "the URI cannot be used"),
+        Failure(bad, "bad-scheme", e.BadRequest, "UnsupportedProtocol", "InvalidSchema", 3,
+                "the URI's scheme cannot be used"),
+        Failure(bad, "bad-header", e.BadRequest, "LocalProtocolError", "InvalidHeader", 3,
+                "a header cannot be used"),
+        Failure(bad, None, e.BadRequest, "LocalProtocolError", "InvalidURL", 3,
+                "the request cannot be used"),
+        Failure("content-not-allowed", None, e.BadRequest, "LocalProtocolError", "InvalidURL", 3,
+                "the method takes no body"),
+        Failure("policy-violation", None, e.PolicyViolation, "ConnectError", "ConnectionError", 120,
+                "refused by the gateway's policy"),
+        Failure(connection, "name-not-resolved", e.NameNotResolved, "ConnectError",
+                "ConnectionError", 6, "the host's name has no address"),
+        Failure(connection, None, e.ConnectFailed, "ConnectError", "ConnectionError", 7,
+                "no connection to the origin"),
+        Failure("connection-timeout", None, e.ConnectTimeout, "ConnectTimeout", "ConnectTimeout",
+                28, "connecting took too long"),
+        Failure("session-timeout", None, e.ReadTimeout, "ReadTimeout", "ReadTimeout", 28,
+                "the answer took too long"),
+        Failure("tls-error", "certificate-", e.CertificateError, "ConnectError", "SSLError", 60,
+                "the origin's certificate is not accepted"),
+        Failure("tls-error", None, e.TlsError, "ConnectError", "SSLError", 35,
+                "the TLS handshake failed"),
+        Failure(other, "connection-reset", e.ReadError, "ReadError", "ConnectionError", 56,
+                "the connection broke"),
+        Failure(other, "empty-answer", e.RemoteProtocolError, "RemoteProtocolError",
+                "ConnectionError", 52, "the origin hung up without an answer"),
+        Failure(other, "incomplete-body", e.RemoteProtocolError, "RemoteProtocolError",
+                "ChunkedEncodingError", 18, "the body ended too early"),
+        Failure(other, "not-http", e.RemoteProtocolError, "RemoteProtocolError",
+                "ConnectionError", 8, "the answer is not HTTP"),
+        Failure(other, "bad-framing", e.RemoteProtocolError, "RemoteProtocolError",
+                "ConnectionError", 8, "the answer's framing is broken"),
+        Failure(other, "bad-encoding", e.DecodingError, "DecodingError", "ContentDecodingError", 61,
+                "the body is not coded as it says"),
+        Failure(other, None, e.ReadError, "ReadError", "ConnectionError", 56,
+                "there is no usable answer"),
+        Failure("max-size-exceeded", None, e.MaxSizeExceeded, "ReadError", "ConnectionError", 63,
+                "the answer is larger than allowed"),
+        Failure("too-many-redirects", None, e.TooManyRedirects, "TooManyRedirects",
+                "TooManyRedirects", 47, "too many redirects"),
+        Failure("rejected", None, e.InvalidStatus, "ConnectError", "ConnectionError", 122,
+                "the origin refused the WebSocket"),
+        Failure("frame-too-large", None, e.RemoteProtocolError, "RemoteProtocolError",
+                "ConnectionError", 56, "a WebSocket frame is too large"),
+        # What no packet tells of.
+        Failure(None, "no-gateway", e.GatewayUnavailable, "ConnectError", "ConnectionError", 121,
+                "no gateway is there"),
+        Failure(None, "gateway-lost", e.GatewayLost, "ReadError", "ConnectionError", 121,
+                "the gateway went away"),
+        Failure(None, "read-timeout", e.ReadTimeout, "ReadTimeout", "ReadTimeout", 28,
+                "the answer took too long"),
+        Failure(None, "write-timeout", e.WriteTimeout, "WriteTimeout", "ConnectionError", 28,
+                "the origin takes no more of the body"),
+        Failure(None, "pool-timeout", e.PoolTimeout, "PoolTimeout", "ConnectTimeout", 28,
+                "the gateway has not taken the request"),
+    )  # fmt: skip
+
+
+FAILURES: Final = _rows()
+"""Every row; the condition's own comes after those of its errors."""
+
+_BY_CONDITION: Final[dict[str | None, list[Failure]]] = {}
+for _row in FAILURES:
+    _BY_CONDITION.setdefault(_row.condition, []).append(_row)
+del _row
+_UNKNOWN: Final = _BY_CONDITION["undefined-condition"][-1]
+_BY_EXCEPTION: Final = {row.exception: row for row in reversed(FAILURES)}
+
+
+def failure_of(condition: str | None, error: str | None = None) -> Failure:
+    """The row of a condition and an error."""
+    for row in _BY_CONDITION.get(condition, ()):
+        if row.error is None or row.error == error:
+            return row
+        if row.error[-1] == "-" and error is not None and error.startswith(row.error):
+            return row
+    return _UNKNOWN
+
+
+def failure_of_exception(error: errors.ZurlError) -> Failure:
+    """The row of an exception, whether a packet or this library is its origin."""
+    if error.condition is not None:
+        return failure_of(error.condition, error.error)
+    for kind in type(error).__mro__:
+        row = _BY_EXCEPTION.get(kind)
+        if row is not None:
+            return row
+    return _UNKNOWN
+
+
+def exit_code(error: errors.ZurlError) -> int:
+    """What a command ends with because of this error."""
+    return failure_of_exception(error).exit_code
+
+
+def error_of(
+    condition: str, ext: Mapping[str, Any] | None = None, request: Request | None = None
+) -> errors.ZurlError:
+    """The exception for an error packet.
+
+    Args:
+        ext: the packet's ``ext``, in which ``error`` and ``detail`` are looked for.
+    """
+    error, detail = (_text_in(ext, name) for name in ("error", "detail"))
+    row = failure_of(condition, error)
+    message = row.text
+    if detail:
+        message += f": {detail}"
+    message += f" ({condition}{f', {error}' if error else ''})"
+    if request is not None:
+        message = f"{request.method} {request.url}: {message}"
+    return row.exception(
+        message, condition=condition, error=error, detail=detail, request=request
+    )
+
+
+def _text_in(ext: Mapping[str, Any] | None, name: str) -> str | None:
+    value = ext.get(name) if ext else None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
