@@ -1,4 +1,4 @@
-"""The one table from a failed request to its face: exceptions of ours, httpx's, requests', exit codes.
+"""The one table from a failed request to its faces: exceptions, ours and others', and exit codes.
 
 A row is chosen by the ``condition`` and ``ext.error`` of the daemon's error packet; a daemon that
 gives no ``ext.error`` (Zurl gives none) leads to the condition's own row.
@@ -160,9 +160,7 @@ def error_of(
     message += f" ({condition}{f', {error}' if error else ''})"
     if request is not None:
         message = f"{request.method} {request.url}: {message}"
-    return row.exception(
-        message, condition=condition, error=error, detail=detail, request=request
-    )
+    return row.exception(message, condition=condition, error=error, detail=detail, request=request)
 
 
 def _text_in(ext: Mapping[str, Any] | None, name: str) -> str | None:

@@ -1,0 +1,415 @@
+"""HTTP through a running daemon: whole answers, streams, uploads, ends of every kind."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
+from zurl_py.client import (
+    BadRequest,
+    Client,
+    ClientClosed,
+    ConnectFailed,
+    Endpoints,
+    GatewayLost,
+    HTTPStatusError,
+    MaxSizeExceeded,
+    PolicyViolation,
+    PoolTimeout,
+    ReadTimeout,
+    StreamError,
+    Timeout,
+    WriteTimeout,
+    ZurlError,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers, b"", body]
+    return b"\r\n".join(lines)
+
+
+def test_an_answer(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = reply(answer(b'{"a": "\xc3\xa9"}', b"X: 1", b"x: 2", status=b"201 Made"))
+    made = client.post(origin.url("/p"), json={"q": 1}, headers={"A": "b"}, params={"k": "v"})
+    assert (made.status_code, made.reason) == (201, "Made")
+    assert made.headers.get_list("x") == ["1", "2"]
+    assert made.content == b'{"a": "\xc3\xa9"}'
+    assert made.text == '{"a": "é"}'
+    assert made.json() == {"a": "é"}
+    assert made.raise_for_status() is made
+    assert made.is_success
+    request = origin.wait_request()
+    assert request.line == b"POST /p?k=v HTTP/1.1"
+    assert request.body == b'{"q":1}'
+    assert request.get(b"content-type") == b"application/json"
+    assert request.get(b"a") == b"b"
+    assert (request.get(b"user-agent") or b"").startswith(b"zurl-py/")
+
+
+def test_bytes_of_every_value_go_both_ways(client: Client, origin: ScriptedOrigin) -> None:
+    every = bytes(range(256)) * 40
+    origin.script = reply(answer(every))
+    assert client.put(origin.url(), content=every).content == every
+    assert origin.wait_request().body == every
+
+
+@pytest.mark.parametrize("size", [0, 1, 199_999, 200_000, 400_000, 400_001, 3_000_000])
+def test_bodies_of_all_sizes(client: Client, origin: ScriptedOrigin, size: int) -> None:
+    body = b"x" * size
+    origin.script = reply(answer(body))
+    assert client.post(origin.url(), content=body).content == body
+    request = origin.wait_request()
+    assert request.body == body
+    assert request.framing == "length"
+
+
+def test_status_errors(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = reply(answer(b"no", status=b"404 Not Found"))
+    with pytest.raises(HTTPStatusError, match="404 Not Found") as told:
+        client.get(origin.url()).raise_for_status()
+    assert told.value.response.content == b"no"
+
+
+def test_iterators_and_files_are_uploaded_in_parts(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = reply(OK)
+    client.post(origin.url(), content=(b"%d," % number for number in range(10_000)))
+    request = origin.wait_request()
+    assert request.framing == "chunked"
+    assert request.body == b"".join(b"%d," % number for number in range(10_000))
+    client.post(origin.url(), content=io.BytesIO(b"y" * 500_000))
+    request = origin.wait_request(2)
+    assert (request.framing, request.length) == ("length", 500_000)
+    client.post(origin.url(), content=iter(()))
+    assert origin.wait_request(3).body == b""
+
+
+def test_an_iterator_that_fails_takes_its_request_with_it(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    def failing() -> Iterator[bytes]:
+        yield b"some"
+        raise OSError("the disk")
+
+    origin.script = reply(OK)
+    with pytest.raises(OSError, match="the disk"):
+        client.post(origin.url(), content=failing())
+    origin.wait_closed()
+
+
+def test_an_upload_goes_no_faster_than_the_origin_takes_it(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 100_000
+            yield b"x" * 100_000
+
+    def script(connection: Connection) -> None:
+        connection.read_head()
+        connection.wait_for("go on")
+
+    origin.script = script
+    with pytest.raises(WriteTimeout):
+        client.post(origin.url(), content=pieces(), timeout=Timeout(write=0.5))
+    origin.let("go on")
+    assert taken < 20_000_000  # buffers of this machine, and credits
+
+
+def test_a_stream_is_read_as_it_comes(client: Client, origin: ScriptedOrigin) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        connection.wait_for("more")
+        connection.send(b"later")
+
+    origin.script = script
+    with client.stream("GET", origin.url()) as made:
+        assert made.status_code == 200
+        with pytest.raises(StreamError, match="was not read"):
+            _ = made.content
+        parts = made.iter_bytes()
+        assert next(parts) == b"first"
+        origin.let("more")
+        assert b"".join(parts) == b"later"
+        with pytest.raises(StreamError, match="already"):
+            next(made.iter_bytes())
+
+
+def test_lines_text_and_pieces(client: Client, origin: ScriptedOrigin) -> None:
+    text = "eins\r\nzwei\n\nü\rlast"
+    origin.script = reply(
+        answer(text.encode("latin-1"), b"Content-Type: text/plain; charset=latin-1")
+    )
+    with client.stream("GET", origin.url()) as made:
+        assert list(made.iter_lines()) == ["eins", "zwei", "", "ü", "last"]
+    with client.stream("GET", origin.url()) as made:
+        assert "".join(made.iter_text()) == text
+    with client.stream("GET", origin.url()) as made:
+        assert [len(piece) for piece in made.iter_bytes(7)] == [7, 7, 4]
+    with client.stream("GET", origin.url()) as made:
+        assert made.read() == made.content == text.encode("latin-1")
+
+
+def test_a_reader_who_stops_has_the_origin_stop(client: Client, origin: ScriptedOrigin) -> None:
+    sent = 0
+
+    def script(connection: Connection) -> None:
+        nonlocal sent
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.send(b"x" * 65536)
+            sent += 65536
+
+    origin.script = script
+    with client.stream("GET", origin.url()) as made:
+        parts = made.iter_bytes()
+        next(parts)
+        still = -1
+        while still != sent:  # until everything on the way is full
+            still = sent
+            time.sleep(0.3)
+        assert sent < 20_000_000
+        begun = time.monotonic()
+    origin.wait_closed()  # cancelled
+    assert time.monotonic() - begun < 1
+    with pytest.raises(StreamError, match="closed"):
+        made.read()
+
+
+def hanging(connection: Connection) -> None:
+    connection.read_request()
+    connection.expect_end()
+
+
+def test_the_whole_time_is_limited(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = hanging
+    begun = time.monotonic()
+    with pytest.raises(ReadTimeout) as told:
+        client.get(origin.url(), timeout=0.3)
+    assert 0.25 < time.monotonic() - begun < 2
+    assert told.value.request is not None
+    assert told.value.request.url == origin.url()
+    origin.wait_closed()
+
+
+def test_silence_is_limited_and_progress_is_not(client: Client, origin: ScriptedOrigin) -> None:
+    def dripping(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+        for _ in range(10):
+            time.sleep(0.1)
+            connection.send(b"x")
+        connection.expect_end()
+
+    origin.script = dripping
+    begun = time.monotonic()
+    with pytest.raises(ReadTimeout, match=r"nothing came for 0\.5 seconds"):
+        client.get(origin.url(), timeout=Timeout(read=0.5))
+    assert time.monotonic() - begun > 1.4
+    origin.wait_closed()
+
+
+def test_time_that_nobody_waited_is_not_silence(client: Client, origin: ScriptedOrigin) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+        connection.wait_for("more")
+        connection.send(b"b")
+
+    origin.script = script
+    with client.stream("GET", origin.url(), timeout=Timeout(read=0.4)) as made:
+        parts = made.iter_bytes()
+        assert next(parts) == b"a"
+        time.sleep(1)
+        threading.Timer(0.1, origin.let, ("more",)).start()
+        assert next(parts) == b"b"
+
+
+def test_failures_have_their_types(client: Client, origin: ScriptedOrigin) -> None:
+    with pytest.raises(ConnectFailed):
+        client.get("http://127.0.0.1:1/")
+    for url in ("ftp://127.0.0.1/", "nonsense", ""):
+        with pytest.raises(BadRequest):
+            client.get(url)
+    with pytest.raises(BadRequest):
+        client.get(origin.url(), headers={"a": "b\r\nc: d"})
+    origin.script = reply(answer(b"x" * 100))
+    with pytest.raises(MaxSizeExceeded):
+        client.get(origin.url(), max_size=99)
+    assert len(client.get(origin.url(), max_size=100).content) == 100
+
+
+def test_the_policy_speaks(start_daemon: Callable[..., tuple[Daemon, Worker]]) -> None:
+    daemon, _ = start_daemon(deny="@private")
+    with (
+        Client(str(daemon.config_path)) as client,
+        pytest.raises(PolicyViolation) as told,
+    ):
+        client.get("http://127.0.0.1:1/")
+    assert told.value.condition == "policy-violation"
+    assert "http://127.0.0.1:1/" in str(told.value)
+
+
+def test_options_reach_the_daemon(client: Client, origin: ScriptedOrigin) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(
+            b"HTTP/1.1 302 Found\r\nLocation: http://b.invalid/\r\nContent-Length: 0\r\n\r\n"
+        )
+        connection.read_request()
+        connection.send(OK)
+
+    origin.script = script
+    made = client.get(
+        "http://a.invalid/",
+        connect_host="127.0.0.1",
+        connect_port=origin.port,
+        follow_redirects=True,
+        user_data={"a": [1]},
+    )
+    assert made.content == b"hello"
+    assert made.user_data == {"a": [1]}
+    assert origin.wait_request(2).get(b"host") == b"b.invalid"
+
+
+def test_fire_and_forget(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = reply(OK)
+    client.send_nowait("POST", origin.url("/hook"), json={"a": 1})
+    request = origin.wait_request()
+    assert (request.line, request.body) == (b"POST /hook HTTP/1.1", b'{"a":1}')
+
+
+def test_what_was_sent_before_the_end_is_sent(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    origin.script = reply(OK)
+    with Client(str(shared_daemon.config_path)) as client:
+        for number in range(50):
+            client.send_nowait("GET", origin.url(f"/{number}"))
+    origin.wait_request(50)
+
+
+def test_one_client_serves_many_threads(client: Client, origin: ScriptedOrigin) -> None:
+    def script(connection: Connection) -> None:
+        while True:
+            connection.send(answer(connection.read_request().line.split()[1]))
+
+    origin.script = script
+    wrong: list[object] = []
+
+    def ask(name: int) -> None:
+        for number in range(20):
+            path = f"/{name}/{number}"
+            content = client.get(origin.url(path)).content
+            if content != path.encode():
+                wrong.append((path, content))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_with_the_request_interface_alone(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    daemon, _ = start_daemon(interfaces=("req",))
+    origin.script = reply(answer(b"x" * 300_000))
+    with Client(str(daemon.config_path)) as client:
+        assert len(client.get(origin.url()).content) == 300_000
+        client.post(origin.url(), content=(b"abc" for _ in range(100_000)))
+        assert len(origin.wait_request(2).body) == 300_000
+        with client.stream("GET", origin.url()) as made:
+            assert sum(map(len, made.iter_bytes())) == 300_000
+        with pytest.raises(ConnectFailed):
+            client.get("http://127.0.0.1:1/")
+        client.send_nowait("GET", origin.url("/note"))
+        assert origin.wait_request(4).line == b"GET /note HTTP/1.1"
+
+
+def test_a_full_gateway_and_a_closed_client(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    daemon, _ = start_daemon(max_open_requests=1)
+    origin.script = hanging
+    client = Client(str(daemon.config_path), timeout=20)
+    failed: list[ZurlError] = []
+
+    def ask() -> None:
+        try:
+            client.get(origin.url())
+        except ZurlError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    origin.wait_request()
+    with pytest.raises(PoolTimeout):
+        client.get(origin.url(), timeout=Timeout(pool=0.3))
+    client.close()
+    thread.join(5)
+    assert type(failed[0]) is ClientClosed
+    origin.wait_closed()  # cancelled
+    with pytest.raises(ClientClosed):
+        client.get(origin.url())
+
+
+def test_a_gateway_that_goes_away_takes_its_requests_with_it(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    daemon, _ = start_daemon()
+    origin.script = hanging
+    with Client(str(daemon.config_path), timeout=20) as client:
+        killer = threading.Thread(
+            target=lambda: (origin.wait_request(), daemon.signal(9), daemon.wait())
+        )
+        killer.start()
+        with pytest.raises(GatewayLost, match="went away"):
+            client.get(origin.url())
+        killer.join()
+        origin.script = reply(OK)
+        daemon.start()
+        assert client.get(origin.url()).content == b"hello"  # it is back
+        with client.stream("GET", origin.url()) as made:  # and can be written to
+            made.close()
+
+
+def test_what_the_gateway_did_not_get_is_not_sent_when_it_is_back(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    daemon, _ = start_daemon()
+    origin.script = reply(OK)
+    with Client(str(daemon.config_path), timeout=0.3) as client:
+        client.get(origin.url("/1"), timeout=10)
+        daemon.stop()
+        with pytest.raises(ZurlError):
+            client.post(origin.url("/2"), content=b"x")
+        daemon.start()
+        assert client.get(origin.url("/3"), timeout=10).content == b"hello"
+    wait_until(lambda: len(origin.requests) == 2, "two requests")
+    assert [request.line.split()[1] for request in origin.requests] == [b"/1", b"/3"]
+
+
+def test_nobody_there_is_said_in_time(tmp_path: object) -> None:
+    ends = Endpoints(
+        in_=f"ipc://{tmp_path}/in", in_stream=f"ipc://{tmp_path}/is", out=f"ipc://{tmp_path}/out"
+    )
+    with Client(ends, timeout=Timeout(connect=0.3)) as client:
+        begun = time.monotonic()
+        with pytest.raises(ZurlError, match=f"ipc://{tmp_path}/out: no such socket"):
+            client.get("http://127.0.0.1:1/")
+        assert 0.25 < time.monotonic() - begun < 2
+        with pytest.raises(ZurlError, match="no such socket"):
+            client.send_nowait("GET", "http://127.0.0.1:1/")

@@ -1,0 +1,277 @@
+"""One request between its caller and the hub: written once, for threads and tasks alike."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from ..zhttp import Envelope
+from . import errors
+from .exchange import Data, Ended, Event, Exchange, Failed, HttpExchange, Opened
+from .request import Request, first_fields
+from .response import Head
+from .running import Runtime
+
+if TYPE_CHECKING:
+    from .hub import Hub
+    from .link import Link
+
+__all__ = ["Call", "HttpCall", "Note"]
+
+_IDEMPOTENT: Final = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
+"""RFC 9110 section 9.2.2."""
+
+_LARGEST_PIECE: Final = 100_000  # bytes of body in one packet
+
+
+class Call:
+    """What the hub needs to know of a request, and what it leaves for the caller.
+
+    Attributes:
+        request: what is asked for.
+        signal: set when there is something for the caller.
+        started: when it began, by the hub's clock.
+        expects_answer: or it is fire and forget.
+        id: of its session.
+        link: to the daemon that it was given to.
+        exchange: its session; another one after it was repeated.
+        packet: the first one, while it waits for room.
+        sent: ZeroMQ has it.
+        over: nothing comes any more.
+        error: why, if it failed.
+        head: of the answer, once it is here.
+    """
+
+    expects_answer = True
+
+    def __init__(self, hub: Hub, request: Request, runtime: Runtime) -> None:
+        self._hub = hub
+        self.request = request
+        self.signal = runtime.signal()
+        self.started = hub.clock()
+        self.id: bytes | None = None
+        self.link: Link | None = None
+        self.exchange: Exchange | None = None
+        self.packet: bytes | None = None
+        self.sent = False
+        self.over = False
+        self.error: errors.ZurlError | None = None
+        self.head: Head | None = None
+        self._repeated = False
+
+    # -- for the hub, in its thread ------------------------------------------------------------
+
+    def begin(self, envelope: Envelope, now: float) -> bytes:
+        """The first packet. Called again if it is to be repeated."""
+        raise NotImplementedError
+
+    def deliver(self, event: Event) -> bool:
+        """Take what happened. Returns whether the caller should be woken."""
+        if isinstance(event, Failed):
+            self.error = event.error
+            self.over = True
+        return True
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether it can be asked of another daemon without harm."""
+        return False
+
+    def repeat(self) -> None:
+        """It is going to be asked of another daemon."""
+        self._repeated = True
+        self.id = self.exchange = self.link = self.packet = None
+        self.sent = False
+
+    def finish(self) -> None:
+        """All is done that was to be done."""
+        self.over = True
+
+    # -- for the caller ------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Until something happened; given up when the waiting is."""
+        try:
+            await self.signal.wait()
+        except BaseException:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Have the daemon end what is not over."""
+        if not self.over:
+            self._hub.post(self._hub.cancel, self)
+
+
+class HttpCall(Call):
+    """An HTTP request.
+
+    Args:
+        whole: the caller is woken once, when all of the answer is here.
+
+    Attributes:
+        last_ext: ``ext`` of the last packet.
+    """
+
+    exchange: HttpExchange | None
+
+    def __init__(self, hub: Hub, request: Request, runtime: Runtime, whole: bool) -> None:
+        super().__init__(hub, request, runtime)
+        self._whole = whole
+        self._parts: deque[bytes] = deque()
+        self.last_ext: dict[str, Any] = {}
+
+    # -- for the hub, in its thread ------------------------------------------------------------
+
+    def begin(self, envelope: Envelope, now: float) -> bytes:
+        self.exchange = HttpExchange(envelope, self.request, now, self.started)
+        return self.exchange.first_packet()
+
+    def deliver(self, event: Event) -> bool:
+        if isinstance(event, Data):
+            self._parts.append(event.body)
+            if self._whole:
+                self._consume(event.body)
+                self._grant()
+                return False
+            return True
+        if isinstance(event, Opened):
+            self.head = event.head
+            return not self._whole
+        if isinstance(event, Ended):
+            self.last_ext = event.ext
+            self.over = True
+            return True
+        return super().deliver(event)
+
+    @property
+    def may_be_repeated(self) -> bool:
+        exchange = self.exchange
+        return (
+            self.request.method.upper() in _IDEMPOTENT
+            and not self._repeated
+            and exchange is not None
+            and not exchange.got_head
+            and not exchange.uploads
+        )
+
+    def _grant(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.grant_is_due():
+            exchange.grant()
+            self._hub.send_later(self)
+
+    # -- for the caller ------------------------------------------------------------------------
+
+    async def open(self) -> Head:
+        """Send the request, with its body, and wait for the answer's head."""
+        self._hub.post(self._hub.start, self)
+        if self.request.body.streams:
+            await self._upload()
+        while self.head is None or (self._whole and not self.over):
+            over = self.over
+            if self.error is not None:
+                raise self.error
+            if not over:
+                await self._wait()
+        if self.error is not None and self._whole:
+            raise self.error
+        self._expect(None)
+        return self.head
+
+    def take_all(self) -> bytes:
+        """The body, of a whole answer."""
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        return body
+
+    async def next(self) -> bytes | None:
+        """The next part of the body; None at its end."""
+        while True:
+            over = self.over  # before a look at the parts: what came last counts, too
+            if self._parts:
+                part = self._parts.popleft()
+                self._consume(part)
+                exchange = self.exchange
+                if exchange is not None and exchange.grant_is_due() and not over:
+                    self._hub.post(self._grant)
+                return part
+            if over:
+                if self.error is not None:
+                    raise self.error
+                return None
+            self._expect(self._hub.clock())
+            try:
+                await self._wait()
+            finally:
+                self._expect(None)
+
+    def _consume(self, part: bytes) -> None:
+        if self.exchange is not None:
+            self.exchange.consumed += len(part)
+
+    def _expect(self, since: float | None) -> None:
+        if self.exchange is not None:
+            self.exchange.reading_since = since
+
+    async def _upload(self) -> None:
+        """Send the body as the origin takes it, unless the answer is over before that."""
+        sent = 0
+        try:
+            async for piece in self.request.body.iterate():
+                rest = memoryview(piece)
+                while rest and not self.over:
+                    room = await self._room(sent)
+                    part = bytes(rest[: min(room, _LARGEST_PIECE)])
+                    rest = rest[len(part) :]
+                    sent += len(part)
+                    if part:
+                        self._hub.post(self._send_body, part, True)
+                if self.over:
+                    return
+        except BaseException:
+            self.cancel()
+            raise
+        if await self._room(sent, at_least=0) >= 0:
+            self._hub.post(self._send_body, b"", False)
+            self._expect(self._hub.clock())
+
+    async def _room(self, sent: int, at_least: int = 1) -> int:
+        """Bytes that may be sent; waits for some. 0, or less, if it is over."""
+        while not self.over:
+            exchange = self.exchange
+            if exchange is not None and exchange.granted - sent >= at_least and exchange.heard:
+                return exchange.granted - sent
+            if exchange is not None:
+                exchange.writing_since = self._hub.clock()
+            await self._wait()
+            if exchange is not None:
+                exchange.writing_since = None
+        return 0
+
+    def _send_body(self, part: bytes, more: bool) -> None:
+        exchange = self.exchange
+        if exchange is not None and not exchange.over:
+            exchange.send_body(part, more)
+            self._hub.send_later(self)
+
+
+class Note(Call):
+    """A request that nobody waits for an answer to."""
+
+    expects_answer = False
+
+    def begin(self, envelope: Envelope, now: float) -> bytes:
+        fields = first_fields(self.request)
+        body = self.request.body.whole
+        if body:
+            fields["body"] = body
+        return envelope.encode(fields)
+
+    async def post(self) -> None:
+        """Wait until ZeroMQ has it."""
+        self._hub.post(self._hub.start, self)
+        while not self.over:
+            await self._wait()
+        if self.error is not None:
+            raise self.error

@@ -1,0 +1,335 @@
+"""``Client`` and ``AsyncClient``: two faces of one core."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any, Final, Self, Unpack
+
+from ..zhttp import Format
+from . import errors
+from .address import GatewayAddress, Policy, resolve
+from .call import HttpCall, Note
+from .headers import Headers
+from .hub import Hub
+from .request import USER_AGENT, Request, RequestArguments, RequestOptions, build_request
+from .response import AsyncResponse, Response
+from .running import Runtime, ThreadRuntime, current_runtime, run
+from .timeouts import DEFAULT_TIMEOUT, Timeout, TimeoutTypes
+from .trace import Tracer
+
+__all__ = ["AsyncClient", "Client"]
+
+_THREADS: Final = ThreadRuntime()
+_LARGEST_ANSWER: Final = 100_000_000  # bytes of an answer that is kept whole, unless said otherwise
+
+
+class ClientOptions(RequestOptions, total=False):
+    """What a client takes besides the gateway: options of all its requests, and its own.
+
+    Attributes:
+        policy: settings of an embedded gateway, by the keys of ``zurl.conf``.
+        headers: of all requests.
+        timeout: of all requests: seconds, or a ``Timeout``.
+        format: of the packets: ``"T"`` (TNetString, which every daemon knows) or ``"M"``
+            (MessagePack). ``"J"`` is for looking at: JSON destroys bodies that are not UTF-8.
+        on_packet: told of every packet, in a thread of the client's.
+    """
+
+    policy: Policy | None
+    headers: Any
+    timeout: TimeoutTypes
+    format: str
+    on_packet: Tracer | None
+
+
+class _Core:
+    """What both clients are made of."""
+
+    def __init__(
+        self,
+        gateway: GatewayAddress | Sequence[GatewayAddress] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        rest: dict[str, Any] = dict(options)
+        self._gateways = resolve(gateway, rest.pop("policy", None))
+        headers = Headers(rest.pop("headers", None))
+        if "user-agent" not in headers:
+            headers.raw.append((b"User-Agent", USER_AGENT.encode()))
+        self._headers = headers
+        self._timeout = Timeout.of(rest.pop("timeout", DEFAULT_TIMEOUT))
+        self._format = _format(rest.pop("format", "T"))
+        self._tracer: Tracer | None = rest.pop("on_packet", None)
+        unknown = rest.keys() - RequestOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"no such option of a client: {', '.join(sorted(unknown))}")
+        self._options: RequestOptions = RequestOptions(**rest)  # type: ignore[typeddict-item]
+        self._hub: Hub | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def build_request(
+        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+    ) -> Request:
+        """The request that a call with these arguments would make."""
+        return build_request(method, url, arguments, self._headers, self._timeout, self._options)
+
+    def _connected(self) -> Hub:
+        """The hub of this process: a child by ``fork`` has none yet."""
+        hub = self._hub
+        if hub is not None and hub.pid == os.getpid():
+            return hub
+        if hub is not None:
+            self._lock = threading.Lock()  # another thread of the parent may have held it
+        with self._lock:
+            if self._closed:
+                raise errors.ClientClosed("the client is closed")
+            hub = self._hub
+            if hub is None or hub.pid != os.getpid():
+                if hub is not None:
+                    _inherited.append(hub)
+                hub = self._hub = Hub(self._gateways, self._format, self._tracer)
+                weakref.finalize(self, hub.close)
+        return hub
+
+    async def _whole(self, request: Request, runtime: Runtime) -> tuple[HttpCall, bytes]:
+        """An answer with all of its body, bounded."""
+        if "max_size" not in request.options:
+            request.options = {**request.options, "max_size": _LARGEST_ANSWER}
+        hub = self._connected()
+        await _make_sendable(request, hub)
+        call = HttpCall(hub, request, runtime, whole=True)
+        await call.open()
+        return call, call.take_all()
+
+    async def _open(self, request: Request, runtime: Runtime) -> HttpCall:
+        """An answer whose body is still to be read."""
+        hub = self._connected()
+        await _make_sendable(request, hub)
+        call = HttpCall(hub, request, runtime, whole=False)
+        await call.open()
+        return call
+
+    async def _note(self, request: Request, runtime: Runtime) -> None:
+        """Fire and forget."""
+        hub = self._connected()
+        await _make_whole(request)
+        await Note(hub, request, runtime).post()
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+            hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.close()
+
+
+_inherited: list[Hub] = []  # of a parent process: their sockets must not be touched here
+
+
+def _format(letter: str) -> Format:
+    try:
+        return Format(letter.encode())
+    except ValueError:
+        raise ValueError(f"format is T, M or J, not {letter!r}") from None
+
+
+async def _make_sendable(request: Request, hub: Hub) -> None:
+    """Where there are no sessions a body has to go at once."""
+    if not hub.sessions:
+        await _make_whole(request)
+
+
+async def _make_whole(request: Request) -> None:
+    data = b"".join([piece async for piece in request.body.iterate()])
+    request.body = replace(request.body, whole=data, pieces=None, length=len(data), at_once=True)
+
+
+class Client(_Core):
+    """Requests through a gateway, from threads that wait for their answers.
+
+    It may be shared by any number of threads. After ``fork`` a child has sockets of its own.
+
+    Args:
+        gateway: path of the daemon's ``zurl.conf``, ``"embedded"``, ``Endpoints``, or a list of
+            these. None: ``$ZURL_CONNECT``, else ``/etc/zurl.conf``.
+        options: of the client, and of all its requests: see ``ClientOptions``.
+
+    Raises:
+        GatewayUnavailable: no gateway is configured where it was looked for.
+    """
+
+    def request(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """Send a request and wait for all of its answer.
+
+        Args:
+            arguments: see ``RequestArguments``.
+
+        Raises:
+            ZurlError: there is none.
+        """
+        return self.send(self.build_request(method, url, **arguments))
+
+    def send(self, request: Request, stream: bool = False) -> Response:
+        """Send a request that was built before.
+
+        Args:
+            stream: return as soon as the answer's head is here; then it has to be closed.
+        """
+        if stream:
+            return Response(request, run(self._open(request, _THREADS)))
+        call, content = run(self._whole(request, _THREADS))
+        answer = Response(request, call)
+        answer._content = content
+        return answer
+
+    @contextmanager
+    def stream(
+        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+    ) -> Iterator[Response]:
+        """Send a request; the answer's body is read as it comes, within the ``with`` block."""
+        with self.send(self.build_request(method, url, **arguments), stream=True) as answer:
+            yield answer
+
+    def send_nowait(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> None:
+        """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
+        run(self._note(self.build_request(method, url, **arguments), _THREADS))
+
+    def get(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """GET; see ``request``."""
+        return self.request("GET", url, **arguments)
+
+    def head(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """HEAD; see ``request``."""
+        return self.request("HEAD", url, **arguments)
+
+    def options(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """OPTIONS; see ``request``."""
+        return self.request("OPTIONS", url, **arguments)
+
+    def post(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """POST; see ``request``."""
+        return self.request("POST", url, **arguments)
+
+    def put(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """PUT; see ``request``."""
+        return self.request("PUT", url, **arguments)
+
+    def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """PATCH; see ``request``."""
+        return self.request("PATCH", url, **arguments)
+
+    def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
+        """DELETE; see ``request``."""
+        return self.request("DELETE", url, **arguments)
+
+    def close(self) -> None:
+        """End what is open, and let go of the sockets."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient(_Core):
+    """Requests through a gateway, from tasks of asyncio or trio.
+
+    It may be shared by the tasks of any number of event loops.
+
+    Args:
+        gateway: path of the daemon's ``zurl.conf``, ``"embedded"``, ``Endpoints``, or a list of
+            these. None: ``$ZURL_CONNECT``, else ``/etc/zurl.conf``.
+        options: of the client, and of all its requests: see ``ClientOptions``.
+
+    Raises:
+        GatewayUnavailable: no gateway is configured where it was looked for.
+    """
+
+    async def request(
+        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+    ) -> AsyncResponse:
+        """Send a request and wait for all of its answer.
+
+        Args:
+            arguments: see ``RequestArguments``.
+
+        Raises:
+            ZurlError: there is none.
+        """
+        return await self.send(self.build_request(method, url, **arguments))
+
+    async def send(self, request: Request, stream: bool = False) -> AsyncResponse:
+        """Send a request that was built before.
+
+        Args:
+            stream: return as soon as the answer's head is here; then it has to be closed.
+        """
+        runtime = current_runtime()
+        if stream:
+            return AsyncResponse(request, await self._open(request, runtime))
+        call, content = await self._whole(request, runtime)
+        answer = AsyncResponse(request, call)
+        answer._content = content
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+    ) -> AsyncIterator[AsyncResponse]:
+        """Send a request; the answer's body is read as it comes, within the ``with`` block."""
+        request = self.build_request(method, url, **arguments)
+        async with await self.send(request, stream=True) as answer:
+            yield answer
+
+    async def send_nowait(
+        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+    ) -> None:
+        """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
+        await self._note(self.build_request(method, url, **arguments), current_runtime())
+
+    async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """GET; see ``request``."""
+        return await self.request("GET", url, **arguments)
+
+    async def head(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """HEAD; see ``request``."""
+        return await self.request("HEAD", url, **arguments)
+
+    async def options(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """OPTIONS; see ``request``."""
+        return await self.request("OPTIONS", url, **arguments)
+
+    async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """POST; see ``request``."""
+        return await self.request("POST", url, **arguments)
+
+    async def put(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """PUT; see ``request``."""
+        return await self.request("PUT", url, **arguments)
+
+    async def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """PATCH; see ``request``."""
+        return await self.request("PATCH", url, **arguments)
+
+    async def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
+        """DELETE; see ``request``."""
+        return await self.request("DELETE", url, **arguments)
+
+    async def close(self) -> None:
+        """End what is open, and let go of the sockets."""
+        self._close()
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,173 @@
+"""A gateway of this process's own: a child with private sockets, which ends with its parent.
+
+There is one for each set of settings, started when it is first used and shared by all clients.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from .address import Embedded, Endpoints
+
+__all__ = ["restart", "start", "why_not"]
+
+_STOPS: Final = 5.0  # seconds that it gets to end
+_LAST_LINES: Final = 2000  # characters of its log that an error shows
+_SOCKETS: Final = {"in_": "in", "in_stream": "in-stream", "out": "out", "req": "req"}
+_KEYS: Final = {
+    "in_": "in_spec",
+    "in_stream": "in_stream_spec",
+    "out": "out_spec",
+    "req": "in_req_spec",
+}
+
+
+class _Child:
+    """One gateway."""
+
+    def __init__(self, gateway: Embedded) -> None:
+        self._listeners: list[Callable[[], None]] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
+        self._stopping = False
+        self.directory = Path(tempfile.mkdtemp(prefix="zurl-embedded-"))  # mode 700
+        ends = {name: f"ipc://{self.directory}/{file}" for name, file in _SOCKETS.items()}
+        self.endpoints = Endpoints(**ends)
+        settings = {_KEYS[name]: endpoint for name, endpoint in ends.items()}
+        settings |= {"drain_timeout": "0", **dict(gateway.settings)}
+        lines = ["[General]", *(f"{key}={value}" for key, value in settings.items()), ""]
+        self._config = "\n".join(lines)
+        self._log = self.directory / "log"
+        self.failure: str | None = None
+
+    def listen(self, ended: Callable[[], None]) -> None:
+        """Have a function called, in another thread, whenever the gateway has ended."""
+        self._listeners.append(ended)
+
+    def run(self) -> bool:
+        """Start it, unless it runs. Returns whether it had to be."""
+        if self._keeper is not None and self._keeper.is_alive():
+            return False
+        self.failure = None
+        started = threading.Event()
+        self._keeper = threading.Thread(
+            target=self._keep, args=(started,), name="zurl_py.embedded", daemon=True
+        )
+        self._keeper.start()
+        started.wait()
+        return True
+
+    def _keep(self, started: threading.Event) -> None:
+        # The kernel ends the child when the thread that started it ends (PR_SET_PDEATHSIG): this
+        # thread, which is there as long as the child, and not one of the caller's.
+        module = f"{__package__}._child"
+        command = [sys.executable, "-m", module, str(os.getpid()), str(self.directory)]
+        try:
+            self._prepare()
+            with open(self._log, "ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C is the parent's to handle
+                )
+        except OSError as error:
+            self.failure = f"the embedded gateway cannot be started: {error.strerror}"
+        finally:
+            started.set()
+        if self._process is not None:
+            status = self._process.wait()
+            if not self._stopping:
+                self.failure = f"the embedded gateway ended with status {status}:\n{self._tail()}"
+        for ended in list(self._listeners):
+            ended()
+
+    def _prepare(self) -> None:
+        """The directory, which a gateway that was told to stop has removed."""
+        try:
+            self.directory.mkdir(0o700)
+        except FileExistsError:
+            if self.directory.stat().st_uid != os.geteuid():
+                raise
+        (self.directory / "zurl.conf").write_text(self._config)
+
+    def _tail(self) -> str:
+        try:
+            return self._log.read_text(errors="replace")[-_LAST_LINES:].strip()
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        """End it, and remove its directory."""
+        self._stopping = True
+        self._listeners.clear()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOPS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+_children: dict[Embedded, _Child] = {}
+_lock = threading.Lock()
+
+
+def start(gateway: Embedded, ended: Callable[[], None]) -> Endpoints:
+    """Where a gateway of these settings is, or will be in a moment.
+
+    Args:
+        ended: called, in another thread, whenever it has ended.
+    """
+    with _lock:
+        child = _children.get(gateway)
+        if child is None:
+            child = _children[gateway] = _Child(gateway)
+        child.listen(ended)
+        child.run()
+        return child.endpoints
+
+
+def restart(gateway: Embedded) -> bool:
+    """Start one again that has ended. Returns False if it runs."""
+    with _lock:
+        child = _children.get(gateway)
+        return child is not None and child.run()
+
+
+def why_not(gateway: Embedded) -> str | None:
+    """Why there is none; None if it runs, or starts."""
+    child = _children.get(gateway)
+    return child.failure if child is not None else None
+
+
+def _stop_all() -> None:
+    for child in list(_children.values()):
+        child.stop()
+    _children.clear()
+
+
+def _forget_all() -> None:
+    """After a fork: those are the parent's, and this process gets its own."""
+    global _lock
+    _lock = threading.Lock()
+    _inherited.append(dict(_children))  # or they would be collected, and waited for
+    _children.clear()
+
+
+_inherited: list[dict[Embedded, _Child]] = []
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_forget_all)

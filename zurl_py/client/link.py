@@ -1,0 +1,267 @@
+"""The sockets to one daemon. Belongs to the thread of the hub alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from .address import Endpoints
+
+__all__ = ["Link", "Socket"]
+
+Socket = zmq.Socket[bytes]
+
+_RECONNECT: Final = (20, 1000)  # milliseconds between attempts: at first, and at most
+_HEARTBEAT: Final = (
+    10_000,
+    20_000,
+)  # milliseconds between pings to a silent peer; until it is lost
+_MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon which does not read
+_BATCH: Final = 100  # messages read in one turn
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_STATES: Final = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_FAILED: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+)
+
+
+class Link:
+    """Connections to one daemon: made again whenever they are lost, all of them together.
+
+    Nothing is queued for a daemon that is not there, so that no request is carried out long after
+    its caller was told that it failed.
+
+    Args:
+        address: our ``from``, which the daemon puts in front of what it publishes for us.
+        watch: has a function called when a socket has something to read.
+        unwatch: ends that.
+
+    Attributes:
+        endpoints: where the daemon is.
+        there: every socket is connected.
+        outbox: what is to be sent as soon as there is room for it; the hub's.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[Socket],
+        endpoints: Endpoints,
+        address: bytes,
+        watch: Callable[[Socket, Callable[[], None]], None],
+        unwatch: Callable[[Socket], None],
+        received: Callable[[Link, bytes], None],
+        changed: Callable[[Link], None],
+    ) -> None:
+        self._context = context
+        self.endpoints = endpoints
+        self._topic = address + b" "
+        self._watch = watch
+        self._unwatch = unwatch
+        self._received = received
+        self._changed = changed
+        self.there = False
+        self.outbox: deque[object] = deque()
+        self._held: deque[list[bytes]] = deque()  # later packets that could not be sent yet
+        self._sockets: dict[str, Socket] = {}
+        self._monitors: dict[str, Socket] = {}
+        self._connected: set[str] = set()
+        self._trouble: dict[str, str] = {}
+
+    # -- connecting ----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect, or begin to."""
+        ends = self.endpoints
+        if ends.streams:
+            assert ends.in_ and ends.in_stream and ends.out  # noqa: PT018 - come all or none
+            self._add("out", zmq.SUB, ends.out)
+            self._add("in_stream", zmq.ROUTER, ends.in_stream)
+            self._add("in", zmq.PUSH, ends.in_)
+            self._watch(self._sockets["out"], self._read_out)
+        else:
+            assert ends.req
+            self._add("req", zmq.DEALER, ends.req)
+            self._watch(self._sockets["req"], self._read_req)
+
+    def _add(self, name: str, kind: int, endpoint: str) -> None:
+        socket = self._context.socket(kind)
+        socket.linger = 0
+        socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT[0])
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT[1])
+        socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT[0])
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT[1])
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        if "[" in endpoint:
+            socket.setsockopt(zmq.IPV6, 1)
+        if kind == zmq.SUB:
+            socket.subscribe(self._topic)
+        elif kind == zmq.ROUTER:
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        else:
+            socket.setsockopt(zmq.SNDHWM, _MOST_QUEUED)
+        monitor = socket.get_monitor_socket(_STATES)
+        self._sockets[name] = socket
+        self._monitors[name] = monitor
+        self._watch(monitor, lambda: self._read_monitor(name, monitor))
+        socket.connect(endpoint)
+
+    def close(self, linger: int = 0) -> None:
+        """Disconnect.
+
+        Args:
+            linger: milliseconds in which what ZeroMQ holds may still go out.
+        """
+        for name, socket in self._sockets.items():
+            monitor = self._monitors[name]
+            self._unwatch(socket)
+            self._unwatch(monitor)
+            socket.disable_monitor()
+            monitor.close(0)
+            socket.close(linger)
+        self._sockets.clear()
+        self._monitors.clear()
+        self._connected.clear()
+        self._trouble.clear()
+        self._held.clear()
+        self.there = False
+
+    def _reset(self) -> None:
+        """Begin anew: a ROUTER knows its peer by the first name that it had, for ever."""
+        self.close()
+        self.open()
+
+    def _read_monitor(self, name: str, monitor: Socket) -> None:
+        while not monitor.closed:
+            try:
+                event = recv_monitor_message(monitor, _NOBLOCK)["event"]
+            except zmq.Again:
+                return
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._connected.add(name)
+                self._trouble.pop(name, None)
+                if len(self._connected) == len(self._sockets):
+                    self.there = True
+                    self._changed(self)
+            elif event in _FAILED:
+                self._trouble[name] = "what listens there is no such socket of a gateway"
+            elif name in self._connected:  # it was lost
+                was_there = self.there
+                self._read_all()
+                self._reset()
+                if was_there:
+                    self._changed(self)
+                return
+
+    def why_not(self) -> str:
+        """What keeps the daemon from being there, with its endpoint."""
+        ends = self.endpoints
+        by_name = {"in": ends.in_, "in_stream": ends.in_stream, "out": ends.out, "req": ends.req}
+        for name in self._sockets:
+            if name not in self._connected:
+                endpoint = by_name[name] or ""
+                return f"{endpoint}: {self._trouble.get(name) or _reason(endpoint)}"
+        return f"{ends}: not connected"
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send_first(self, packet: bytes) -> bool:
+        """Give ZeroMQ a first packet. Returns False if it has no room for one."""
+        try:
+            if "in" in self._sockets:
+                self._sockets["in"].send(packet, _NOBLOCK)
+            else:
+                self._sockets["req"].send_multipart([b"", packet], _NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def has_room(self) -> bool:
+        """Whether ZeroMQ takes a first packet."""
+        socket = self._sockets.get("in") or self._sockets["req"]
+        return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT)
+
+    def send_later(self, peer: bytes, packet: bytes) -> None:
+        """Send a later packet, now or when it can be sent."""
+        if "in_stream" not in self._sockets:
+            return  # one request, one answer: nothing comes later
+        frames = [peer, b"", packet]
+        if self._held or not self._send_later(frames):
+            self._held.append(frames)
+
+    def _send_later(self, frames: list[bytes]) -> bool:
+        try:
+            self._sockets["in_stream"].send_multipart(frames, _NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != errno.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def retry_later(self) -> bool:
+        """Try again what could not be sent. Returns False if some of it still waits."""
+        while self._held:
+            if not self._send_later(self._held[0]):
+                return False
+            self._held.popleft()
+        return True
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything is to be tried again."""
+        return bool(self.outbox or self._held)
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def _read_all(self) -> None:
+        """What came before a connection was lost counts."""
+        for name, read in (("out", self._read_out), ("req", self._read_req)):
+            while name in self._sockets and int(self._sockets[name].getsockopt(zmq.EVENTS)) & 1:
+                read()
+
+    def _read_out(self) -> None:
+        socket, skip = self._sockets["out"], len(self._topic)
+        for _ in range(_BATCH):
+            try:
+                message = socket.recv(_NOBLOCK)
+            except zmq.Again:
+                return
+            self._received(self, message[skip:])
+
+    def _read_req(self) -> None:
+        socket = self._sockets["req"]
+        for _ in range(_BATCH):
+            try:
+                frames = socket.recv_multipart(_NOBLOCK)
+            except zmq.Again:
+                return
+            self._received(self, frames[-1])
+
+
+def _reason(endpoint: str) -> str:
+    """Why nothing may be there, as far as that can be seen from here."""
+    path = endpoint.removeprefix("ipc://")
+    if path == endpoint or path.startswith("@"):
+        return "no gateway answers"
+    if not os.path.exists(path):
+        return "no such socket; is the gateway running?"
+    if not os.access(path, os.W_OK):
+        return (
+            "permission denied (ipc_file_mode of the gateway, and the socket's group, say who may)"
+        )
+    return "nobody listens there; is the gateway running?"

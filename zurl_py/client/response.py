@@ -1,0 +1,403 @@
+"""Answers: whole, or with a body that is read as it comes."""
+
+from __future__ import annotations
+
+import codecs
+import json as jsonlib
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from .errors import HTTPStatusError, StreamError
+from .headers import Headers
+from .request import Request
+from .running import run
+
+__all__ = ["AsyncResponse", "BaseResponse", "BodySource", "Head", "Redirect", "Response"]
+
+
+@dataclass(slots=True)
+class Head:
+    """What an answer begins with."""
+
+    code: int
+    reason: bytes
+    headers: list[tuple[bytes, bytes]]
+    ext: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """One redirect that was followed: who answered, and with what."""
+
+    url: str
+    status_code: int
+
+
+class BodySource(Protocol):
+    """Where the body of an answer comes from."""
+
+    head: Head | None
+    last_ext: dict[str, Any]
+
+    async def next(self) -> bytes | None:
+        """The next part; None at the end."""
+
+    def cancel(self) -> None:
+        """Have the gateway give up what is not over."""
+
+
+_CHARSET = re.compile(r"charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
+
+
+class BaseResponse:
+    """What is known of an answer without its body.
+
+    Attributes:
+        request: what was asked for.
+        status_code: 200 and so on.
+        reason: the text beside it; empty over HTTP/2.
+        headers: as the origin sent them; over the gateway's decoding ``Content-Encoding`` stays.
+        encoding: of ``text``; may be set. From ``Content-Type``, else UTF-8.
+    """
+
+    def __init__(self, request: Request, source: BodySource) -> None:
+        head = source.head
+        assert head is not None
+        self.request = request
+        self.status_code = head.code
+        self.reason = head.reason.decode("latin-1")
+        self.headers = Headers.of_pairs(head.headers)
+        self._first_ext = head.ext
+        self._source = source
+        self._content: bytes | None = None
+        self._encoding: str | None = None
+        self._consumed = False
+        self._closed = False
+
+    # -- what the head says
+
+    @property
+    def ext(self) -> dict[str, Any]:
+        """What the gateway added: ``ext`` of the first packet and of the last."""
+        return {**self._first_ext, **self._source.last_ext}
+
+    @property
+    def url(self) -> str:
+        """The last URI asked; that of the request unless ``history`` was asked for."""
+        uri = self._first_ext.get("uri")
+        return uri if isinstance(uri, str) else self.request.url
+
+    @property
+    def history(self) -> list[Redirect]:
+        """The redirects that were followed, where ``history`` was asked for."""
+        return [
+            Redirect(str(entry.get("uri", "")), int(entry.get("code", 0)))
+            for entry in self._first_ext.get("redirects", ())
+            if isinstance(entry, dict)
+        ]
+
+    @property
+    def user_data(self) -> Any:
+        """That of the request."""
+        return self.request.options.get("user_data")
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """Phases in microseconds, where ``timing`` was asked for and the gateway knows it."""
+        timing = self.ext.get("timing")
+        return dict(timing) if isinstance(timing, dict) else {}
+
+    @property
+    def http_version(self) -> str | None:
+        """Of the origin's answer, such as ``"1.1"`` or ``"2"``, where ``timing`` was asked for."""
+        version = self.timing.get("http-version")
+        return str(version) if version is not None else None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the body was cut at ``max_size``. Known when it has been read."""
+        return self.ext.get("truncated") is True
+
+    @property
+    def trailers(self) -> Headers:
+        """The trailers, where they were asked for. Known when the body has been read."""
+        return Headers(map(tuple, self.ext.get("trailers", ())))
+
+    @property
+    def interim(self) -> list[dict[str, Any]]:
+        """The heads of 1xx, where they were asked for: ``code``, ``reason``, ``headers``."""
+        interim = self._first_ext.get("interim", [])
+        return list(interim) if isinstance(interim, list) else [interim]
+
+    @property
+    def is_success(self) -> bool:
+        """2xx."""
+        return 200 <= self.status_code < 300
+
+    @property
+    def is_redirect(self) -> bool:
+        """3xx with a Location."""
+        return 300 <= self.status_code < 400 and "location" in self.headers
+
+    @property
+    def is_error(self) -> bool:
+        """4xx or 5xx."""
+        return 400 <= self.status_code < 600
+
+    def raise_for_status(self) -> Self:
+        """The answer, unless its status is 400 or more.
+
+        Raises:
+            HTTPStatusError: it is.
+        """
+        if self.status_code < 400:
+            return self
+        text = f"{self.request.method} {self.url}: {self.status_code} {self.reason}".rstrip()
+        error = HTTPStatusError(text, request=self.request)
+        error.response = self
+        raise error
+
+    # -- the body, once it is here
+
+    @property
+    def content(self) -> bytes:
+        """The body.
+
+        Raises:
+            StreamError: it was not read yet.
+        """
+        if self._content is None:
+            raise StreamError(
+                "the body was not read: call read(), or iterate", request=self.request
+            )
+        return self._content
+
+    @property
+    def encoding(self) -> str:
+        """Name of the character encoding."""
+        if self._encoding is None:
+            found = _CHARSET.search(self.headers.get("content-type", ""))
+            self._encoding = found.group(1) if found and _is_codec(found.group(1)) else "utf-8"
+        return self._encoding
+
+    @encoding.setter
+    def encoding(self, name: str) -> None:
+        self._encoding = name
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is none has U+FFFD in its place."""
+        return self.content.decode(self.encoding, "replace")
+
+    def json(self, **options: Any) -> Any:
+        """The body as JSON.
+
+        Args:
+            options: of ``json.loads``.
+        """
+        return jsonlib.loads(self.content, **options)
+
+    def _begin(self) -> None:
+        """Before the body is read part by part."""
+        if self._closed:
+            raise StreamError("the answer is closed", request=self.request)
+        if self._consumed:
+            raise StreamError("the body was read already, part by part", request=self.request)
+        self._consumed = True
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._source.cancel()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status_code} {self.reason}>"
+
+
+def _is_codec(name: str) -> bool:
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
+
+
+# -- from parts of a body to something else, without I/O -------------------------------------------
+
+_Item = TypeVar("_Item", covariant=True)
+
+
+class _Cutter(Protocol[_Item]):
+    def feed(self, data: bytes) -> Iterable[_Item]: ...
+
+    def end(self) -> Iterable[_Item]: ...
+
+
+class _AsIs:
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        return (data,) if data else ()
+
+    def end(self) -> Iterable[bytes]:
+        return ()
+
+
+class _Pieces:
+    """Pieces of one size; the last may be smaller."""
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"chunk_size is {size}; it is 1 or more bytes")
+        self._size = size
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        data = self._rest + data
+        end = len(data) - len(data) % self._size
+        self._rest = data[end:]
+        return (data[at : at + self._size] for at in range(0, end, self._size))
+
+    def end(self) -> Iterable[bytes]:
+        return (self._rest,) if self._rest else ()
+
+
+class _Text:
+    def __init__(self, encoding: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+
+    def feed(self, data: bytes) -> Iterable[str]:
+        text = self._decoder.decode(data)
+        return (text,) if text else ()
+
+    def end(self) -> Iterable[str]:
+        text = self._decoder.decode(b"", True)
+        return (text,) if text else ()
+
+
+class _Lines:
+    """Lines without their ends, which are ``\\n``, ``\\r\\n`` or ``\\r``."""
+
+    def __init__(self, encoding: str) -> None:
+        self._text = _Text(encoding)
+        self._begun: list[str] = []
+
+    def feed(self, data: bytes) -> Iterable[str]:
+        for text in self._text.feed(data):
+            yield from self._cut(text)
+
+    def _cut(self, text: str) -> Iterable[str]:
+        if self._begun and self._begun[-1][-1:] == "\r":
+            text = self._begun.pop() + text
+        # A \r at the end may be half of \r\n.
+        held = text[-1:] if text.endswith("\r") else ""
+        lines = _LINE_END.split(text[: len(text) - len(held)])
+        for line in lines[:-1]:
+            yield "".join([*self._begun, line])
+            self._begun = []
+        if lines[-1]:
+            self._begun.append(lines[-1])
+        if held:
+            self._begun.append(held)
+
+    def end(self) -> Iterable[str]:
+        for text in self._text.end():
+            yield from self._cut(text)
+        if self._begun:
+            yield "".join(self._begun).removesuffix("\r")
+
+
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+
+
+# -- the two faces ---------------------------------------------------------------------------------
+
+
+class Response(BaseResponse):
+    """An answer.
+
+    Of ``Client.get`` and its kind it is whole. Of ``Client.stream`` its body is still to be read,
+    by ``read`` or one of the ``iter_`` methods; closing it before the end gives up the rest.
+    """
+
+    def read(self) -> bytes:
+        """The whole body; bounded by ``max_size``, if that was given."""
+        if self._content is None:
+            self._content = b"".join(self._iterate(_AsIs()))
+        return self._content
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The body as it comes, or in pieces of ``chunk_size`` bytes."""
+        return self._iterate(_AsIs() if chunk_size is None else _Pieces(chunk_size))
+
+    def iter_text(self) -> Iterator[str]:
+        """The body as text, as it comes."""
+        return self._iterate(_Text(self.encoding))
+
+    def iter_lines(self) -> Iterator[str]:
+        """The body's lines, without their ends."""
+        return self._iterate(_Lines(self.encoding))
+
+    def _iterate(self, cutter: _Cutter[_Item]) -> Iterator[_Item]:
+        if self._content is not None:
+            yield from cutter.feed(self._content)
+        else:
+            self._begin()
+            while (part := run(self._source.next())) is not None:
+                yield from cutter.feed(part)
+        yield from cutter.end()
+
+    def close(self) -> None:
+        """Give up what was not read."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
+class AsyncResponse(BaseResponse):
+    """An answer, of ``AsyncClient``. The same as ``Response``, with ``await``."""
+
+    async def read(self) -> bytes:
+        """The whole body; bounded by ``max_size``, if that was given."""
+        if self._content is None:
+            self._content = b"".join([part async for part in self._iterate(_AsIs())])
+        return self._content
+
+    def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes, or in pieces of ``chunk_size`` bytes."""
+        return self._iterate(_AsIs() if chunk_size is None else _Pieces(chunk_size))
+
+    def iter_text(self) -> AsyncIterator[str]:
+        """The body as text, as it comes."""
+        return self._iterate(_Text(self.encoding))
+
+    def iter_lines(self) -> AsyncIterator[str]:
+        """The body's lines, without their ends."""
+        return self._iterate(_Lines(self.encoding))
+
+    async def _iterate(self, cutter: _Cutter[_Item]) -> AsyncIterator[_Item]:
+        if self._content is not None:
+            for item in cutter.feed(self._content):
+                yield item
+        else:
+            self._begin()
+            while (part := await self._source.next()) is not None:
+                for item in cutter.feed(part):
+                    yield item
+        for item in cutter.end():
+            yield item
+
+    async def close(self) -> None:
+        """Give up what was not read."""
+        self._close()
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._close()
