@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo run test test-fresh lint format peers bench clean deb deb-test
+.PHONY: demo run test test-fresh lint format peers fuzz bench clean deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
@@ -40,6 +40,13 @@ format: $(VENV)/made-dev
 # The real programs that the tests run against, from Debian's packages; needs root.
 peers:
 	sh tools/install-peers.sh
+
+# Fuzzing for longer than the tests do: each target for FUZZ_SECONDS, then a million damaged messages
+# against a running daemon.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/made-dev
+	$(BIN)/python -m tests.labs.fuzz.run --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -c 'from tests.labs.fuzz.live import fuzz; print(fuzz(1_000_000, 1))'
 
 bench: $(VENV)/made-dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
