@@ -108,6 +108,7 @@ inside apt-get satisfy -q -y --no-install-recommends "$(dpkg-deb -f "$deb" Depen
 files >"$work/before"
 install_deb /root/zurl-py.deb
 inside dpkg --audit
+python3 "$root/tools/check_links.py" "$system/usr/share/doc/zurl-py" || fail "links in the documentation"
 inside zurl --version
 inside zurl-py check-config --quiet --strict
 inside zurl-py version --verbose
@@ -173,6 +174,10 @@ for change in "" "s/^max_open_requests=.*/max_open_requests=77/"; do
 done
 inside apt-get purge -q -y zurl-py >/dev/null 2>&1
 [ ! -e "$system/etc/zurl.conf" ] || fail "purge left zurl.conf"
+
+say "every order of install, going back, remove and purge"
+fresh
+python3 "$root/tools/deb_orders.py" "$system" /root/zurl-py.deb || fail "an order"
 
 say "as a service of systemd, under its unit's restrictions"
 command -v systemd-nspawn >/dev/null ||

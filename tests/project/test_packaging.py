@@ -8,9 +8,11 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import zmq
 
 import zurl_py
 from tests.conftest import require_peer
@@ -59,6 +61,92 @@ def test_every_requirement_is_pinned_by_hash() -> None:
     assert wanted == set(re.findall(r"^([\w-]+)==", pinned, re.M))
     for block in re.split(r"^(?=[\w-]+==)", pinned, flags=re.M)[1:]:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
+
+
+def paragraphs_of_the_copyright() -> list[dict[str, str]]:
+    """The paragraphs of debian/copyright, field by field."""
+    text = (ROOT / "debian" / "copyright").read_text()
+    return [
+        dict(re.findall(r"^(\w+): ?((?:.*)(?:\n .*)*)", part, re.M)) for part in text.split("\n\n")
+    ]
+
+
+def test_the_copyright_covers_every_library_that_travels() -> None:
+    patterns = [
+        (pattern, paragraph["License"])
+        for paragraph in paragraphs_of_the_copyright()
+        for pattern in paragraph.get("Files", "").split()
+        if pattern != "*"
+    ]
+    site = Path(zmq.__file__).parents[1]
+    libraries = [*site.glob("pycurl.libs/*.so*"), *site.glob("pyzmq.libs/*.so*")]
+    assert len(libraries) > 15
+    modules = ["pycurl", "zmq", "websockets", "msgspec", "tnetstring", "idna", "click"]
+    for path in [*libraries, *(site / module / "__init__.py" for module in modules)]:
+        name = f"usr/lib/zurl-py/{path.relative_to(site)}"
+        assert any(fnmatch(name, pattern) for pattern, _ in patterns), f"no licence for {name}"
+
+
+def test_every_licence_is_there_in_full() -> None:
+    paragraphs = paragraphs_of_the_copyright()
+    texts = {
+        p["License"].split("\n")[0]: p["License"]
+        for p in paragraphs
+        if "Files" not in p and "License" in p
+    }
+    used = {
+        name
+        for p in paragraphs
+        if "Files" in p
+        for name in re.split(r",? (?:and|or) ", p["License"].split("\n")[0])
+    }
+    assert used == set(texts)
+    for name, text in texts.items():
+        shipped = re.findall(r"/usr/share/doc/zurl-py/licenses/(\S+\.txt)", text)
+        assert shipped or len(text) > 500, name
+        for file in shipped:
+            assert len((ROOT / "debian" / "licenses" / file).read_text()) > 5000, file
+    for paragraph in paragraphs:
+        for file in re.findall(r"zurl-py/licenses/(\S+\.txt)", paragraph.get("Comment", "")):
+            assert (ROOT / "debian" / "licenses" / file).exists()
+
+
+def test_nobody_is_sent_to_an_address_that_is_none() -> None:
+    for name in ("debian/control", "debian/changelog", "SECURITY.md", "setup.cfg", "README.md"):
+        text = (ROOT / name).read_text()
+        assert not re.search(r"[\w.-]+@[\w.-]*(example|localhost|invalid|localdomain)", text), name
+    assert "issue tracker" in (ROOT / "debian" / "control").read_text()
+    assert "SECURITY.md" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("missing", ["lintian", "fakeroot"])
+def test_a_package_is_not_built_without_the_word_of_lintian(missing: str, tmp_path: Path) -> None:
+    """Who may not install what is missing is told what it is; nothing is passed over."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("sh", "dirname", "mktemp", "mkdir", "rm", "sed", "tr", "cp", "make", "cat"):
+        (tools / tool).symlink_to(require_peer(tool))
+    for tool, text in {
+        "git": "exit 0",
+        "tar": "exit 0",
+        "id": "echo 1000",
+        "dpkg-checkbuilddeps": "exit 0",
+        "fakeroot": "exit 0",
+        "lintian": "exit 0",
+    }.items():
+        if tool != missing:
+            (tools / tool).write_text(f"#!/bin/sh\n{text}\n")
+            (tools / tool).chmod(0o755)
+    result = subprocess.run(
+        ["sh", str(ROOT / "tools" / "build-deb.sh")],
+        env={"PATH": str(tools), "OUT": str(tmp_path / "out"), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert f"missing: {missing}" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_exposure_of_the_unit_is_small(unit: Path) -> None:
