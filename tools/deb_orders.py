@@ -104,7 +104,8 @@ class System:
     def take(self, step: Step) -> None:
         """Do it by apt, as an operator would."""
         verb, name = step
-        options = ["-q", "-y", "--no-install-recommends", "--allow-downgrades"]
+        # dpkg asks which configuration to use where both packages had one: the operator's is kept.
+        options = ["-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
         if verb == "install":
             options.append("--reinstall")
         self.run("apt-get", verb, *options, self.deb if step == ("install", OURS) else name)
@@ -122,18 +123,23 @@ class System:
 
     def use(self) -> None:
         """Leave the traces of an operator and of a daemon that runs."""
-        if MARK not in self.config.read_text():
+        if not self.is_marked():
             with self.config.open("a") as config:
                 config.write(MARK)
         self.socket.parent.mkdir(exist_ok=True)
         self.socket.touch()
         self.log.write_text("a line\n")
 
-    def faults(self, state: State, running: bool, step: Step) -> list[str]:
+    def is_marked(self) -> bool:
+        """Whether the operator's change is in the configuration."""
+        return self.config.exists() and MARK in self.config.read_text()
+
+    def faults(self, state: State, marked: bool, running: bool, step: Step) -> list[str]:
         """What is not as it should be.
 
         Args:
             state: what the step should have led to.
+            marked: the operator's change was in the configuration before it.
             running: something was in use before the step, and something is installed after it.
             step: the step that was taken.
         """
@@ -145,8 +151,12 @@ class System:
         if state == (ABSENT, ABSENT):
             left = [self.config, self.log, self.socket.parent, self.root / "usr/lib/zurl-py"]
             found += [f"{path} was left behind" for path in left if path.exists()]
-        elif not self.config.exists() or MARK not in self.config.read_text():
-            found.append(f"the operator's {self.config} is gone")
+        elif not self.config.exists():
+            # dpkg itself takes the file with the purge of the package that had it last.
+            if INSTALLED in state or step[0] != "purge":
+                found.append(f"{self.config} is gone")
+        elif marked and not self.is_marked():
+            found.append(f"the operator's change to {self.config} is gone")
         if running and step[0] == "purge":
             found += self._gone(step)
         return found
@@ -176,12 +186,13 @@ def main() -> None:
     steps = tour()
     for number, step in enumerate(steps, 1):
         before, state = state, after(state, step)
+        marked = system.is_marked()
         system.take(step)
         print(f"{number:3}/{len(steps)} {' '.join(step):16} -> {' '.join(state)}", flush=True)
         if INSTALLED in state and before == (ABSENT, ABSENT):
             system.use()
         running = INSTALLED in before and INSTALLED in state
-        if faults := system.faults(state, running, step):
+        if faults := system.faults(state, marked, running, step):
             raise SystemExit("after this step:\n  " + "\n  ".join(faults))
         if INSTALLED in state:
             system.use()
