@@ -149,7 +149,9 @@ class System:
         if INSTALLED in state:
             found += self._faults_of(OURS if state[0] == INSTALLED else THEIRS)
         if state == (ABSENT, ABSENT):
-            left = [self.config, self.log, self.socket.parent, self.root / "usr/lib/zurl-py"]
+            left = [self.config, self.log, self.root / "usr/lib/zurl-py"]
+            if step[1] == OURS:  # the script of Debian's zurl leaves sockets where they are
+                left.append(self.socket.parent)
             found += [f"{path} was left behind" for path in left if path.exists()]
         elif not self.config.exists():
             # dpkg itself takes the file with the purge of the package that had it last.
