@@ -12,7 +12,7 @@ import pycurl
 
 from . import __version__, systemd
 from .config import Config, ConfigError, load
-from .egress import Egress, TransportOptions
+from .egress import ConnectionSettings, Egress, TransportOptions
 from .gateway import Gateway
 from .host_addresses import is_local
 from .log import Log
@@ -206,13 +206,15 @@ def transport_options(config: Config, log: Log) -> TransportOptions:
     ca_file, ca_path = _find_ca_store(config.ca_file)
     log.debug(f"CA store: {ca_file or '-'} {ca_path or '-'}")
     return TransportOptions(
-        allow_ipv6=config.allow_ipv6,
-        connection_max_time=config.connection_max_time,
-        ca_file=ca_file,
-        ca_path=ca_path,
+        connection=ConnectionSettings(
+            allow_ipv6=config.allow_ipv6,
+            connection_max_time=config.connection_max_time,
+            ca_file=ca_file,
+            ca_path=ca_path,
+            proxy=config.proxy,
+            proxy_userpwd=config.proxy_credentials,
+        ),
         max_response_size=config.max_response_size,
-        proxy=config.proxy,
-        proxy_userpwd=config.proxy_credentials,
     )
 
 

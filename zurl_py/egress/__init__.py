@@ -2,15 +2,17 @@
 
 from .engine import Egress
 from .errors import ErrorName, TransferError
-from .handles import EasyHandle, TransportOptions
+from .handles import EasyHandle
 from .permission import check_names
 from .request import AddressPolicy, HttpRequest
+from .settings import ConnectionSettings, TransportOptions
 from .streaming import StreamSink, StreamTransfer
 from .transfer import BufferedTransfer, ResponseSink
 
 __all__ = [
     "AddressPolicy",
     "BufferedTransfer",
+    "ConnectionSettings",
     "EasyHandle",
     "Egress",
     "ErrorName",

@@ -8,33 +8,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pycurl
 
+from ..log import Log
 from ..policy import Decision
+from .kept import KeptConnections
 from .request import HttpRequest, connect_host_url, connect_to, header_lines
+from .settings import ConnectionSettings
 
-__all__ = ["EasyHandle", "HandlePool", "TransportOptions"]
+__all__ = ["EasyHandle", "HandlePool"]
+
+_Data = TypeVar("_Data")
 
 _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # TCP_NODELAY is libcurl's default already.
 _MAX_POOLED = 1000
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_..., which pycurl does not name
-
-
-@dataclass(frozen=True, slots=True)
-class TransportOptions:
-    """What the configuration says about every connection."""
-
-    allow_ipv6: bool = False
-    connection_max_time: int = 7200  # seconds a connection may be used
-    ca_file: str | None = None
-    ca_path: str | None = None
-    max_response_size: int = 0  # bytes of a buffered answer; 0 is unlimited
-    proxy: str = ""
-    proxy_userpwd: str = ""
 
 
 class EasyHandle:
@@ -47,40 +38,56 @@ class EasyHandle:
         refused: the policy decision that refused an address, if one did.
         tried: addresses that the policy let pass.
         peer: address of the connection in use, once known.
-        gated: others wait for this handle to resolve a name; it then goes into the list
-            ``resolved`` that the pool was made with.
+        proxied: connections go to a proxy.
+        kept_only: no connection may be opened.
+        wanted_socket: one was to be opened nevertheless, and was not.
+        broken: a bug of ours in a callback has ended the transfer.
+        kept: what is known of the sockets of its multi handle.
+        was_dead: the request was about to go out on a connection that is dead.
     """
 
     __slots__ = (
         "_dirty",
         "_discards",
-        "_options",
+        "_log",
+        "_max_response_size",
+        "_pool",
         "_posted",
-        "_proxied",
         "_request",
-        "_resolved",
+        "_settings",
         "_streams",
+        "broken",
         "chunks",
         "curl",
-        "gated",
         "header_lines",
+        "kept",
+        "kept_only",
         "peer",
+        "proxied",
         "refused",
         "tried",
+        "wanted_socket",
+        "was_dead",
     )
 
-    def __init__(self, options: TransportOptions, resolved: list[EasyHandle]) -> None:
+    def __init__(self, pool: HandlePool) -> None:
         self.curl = pycurl.Curl()
-        self._resolved = resolved
-        self.gated = False
+        self._pool = pool
+        self._log = pool.log
+        self.kept_only = False
+        self.wanted_socket = False
+        self.broken = False
+        self.kept: KeptConnections | None = None
+        self.was_dead = False
         self.header_lines: list[bytes] = []
         self.chunks: list[bytes] = []
         self.refused: Decision | None = None
         self.tried = 0
         self.peer: str | None = None
         self._request: HttpRequest | None = None
-        self._options = options
-        self._proxied = bool(options.proxy)
+        self._settings = pool.settings
+        self._max_response_size = pool.max_response_size
+        self.proxied = bool(pool.settings.proxy)
         self._posted = False  # options of a body are set
         self._discards = False  # the body goes nowhere
         self._streams = False  # the answer goes to a StreamTransfer as it comes
@@ -88,7 +95,7 @@ class EasyHandle:
         self._prepare()
 
     def _prepare(self) -> None:
-        options = self._options
+        options = self._settings
         setopt = self.curl.setopt
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.PROTOCOLS, _HTTP_SCHEMES)
@@ -108,14 +115,15 @@ class EasyHandle:
         setopt(pycurl.PATH_AS_IS, 1)
         # What one read unpacks to is held at once, however small its credits: so not larger.
         setopt(pycurl.BUFFERSIZE, 65536)
-        # Never aged here, as the whole cache would be scanned after every transfer; see Egress.
+        # Never aged by libcurl, which would scan its whole cache after every transfer: the engine
+        # knows how old a name is, and tells libcurl anew.
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)
         if options.ca_file is not None:
             setopt(pycurl.CAINFO, options.ca_file)
         if options.ca_path is not None:
             setopt(pycurl.CAPATH, options.ca_path)
-        setopt(pycurl.MAXFILESIZE_LARGE, options.max_response_size)
+        setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
         setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         setopt(pycurl.PREREQFUNCTION, self._before_request)
         setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
@@ -135,6 +143,7 @@ class EasyHandle:
         self.refused = None
         self.tried = 0
         self.peer = None
+        self.wanted_socket = self.broken = self.was_dead = False
         setopt = self.curl.setopt
         url = connect_host_url(request) if verify_connect_host else request.target.curl_url
         setopt(pycurl.CURLU, url)
@@ -190,11 +199,32 @@ class EasyHandle:
         """Give header lines and body to these as they come, over HTTP/1.1, however much it is."""
         self._streams = True
         setopt = self.curl.setopt
-        setopt(pycurl.HEADERFUNCTION, header_came)
-        setopt(pycurl.WRITEFUNCTION, body_came, use_memoryview=True)
+        setopt(pycurl.HEADERFUNCTION, self.guarded(header_came, 0))
+        setopt(pycurl.WRITEFUNCTION, self.guarded(body_came, 0), use_memoryview=True)
         setopt(pycurl.MAXFILESIZE_LARGE, 0)
         # A paused stream of a shared HTTP/2 connection would buffer up to 10 MB in libcurl.
         setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+
+    def guarded(self, callback: Callable[[_Data], Any], failure: Any) -> Callable[[_Data], Any]:
+        """A callback that returns ``failure`` where it would raise, which libcurl only prints."""
+
+        def call(data: _Data) -> Any:
+            try:
+                return callback(data)
+            except Exception:
+                return self._fail(failure)
+
+        return call
+
+    def _fail(self, answer: int) -> int:
+        """Called where an exception is handled: log it, and have libcurl end the transfer."""
+        self.broken = True
+        self._log.exception("libcurl's callback could not be handled")
+        return answer
+
+    def give_back(self) -> None:
+        """Return to the pool; the transfer must be out of its multi handle."""
+        self._pool.give_back(self)
 
     def set(self, option: int, value: Any) -> None:
         """Set an option that only a reset takes back."""
@@ -215,7 +245,7 @@ class EasyHandle:
             self._streams = False
             self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
             self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
-            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._options.max_response_size)
+            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
             self.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_NONE)
         elif self._discards:
             self._discards = False
@@ -230,42 +260,54 @@ class EasyHandle:
 
     def _open_socket(self, _purpose: int, address: Any) -> int:
         """``CURLOPT_OPENSOCKETFUNCTION``: asked for every address, before connecting to it."""
+        bad = int(pycurl.SOCKET_BAD)
         try:
-            self._tell_resolved()
+            if self.kept_only:
+                self.wanted_socket = True
+                return bad
             family, kind, protocol, where = address
             if family not in (socket.AF_INET, socket.AF_INET6) or self._request is None:
-                return int(pycurl.SOCKET_BAD)
+                return bad
             # Through a proxy only its own address is seen here, and the operator chose that.
-            if not self._proxied and not self._allows(where[0], where[1]):
-                return int(pycurl.SOCKET_BAD)
+            if not self.proxied and not self._allows(where[0], where[1]):
+                return bad
             self.tried += 1
-            return socket.socket(family, kind, protocol).detach()
-        except Exception:  # no descriptors left, most likely; libcurl reports a failed connect
-            return int(pycurl.SOCKET_BAD)
+            fd = socket.socket(family, kind, protocol).detach()
+            if self.kept is not None:
+                self.kept.hosts[fd] = self._host
+            return fd
+        except OSError as error:  # no descriptor left; libcurl reports a failed connect
+            self._log.warning(f"no socket for {address[3][0]}: {error.strerror}")
+            return bad
+        except Exception:
+            return self._fail(bad)
 
-    def _before_request(self, address: str, _local: str, port: int, _local_port: int) -> int:
+    def _before_request(self, address: str, local: str, port: int, local_port: int) -> int:
         """``CURLOPT_PREREQFUNCTION``: asked before every request, on reused connections too."""
         try:
-            self._tell_resolved()
             self.peer = address
-            if self._proxied or self._allows(address, port):
+            kept = self.kept
+            if kept is not None and kept.dead and (local, local_port) in kept.dead:
+                self.was_dead = True
+                return int(pycurl.PREREQFUNC_ABORT)
+            if self.proxied or self._allows(address, port):
                 return int(pycurl.PREREQFUNC_OK)
         except Exception:
-            pass
+            return self._fail(int(pycurl.PREREQFUNC_ABORT))
         return int(pycurl.PREREQFUNC_ABORT)
 
-    def _tell_resolved(self) -> None:
-        if self.gated:
-            self.gated = False
-            self._resolved.append(self)
+    @property
+    def _host(self) -> str:
+        """The host that the connection of this request is for."""
+        request = self._request
+        assert request is not None
+        return request.connect_host or request.target.host
 
     def _allows(self, address: str, port: int) -> bool:
         request = self._request
         if request is None:
             return False
-        target = request.target
-        host = request.connect_host or target.host
-        decision = request.policy.check_address(address, port, target.scheme, host)
+        decision = request.policy.check_address(address, port, request.target.scheme, self._host)
         if decision.allowed:
             return True
         self.refused = decision
@@ -277,16 +319,22 @@ _BODYLESS = frozenset((b"HEAD", b"OPTIONS", b"DELETE"))
 
 
 class HandlePool:
-    """Easy handles that wait for a request."""
+    """Easy handles that wait for a request, all prepared alike.
 
-    def __init__(self, options: TransportOptions, resolved: list[EasyHandle]) -> None:
-        self._options = options
-        self._resolved = resolved
+    Attributes:
+        settings: how their connections are made.
+        max_response_size: bytes of a buffered answer; 0 is unlimited.
+    """
+
+    def __init__(self, settings: ConnectionSettings, max_response_size: int, log: Log) -> None:
+        self.settings = settings
+        self.max_response_size = max_response_size
+        self.log = log
         self._idle: list[EasyHandle] = []
 
     def take(self) -> EasyHandle:
         """A prepared handle."""
-        return self._idle.pop() if self._idle else EasyHandle(self._options, self._resolved)
+        return self._idle.pop() if self._idle else EasyHandle(self)
 
     def give_back(self, handle: EasyHandle) -> None:
         """Release a handle that is in no multi handle any more."""

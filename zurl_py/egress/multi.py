@@ -6,17 +6,16 @@ deadline, the notification callback a flag. All calls back into libcurl come fro
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pycurl
 
+from ..cache import remember
 from ..loop import READ, WRITE, Loop, Timer
-from .lookups import NameGate
+from .kept import SWEEP_INTERVAL, KeptConnections, make_sweeper
+from .resolver import Answer
 
-__all__ = ["DNS_CACHE_SECONDS", "Multi"]
-
-# libcurl scans its whole DNS cache after each transfer, unless its entries never age: then one
-# transfer a second with a normal timeout prunes for all.
-DNS_CACHE_SECONDS = 60
-_PRUNE_INTERVAL = 1.0  # seconds
+__all__ = ["Multi"]
 
 _EVENTS = {
     pycurl.POLL_NONE: 0,
@@ -26,6 +25,7 @@ _EVENTS = {
 }
 _READABLE = pycurl.CSELECT_IN
 _WRITABLE = pycurl.CSELECT_OUT
+_MAX_NAMES = 4096  # in libcurl's DNS cache
 
 
 class Multi:
@@ -35,19 +35,32 @@ class Multi:
         loop: the event loop.
         due: list shared by all multi handles; those that libcurl wants called now are put there.
         finished: list shared by all multi handles; those with results to read are put there.
+        lost: called with the name of a host that has closed a kept connection.
+
+    Attributes:
+        active: transfers added and not yet removed.
+        broken: why no transfer of this handle can be trusted any more.
+        kept: what is known of its sockets.
     """
 
-    def __init__(self, loop: Loop, due: list[Multi], finished: list[Multi]) -> None:
-        self.active = 0  # transfers added and not yet removed
-        self.names = NameGate()
-        self.broken: str | None = None  # why no transfer of this handle can be trusted any more
+    def __init__(
+        self,
+        loop: Loop,
+        due: list[Multi],
+        finished: list[Multi],
+        lost: Callable[[str], None],
+    ) -> None:
+        self.active = 0
+        self.broken: str | None = None
+        self.kept = KeptConnections(lost)
+        self._sweeper: pycurl.Curl | None = None  # while a sweep is under way
+        self._sweep_timer = Timer(self._sweep)
         self._loop = loop
         self._due = due
         self._is_due = False
         self._finished = finished
         self._is_finished = False
-        self._next_prune = loop.now  # of the DNS cache
-        self._careful_until = 0.0
+        self._names: dict[str, Answer] = {}  # host:port: what libcurl was told that it stands for
         self._wanted: dict[int, int] = {}  # socket: events libcurl waits for
         self._timer = Timer(self._make_due)
         curl = self._curl = pycurl.CurlMulti()
@@ -64,15 +77,19 @@ class Multi:
         """
         self._curl.setopt(pycurl.M_MAXCONNECTS, most)
 
-    def must_age_names(self, now: float) -> bool:
-        """Whether the next transfer has to look at the age of what is in the DNS cache."""
-        if now >= self._next_prune:
-            if now >= self._next_prune + DNS_CACHE_SECONDS:
-                # Any name may be too old, until this transfer has ended and pruned.
-                self._careful_until = now + _PRUNE_INTERVAL
-            self._next_prune = now + _PRUNE_INTERVAL
-            return True
-        return now < self._careful_until
+    def addresses_to_tell(self, host: str, port: int, answer: Answer) -> list[str]:
+        """What the next transfer to a host has to bring along (``CURLOPT_RESOLVE``).
+
+        Nothing, if libcurl has been told already. It keeps what it is told: its cache never ages
+        here (see `EasyHandle`), and ``+`` lets such entries be replaced.
+        """
+        key = f"{host}:{port}"
+        names = self._names
+        if names.get(key) is answer:
+            return []
+        forgotten = [f"-{name}" for name in names] if len(names) >= _MAX_NAMES else []
+        remember(names, key, answer, _MAX_NAMES)
+        return [*forgotten, f"+{key}:{','.join(map(_bracketed, answer.addresses))}"]
 
     def add(self, curl: pycurl.Curl) -> None:
         """Start a transfer; it moves at the next ``kick``."""
@@ -99,27 +116,54 @@ class Multi:
             for curl in good:
                 ended.append((curl, 0, ""))
             ended.extend(bad)
+        if self._sweeper is not None and any(curl is self._sweeper for curl, _, _ in ended):
+            self._swept()
         return ended
 
     def close(self) -> None:
         """Close all connections; no transfer may be left."""
         self._loop.cancel_timer(self._timer)
+        self._loop.cancel_timer(self._sweep_timer)
+        if self._sweeper is not None:
+            self._curl.remove_handle(self._sweeper)
+            self._sweeper = None
         self._curl.close()
         for fd in list(self._wanted):
             self._loop.unwatch(fd)
+        # Neither to be kicked nor to be read any more: libcurl may ask for it while it closes.
+        if self._is_due:
+            self._due.remove(self)
+        if self._is_finished:
+            self._finished.remove(self)
 
     # -- called by the loop ------------------------------------------------------------------
 
     def _ready(self, fd: int, events: int) -> None:
         if fd not in self._wanted:
-            # A pooled connection that its peer closed; libcurl finds out when it looks at it.
+            # A kept connection that its peer closed, or that has something to say unasked.
             self._loop.unwatch(fd)
+            if self.kept.signalled(fd) and self._sweeper is None and len(self.kept.dead) == 1:
+                self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
             return
         # A hang-up or an error counts as readable: the next read tells libcurl which it was.
         action = _READABLE if events & ~WRITE else 0
         if events & WRITE:
             action |= _WRITABLE
         self._act(fd, action)
+
+    def _sweep(self) -> None:
+        """Have libcurl close what is dead: it would keep that until somebody starts a request."""
+        if self.broken is None:
+            self._sweeper = make_sweeper()
+            self._curl.add_handle(self._sweeper)
+
+    def _swept(self) -> None:
+        if self._sweeper is not None:
+            self._curl.remove_handle(self._sweeper)
+            self._sweeper = None
+        self.kept.forget_closed()
+        if self.kept.dead:  # libcurl had looked less than a second before
+            self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
 
     def _make_due(self) -> None:
         if not self._is_due:
@@ -163,3 +207,7 @@ class Multi:
         if not self._is_finished:
             self._is_finished = True
             self._finished.append(self)
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pycurl
 
 from ..http.fields import Head, decoded_headers, is_upgrade, read_head
 from ..zhttp import Condition
+from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .request import HttpRequest, header_lines
 from .transfer import HttpTransfer
-
-if TYPE_CHECKING:
-    from .engine import Egress
 
 __all__ = ["StreamSink", "StreamTransfer"]
 
@@ -23,6 +21,8 @@ __all__ = ["StreamSink", "StreamTransfer"]
 _HELD_BACK = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
 # An upload is kept up to this size, to be sent again where a redirect asks for it.
 _REPLAY_LIMIT = 1_000_000
+# And up to this size for the case that a kept connection dies under it.
+_REPEAT_LIMIT = 131_072
 _UPLOAD_BUFFER = 131_072  # bytes that one send may have; each costs a tenth of a turn of the loop
 
 
@@ -57,6 +57,7 @@ class StreamTransfer(HttpTransfer):
         "_redirecting",
         "_refusal",
         "_replay",
+        "_replay_limit",
         "_replay_size",
         "_started",
         "_stream_sink",
@@ -71,7 +72,7 @@ class StreamTransfer(HttpTransfer):
     )
 
     def __init__(
-        self, egress: Egress, request: HttpRequest, sink: StreamSink, limit: int | None
+        self, egress: Carrier, request: HttpRequest, sink: StreamSink, limit: int | None
     ) -> None:
         super().__init__(egress, request)
         self._stream_sink: StreamSink | None = sink
@@ -98,10 +99,11 @@ class StreamTransfer(HttpTransfer):
             self._unsent.append(request.body)
             self.unsent = len(request.body)
         self._upload_ended = not request.upload
-        self._replay: list[bytes] | None = (
-            list(self._unsent) if request.upload and request.follow_redirects else None
-        )
+        self._replay_limit = _REPLAY_LIMIT if request.follow_redirects else _REPEAT_LIMIT
+        self._replay: list[bytes] | None = list(self._unsent) if request.upload else None
         self._replay_size = len(request.body)
+        if self._replay_size > self._replay_limit:
+            self._replay = None
         self._position = 0
         self.taken = 0
 
@@ -123,7 +125,7 @@ class StreamTransfer(HttpTransfer):
         if self._replay is not None:
             self._replay.append(data)
             self._replay_size += len(data)
-            if self._replay_size > _REPLAY_LIMIT:
+            if self._replay_size > self._replay_limit:
                 self._replay = None
         if self._started:
             self._resume_upload()
@@ -232,6 +234,15 @@ class StreamTransfer(HttpTransfer):
         self.failure = failure
         self.ended_well = failure is None
         self._mark()
+
+    def rewind(self) -> bool:
+        """Make ready to send all of the request again; whether that can be done."""
+        if self.request.upload and self._position:
+            if self._replay is None:
+                return False
+            self._unsent = deque(self._replay)
+            self._offset, self.unsent = 0, self._replay_size
+        return True
 
     def _send_again(self, head: Head) -> None:
         self.head = None

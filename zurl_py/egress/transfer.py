@@ -6,22 +6,20 @@ code per chunk; ``StreamTransfer`` in ``streaming.py`` has flow control in both 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import pycurl
 
 from .. import url
 from ..http.fields import Head, decoded_headers, read_head
 from ..zhttp import Condition
+from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle
+from .multi import Multi
 from .permission import check_names
 from .request import HttpRequest
-
-if TYPE_CHECKING:
-    from .engine import Egress
-    from .lookups import NameGate
-    from .multi import Multi
 
 __all__ = ["MAX_REDIRECTS", "BufferedTransfer", "HttpTransfer", "ResponseSink"]
 
@@ -34,26 +32,25 @@ class HttpTransfer:
     Attributes:
         request: the request of the current hop.
         hops: redirects followed.
-        handle: the easy handle, while the transfer is in libcurl.
-        multi: the multi handle it is in.
-        resolves: the name that others wait for this transfer to resolve.
-        waits_for: the gate it waits at for another to resolve this name.
-        rules: the `Egress.rules` under which it was last asked about.
+
+    The others are the engine's; see `Carried`.
     """
 
     __slots__ = (
         "_egress",
         "_verify_connect_host",
+        "attempts",
+        "avoids_kept",
         "handle",
         "hops",
+        "leave",
         "multi",
+        "names_since",
         "request",
-        "resolves",
         "rules",
-        "waits_for",
     )
 
-    def __init__(self, egress: Egress, request: HttpRequest) -> None:
+    def __init__(self, egress: Carrier, request: HttpRequest) -> None:
         self._egress = egress
         self.request = request
         self._verify_connect_host = False
@@ -61,8 +58,10 @@ class HttpTransfer:
         self.rules = egress.rules
         self.handle: EasyHandle | None = None
         self.multi: Multi | None = None
-        self.resolves: str | None = None
-        self.waits_for: tuple[NameGate, str] | None = None
+        self.leave: Callable[[], None] | None = None
+        self.attempts = 0
+        self.avoids_kept = False
+        self.names_since = 0.0
 
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
@@ -71,6 +70,10 @@ class HttpTransfer:
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         handle.apply(self.request, self._verify_connect_host)
+
+    def rewind(self) -> bool:
+        """Make ready to send all of the request again; whether that can be done."""
+        return True
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
@@ -86,6 +89,10 @@ class HttpTransfer:
             return None
         handle = self.handle
         assert handle is not None
+        if handle.broken:
+            return TransferError(
+                Condition.UNDEFINED_CONDITION, "an error of the gateway", error=ErrorName.INTERNAL
+            )
         refused = handle.refused
         if refused is not None and (
             code == pycurl.E_ABORTED_BY_CALLBACK
@@ -173,7 +180,7 @@ class BufferedTransfer(HttpTransfer):
 
     __slots__ = ("_sink",)
 
-    def __init__(self, egress: Egress, request: HttpRequest, sink: ResponseSink) -> None:
+    def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
         super().__init__(egress, request)
         self._sink: ResponseSink | None = sink
 

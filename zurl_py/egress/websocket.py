@@ -7,7 +7,7 @@ the connection to ``curl_easy_send`` and ``curl_easy_recv``. No second path to t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pycurl
 
@@ -23,15 +23,13 @@ from ..websocket import (
     ResponseReader,
 )
 from ..zhttp import Condition
+from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .permission import check_names
 from .request import HttpRequest
 from .stream_socket import StreamSocket
 from .transfer import MAX_REDIRECTS, HttpTransfer
-
-if TYPE_CHECKING:
-    from .engine import Egress
 
 __all__ = ["WebSocketError", "WebSocketSink", "WebSocketTransfer"]
 
@@ -94,7 +92,7 @@ class WebSocketTransfer(HttpTransfer):
 
     def __init__(
         self,
-        egress: Egress,
+        egress: Carrier,
         loop: Loop,
         request: HttpRequest,
         handshake: Handshake,

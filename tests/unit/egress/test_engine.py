@@ -10,12 +10,14 @@ import pytest
 
 from tests.support.clock import Clock
 from zurl_py import url
-from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError, engine
+from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError, engine, pools
+from zurl_py.egress.carrier import Carried
 from zurl_py.egress.engine import Egress
-from zurl_py.egress.handles import TransportOptions
-from zurl_py.egress.lookups import NameGate
+from zurl_py.egress.kept import KeptConnections
 from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
+from zurl_py.egress.resolver import Answer, Resolver
+from zurl_py.egress.settings import ConnectionSettings, TransportOptions
 from zurl_py.http.fields import Head, RequestHeaders
 from zurl_py.log import Log
 from zurl_py.loop import Loop
@@ -40,7 +42,21 @@ class Lines:
     def error(self, text: str) -> None:
         self.errors.append(text)
 
-    exception = error
+    exception = warning = error
+
+
+class Names(Resolver[Carried]):
+    """A resolver whose name servers are the test."""
+
+    made: list[Names]
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked: list[str] = []
+        self.made.append(self)
+
+    def _enqueue(self, name: str, _was_found_before: bool) -> None:
+        self.asked.append(name)
 
 
 class Rules:
@@ -74,8 +90,8 @@ class FakeMulti:
 
     def __init__(self, _loop: Loop, due: list[Any], finished: list[Any], *_more: object) -> None:
         self.active = 0
-        self.names = NameGate()
         self.broken: str | None = None
+        self.kept = KeptConnections(print)
         self.inside: list[pycurl.Curl] = []
         self.kicked = 0
         self.most = 0  # idle connections
@@ -89,8 +105,8 @@ class FakeMulti:
     def limit_connections(self, most: int) -> None:
         self.most = most
 
-    def must_age_names(self, _now: float) -> bool:
-        return False
+    def addresses_to_tell(self, host: str, port: int, answer: Answer) -> list[str]:
+        return [f"+{host}:{port}:{','.join(answer.addresses)}"]
 
     def add(self, curl: pycurl.Curl) -> None:
         assert not self.closed
@@ -171,7 +187,13 @@ class Bench:
         self.loop = Loop(self.clock)
         self.log = Lines()
         self.rules = Rules()
-        self.egress = Egress(self.loop, TransportOptions(**options), cast(Log, self.log))
+        self.egress = Egress(
+            self.loop,
+            TransportOptions(ConnectionSettings(**options)),
+            cast(Log, self.log),
+            Names,
+        )
+        self.names = Names.made[-1]
 
     def request(self, uri: str = "http://name.test/", **fields: Any) -> HttpRequest:
         return HttpRequest(
@@ -186,10 +208,11 @@ class Bench:
         transfer.start()
         return transfer, sink
 
-    def resolved(self, transfer: BufferedTransfer) -> None:
-        """libcurl has looked the name up and asks about an address."""
-        assert transfer.handle is not None
-        transfer.handle._before_request("192.0.2.1", "", 80, 0)
+    def resolve(self, name: str = "name.test", *addresses: str, problem: str = "") -> None:
+        """A look-up ends: with 192.0.2.1, unless the test says something else."""
+        if not addresses and not problem:
+            addresses = ("192.0.2.1",)
+        self.names.finished.append((name, (addresses, problem)))
         self.egress.turn()
 
     def answer(self, transfer: BufferedTransfer, *lines: bytes) -> None:
@@ -205,6 +228,7 @@ class Bench:
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeMulti, "made", [], raising=False)
+    monkeypatch.setattr(Names, "made", [], raising=False)
     monkeypatch.setattr(engine, "Multi", FakeMulti)
 
 
@@ -219,7 +243,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_a_transfer_is_told_once_of_its_end(bench: Bench) -> None:
-    transfer, sink = bench.start()
+    transfer, sink = bench.start("http://192.0.2.1/")
     assert len(bench.egress) == 1
     bench.egress.turn()
     assert FakeMulti.made[0].kicked == 1
@@ -322,9 +346,9 @@ def test_connections_of_the_privileged_are_their_own(bench: Bench) -> None:
 
 
 def test_a_full_multi_handle_is_followed_by_the_next(bench: Bench) -> None:
-    for _ in range(engine._TRANSFERS_PER_MULTI + 1):
+    for _ in range(pools._TRANSFERS_PER_MULTI + 1):
         bench.start("http://192.0.2.1/")
-    assert [multi.active for multi in FakeMulti.made] == [engine._TRANSFERS_PER_MULTI, 1]
+    assert [multi.active for multi in FakeMulti.made] == [pools._TRANSFERS_PER_MULTI, 1]
 
 
 def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
@@ -332,10 +356,10 @@ def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
     hosts = [f"http://192.0.2.{number}/" for number in range(1, 200)]
     homes = [bench.start(host)[0].multi for host in hosts]
     assert [bench.start(host)[0].multi for host in hosts] == homes
-    assert len(FakeMulti.made) == engine._HOMES
+    assert len(FakeMulti.made) == pools._HOMES
 
 
-@pytest.mark.parametrize(("descriptors", "total"), [(1024, 768), (1_000_000, 16_384)])
+@pytest.mark.parametrize(("descriptors", "total"), [(1024, 512), (1_000_000, 16_384)])
 def test_idle_connections_are_shared_out_among_multi_handles(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, descriptors: int, total: int
 ) -> None:
@@ -347,80 +371,79 @@ def test_idle_connections_are_shared_out_among_multi_handles(
     assert total - len(limits) < sum(limits) <= total
 
 
-def test_names_in_a_cache_age_however_seldom_it_is_used() -> None:
-    loop = Loop(Clock())
-    multi = Multi(loop, [], [])
-    start = loop.now
-    assert multi.must_age_names(start + 0)
-    # One transfer a second prunes for all that follow within it.
-    assert not multi.must_age_names(start + 0.5)
-    assert multi.must_age_names(start + 1)
-    assert not multi.must_age_names(start + 1.5)
-    # After a minute without any, each looks for itself until the first of them has pruned.
-    assert multi.must_age_names(start + 100)
-    assert multi.must_age_names(start + 100.5)
-    assert multi.must_age_names(start + 101)
-    assert not multi.must_age_names(start + 101.5)
-    multi.close()
-    loop.close()
-
-
 # -- one look-up per name ----------------------------------------------------------------------
 
 
-def test_one_looks_up_and_the_others_wait(bench: Bench) -> None:
+def test_one_look_up_serves_all_who_wait(bench: Bench) -> None:
     first, _ = bench.start()
     second, _ = bench.start()
-    third, _ = bench.start("http://other.test/")
+    other, _ = bench.start("http://other.test/")
+    assert bench.names.asked == ["name.test", "other.test"]
+    assert first.handle is second.handle is other.handle is None
+    bench.resolve()
     assert first.handle is not None
-    assert second.handle is None
-    assert third.handle is not None
-    bench.resolved(first)
     assert second.handle is not None
-    fourth, _ = bench.start()  # known by now
-    assert fourth.handle is not None
+    assert other.handle is None
+    third, _ = bench.start()  # known by now
+    assert third.handle is not None
+    assert bench.names.asked == ["name.test", "other.test"]
 
 
-@pytest.mark.parametrize("how", ["cancelled", "failed", "refused"])
-def test_a_leader_that_ends_unresolved_has_a_successor(bench: Bench, how: str) -> None:
-    first, _ = bench.start()
-    second, _ = bench.start()
-    third, _ = bench.start()
-    if how == "cancelled":
-        first.cancel()
-    elif how == "failed":
-        bench.end(first, pycurl.E_COULDNT_CONNECT, "no")
-    else:
-        first.fail(TransferError(Condition.POLICY_VIOLATION, "rules"))
-    bench.egress.turn()
-    assert second.handle is not None
-    assert third.handle is None
-    bench.resolved(second)
-    assert third.handle is not None
+@pytest.mark.parametrize("name", ["web-1", "web1", "x.web1", "1.2.3.4.5.web9"])
+def test_a_name_that_ends_in_a_digit_is_a_name(bench: Bench, name: str) -> None:
+    first, _ = bench.start(f"http://{name}/")
+    bench.start(f"http://{name}/")
+    assert first.handle is None
+    assert bench.names.asked == [name]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]", "localhost", "a.localhost"])
+def test_addresses_and_this_host_are_not_looked_up(bench: Bench, host: str) -> None:
+    transfer, _ = bench.start(f"http://{host}/")
+    assert transfer.handle is not None
+    assert bench.names.asked == []
 
 
 def test_a_name_that_does_not_resolve_fails_all_who_waited(bench: Bench) -> None:
     started = [bench.start() for _ in range(4)]
     started[2][0].cancel()
-    bench.end(started[0][0], pycurl.E_COULDNT_RESOLVE_HOST, "Could not resolve host")
-    bench.egress.turn()
+    bench.resolve(problem="no such name")
     told = [sink.conditions for _, sink in started]
     failed = [Condition.REMOTE_CONNECTION_FAILED]
     assert told == [failed, failed, [], failed]
-    again, _ = bench.start()
-    assert again.handle is not None  # it is looked up anew
+    assert started[0][1].failures[0].error == "name-not-resolved"
+    later(bench, 1)
+    bench.start()
+    assert bench.names.asked == ["name.test"] * 2  # "no such name" is not remembered
 
 
-def test_who_is_cancelled_between_a_failed_lookup_and_its_report_is_told_nothing(
+def test_no_such_name_is_remembered_as_long_as_the_setting_says() -> None:
+    bench = Bench()
+    bench.names.negative_lifetime = 5
+    bench.start()
+    bench.resolve(problem="no such name")
+    _, sink = bench.start()
+    bench.egress.turn()
+    assert sink.conditions == [Condition.REMOTE_CONNECTION_FAILED]
+    assert len(bench.names.asked) == 1
+    bench.clock.now += 6
+    bench.loop.turn(wait=False)
+    bench.start()
+    assert len(bench.names.asked) == 2
+    bench.loop.close()
+
+
+def test_who_is_cancelled_between_a_failed_look_up_and_its_report_is_told_nothing(
     bench: Bench,
 ) -> None:
     waiting: list[BufferedTransfer] = []
-    leader, _ = bench.start(sink=Sink(lambda: waiting[0].cancel()))
+    bench.start(sink=Sink(lambda: waiting[0].cancel()))
     follower, sink = bench.start()
     waiting.append(follower)
-    bench.end(leader, pycurl.E_COULDNT_RESOLVE_HOST, "Could not resolve host")
-    bench.egress.turn()
+    _, last = bench.start(sink=Sink(lambda: waiting[0].cancel()))
+    bench.resolve(problem="no such name")
     assert sink.failures == []
+    assert len(last.failures) == 1
 
 
 def test_who_waited_is_asked_about_new_rules(bench: Bench) -> None:
@@ -428,65 +451,152 @@ def test_who_waited_is_asked_about_new_rules(bench: Bench) -> None:
     _, told_second = bench.start()
     bench.rules.refused.add("name.test")
     bench.egress.enforce()
-    bench.egress.turn()
+    bench.resolve()
     assert told_first.conditions == [Condition.POLICY_VIOLATION]
     assert told_second.conditions == [Condition.POLICY_VIOLATION]
-    assert FakeMulti.made[0].inside == []
+    assert FakeMulti.made == []
     assert first.handle is None
 
 
-def test_a_leader_whose_options_are_refused_keeps_nobody_waiting(
+def test_who_waited_and_whose_options_are_refused_keeps_nobody_waiting(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_options(monkeypatch, "/bad")
     _, refused = bench.start("http://name.test/bad")
+    second, _ = bench.start()
+    bench.resolve()
     bench.egress.turn()
     assert refused.conditions == [Condition.BAD_REQUEST]
-    second, _ = bench.start()
-    bench.egress.turn()
     assert second.handle is not None
 
 
-def test_a_successor_whose_options_are_refused_keeps_nobody_waiting(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refuse_options(monkeypatch, "/bad")
-    leader, _ = bench.start()
-    _, refused = bench.start("http://name.test/bad")
-    third, _ = bench.start()
-    leader.cancel()
+def later(bench: Bench, seconds: float) -> None:
+    bench.clock.now += seconds
+    bench.loop.turn(wait=False)
+
+
+def test_old_names_do_for_a_connection_that_is_kept(bench: Bench) -> None:
+    bench.start()
+    bench.resolve()
+    later(bench, 61)
+    second, sink = bench.start()
+    assert second.handle is not None
+    assert second.handle.kept_only
+    bench.answer(second)
     bench.egress.turn()
-    assert refused.conditions == [Condition.BAD_REQUEST]
-    assert third.handle is not None
+    assert sink.codes == [200]
+    assert len(bench.names.asked) == 1
 
 
-def test_a_number_beyond_64_bits_keeps_nobody_waiting(bench: Bench) -> None:
-    leader, _ = bench.start()
-    _, sink = bench.start(max_size=BEYOND_64_BITS)
-    third, _ = bench.start()
-    bench.resolved(leader)
-    assert third.handle is not None
-    assert not sink.failures or sink.conditions == [Condition.BAD_REQUEST]
+def test_old_names_are_looked_up_before_a_connection_is_made(bench: Bench) -> None:
+    bench.start()
+    bench.resolve()
+    later(bench, 61)
+    second, sink = bench.start()
+    assert second.handle is not None
+    address = (2, 1, 6, ("192.0.2.1", 80))
+    assert second.handle._open_socket(0, address) == pycurl.SOCKET_BAD
+    bench.end(second, pycurl.E_COULDNT_CONNECT, "no")
+    bench.egress.turn()
+    assert len(bench.names.asked) == 2
+    assert second.handle is None
+    bench.resolve("name.test", "192.0.2.2")
+    assert second.handle is not None
+    assert not second.handle.kept_only
+    assert not sink.failures
 
 
-def test_leaders_that_give_up_one_by_one_cost_no_square(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count = 200
-    started = [bench.start()[0] for _ in range(count)]
-    asked = 0
-    must_wait = NameGate.must_wait
+def test_an_old_address_that_refuses_is_looked_up_again_at_once(bench: Bench) -> None:
+    bench.start()
+    bench.resolve()
+    later(bench, 1)
+    second, sink = bench.start()
+    bench.end(second, pycurl.E_COULDNT_CONNECT, "no")
+    bench.egress.turn()
+    assert len(bench.names.asked) == 2
+    bench.resolve("name.test", "192.0.2.2")
+    bench.end(second, pycurl.E_COULDNT_CONNECT, "no")
+    bench.egress.turn()
+    assert sink.conditions == [Condition.REMOTE_CONNECTION_FAILED]
+    assert len(bench.names.asked) == 2  # once a request
+    bench.start()
+    assert len(bench.names.asked) == 2
+    later(bench, 0)
 
-    def counted(*arguments: Any) -> bool:
-        nonlocal asked
-        asked += 1
-        return must_wait(*arguments)
 
-    monkeypatch.setattr(NameGate, "must_wait", counted)
-    for transfer in started:  # as with a name server that is silent, and timeouts that are equal
-        transfer.cancel()
-    assert len(bench.egress) == 0
-    assert asked <= 4 * count
+def test_names_that_change_are_told_to_libcurl_anew() -> None:
+    loop = Loop(Clock())
+    multi = Multi(loop, [], [], print)
+    answer = Answer((("192.0.2.1", "2001:db8::1"), ""), 0.0, 60.0)
+    told = ["+name.test:80:192.0.2.1,[2001:db8::1]"]
+    assert multi.addresses_to_tell("name.test", 80, answer) == told
+    assert multi.addresses_to_tell("name.test", 80, answer) == []
+    assert multi.addresses_to_tell("name.test", 81, answer) != []
+    again = Answer((("192.0.2.2",), ""), 0.0, 60.0)
+    assert multi.addresses_to_tell("name.test", 80, again) == ["+name.test:80:192.0.2.2"]
+    multi.close()
+    loop.close()
+
+
+# -- connections that are lost, and bugs of ours ---------------------------------------------------
+
+
+def lost(bench: Bench, transfer: BufferedTransfer, code: int, reused: bool = True) -> None:
+    """A connection ends before a byte of an answer."""
+    assert transfer.handle is not None
+    curl = transfer.handle.curl
+
+    class Info:
+        def getinfo(self, what: int) -> float:
+            return 0 if reused or what != pycurl.NUM_CONNECTS else 1
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(curl, name)
+
+    handle = transfer.handle
+    multi = cast(FakeMulti, transfer.multi)
+    multi.inside.remove(curl)
+    del bench.egress._transfers[curl]
+    handle.curl = cast(pycurl.Curl, Info())
+    multi.inside.append(handle.curl)
+    bench.egress._transfers[handle.curl] = transfer
+    bench.end(transfer, code, "lost")
+    bench.egress.turn()
+
+
+@pytest.mark.parametrize("code", [52, 55, 56, 65])
+def test_a_kept_connection_that_is_lost_is_not_the_request_s_fault(bench: Bench, code: int) -> None:
+    transfer, sink = bench.start("http://192.0.2.1/")
+    lost(bench, transfer, code)
+    assert transfer.handle is not None
+    assert transfer.avoids_kept
+    assert not sink.failures
+    lost(bench, transfer, code)
+    assert sink.conditions == [Condition.UNDEFINED_CONDITION]  # once
+
+
+def test_a_new_connection_that_is_lost_is_an_error(bench: Bench) -> None:
+    transfer, sink = bench.start("http://192.0.2.1/")
+    lost(bench, transfer, 56, reused=False)
+    assert sink.conditions == [Condition.UNDEFINED_CONDITION]
+
+
+@pytest.mark.parametrize("where", ["before_request", "open_socket"])
+def test_a_bug_in_the_policy_is_logged_and_named(bench: Bench, where: str) -> None:
+    transfer, sink = bench.start("http://192.0.2.1/")
+    assert transfer.handle is not None
+    bench.rules.check_address = lambda *_: 1 / 0  # type: ignore[method-assign, assignment]
+    if where == "before_request":
+        answer = transfer.handle._before_request("192.0.2.1", "", 80, 0)
+        assert answer == pycurl.PREREQFUNC_ABORT
+        bench.end(transfer, pycurl.E_ABORTED_BY_CALLBACK)
+    else:
+        address = (2, 1, 6, ("192.0.2.1", 80))
+        assert transfer.handle._open_socket(0, address) == pycurl.SOCKET_BAD
+        bench.end(transfer, pycurl.E_COULDNT_CONNECT)
+    bench.egress.turn()
+    assert bench.log.errors == ["libcurl's callback could not be handled"]
+    assert [failure.error for failure in sink.failures] == ["internal"]
 
 
 # -- rules that change -------------------------------------------------------------------------
@@ -523,6 +633,34 @@ def test_new_rules_do_not_judge_the_proxy(bench: Bench) -> None:
 # -- multi handles that break, and the end --------------------------------------------------------
 
 
+def test_a_multi_handle_that_is_closed_is_due_no_more() -> None:
+    loop = Loop(Clock())
+    due: list[Multi] = []
+    multi = Multi(loop, due, [], print)
+    multi.add(curl := pycurl.Curl())
+    multi._make_due()
+    multi.remove(curl)
+    multi.close()
+    assert due == []
+    loop.close()
+
+
+def test_without_a_descriptor_for_another_multi_handle_the_others_do(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = bench.start("http://192.0.2.1/")
+
+    def refuse(*_: object) -> None:
+        raise pycurl.error(27, "no descriptor")
+
+    monkeypatch.setattr(engine, "Multi", refuse)
+    others = [bench.start(f"http://192.0.2.{number}/")[0] for number in range(2, 50)]
+    assert {transfer.multi for transfer in others} == {first.multi}
+    _, sink = bench.start("http://192.0.2.1/", privileged=True)  # no group to share with
+    bench.egress.turn()
+    assert sink.conditions == [Condition.REMOTE_CONNECTION_FAILED]
+
+
 def test_a_broken_multi_handle_ends_its_transfers_and_no_others(bench: Bench) -> None:
     first, told_first = bench.start("http://192.0.2.1/")
     second, told_second = bench.start("http://192.0.2.1/2")
@@ -538,17 +676,6 @@ def test_a_broken_multi_handle_ends_its_transfers_and_no_others(bench: Bench) ->
     bench.egress.turn()  # and does not kick what is closed
     assert privileged.handle is not None
     assert second.handle is None
-
-
-def test_who_waits_at_a_broken_multi_handle_goes_elsewhere(bench: Bench) -> None:
-    first, _ = bench.start()
-    second, told = bench.start()
-    broken = cast(FakeMulti, first.multi)
-    broken.break_down()
-    bench.egress.turn()
-    assert second.handle is not None
-    assert cast(FakeMulti, second.multi) is not broken
-    assert told.failures == []
 
 
 def test_a_bug_in_one_session_does_not_spare_the_rest_of_a_broken_multi_handle(
@@ -594,7 +721,6 @@ def test_a_transfer_that_cannot_be_taken_out_does_not_lose_the_others_ends(bench
 
 
 def test_at_the_end_nobody_is_started_any_more(bench: Bench) -> None:
-    bench.start()
     waiting, _ = bench.start()
     bench.start("http://192.0.2.1/")
     bench.egress.close()  # asserts that nothing is left in libcurl

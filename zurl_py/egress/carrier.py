@@ -1,0 +1,82 @@
+"""What transfers and the engine that carries them know of each other.
+
+Both sides depend on these, and not on one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .errors import TransferError
+from .handles import EasyHandle
+from .multi import Multi
+from .request import HttpRequest
+
+__all__ = ["Carried", "Carrier", "Mover"]
+
+
+class Carried(Protocol):
+    """A transfer, as the engine sees it.
+
+    Attributes:
+        request: the request of the current hop.
+        handle: the easy handle, while the transfer is in libcurl.
+        multi: the multi handle it is in.
+        leave: takes it out of the queue that it waits in; None where it waits nowhere.
+        rules: the `Carrier.rules` under which it was last asked about.
+        attempts: how often this hop was given to libcurl.
+        avoids_kept: it goes by a new connection, for a kept one has died under it.
+        names_since: names that were looked up since then are good for it, on the loop's clock.
+    """
+
+    request: HttpRequest
+    handle: EasyHandle | None
+    multi: Multi | None
+    leave: Callable[[], None] | None
+    rules: int
+    attempts: int
+    avoids_kept: bool
+    names_since: float
+
+    def prepare(self, handle: EasyHandle) -> None:
+        """Set the options of the current hop."""
+
+    def rewind(self) -> bool:
+        """Make ready to send all of the request again; whether that can be done."""
+
+    def ended(self, code: int, message: str) -> None:
+        """libcurl is done with the handle, with this result."""
+
+    def fail(self, failure: TransferError) -> None:
+        """End without an answer, for a reason that is not libcurl's."""
+
+
+class Mover(Carried, Protocol):
+    """A transfer that has news for its session from time to time."""
+
+    def moved(self) -> None:
+        """Tell them; called from the loop's turn."""
+
+
+class Carrier(Protocol):
+    """The engine, as transfers see it.
+
+    Attributes:
+        max_response_size: bytes of an answer that is collected; 0 is unlimited.
+        moved: streamed transfers that have something to tell; told in the next turn.
+        rules: how often the rules of the policy have changed.
+    """
+
+    max_response_size: int
+    moved: list[Mover]
+    rules: int
+
+    def add(self, transfer: Carried) -> None:
+        """Start a transfer, or its next hop."""
+
+    def remove(self, transfer: Carried) -> None:
+        """Take a transfer out, finished or not; harmless if it is out."""
+
+    def report(self, transfer: Carried, tell: Callable[..., None], *about: object) -> None:
+        """Tell a session; a bug of ours in it ends that session, and no other."""

@@ -1,0 +1,96 @@
+"""Kept connections that are of no use any more: found by their descriptors, and closed.
+
+libcurl trusts a kept connection for a second after it last looked, and looks only when a request
+starts. In that second a request is lost on a connection that its peer has closed, or gets as its
+answer what came unasked, such as the 408 of a load balancer. Our epoll has seen both.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import pycurl
+
+__all__ = ["SWEEP_INTERVAL", "Endpoint", "KeptConnections", "make_sweeper"]
+
+Endpoint = tuple[str, int]
+"""Address and port of a socket."""
+
+SWEEP_INTERVAL: Final = 1.05
+"""Seconds: libcurl looks through its kept connections no more often than once a second."""
+
+_ESTABLISHED = 1  # of the states in <netinet/tcp.h>
+
+
+class KeptConnections:
+    """The sockets of one multi handle.
+
+    Attributes:
+        dead: our end of each kept connection that must not be used again, with its descriptor.
+        hosts: descriptor to the name of the host that it was opened to.
+        multiplexed: peers that speak HTTP/2, which may say something without having been asked.
+    """
+
+    __slots__ = ("_lost", "dead", "hosts", "multiplexed")
+
+    def __init__(self, lost: Callable[[str], None]) -> None:
+        self._lost = lost  # called with the name of a host that has given up a connection
+        self.dead: dict[Endpoint, int] = {}
+        self.hosts: dict[int, str] = {}
+        self.multiplexed: set[Endpoint] = set()
+
+    def signalled(self, fd: int) -> bool:
+        """A kept connection became readable; whether it is dead now.
+
+        Over HTTP/1.1 whatever comes unasked belongs to no answer (RFC 9112 section 9.2). Over TLS
+        that may be a late session ticket; then a good connection is given up.
+        """
+        try:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                here = sock.getsockname()[:2]
+                established = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) == _ESTABLISHED
+                if established and sock.getpeername()[:2] in self.multiplexed:
+                    return False
+        except OSError:  # closed, or none of TCP: nothing that can be told apart by its end
+            return False
+        self.dead[here] = fd
+        host = self.hosts.get(fd)
+        if host is not None:
+            self._lost(host)
+        return True
+
+    def forget_closed(self) -> None:
+        """libcurl has looked through its connections: keep in mind those only that it has left."""
+        self.dead = {here: fd for here, fd in self.dead.items() if _is(fd, here)}
+
+
+def _is(fd: int, here: Endpoint) -> bool:
+    """Whether a descriptor is still the socket with this end."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            return bool(sock.getsockname()[:2] == here)
+    except OSError:
+        return False
+
+
+def make_sweeper() -> pycurl.Curl:
+    """A transfer that goes nowhere, but has libcurl look through its kept connections."""
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, "http://127.0.0.1:1/")
+    curl.setopt(pycurl.PROXY, "")
+    curl.setopt(pycurl.NOSIGNAL, 1)
+    # libcurl looks through them where it looks for one to use. There should be none for this URL.
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, _open_nothing)
+    curl.setopt(pycurl.PREREQFUNCTION, _send_nothing)
+    return curl
+
+
+def _open_nothing(_purpose: int, _address: object) -> int:
+    return int(pycurl.SOCKET_BAD)
+
+
+def _send_nothing(*_connection: object) -> int:
+    return int(pycurl.PREREQFUNC_ABORT)

@@ -1,0 +1,166 @@
+"""Where a request goes: into which multi handle, or why it has to wait, or that it must not go.
+
+`Placement.place` is the one function that decides, and it changes nothing but caches; the engine
+carries its decisions out.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ..zhttp import Condition
+from .carrier import Carried
+from .errors import ErrorName, TransferError
+from .handles import HandlePool
+from .multi import Multi
+from .pools import MultiGroup
+from .request import HttpRequest
+from .resolver import Resolver
+from .settings import ConnectionSettings
+
+__all__ = ["LookUp", "Place", "Placement", "Route"]
+
+
+class Route:
+    """Handles and connections of one kind of `ConnectionSettings`.
+
+    Attributes:
+        settings: how its connections are made.
+        handles: easy handles that are prepared for these.
+        groups: multi handles for requests without and with the privilege ignore-policies.
+        proxy: host and port of the proxy; None where there is none.
+    """
+
+    __slots__ = ("groups", "handles", "proxy", "resolves_here", "settings")
+
+    def __init__(
+        self, settings: ConnectionSettings, handles: HandlePool, make_multi: Callable[[], Multi]
+    ) -> None:
+        self.settings = settings
+        self.handles = handles
+        self.groups = (MultiGroup(make_multi), MultiGroup(make_multi))
+        self.proxy: tuple[str, int] | None = None
+        # socks5 is given addresses, all others names.
+        self.resolves_here = not settings.proxy or settings.proxy.startswith("socks5:")
+        if settings.proxy:
+            parts = urlsplit(settings.proxy)
+            assert parts.hostname is not None
+            assert parts.port is not None
+            self.proxy = (parts.hostname, parts.port)
+
+
+@dataclass(slots=True)
+class LookUp:
+    """Wait for this name to be looked up, then ask again."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class Place:
+    """Go there.
+
+    Attributes:
+        resolve: what libcurl has to be told of names (``CURLOPT_RESOLVE``).
+        kept_only: names are too old: use a connection that is there, open none.
+    """
+
+    route: Route
+    multi: Multi
+    resolve: list[str]
+    kept_only: bool = False
+
+
+class Placement:
+    """Decides by what is known of names and multi handles."""
+
+    def __init__(self, route: Route, resolver: Resolver[Carried]) -> None:
+        self.route = route
+        self._resolver = resolver
+
+    def place(self, transfer: Carried, now: float) -> Place | LookUp | TransferError:
+        """Where a transfer goes.
+
+        1. A name that it needs was never found, or too long ago and there is no connection from
+           then (5 was tried): it waits for a look-up.
+        2. A name was looked up for it, in vain: it fails.
+        3. No multi handle is there, and no descriptor for one: it fails.
+        4. Names are fresh: it goes to its host's multi handle, or beside it if that is full.
+        5. Names are too old: it goes there as well, but only onto a connection that is kept.
+        """
+        request, route = transfer.request, self.route
+        names = self._names(request, route)
+        kept_only = False
+        for name, _ in names:
+            answer = self._resolver.known(name)
+            if answer is None:
+                return LookUp(name)  # 1
+            if now >= answer.good_until and answer.made_at < transfer.names_since:
+                if transfer.attempts or not answer.addresses:
+                    return LookUp(name)  # 1
+                kept_only = True
+            elif not answer.addresses:
+                return _not_resolved(name, answer.problem)  # 2
+        multi = route.groups[request.privileged].choose(request.connect_host or request.target.host)
+        if multi is None:
+            return _no_descriptors()  # 3
+        resolve: list[str] = []
+        for name, port in names:
+            answer = self._resolver.known(name)
+            assert answer is not None
+            resolve += multi.addresses_to_tell(name, port, answer)
+        return Place(route, multi, resolve, kept_only)  # 4, 5
+
+    def _names(self, request: HttpRequest, route: Route) -> list[tuple[str, int]]:
+        """Names, with ports, whose addresses libcurl will ask for."""
+        names = []
+        if route.proxy is not None and needs_look_up(route.proxy[0]):
+            names.append(route.proxy)
+        if route.resolves_here:
+            host, port = connects_to(request)
+            if needs_look_up(host):
+                names.append((host, port))
+        return names
+
+
+def needs_look_up(host: str) -> bool:
+    """Whether a host is a name that has to be looked up, and no address."""
+    if ":" in host:
+        return False
+    if host[-1:].isdigit():  # so may a name end
+        try:
+            socket.inet_pton(socket.AF_INET, host)
+        except OSError:
+            return True
+        return False
+    # libcurl knows that these are loopback, whatever the system says (RFC 6761 section 6.3).
+    return not (host == "localhost" or host.endswith(".localhost"))
+
+
+def connects_to(request: HttpRequest) -> tuple[str, int]:
+    """Host and port that the connection is made to, as libcurl knows them."""
+    target = request.target
+    port = request.connect_port or target.port
+    if request.connect_host is not None:
+        return request.connect_host, port
+    # Where the URL has a dot at the end of its host, libcurl's name for it has one, too.
+    absolute = target.host_header.partition(b":")[0].endswith(b".")
+    return (target.host + "." if absolute else target.host), port
+
+
+def _not_resolved(name: str, problem: str) -> TransferError:
+    return TransferError(
+        Condition.REMOTE_CONNECTION_FAILED,
+        f"Could not resolve host: {name}: {problem}",
+        error=ErrorName.NAME_NOT_RESOLVED,
+    )
+
+
+def _no_descriptors() -> TransferError:
+    return TransferError(
+        Condition.REMOTE_CONNECTION_FAILED,
+        "no file descriptor is left: raise LimitNOFILE, or lower max_open_requests",
+    )

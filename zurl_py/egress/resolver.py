@@ -1,0 +1,262 @@
+"""Names to addresses: one look-up per name, whoever asks (singleflight), and a cache of answers.
+
+libcurl's own resolver merges nothing: a thousand requests to one new name are a thousand look-ups
+on twenty threads, where names whose servers are silent hold up all others. And it remembers "no
+such name" like an address. So names are looked up here, by ``getaddrinfo`` on threads, and libcurl
+is given the addresses (``CURLOPT_RESOLVE``).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ..cache import remember
+from ..loop import READ, Loop
+
+__all__ = ["Answer", "Resolver", "look_up"]
+
+_Waiter = TypeVar("_Waiter")
+Outcome = tuple[tuple[str, ...], str]
+"""Addresses, and in words why there are none."""
+
+_MAX_KNOWN = 16_384  # names
+# Each silent name holds a thread for as long as the system's resolver has patience: 10 s, usually.
+_MAX_THREADS = 512
+_DESCRIPTORS_PER_THREAD = 8  # so many of the limit for one: each look-up has a socket open
+_IDLE_SECONDS = 10.0  # then a thread ends
+_STACK = 256 * 1024  # bytes; getaddrinfo needs a quarter of that
+_MAX_ADDRESSES = 16  # of one name; libcurl tries them in turn
+
+
+class Answer:
+    """What a look-up came to.
+
+    Attributes:
+        addresses: in the order in which they should be tried; empty if there are none.
+        problem: why there are none, in a few words.
+        made_at: when it was asked for, on the loop's clock.
+        good_until: until when it may be used without asking again.
+    """
+
+    __slots__ = ("addresses", "good_until", "made_at", "problem")
+
+    def __init__(self, outcome: Outcome, made_at: float, good_until: float) -> None:
+        self.addresses, self.problem = outcome
+        self.made_at = made_at
+        self.good_until = good_until
+
+
+class Resolver(Generic[_Waiter]):
+    """Looks names up for those who wait.
+
+    Args:
+        loop: the event loop; all methods are for its thread.
+        lifetime: seconds that addresses may be used; 0 looks up each time.
+        negative_lifetime: seconds that "no such name" is remembered.
+        look_up: from a name to its outcome; called on other threads, may block, must not raise.
+
+    Attributes:
+        finished: there are outcomes to `collect`.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        lifetime: float,
+        negative_lifetime: float,
+        look_up: Callable[[str], Outcome],
+    ) -> None:
+        self._loop = loop
+        self.lifetime = lifetime
+        self.negative_lifetime = negative_lifetime
+        self._look_up = look_up
+        self._known: dict[str, Answer] = {}
+        self._waiting: dict[str, dict[_Waiter, None]] = {}  # a dict keeps order
+        self._asked_at: dict[str, float] = {}
+        self.finished: deque[tuple[str, Outcome | None]] = deque()
+        self._jobs: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._idle = 0
+        self._threads = 0
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = max(1, min(_MAX_THREADS, descriptors // _DESCRIPTORS_PER_THREAD))
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._closed = False
+        loop.watch(self._wake, READ, self._woken)
+
+    def __len__(self) -> int:
+        """How many names are known."""
+        return len(self._known)
+
+    def known(self, name: str) -> Answer | None:
+        """What was found for a name, however long ago; see ``good_until``."""
+        return self._known.get(name)
+
+    def distrust(self, name: str) -> None:
+        """Look this name up again before its next use: what it stands for cannot be reached."""
+        answer = self._known.get(name)
+        if answer is not None:
+            answer.good_until = 0.0
+
+    def ask(self, name: str, waiter: _Waiter) -> None:
+        """Let ``waiter`` wait for the outcome of a look-up that ends after this moment."""
+        waiting = self._waiting.get(name)
+        if waiting is not None:
+            waiting[waiter] = None
+            return
+        self._waiting[name] = {waiter: None}
+        self._asked_at[name] = self._loop.now
+        known = self._known.get(name)
+        self._enqueue(name, known is not None and bool(known.addresses))
+
+    def waiting(self) -> list[_Waiter]:
+        """All who wait."""
+        return [waiter for waiting in self._waiting.values() for waiter in waiting]
+
+    def leave(self, name: str, waiter: _Waiter) -> None:
+        """``waiter`` does not wait any more."""
+        waiting = self._waiting.get(name)
+        if waiting is not None:
+            waiting.pop(waiter, None)
+
+    def collect(self) -> list[tuple[_Waiter, Answer]]:
+        """Those whose look-up has ended, in the order in which they asked."""
+        ended: list[tuple[_Waiter, Answer]] = []
+        while self.finished:
+            name, outcome = self.finished.popleft()
+            if outcome is None:  # nobody waited when its turn came
+                if self._waiting.get(name):
+                    self._enqueue(name, False)
+                else:
+                    del self._waiting[name], self._asked_at[name]
+                continue
+            answer = self._remember(name, outcome)
+            ended.extend((waiter, answer) for waiter in self._waiting.pop(name))
+        return ended
+
+    def _remember(self, name: str, outcome: Outcome) -> Answer:
+        made_at = self._asked_at.pop(name)
+        lifetime = self.lifetime if outcome[0] else self.negative_lifetime
+        answer = Answer(outcome, made_at, self._loop.now + lifetime if lifetime else 0.0)
+        remember(self._known, name, answer, _MAX_KNOWN)
+        return answer
+
+    def close(self) -> None:
+        """Release the descriptor; threads end when they have nothing to do."""
+        self._closed = True
+        self._loop.unwatch(self._wake)
+        with self._changed:
+            self._jobs.clear()
+            os.close(self._wake)
+            self._changed.notify_all()
+
+    # -- threads -----------------------------------------------------------------------------
+
+    def _enqueue(self, name: str, was_found_before: bool) -> None:
+        """Names that exist go first: what strangers make up, and is silent, must not delay them."""
+        with self._changed:
+            if was_found_before:
+                self._jobs.appendleft(name)
+            else:
+                self._jobs.append(name)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+                return
+            if self._threads >= self._most:
+                return
+            self._threads += 1
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        before = threading.stack_size(_STACK)
+        try:
+            # A daemon thread: the end of the process does not wait for a silent name server.
+            threading.Thread(target=self._work, name="resolver", daemon=True).start()
+        except RuntimeError:  # the limit of the system: those that run go on
+            self._fail_without_threads()
+        finally:
+            threading.stack_size(before)
+
+    def _fail_without_threads(self) -> None:
+        with self._changed:
+            self._threads -= 1
+            if not self._threads:
+                self.finished.extend(
+                    (name, ((), "no thread can be started")) for name in self._jobs
+                )
+                self._jobs.clear()
+                os.eventfd_write(self._wake, 1)
+
+    def _work(self) -> None:
+        while (name := self._next_job()) is not None:
+            outcome = self._look_up(name) if self._waiting.get(name) else None
+            with self._changed:
+                if self._closed:
+                    return
+                self.finished.append((name, outcome))
+                os.eventfd_write(self._wake, 1)
+
+    def _next_job(self) -> str | None:
+        with self._changed:
+            while not self._jobs and not self._closed:
+                self._idle += 1
+                woken = self._changed.wait(_IDLE_SECONDS)
+                self._idle -= 1
+                if not woken and not self._jobs:
+                    break
+            if self._jobs and not self._closed:
+                return self._jobs.popleft()
+            self._threads -= 1
+            return None
+
+    def _woken(self, fd: int, _events: int) -> None:
+        os.eventfd_read(fd)
+
+
+def look_up(name: str, ipv6: bool) -> Outcome:
+    """Ask the system's resolver.
+
+    Args:
+        name: a host name; with a dot at its end no search domain is tried.
+        ipv6: IPv6 addresses are wanted as well.
+    """
+    if name.rstrip(".").endswith(".onion"):
+        return (), "names in .onion are not looked up (RFC 7686)"
+    try:
+        return _addresses(name, socket.AF_UNSPEC if ipv6 else socket.AF_INET), ""
+    except socket.gaierror as error:
+        if not ipv6 and error.errno in _NO_SUCH_FAMILY and _has_ipv6(name):
+            return (), "it has IPv6 addresses only, and allow_ipv6 is off"
+        return (), _PROBLEMS.get(error.errno or 0) or str(error.strerror)
+    except (OSError, UnicodeError) as error:
+        return (), str(error)
+
+
+def _addresses(name: str, family: int) -> tuple[str, ...]:
+    # As bytes, for Python encodes text by a rule of its own.
+    found = socket.getaddrinfo(name.encode("ascii"), None, family, socket.SOCK_STREAM)
+    # An address with a zone, which libcurl does not take this way, is of the local link.
+    unique = dict.fromkeys(str(item[4][0]) for item in found if "%" not in str(item[4][0]))
+    return tuple(unique)[:_MAX_ADDRESSES]
+
+
+def _has_ipv6(name: str) -> bool:
+    try:
+        return bool(_addresses(name, socket.AF_INET6))
+    except OSError:
+        return False
+
+
+_NO_SUCH_FAMILY = frozenset((socket.EAI_NODATA, socket.EAI_ADDRFAMILY))
+_PROBLEMS = {
+    socket.EAI_NONAME: "no such name",
+    socket.EAI_NODATA: "it has no address",
+    socket.EAI_AGAIN: "the name servers do not answer",
+    socket.EAI_FAIL: "the name servers refuse to answer",
+}
