@@ -51,7 +51,8 @@ class KeptConnections:
         try:
             with socket.socket(fileno=os.dup(fd)) as sock:
                 here = sock.getsockname()[:2]
-                established = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) == _ESTABLISHED
+                state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) & 0xFF
+                established = state == _ESTABLISHED
                 if established and sock.getpeername()[:2] in self.multiplexed:
                     return False
         except OSError:  # closed, or none of TCP: nothing that can be told apart by its end
