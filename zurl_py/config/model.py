@@ -48,6 +48,10 @@ class Config:
         websocket_compression: offer permessage-deflate to WebSocket origins.
         proxy: URL of the proxy that every connection goes through; "" for none.
         proxy_credentials_file: path of a file with USER:PASSWORD in it; "" for none.
+        metrics_listen: where the status listener is: HOST:PORT or unix:PATH; "" for none.
+        log_level: 0 errors, 1 warnings, 2 information, 3 debug.
+        log_format: "text" or "json".
+        log_query: URLs in log and status have their query.
         proxy_credentials: what is in that file; not shown by ``repr``.
         file_rules: what is in the files of rules, by the key whose list they make longer.
         warnings: what is odd in the file, but no reason not to start.
@@ -93,6 +97,10 @@ class Config:
     websocket_compression: bool = False
     proxy: str = ""
     proxy_credentials_file: str = ""
+    metrics_listen: str = ""
+    log_level: int = 2
+    log_format: str = "text"
+    log_query: bool = False
     proxy_credentials: str = field(default="", repr=False)
     file_rules: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
@@ -170,11 +178,15 @@ KEYS: dict[str, values.Converter] = {
     "websocket_compression": values.boolean,
     "proxy": values.proxy,
     "proxy_credentials_file": values.text,
+    "metrics_listen": values.listener,
+    "log_level": values.number(0, 3),
+    "log_format": values.choice("text", "json"),
+    "log_query": values.boolean,
 }
 
 # A key without a value has its default, as long as that is harmless. These must say something, or
 # say no by saying nothing.
-NEEDS_VALUE = frozenset(("defpolicy", "policy_mode")) | {
+NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format")) | {
     key for key, convert in KEYS.items() if convert is values.boolean
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ini import Entry
 from .endpoint import EndpointError, parse_endpoint
+from .listener import ListenerError, parse_listener
 
 __all__ = [
     "Converter",
@@ -16,6 +17,7 @@ __all__ = [
     "choice",
     "endpoints",
     "items",
+    "listener",
     "number",
     "octal_mode",
     "ports",
@@ -110,6 +112,16 @@ def endpoints(entry: Entry) -> tuple[str, ...]:
         except EndpointError as allowed:
             raise Invalid(str(allowed)) from None
     return entry.items
+
+
+def listener(entry: Entry) -> str:
+    """Where the status listener is; empty: nowhere."""
+    if entry.text:
+        try:
+            parse_listener(entry.text)
+        except ListenerError as allowed:
+            raise Invalid(str(allowed)) from None
+    return entry.text
 
 
 def ports(entry: Entry) -> tuple[tuple[int, int], ...]:

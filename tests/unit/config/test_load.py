@@ -134,11 +134,12 @@ def test_the_example_has_every_key_explained_and_mostly_at_its_default() -> None
     assert {key for key in KEYS if getattr(config, key) != getattr(default, key)} == STRICTER
 
 
-def test_debians_configuration_is_the_example_with_a_longer_drain() -> None:
+def test_debians_configuration_is_the_example_with_a_longer_drain_and_a_status_socket() -> None:
     example, debian = (load(str(ROOT / p)) for p in ("zurl.conf.example", "debian/zurl.conf"))
     assert debian.warnings == ()
     assert [key for key in KEYS if getattr(example, key) != getattr(debian, key)] == [
-        "drain_timeout"
+        "drain_timeout",
+        "metrics_listen",
     ]
     assert debian.drain_timeout == 30
 
