@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import median
 
 import msgpack
-import tnetstring
 import zmq
+
+from zurl_py.zhttp import tnetstring
 
 from .build import program
 from .daemons import Daemon

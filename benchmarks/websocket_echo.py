@@ -15,11 +15,11 @@ import time
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-import tnetstring
 import zmq
 
 from tests.support import Daemon, Worker
 from tests.support.websocket import accept_value
+from zurl_py.zhttp import tnetstring
 
 _ADDRESS = b"bench"
 

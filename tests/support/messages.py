@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import msgpack
-import tnetstring
+
+from zurl_py.zhttp import tnetstring
 
 Fields = dict[str, Any]
 

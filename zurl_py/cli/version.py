@@ -17,6 +17,7 @@ _LIBRARIES = (
     "pycurl",
     "websockets",
     "msgspec",
+    "msgpack",
     "tnetstring3",
     "idna",
     "brotli",
@@ -42,7 +43,10 @@ def contents() -> list[tuple[str, str]]:
 
     found = [("Python", f"{platform.python_version()} ({sys.executable})")]
     for library in _LIBRARIES:
-        found.append((library, importlib.metadata.version(library)))
+        try:
+            found.append((library, importlib.metadata.version(library)))
+        except importlib.metadata.PackageNotFoundError:
+            found.append((library, "not installed"))  # not needed on every machine
     found.append(("libzmq (in pyzmq)", zmq.zmq_version()))
     # "PycURL/7.49.0 libcurl/8.23.0 OpenSSL/3.5.1 zlib/1.3 …"
     for part in pycurl.version.split()[1:]:

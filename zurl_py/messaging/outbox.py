@@ -20,6 +20,7 @@ import zmq
 
 from ..log import Log
 from ..loop import Loop, Timer
+from .subscriptions import Subscriptions
 
 __all__ = ["Publisher", "Replier", "show_address"]
 
@@ -33,6 +34,9 @@ _STUCK = 30.0  # seconds without room for a single message
 _PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
 _LOOK_INTERVAL = 0.001  # seconds
 _MAX_KNOWN = 10_000  # addresses remembered, with a subscription and without
+
+_NUDGE_INTERVAL = 1.0  # seconds
+_NUDGE = b'\0 J{"type":"keep-alive"}'  # no worker's address ends like that
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE)
@@ -186,9 +190,11 @@ class Publisher(_Outbox[bytes]):
         self._socket = socket
         self._send_frame = socket.send
         self._look_for_subscriptions = used
-        self._subscriptions: set[bytes] = set()
+        self._subscriptions = Subscriptions()
         self._reached: set[bytes] = set()  # addresses that a subscription covers
         self._next_look = 0.0
+        self._next_nudge: dict[bytes, float] = {}  # workers who may be slow themselves
+        self._next_complaint = 0.0
         self._missed: dict[bytes, float] = {}  # others, and when to stop waiting for them
 
     def publish(self, address: bytes, message: bytes) -> None:
@@ -203,7 +209,7 @@ class Publisher(_Outbox[bytes]):
         kind, prefix = frames[0][:1], frames[0][1:]
         if kind == b"\1":
             self._subscriptions.add(prefix)
-            for worker in [w for w in self._missed if (w + b" ").startswith(prefix)]:
+            for worker in [w for w in self._missed if _concerns(w + b" ", prefix)]:
                 del self._missed[worker]
         elif kind == b"\0":
             self._subscriptions.discard(prefix)
@@ -213,28 +219,63 @@ class Publisher(_Outbox[bytes]):
         return len(message)
 
     def _transmit(self, worker: bytes, message: bytes) -> None:
-        if worker not in self._reached and not self._is_reached(worker):
+        if worker not in self._reached and not self._is_reached(worker, message):
             raise zmq.Again
-        self._send_frame(message, _NOBLOCK)
+        try:
+            self._send_frame(message, _NOBLOCK)
+        except zmq.Again:
+            self._send_past_onlookers(worker, message)
         # That may have swallowed the signal of an unsubscription.
         if self._loop.now >= self._next_look:
             self._next_look = self._loop.now + _LOOK_INTERVAL
             self._look_for_subscriptions()
 
-    def _unstick(self, worker: bytes, message: bytes) -> bool:
-        """Send one packet to those receivers only that have room for it.
+    def _send_past_onlookers(self, worker: bytes, message: bytes) -> None:
+        """Send a message that was refused, where it is not the worker who has no room for it.
 
-        XPUB refuses a message that one of its receivers has no room for. That may be an onlooker
-        who hangs, or a connection that died unseen, and the worker itself be all right. Once such
-        a receiver has missed a message, libzmq does not wait for it until it reads again.
+        XPUB refuses a message that one of its receivers has no room for, and one that subscribed
+        to everything is a receiver of all. But it does not count a receiver any more that has
+        missed a message, until that reads again. So a packet that nobody but the onlookers gets,
+        sent so that it may be lost, tells them from the worker: if the worker's is refused after
+        that, it is the worker who is slow.
         """
-        self._socket.getsockopt(zmq.EVENTS)  # libzmq takes note of who has read meanwhile
-        self._look_for_subscriptions()
+        now = self._loop.now
+        onlookers = self._subscriptions.onlookers(worker, message)
+        if onlookers is None or self._next_nudge.get(worker, 0.0) > now:
+            raise zmq.Again
+        if onlookers in self._reached or onlookers in self._waiting:
+            raise zmq.Again  # a worker, whose address begins ours, subscribed without a space
+        self._send_to_those_with_room(onlookers + _NUDGE)
+        try:
+            self._send_frame(message, _NOBLOCK)
+        except zmq.Again:
+            if len(self._next_nudge) >= _MAX_KNOWN:
+                self._next_nudge.clear()
+            self._next_nudge[worker] = now + _NUDGE_INTERVAL
+            raise
+        if now >= self._next_complaint:
+            self._next_complaint = now + _STUCK
+            self._log.warning(
+                "a receiver that subscribed to more than one worker's packets does not read them: "
+                "it misses some from now on"
+            )
+
+    def _send_to_those_with_room(self, message: bytes) -> None:
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
         try:
             self._send_frame(message, _NOBLOCK)
         finally:
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+
+    def _unstick(self, worker: bytes, message: bytes) -> bool:
+        """Send one packet to those receivers only that have room for it.
+
+        The receiver that has none may be a connection of the worker's that died unseen, and the
+        one that it has now be all right.
+        """
+        self._socket.getsockopt(zmq.EVENTS)  # libzmq takes note of who has read meanwhile
+        self._look_for_subscriptions()
+        self._send_to_those_with_room(message)
         self._log.warning(
             f"a receiver of packets for {show_address(worker)} has taken none for {_STUCK:.0f} s: "
             "it misses some from now on"
@@ -248,13 +289,17 @@ class Publisher(_Outbox[bytes]):
         self._look_for_subscriptions()
         return False
 
-    def _is_reached(self, worker: bytes) -> bool:
+    def _is_reached(self, worker: bytes, message: bytes) -> bool:
         """Whether packets to a worker can be sent, or have to be, to nobody."""
-        address = worker + b" "
-        if any(address.startswith(prefix) for prefix in self._subscriptions):
+        if self._subscriptions.match(worker + b" "):
             if len(self._reached) >= _MAX_KNOWN:
                 self._reached.clear()
             self._reached.add(worker)
+            self._missed.pop(worker, None)
+            return True
+        # A prefix that goes on behind the address, such as "worker T", may match one message and
+        # not the next.
+        if self._subscriptions.match(message):
             self._missed.pop(worker, None)
             return True
         # A send may have swallowed the signal of a subscription.
@@ -270,6 +315,11 @@ class Publisher(_Outbox[bytes]):
         if worker in self._reached:
             return super()._state(worker)
         return "not subscribed to its answers; they wait"
+
+
+def _concerns(address: bytes, prefix: bytes) -> bool:
+    """Whether a subscription may match packets to an address."""
+    return address.startswith(prefix) or prefix.startswith(address)
 
 
 class Replier(_Outbox[list[bytes]]):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+import msgpack
 import msgspec
-import tnetstring
+
+from . import lenient_json, tnetstring
 
 __all__ = ["DecodeError", "Format", "decode"]
 
@@ -32,7 +34,6 @@ class DecodeError(ValueError):
 
 
 _JSON = msgspec.json.Decoder()
-_MSGPACK = msgspec.msgpack.Decoder()
 _JSON_LETTER = ord("J")
 _TNETSTRING_LETTER = ord("T")
 _MSGPACK_LETTER = ord("M")
@@ -50,13 +51,13 @@ def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
     try:
         if letter == _JSON_LETTER:
             format = Format.JSON
-            value = _JSON.decode(memoryview(message)[1:])
+            value = _decode_json(memoryview(message)[1:])
         elif letter == _TNETSTRING_LETTER:
             format = Format.TNETSTRING
             value = tnetstring.loads(message[1:])
         elif letter == _MSGPACK_LETTER:
             format = Format.MSGPACK
-            value = _MSGPACK.decode(memoryview(message)[1:])
+            value = _decode_msgpack(memoryview(message)[1:])
         else:
             raise DecodeError(f"unknown format {message[:1]!r}; J, T and M are known")
     except DecodeError:
@@ -67,3 +68,34 @@ def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
     if type(value) is not dict:
         raise DecodeError(f"{format.name}: not a dictionary", format)
     return format, value
+
+
+def _decode_json(document: memoryview) -> Any:
+    try:
+        return _JSON.decode(document)
+    except ValueError as error:
+        try:
+            return lenient_json.loads(bytes(document))
+        except (ValueError, RecursionError):
+            raise error from None  # it says where
+
+
+def _decode_msgpack(document: memoryview) -> Any:
+    """What a MessagePack document holds.
+
+    Text that is not UTF-8 keeps its bytes (older libraries write them so, from PHP and Perl):
+    `surrogateescape`, PEP 383. Extension types and timestamps stay what they are. Lengths that
+    lead outside the message are refused before anything is made for them.
+    """
+    size = len(document)
+    return msgpack.unpackb(
+        document,
+        raw=False,
+        unicode_errors="surrogateescape",
+        strict_map_key=False,
+        max_str_len=size,
+        max_bin_len=size,
+        max_array_len=size,
+        max_map_len=size,
+        max_ext_len=size,
+    )

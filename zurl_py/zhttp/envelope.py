@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
+import msgpack
 import msgspec
-import tnetstring
 
 from ..cache import remember
+from . import tnetstring
 from .codec import Format
 
 __all__ = ["NO_USER_DATA", "Envelope"]
@@ -16,7 +17,7 @@ __all__ = ["NO_USER_DATA", "Envelope"]
 NO_USER_DATA: Final = object()  # null is user data too
 
 _encode_json = msgspec.json.Encoder().encode
-_encode_msgpack = msgspec.msgpack.Encoder().encode
+_encode_msgpack: Callable[[Any], bytes] = msgpack.Packer(unicode_errors="surrogateescape").pack
 _BINARY = (bytes, bytearray)
 _CONTAINERS = (dict, list, tuple)
 

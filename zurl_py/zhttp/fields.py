@@ -44,7 +44,8 @@ def text(value: object) -> bytes:
         return value
     if type(value) is str:
         try:
-            return value.encode()
+            # MessagePack's text that is not UTF-8 has its own bytes again.
+            return value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise WrongField("holds half a surrogate pair, which is no text") from None
     raise WrongField(f"must be text, not {kind_of(value)}")

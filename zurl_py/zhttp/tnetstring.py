@@ -4,15 +4,14 @@
     ]  list: its elements, one behind the other      }  dictionary: key, value, key, value
 
 ``loads`` and ``dumps`` are those of ``tnetstring3``, which is written in C, where it is installed;
-there is no build of it for every machine. Those of this module, ``loads_plain`` and ``dumps_plain``,
-take and give the same.
+there is no build of it for every machine. ``loads_plain`` and ``dumps_plain`` take and give the
+same.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 __all__ = ["dumps", "dumps_plain", "loads", "loads_plain"]
@@ -149,10 +148,8 @@ def _encoded(value: Any, depth: int) -> bytes:
     return b"%d:%b}" % (len(payload), payload)
 
 
-loads: Callable[[bytes], Any] = loads_plain
-dumps: Callable[[Any], bytes] = dumps_plain
 try:
     # By its inner name: there are other modules that are called tnetstring.
-    from tnetstring._tnetstring import dumps, loads  # type: ignore[no-redef]
+    from tnetstring._tnetstring import dumps, loads
 except ImportError:
-    pass
+    dumps, loads = dumps_plain, loads_plain

@@ -17,13 +17,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import tnetstring
 import zmq
 from websockets.sync.client import connect
 
 from tests.support import Daemon, Worker
 from tests.support.daemon import free_port
 from tests.support.deadline import wait_until
+from zurl_py.zhttp import tnetstring
 
 _BUFFER = 20_000_000  # the largest message of the suite has 16 MiB, in one frame
 _AGENT = "gateway"

@@ -42,10 +42,10 @@ ROWS = [
         "unknown-session-json",
     ),
     _row(
-        "A lone surrogate in JSON (`\\ud800`) is taken as U+FFFD.",
-        "The message is malformed.",
-        "It is no text; the message is not what its sender meant.",
-        "garbage-json-lone-surrogate",
+        "A lone surrogate in JSON (`\\ud800`) becomes a question mark.",
+        "It becomes U+FFFD.",
+        "That stands for text that is none, in answers as well.",
+        "tolerated-json-lone-surrogate",
     ),
     _row(
         "Signs, leading zeros in the length of a TNetString and a byte order mark before JSON are "
@@ -68,6 +68,7 @@ ROWS = [
         "user-data-int-64-J",
         "user-data-float-digits-T",
         "user-data-float-whole-J",
+        "tolerated-json-point-behind",
         "field-user-data-null-T",
     ),
     _row(

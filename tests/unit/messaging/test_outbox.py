@@ -98,6 +98,22 @@ def test_what_is_subscribed_to_goes_at_once(lab: Lab, prefix: bytes) -> None:
     assert not lab.publisher.slow
 
 
+@pytest.mark.parametrize("prefix", [b"w T", b"w T5:", b"w T5:hello,"])
+def test_a_subscription_may_go_on_behind_the_address(lab: Lab, prefix: bytes) -> None:
+    lab.subscribe(prefix)
+    lab.publish(b"w T5:hello,", b"w J{}")
+    assert lab.socket.sent == [b"w T5:hello,"]
+    assert set(lab.publisher.slow) == {b"w"}
+
+
+def test_such_a_subscription_ends_the_wait(lab: Lab) -> None:
+    lab.publish(b"w T0:}")
+    lab.wait(0.5)
+    lab.subscribe(b"w T")
+    lab.wait(0.1)
+    assert lab.socket.sent == [b"w T0:}"]
+
+
 def test_what_is_not_waits_and_keeps_its_order(lab: Lab) -> None:
     lab.subscribe(b"w ")
     lab.publish(b"ww one", b"w first", b"ww two")

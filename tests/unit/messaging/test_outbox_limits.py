@@ -225,10 +225,10 @@ def test_who_waits_for_a_subscription_costs_little(
     asked = 0
     is_reached = Publisher._is_reached
 
-    def counted(self: Publisher, worker: bytes) -> bool:
+    def counted(self: Publisher, worker: bytes, message: bytes) -> bool:
         nonlocal asked
         asked += 1
-        return is_reached(self, worker)
+        return is_reached(self, worker, message)
 
     monkeypatch.setattr(Publisher, "_is_reached", counted)
     for number in range(200):

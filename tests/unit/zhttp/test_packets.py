@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from typing import Any
 
 import msgpack
@@ -160,8 +161,17 @@ def test_an_empty_dictionary_is_a_packet_of_defaults(write: Any) -> None:
         b'J"text"',
         b'J{"a":NaN}',
         b"J{} {}",
-        b'J{"id":"\\ud800"}',
         b'J{"id":"\xff"}',
+        b'J{"id":"\xff\x01"}',
+        b'J{"a":+5}',
+        b'J{"a":05}',
+        b'J{"a":[1,]}',
+        b'J{"a":1e999}',
+        b'J{"a":-}',
+        b'J{"a":.}',
+        b'J{"a":1.2.3}',
+        b'J{"a":"\\u00"}',
+        b"J{'a':1}",
         b"J" + b"[" * 100_000,
         b"T",
         b"T0:]",
@@ -177,6 +187,81 @@ def test_an_empty_dictionary_is_a_packet_of_defaults(write: Any) -> None:
 )
 def test_what_is_no_message_is_a_packet_error(message: bytes) -> None:
     assert wrong(message).reason
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (b'"\x01\t\n"', "\x01\t\n"),
+        (rb'"a\'b\q\U00e4\0"', "a'bqU00e40"),
+        (rb'"\\q\"\/\u0041"', '\\q"/A'),
+        (rb'"\ud800"', "\ufffd"),
+        (rb'"x\udc80\ud83d\ude00\ud83d"', "x\ufffd\U0001f600\ufffd"),
+        (rb'"\\ud800"', "\\ud800"),
+        (b"5000.", 5000.0),
+        (b"[.5,-.5,1.e2,0.25]", [0.5, -0.5, 100.0, 0.25]),
+        (b'"\x01.5"', "\x01.5"),
+    ],
+)
+def test_json_is_read_as_zurl_reads_it(written: bytes, value: Any) -> None:
+    packet = RequestPacket.parse(b'J{"id":"t","user-data":%b}\0\n\0' % written)
+    assert packet.user_data == value
+    assert packet.id == b"t"
+
+
+def test_mending_json_is_for_small_messages() -> None:
+    body = b"\\q" * 1000
+    assert RequestPacket.parse(b'J{"body":"%b"}' % body).body == b"q" * 1000
+    assert "escape" in wrong(b'J{"body":"%b"}' % (body * 50)).reason
+    # What the standard library's decoder takes by itself has no bound.
+    assert len(RequestPacket.parse(b'J{"body":"%b"}' % (b"\x01" * 200_000)).body) == 200_000
+
+
+def test_mending_takes_time_in_proportion() -> None:
+    start = time.process_time()
+    for written in (b'"' + b'\\"' * 30_000, b'"\\q' + b'"' * 60_000, b"." * 60_000, b"1" * 60_000):
+        assert wrong(b'J{"user-data":%b' % written).reason
+    assert time.process_time() - start < 1
+
+
+def test_messagepack_text_that_is_not_utf_8_is_taken_as_bytes() -> None:
+    fields = {"from": b"w\xe9", "id": b"\xff", "headers": [[b"A", b"\xe9"]]}
+    packet = RequestPacket.parse(b"M" + bytes(msgpack.packb(fields, use_bin_type=False)))
+    assert (packet.sender, packet.id) == (b"w\xe9", b"\xff")
+    assert packet.headers == [(b"A", b"\xe9")]
+    keys = RequestPacket.parse(b"M" + bytes(msgpack.packb({b"from": b"w", b"\xff": 1})))
+    assert keys.sender == b"w"
+
+
+_MSGPACK_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.binary(max_size=8)
+    | st.builds(msgpack.Timestamp, st.integers(-(2**63), 2**63 - 1), st.integers(0, 10**9 - 1))
+    | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=20)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.integers(-5, 2**64 - 1) | st.text(max_size=4) | st.binary(max_size=4),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(_MSGPACK_VALUES)
+def test_messagepack_user_data_comes_back_as_it_was_sent(value: Any) -> None:
+    for bin_type in (True, False):  # with it, text and bytes are two kinds of value
+        sent = msgpack.packb({"user-data": value}, use_bin_type=bin_type)
+        packet = RequestPacket.parse(b"M" + bytes(sent))
+        answer = Envelope(Format.MSGPACK, None, None, packet.user_data).encode({})
+        options = {"raw": not bin_type, "strict_map_key": False}
+        assert msgpack.unpackb(answer[1:], **options) == msgpack.unpackb(sent, **options)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"J", b"T", b"M", b""]))

@@ -132,13 +132,12 @@ def canonical(value: Any) -> str:
     return repr(value)
 
 
-def outcome(function: Callable[[Any], Any], argument: Any) -> Any:
+def outcome(function: Callable[[Any], Any], argument: Any) -> str:
     """What comes of a call, so that it can be compared: NaN is no equal of itself."""
     try:
         return canonical(function(argument))
-    except _REFUSALS as error:
-        # In C some bytes that are no digits fail once more, in the error's own text.
-        return next((k for k in (TypeError, RecursionError) if isinstance(error, k)), ValueError)
+    except _REFUSALS:
+        return "refused"
 
 
 @given(_values)
@@ -149,9 +148,12 @@ def test_both_write_the_same_and_read_it_again(value: Any) -> None:
     assert canonical(in_c.loads(dumps_plain(value))) == canonical(value)
 
 
-_pieces = st.sampled_from(
-    [b"0", b"1", b"2", b"5", b"9", b":", b",", b"#", b"^", b"!", b"~", b"]", b"}", b"-", b"+", b" "]
-    + [b"true", b"e", b".", b"nan", b"inf", b"0x1p", b"a", b"\xff", b"1:a,", b"0:~", b"_", b"(1)"]
+_pieces = (
+    st.binary(max_size=2)
+    | st.sampled_from(
+        [b"0", b"1", b"5", b"9", b":", b",", b"#", b"^", b"!", b"~", b"]", b"}", b"-"]
+    )
+    | st.sampled_from([b"true", b"nan", b"inf", b"0x1p", b"1e9", b".", b"1:a,", b"0:~", b"+", b"_"])
 )
 
 

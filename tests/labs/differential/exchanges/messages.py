@@ -38,7 +38,13 @@ for _name, _message in {
     "json-bad-utf8": b'J{"from":"worker","id":"g\xff"}',
     "json-single-quotes": b"J{'from':'worker'}",
     "json-deep": b'J{"from":"worker","id":"g","user-data":' + b"[" * 3000 + b"]" * 3000 + b"}",
-    "json-lone-surrogate": b'J{"from":"worker","id":"g","method":"GET","uri":"x:\\ud800"}',
+    "json-bare-minus": b'J{"from":"worker","id":"g","user-data":-}',
+    "json-plus": b'J{"from":"worker","id":"g","user-data":+5}',
+    "json-leading-zero": b'J{"from":"worker","id":"g","user-data":05}',
+    "json-comma-at-end": b'J{"from":"worker","id":"g","user-data":[1,]}',
+    "json-too-large": b'J{"from":"worker","id":"g","user-data":1e999}',
+    "json-comment": b'J{"from":"worker","id":"g","user-data":1 // one\n}',
+    "json-half-escape": rb'J{"from":"worker","id":"g","user-data":"\u00"}',
     "tnetstring-list": b"T0:]",
     "tnetstring-text": b"T1:x,",
     "tnetstring-number": b"T1:1#",
@@ -71,6 +77,14 @@ _tolerated("tnetstring-leading-zero", b"T0" + _REQ_T[1:])
 _tolerated("tnetstring-plus", b"T+" + _REQ_T[1:])
 _tolerated("json-blanks", b'J \n{"id":"t","method":"GET","uri":"x:"} \n')
 _tolerated("json-duplicate-key", b'J{"id":"t","id":"u","method":"GET","uri":"x:"}')
+for _name, _value in {
+    "lone-surrogate": rb'"a\ud800b"',
+    "control-characters": b'"\x01\t\n"',
+    "needless-escapes": rb'"\'\q\U00e4\0"',
+    "point-behind": b"5000.",
+    "point-in-front": b"[.5,-.5]",
+}.items():
+    _tolerated(f"json-{_name}", b'J{"id":"t","method":"GET","uri":"x:","user-data":%b}' % _value)
 _tolerated("json-byte-order-mark", b'J\xef\xbb\xbf{"id":"t","method":"GET","uri":"x:"}')
 
 

@@ -1,0 +1,73 @@
+"""Receivers that subscribed to what is meant for others, and hang."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import zmq
+
+from tests.support import Daemon, Worker, wait_until
+
+Start = Callable[..., tuple[Daemon, Worker]]
+_PACKETS = 1500
+_AT_ONCE = 50  # fewer than out_hwm: the worker itself is never slow
+_PADDING = "x" * 2000  # so that what the kernel holds is not worth mentioning
+
+
+def _onlooker(worker: Worker, daemon: Daemon, topic: bytes) -> zmq.Socket[bytes]:
+    sub = worker.context.socket(zmq.SUB)
+    sub.linger = 0
+    sub.set_hwm(10)
+    sub.subscribe(topic)
+    sub.connect(daemon.endpoints["out_spec"])
+    wait_until(lambda: _answers(worker, 1) and sub.poll(50), "the subscription to hold")
+    return sub
+
+
+def _answers(worker: Worker, count: int) -> float:
+    """Seconds that so many small requests and their answers take."""
+    start = time.monotonic()
+    for first in range(0, count, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, count))
+        for number in numbers:
+            worker.push({"from": worker.address, "id": b"%d" % number, "user-data": _PADDING})
+        for number in numbers:
+            assert worker.next_of(b"%d" % number).get("condition") == b"bad-request"
+    return time.monotonic() - start
+
+
+def test_one_that_hangs_holds_up_nobody(start_daemon: Start) -> None:
+    daemon, worker = start_daemon(interfaces=("stream",), out_hwm=100)
+    alone = _answers(worker, _PACKETS)
+    everything, some = (_onlooker(worker, daemon, topic) for topic in (b"", b"work"))
+    assert _answers(worker, _PACKETS) < 3 * alone + 2
+    second = Worker(daemon, address=b"worker-2").ready()
+    assert _answers(second, _PACKETS) < 3 * alone + 2
+    second.close()
+    log = daemon.log()
+    assert "subscribed to more than one worker's packets does not read them" in log
+    assert "slow" not in log
+    # When they read again, they get what comes from then on.
+    for sub in (everything, some):
+        while sub.poll(200):
+            sub.recv()
+    _answers(worker, 1)
+    for sub in (everything, some):
+        assert sub.poll(5000)
+        assert sub.recv().startswith(b"worker ")
+
+
+def test_a_worker_that_is_slow_loses_nothing_because_of_an_onlooker(start_daemon: Start) -> None:
+    settings = {"interfaces": ("stream",), "out_hwm": 100}
+    daemon, worker = start_daemon(worker={"hwm": 10}, **settings)
+    onlooker = _onlooker(worker, daemon, b"")
+    for number in range(_PACKETS):
+        worker.push({"from": worker.address, "id": b"%d" % number, "user-data": _PADDING})
+    daemon.wait_log("the worker 'worker' is slow")
+    seen = 0
+    while onlooker.poll(500):
+        seen += onlooker.recv().startswith(b"worker ")
+    assert seen < _PACKETS  # it is held up, and not passed over
+    for number in range(_PACKETS):
+        assert worker.next_of(b"%d" % number).get("condition") == b"bad-request"
