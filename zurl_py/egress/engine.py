@@ -57,7 +57,6 @@ class Egress:
     ) -> None:
         self._loop = loop
         self._log = log
-        self._trace = make_trace(log.debug)
         self.max_response_size = options.max_response_size
         self._due: list[Multi] = []
         self._finished: list[Multi] = []
@@ -150,7 +149,7 @@ class Egress:
             handle.set(pycurl.FRESH_CONNECT, 1)
         if self._log.debug_on:
             handle.set(pycurl.VERBOSE, 1)
-            handle.set(pycurl.DEBUGFUNCTION, self._trace)
+            handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
 
     def remove(self, transfer: Carried) -> None:
         """Take a transfer out of libcurl, finished or not; harmless if it is out."""

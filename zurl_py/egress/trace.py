@@ -1,38 +1,86 @@
-"""libcurl's own trace in the debug log, without what could hold secrets."""
+"""libcurl's own trace in the debug log, without what could hold secrets.
+
+Shown of a request are the values of fields that hold none, and the names of all others: any field
+may be somebody's key. Of an answer all are shown but those that hand out credentials.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 import pycurl
 
 __all__ = ["make_trace"]
 
-_MARKS = {
+_MARKS: Final = {
     pycurl.INFOTYPE_TEXT: "*",
     pycurl.INFOTYPE_HEADER_IN: "<",
     pycurl.INFOTYPE_HEADER_OUT: ">",
 }
-_SECRET_HEADER = re.compile(
-    r"(?i)^((?:proxy-)?authorization|cookie|set-cookie|proxy-authenticate)\s*:.*"
+_MAX_LINE: Final = 4000  # characters of a line that are shown
+_SHOWN_OF_REQUESTS: Final = re.compile(
+    r"accept|accept-encoding|accept-language|cache-control|connection|content-encoding|"
+    r"content-length|content-type|date|expect|from|host|if-match|if-modified-since|if-none-match|"
+    r"if-range|if-unmodified-since|max-forwards|origin|pragma|range|te|trailer|transfer-encoding|"
+    r"upgrade|user-agent|via|:authority|:method|:path|:scheme|:protocol"
 )
-_USERINFO = re.compile(r"//[^/@\s]*@")
+_HIDDEN_OF_ANSWERS: Final = re.compile(
+    r"authentication-info|proxy-authenticate|proxy-authentication-info|set-cookie2?|"
+    r"www-authenticate"
+)
+_FIELD: Final = re.compile(r"(:?[^\s:\[\]]+)\s*:\s?(.*)")
+# Fields of HTTP/2 and 3 come as notes: "[HTTP/2] [1] [cookie: a=b]".
+_FIELD_NOTE: Final = re.compile(r"(\[HTTP/[23]\] \[\d+\] )\[(:?[^\s:\]]+): (.*)\]")
+_USERINFO: Final = re.compile(r"//[^/@\s]*@")
+_QUERY: Final = re.compile(r"\?[^\s\]'\"]*")
+_LOGIN_NOTE: Final = re.compile(r"(?i)\b(user|password|credentials?)\b")
 
 
 def make_trace(debug: Callable[[str], None]) -> Callable[[int, bytes], None]:
-    """A ``CURLOPT_DEBUGFUNCTION`` that writes to ``debug``. Bodies are left out."""
+    """A ``CURLOPT_DEBUGFUNCTION`` for one transfer: writes to ``debug``, and leaves bodies out."""
+    rest: dict[int, bytes] = {}  # kind: the begin of a line whose end has not come
 
     def trace(kind: int, data: bytes) -> None:
         mark = _MARKS.get(kind)
         if mark is None:
             return
-        for line in data.decode("utf-8", "replace").splitlines():
-            if line:
-                debug(f"libcurl {mark} {_redact(line)}")
+        *lines, last = (rest.pop(kind, b"") + data).split(b"\n")
+        if kind == pycurl.INFOTYPE_TEXT:
+            lines.append(last)
+        elif last:
+            # libcurl sends, and shows, what the socket takes: a line may come in parts.
+            rest[kind] = last[:_MAX_LINE]
+        for line in lines:
+            text = line.decode("utf-8", "replace").strip("\r")
+            if text:
+                debug(f"libcurl {mark} {_redact(kind, text[:_MAX_LINE])}")
 
     return trace
 
 
-def _redact(line: str) -> str:
-    return _USERINFO.sub("//…@", _SECRET_HEADER.sub(r"\1: (not logged)", line))
+def _redact(kind: int, line: str) -> str:
+    if kind == pycurl.INFOTYPE_TEXT:
+        note = _FIELD_NOTE.fullmatch(line)
+        if note is not None:
+            line = f"{note[1]}[{_show_field(note[2], note[3], True)}]"
+        elif _LOGIN_NOTE.search(line):
+            return "(a note about credentials, not logged)"
+    else:
+        field = _FIELD.fullmatch(line)
+        if field is not None:
+            line = _show_field(field[1], field[2], kind == pycurl.INFOTYPE_HEADER_OUT)
+    return _QUERY.sub("?…", _USERINFO.sub("//…@", line))
+
+
+def _show_field(name: str, value: str, of_request: bool) -> str:
+    lower = name.lower()
+    shown = (
+        _SHOWN_OF_REQUESTS.fullmatch(lower)
+        if of_request
+        else not _HIDDEN_OF_ANSWERS.fullmatch(lower)
+    )
+    if shown:
+        return f"{name}: {value}"
+    return f"{name}: (not logged)"
