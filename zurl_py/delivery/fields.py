@@ -1,0 +1,264 @@
+"""One check per kind of field: the value as it is kept, or ``WrongField`` with what is due."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..signatures import MODES, Mode
+
+__all__ = [
+    "NAME_LIMIT",
+    "WrongField",
+    "anything",
+    "at_least_zero",
+    "body",
+    "choice",
+    "event",
+    "headers",
+    "id_text",
+    "key_text",
+    "mode",
+    "name",
+    "positive",
+    "positive_int",
+    "schedule",
+    "secrets",
+    "text",
+    "uri",
+]
+
+NAME_LIMIT: Final = 255  # characters of an endpoint's name
+_URI_LIMIT = 8192  # bytes, as much as servers take in a request line
+_KEY_LIMIT = 1024  # bytes
+_EVENT_LIMIT = 1024  # bytes
+_MAX_HEADERS = 100
+_HEADERS_LIMIT = 65_536  # bytes of all names and values
+_MAX_SECRETS = 16
+_SECRET_LIMIT = 1024  # characters
+_MAX_ATTEMPTS = 100  # entries of a schedule
+_LONGEST = 10 * 366 * 86_400.0  # seconds; further away is a mistake in the unit
+_DEEPEST = 100  # lists and dictionaries within each other; an encoder has to get through
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_URI = re.compile(r"https?://[^/?#\s\x00-\x20]+[^\s\x00-\x20]*", re.IGNORECASE)
+_NOT_IN_VALUES = re.compile(rb"[\r\n\0]")  # RFC 9110, section 5.5
+
+
+class WrongField(ValueError):
+    """What is wrong with a field's value, and what is due."""
+
+
+def text(value: object) -> str:
+    """Text: ``str``, or bytes in UTF-8."""
+    if type(value) is str:
+        return value
+    if type(value) is bytes:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise WrongField("text in UTF-8 is due") from None
+    raise WrongField(f"text is due, found {_kind(value)}")
+
+
+def id_text(value: object) -> str:
+    """The id of a message."""
+    found = text(value)
+    if _ID.fullmatch(found) is None:
+        raise WrongField("1 to 128 of A-Z a-z 0-9 _ - are due")
+    return found
+
+
+def name(value: object) -> str:
+    """The name of an endpoint: printable, not empty."""
+    found = text(value)
+    if not 0 < len(found) <= NAME_LIMIT or not found.isprintable():
+        raise WrongField(f"a name of 1 to {NAME_LIMIT} printable characters is due")
+    return found
+
+
+def uri(value: object) -> str:
+    """Where to send to; its fine points are for the gateway to judge."""
+    found = text(value)
+    if len(found) > _URI_LIMIT or _URI.fullmatch(found) is None:
+        raise WrongField(f"http://… or https://… with a host is due, at most {_URI_LIMIT} bytes")
+    return found
+
+
+def body(value: object) -> bytes:
+    """Bytes; text is UTF-8."""
+    if type(value) is bytes:
+        return value
+    if type(value) is str:
+        return _encoded(value)
+    raise WrongField(f"text is due, found {_kind(value)}")
+
+
+def event(value: object) -> str:
+    """The type of what happened; it goes out as a header."""
+    found = text(value)
+    data = _encoded(found)
+    if not 0 < len(data) <= _EVENT_LIMIT or _NOT_IN_VALUES.search(data):
+        raise WrongField(f"1 to {_EVENT_LIMIT} bytes without CR, LF, NUL are due")
+    return found
+
+
+def key_text(value: object) -> str:
+    """What is to stay in order with others of the same key."""
+    found = text(value)
+    if len(_encoded(found)) > _KEY_LIMIT:
+        raise WrongField(f"at most {_KEY_LIMIT} bytes are due")
+    return found
+
+
+def headers(value: object) -> tuple[tuple[bytes, bytes], ...]:
+    """A list of [name, value]."""
+    if type(value) not in (list, tuple):
+        raise WrongField(f"a list of [name, value] is due, found {_kind(value)}")
+    pairs = []
+    assert isinstance(value, (list, tuple))
+    if len(value) > _MAX_HEADERS:
+        raise WrongField(f"at most {_MAX_HEADERS} headers are due")
+    for pair in value:
+        if type(pair) not in (list, tuple) or len(pair) != 2:
+            raise WrongField("lists of a name and a value are due")
+        pairs.append((body(pair[0]), body(pair[1])))
+    for header, content in pairs:
+        if _TOKEN.fullmatch(header) is None:
+            raise WrongField(f"{_shown(header)} is no header name")
+        if _NOT_IN_VALUES.search(content):
+            raise WrongField(f"{_shown(header)}: a value without CR, LF, NUL is due")
+        if header.lower().startswith(b"webhook-"):
+            raise WrongField(f"{_shown(header)}: webhook-… headers are made here")
+    if sum(len(header) + len(content) for header, content in pairs) > _HEADERS_LIMIT:
+        raise WrongField(f"at most {_HEADERS_LIMIT} bytes of headers are due")
+    return tuple(pairs)
+
+
+def secrets(value: object) -> tuple[str, ...]:
+    """A list of texts; whether they fit the signature is asked later."""
+    if type(value) is not list:
+        raise WrongField(f"a list of texts is due, found {_kind(value)}")
+    found = tuple(text(item) for item in value)
+    if len(found) > _MAX_SECRETS or any(not 0 < len(s) <= _SECRET_LIMIT for s in found):
+        raise WrongField(
+            f"at most {_MAX_SECRETS} secrets of 1 to {_SECRET_LIMIT} characters are due"
+        )
+    return found
+
+
+def choice(*allowed: str) -> Callable[[object], str]:
+    """One of a few words."""
+
+    def check(value: object) -> str:
+        found = text(value)
+        if found not in allowed:
+            raise WrongField(f"{', '.join(allowed[:-1])} or {allowed[-1]} is due")
+        return found
+
+    return check
+
+
+_mode = choice(*MODES)
+
+
+def mode(value: object) -> Mode:
+    """A way to sign."""
+    found: Any = _mode(value)
+    checked: Mode = found
+    return checked
+
+
+def at_least_zero(value: object) -> float:
+    """A number that is not negative."""
+    found = _number(value)
+    if found < 0:
+        raise WrongField("a number of 0 or more is due")
+    return found
+
+
+def positive(value: object) -> float:
+    """A number above zero."""
+    found = _number(value)
+    if found <= 0:
+        raise WrongField("a number above 0 is due")
+    return found
+
+
+def positive_int(most: int) -> Callable[[object], int]:
+    """A whole number from 1 to ``most``."""
+
+    def check(value: object) -> int:
+        if type(value) is not int:
+            raise WrongField(f"a whole number is due, found {_kind(value)}")
+        if not 1 <= value <= most:
+            raise WrongField(f"a whole number from 1 to {most} is due")
+        return value
+
+    return check
+
+
+def schedule(value: object) -> tuple[float, ...]:
+    """Seconds to wait before each attempt."""
+    if type(value) is not list:
+        raise WrongField(f"a list of seconds is due, found {_kind(value)}")
+    if not 1 <= len(value) <= _MAX_ATTEMPTS:
+        raise WrongField(f"1 to {_MAX_ATTEMPTS} entries are due")
+    waits = tuple(at_least_zero(item) for item in value)
+    if sum(waits) > _LONGEST:
+        raise WrongField("seconds are due; these are more than ten years")
+    return waits
+
+
+def anything(value: object) -> Any:
+    """User data: any value that an encoder gets through."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer if isinstance(outer, list) else outer.values())
+        ]
+        if not level:
+            return value
+    raise WrongField(f"at most {_DEEPEST} levels are due")
+
+
+def _number(value: object) -> float:
+    if type(value) is int:
+        # As a float it may be out of range, as may be a sum with the time of day.
+        return float(min(max(value, -(10**12)), 10**12))
+    if type(value) is float and math.isfinite(value):
+        return min(max(value, -1e12), 1e12)
+    raise WrongField(f"a number is due, found {_kind(value)}")
+
+
+def _encoded(value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise WrongField("text with half a surrogate pair") from None
+
+
+def _shown(header: bytes) -> str:
+    return ascii(header[:40].decode("latin-1"))
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "something else")
+
+
+_KINDS: Final[dict[type, str]] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    bytes: "text",
+    list: "a list",
+    dict: "a dictionary",
+}

@@ -1,0 +1,230 @@
+"""The way out: attempts as ZHTTP requests to one gateway, over its request interface.
+
+Each attempt is one message and one answer. ``truncate`` keeps a large answer from being an error
+without its status, redirects are never followed, and every request has a timeout. The end of the
+connection tells at once that the gateway is gone: nothing can be said of what was in flight then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import tnetstring
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from ..log import Log
+from ..loop import Loop, Timer
+from ..messaging.reader import Inbox
+from ..zhttp.codec import DecodeError, decode
+from .attempts import Outcome
+from .scheduler import Flight
+
+__all__ = ["ANSWER_KEPT", "GatewayLink"]
+
+ANSWER_KEPT: Final = 4096  # bytes of an answer's body
+_GRACE: Final = 5.0  # seconds beyond a request's timeout until its gateway is thought to hang
+_CHECK: Final = 0.5  # seconds between looks at what is overdue
+_PROBE: Final = b"probe"
+_STOPPING: Final = frozenset(("stopping",))  # errors that say that the gateway goes away
+_PHASES: Final = ("resolve", "connect", "tls", "first-byte", "total", "reused")
+_RECONNECT: Final = 50  # milliseconds
+_RECONNECT_MOST: Final = 1000  # milliseconds
+
+_EVENTS: Final = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
+
+
+@dataclass(slots=True)
+class _Sent:
+    flight: Flight
+    began: float  # on the loop's clock
+    deadline: float
+
+
+class GatewayLink:
+    """A DEALER to the request interface of one gateway.
+
+    Args:
+        ended: given each attempt that ended, and how.
+        changed: told that the gateway came or went.
+
+    Attributes:
+        up: it is connected, and does not hang.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoints: tuple[str, ...],
+        loop: Loop,
+        log: Log,
+        ended: Callable[[Flight, Outcome], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._endpoints = endpoints
+        self._loop = loop
+        self._log = log
+        self._ended = ended
+        self._changed = changed
+        self._connected = False
+        self._hangs = False
+        self._sent: dict[bytes, _Sent] = {}
+        self._number = 0
+        socket = context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, 0)  # what is in flight is bounded by the scheduler
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MOST)
+        # A message for a gateway that is not there must not wait for it.
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._socket = socket
+        self._monitor = socket.get_monitor_socket(_EVENTS)
+        self._monitor_inbox = Inbox(self._monitor, loop, self._take_event)
+        self.inbox = Inbox(socket, loop, self._take_answer)
+        socket.connect(endpoints[0])
+        self._timer = Timer(self._look_for_overdue)
+        loop.set_timer(self._timer, loop.now + _CHECK)
+
+    @property
+    def up(self) -> bool:
+        """It is connected, and does not hang."""
+        return self._connected and not self._hangs
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def send(self, flight: Flight, message: Callable[[bytes], bytes], timeout: float) -> None:
+        """Make an attempt.
+
+        Args:
+            message: makes the packet for an id.
+            timeout: seconds that the gateway gives it.
+        """
+        self._number += 1
+        id = b"%x" % self._number
+        now = self._loop.now
+        self._sent[id] = _Sent(flight, now, now + timeout + _GRACE)
+        self.inbox.used()
+        try:
+            self._socket.send_multipart((b"", message(id)), zmq.NOBLOCK, copy=True)
+        except zmq.Again:  # gone, and its going not yet told
+            del self._sent[id]
+            self._ended(flight, Outcome(flight.started, uncharged=True))
+
+    def read(self, batch: int) -> None:
+        """Handle what has come."""
+        self._monitor_inbox.read(batch)
+        self.inbox.read(batch)
+
+    def settle(self) -> bool:
+        """Whether there is more to read."""
+        return self._monitor_inbox.settle() | self.inbox.settle()
+
+    def give_up(self) -> None:
+        """End all attempts under way, uncharged."""
+        sent, self._sent = self._sent, {}
+        for item in sent.values():
+            self._ended(item.flight, Outcome(item.flight.started, uncharged=True))
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._loop.cancel_timer(self._timer)
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
+
+    def _take_event(self, frames: list[bytes]) -> None:
+        event = parse_monitor_message(frames)["event"]
+        if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+            self._connected, self._hangs = True, False
+            self._log.info(f"gateway {self._endpoints[0]} is there")
+        elif self._connected:
+            self._connected = False
+            self._log.warning(
+                f"gateway {self._endpoints[0]} is gone; {len(self._sent)} attempts go back"
+            )
+            self.give_up()
+        self._changed()
+
+    def _take_answer(self, frames: list[bytes]) -> None:
+        if self._hangs:
+            self._hangs = False
+            self._log.info(f"gateway {self._endpoints[0]} answers again")
+            self._changed()
+        try:
+            _, packet = decode(frames[-1])
+        except DecodeError as error:
+            self._log.warning(f"gateway {self._endpoints[0]}: {error}")
+            return
+        sent = self._sent.pop(packet.get(b"id", b""), None)
+        if sent is not None:  # else a probe's, or given up
+            micros = int((time.monotonic() - sent.began) * 1e6)
+            self._ended(sent.flight, outcome_of(packet, sent.flight.started, micros))
+
+    def _look_for_overdue(self) -> None:
+        now = self._loop.now
+        self._loop.set_timer(self._timer, now + _CHECK)
+        overdue = [id for id, item in self._sent.items() if item.deadline <= now]
+        if not overdue:
+            return
+        if not self._hangs:
+            self._hangs = True
+            self._log.warning(
+                f"gateway {self._endpoints[0]} hangs: {len(overdue)} attempts overdue"
+            )
+            self._probe()
+            self._changed()
+        for id in overdue:
+            flight = self._sent.pop(id).flight
+            self._ended(flight, Outcome(flight.started, uncharged=True))
+
+    def _probe(self) -> None:
+        """Ask what the gateway answers by itself; so we learn when it is back."""
+        fields = {b"id": _PROBE, b"method": b"GET", b"uri": b"x-probe:"}
+        try:
+            self._socket.send_multipart((b"", b"T" + tnetstring.dumps(fields)), zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+        self.inbox.used()
+
+
+def outcome_of(packet: dict[Any, Any], started: float, micros: int) -> Outcome:
+    """What the gateway's answer says.
+
+    Args:
+        micros: microseconds that it took, where the gateway does not say.
+    """
+    ext = packet.get(b"ext")
+    if type(ext) is not dict:
+        ext = {}
+    if packet.get(b"type") == b"error":
+        error = _text(ext.get(b"error"))
+        return Outcome(
+            started,
+            condition=_text(packet.get(b"condition")) or "undefined-condition",
+            error=error,
+            body=packet.get(b"body", b"")[:ANSWER_KEPT],
+            phases={"total": micros},
+            uncharged=error in _STOPPING,
+        )
+    phases: dict[str, Any] = {}
+    for name in _PHASES:
+        value = ext.get(name.encode())
+        if value is not None:
+            phases[name] = value
+    phases.setdefault("total", micros)
+    return Outcome(
+        started,
+        code=packet.get(b"code", 0),
+        headers=packet.get(b"headers", ()),
+        body=packet.get(b"body", b"")[:ANSWER_KEPT],
+        phases=phases,
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""

@@ -1,0 +1,303 @@
+"""Whose turn it is: fair over endpoints, below their rates and concurrencies, in bounded memory.
+
+Pure: deliveries that were leased go in, attempts to make come out, time is given. What is pending
+lies in the store; per endpoint only a few deliveries that are due are leased ahead, and the moment
+when the next one is. So there is one timer for all, however many millions wait.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from .attempts import Outcome, State, Verdict, judge
+from .lane import NEVER, Lane
+from .model import Claim, Claimed, Delivery, Endpoint, Finish
+
+__all__ = ["Flight", "Scheduler"]
+
+MAX_IN_FLIGHT: Final = 1024
+MAX_BYTES: Final = 64 << 20  # bodies of what is leased, in flight or ready
+_MAX_READY: Final = 4096
+_CLAIM_BYTES: Final = 1 << 20  # bodies of one claim
+_MAX_CLAIMS: Final = 16  # claims under way
+
+
+@dataclass(slots=True)
+class Flight:
+    """An attempt under way.
+
+    Attributes:
+        started: seconds since 1970.
+    """
+
+    delivery: Delivery
+    lane: Lane
+    started: float
+
+
+class Scheduler:
+    """Lanes, their round, and what is in flight.
+
+    Args:
+        random: numbers from 0 to 1, for jitter; tests give their own.
+
+    Attributes:
+        lanes: by the number of the endpoint.
+        flights: attempts under way.
+        ready: deliveries leased and waiting for their turn.
+        leased_bytes: bodies of what is leased.
+        paused: no attempt may start: the gateway is away, or we stop.
+    """
+
+    def __init__(self, random: Callable[[], float] = random.random) -> None:
+        self.lanes: dict[int, Lane] = {}
+        self.flights: set[int] = set()  # numbers of deliveries
+        self.ready = 0
+        self.leased_bytes = 0
+        self.paused = False
+        self._random = random
+        self._round: deque[Lane] = deque()
+        self._hungry: dict[int, Lane] = {}  # lanes to look at for a claim, in order
+        self._wakes: list[tuple[float, int]] = []  # when to look at which lane again
+        self._claims = 0
+        self._flying = 0  # lanes with something in flight
+        self._expired: list[Finish] = []
+
+    # -- endpoints -----------------------------------------------------------------------------
+
+    def put_endpoint(self, endpoint: Endpoint, next_due: float | None = None) -> Lane:
+        """An endpoint is new, or something about it is; ``next_due`` as the store has it."""
+        lane = self.lanes.get(endpoint.id)
+        if lane is None:
+            lane = self.lanes[endpoint.id] = Lane(endpoint)
+        else:
+            lane.put(endpoint)
+        if next_due is not None:
+            lane.next_due = min(lane.next_due, next_due)
+        self.look_at(lane)
+        return lane
+
+    def forget_idle(self, most: int) -> None:
+        """Drop lanes by ``uri`` that nothing is known of, where there are more than ``most``."""
+        if len(self.lanes) <= most:
+            return
+        for lane in list(self.lanes.values()):
+            endpoint = lane.endpoint
+            busy = lane.ready or lane.in_flight or lane.claiming or lane.changed
+            marked = endpoint.disabled or endpoint.hold_until or endpoint.failing_since
+            if (
+                lane.next_due == NEVER
+                and not busy
+                and not marked
+                and endpoint.name.startswith("uri:")
+            ):
+                del self.lanes[endpoint.id]
+
+    # -- what is due ---------------------------------------------------------------------------
+
+    def may_lease(self, lane: Lane | None, now: float) -> bool:
+        """Whether a delivery that is accepted now should be leased at once."""
+        if self.paused or self.ready >= _MAX_READY or self.leased_bytes >= MAX_BYTES:
+            return False
+        if lane is None:
+            return True
+        # Behind what waits in the store is its place, or late ones would overtake.
+        return lane.next_due == NEVER and len(lane.ready) < lane.ahead() and not lane.shut(now)
+
+    def leased(self, delivery: Delivery) -> None:
+        """A delivery was leased to this process."""
+        lane = self.lanes[delivery.endpoint]
+        lane.ready.append(delivery)
+        self.ready += 1
+        self.leased_bytes += len(delivery.body)
+        self._enqueue(lane)
+
+    def due(self, endpoint: int, when: float) -> None:
+        """A delivery that lies in the store is due at ``when``."""
+        lane = self.lanes.get(endpoint)
+        if lane is not None and when < lane.next_due:
+            lane.next_due = when
+            self.look_at(lane)
+
+    def look_at(self, lane: Lane) -> None:
+        """Something about a lane has changed: see whether it may go, or wants more."""
+        if lane.ready:
+            self._enqueue(lane)
+        if lane.next_due < NEVER:
+            self._hungry[lane.endpoint.id] = lane
+
+    # -- claims --------------------------------------------------------------------------------
+
+    def claims(self, now: float) -> list[Claim]:
+        """What to ask the store for."""
+        self._wake(now)
+        claims: list[Claim] = []
+        while self._hungry and not self.paused:
+            if self.ready >= _MAX_READY or self.leased_bytes >= MAX_BYTES:
+                break
+            if self._claims >= _MAX_CLAIMS:
+                break
+            number = next(iter(self._hungry))
+            lane = self._hungry.pop(number)
+            claim = self._claim(lane, now)
+            if claim is not None:
+                lane.claiming = True
+                self._claims += 1
+                claims.append(claim)
+        return claims
+
+    def _claim(self, lane: Lane, now: float) -> Claim | None:
+        if lane.claiming or lane.next_due == NEVER:
+            return None
+        when = max(lane.next_due, lane.opens_at(now))
+        if when > now:
+            self._wake_at(lane, when)
+            return None
+        room = lane.ahead() - len(lane.ready)
+        if room <= 0 or (lane.ready and 2 * len(lane.ready) > lane.ahead()):
+            return None  # asked again when these have gone
+        return Claim(lane.endpoint.id, room, _CLAIM_BYTES)
+
+    def claimed(self, result: Claimed) -> None:
+        """The store's answer to a claim."""
+        lane = self.lanes[result.endpoint]
+        self._claim_over(lane)
+        lane.next_due = NEVER if result.next_due is None else result.next_due
+        for delivery in result.deliveries:
+            self.leased(delivery)
+        self.look_at(lane)
+
+    def claim_failed(self, endpoint: int, retry_at: float) -> None:
+        """The store could not answer; ask again at ``retry_at``."""
+        lane = self.lanes[endpoint]
+        self._claim_over(lane)
+        self._wake_at(lane, retry_at)
+
+    def _claim_over(self, lane: Lane) -> None:
+        lane.claiming = False
+        self._claims -= 1
+
+    # -- attempts ------------------------------------------------------------------------------
+
+    def take(self, now: float) -> Flight | None:
+        """The next attempt to make; None: there is none now."""
+        round_ = self._round
+        if self.paused or len(self.flights) >= MAX_IN_FLIGHT:
+            return None
+        share = self._share()
+        for _ in range(len(round_)):
+            lane = round_.popleft()
+            if lane.in_flight >= share:
+                round_.append(lane)
+                continue
+            lane.queued = False
+            self._drop_expired(lane, now)
+            if not lane.ready or lane.full:
+                continue  # back in the round when there is something, or when an attempt ends
+            when = lane.opens_at(now)
+            if when > now:
+                self._wake_at(lane, when)
+                continue
+            return self._start(lane, now)
+        return None
+
+    def _share(self) -> int:
+        """Attempts that one lane may have under way, so that slow ones leave room for others."""
+        if 2 * len(self.flights) < MAX_IN_FLIGHT:
+            return MAX_IN_FLIGHT
+        return max(4, MAX_IN_FLIGHT // (self._flying + 1))
+
+    def _start(self, lane: Lane, now: float) -> Flight:
+        delivery = lane.ready.popleft()
+        self.ready -= 1
+        self._flying += lane.in_flight == 0
+        lane.started(now)
+        self.flights.add(delivery.seq)
+        self.look_at(lane)
+        return Flight(delivery, lane, now)
+
+    def _drop_expired(self, lane: Lane, now: float) -> None:
+        ready = lane.ready
+        while ready and ready[0].expires_at is not None and ready[0].expires_at <= now:
+            delivery = ready.popleft()
+            self.ready -= 1
+            self.leased_bytes -= len(delivery.body)
+            finish = Finish(delivery, State.DEAD, 0.0, delivery.attempt, None, "expired", now)
+            self._expired.append(finish)
+
+    def take_expired(self) -> list[Finish]:
+        """What expired while it waited for its turn."""
+        taken, self._expired = self._expired, []
+        return taken
+
+    def ended(
+        self, flight: Flight, outcome: Outcome, now: float
+    ) -> tuple[Finish, Verdict, list[str]]:
+        """An attempt ended: what to write down, and what the operator should be told."""
+        delivery, lane = flight.delivery, flight.lane
+        self.flights.discard(delivery.seq)
+        self.leased_bytes -= len(delivery.body)
+        attempt = delivery.attempt + 1
+        settings = lane.endpoint.settings
+        verdict = judge(outcome, attempt, settings.schedule, delivery.expires_at, now, self._random)
+        events = lane.ended(outcome, verdict, now)
+        self._flying -= lane.in_flight == 0
+        finish = Finish(
+            delivery,
+            verdict.state,
+            verdict.due,
+            attempt if verdict.charged else delivery.attempt,
+            outcome if verdict.charged else None,
+            verdict.reason,
+            now,
+        )
+        self.look_at(lane)
+        return finish, verdict, events
+
+    def give_back(self, lane: Lane, now: float) -> list[Finish]:
+        """What is ready for a lane that is shut goes back into the store, uncharged."""
+        finishes = [
+            Finish(delivery, State.PENDING, delivery.due, delivery.attempt, None, "", now)
+            for delivery in lane.ready
+        ]
+        self.ready -= len(lane.ready)
+        self.leased_bytes -= sum(len(delivery.body) for delivery in lane.ready)
+        lane.ready.clear()
+        return finishes
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def next_wake(self) -> float:
+        """When ``claims`` and ``take`` should be asked again, seconds since 1970."""
+        return self._wakes[0][0] if self._wakes else NEVER
+
+    def _wake(self, now: float) -> None:
+        wakes = self._wakes
+        while wakes and wakes[0][0] <= now:
+            _, number = heapq.heappop(wakes)
+            lane = self.lanes.get(number)
+            if lane is not None and lane.wake_at <= now:
+                lane.wake_at = NEVER
+                self.look_at(lane)
+
+    def _wake_at(self, lane: Lane, when: float) -> None:
+        # An earlier look comes first, and asks anew then.
+        if when < lane.wake_at:
+            lane.wake_at = when
+            heapq.heappush(self._wakes, (when, lane.endpoint.id))
+
+    def _enqueue(self, lane: Lane) -> None:
+        if not lane.queued:
+            lane.queued = True
+            self._round.append(lane)
+
+    def pending_lanes(self) -> Iterator[Lane]:
+        """Lanes that something is ready, in flight or due for."""
+        for lane in self.lanes.values():
+            if lane.ready or lane.in_flight or lane.next_due < NEVER:
+                yield lane

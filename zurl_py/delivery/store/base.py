@@ -1,0 +1,126 @@
+"""The interface of a store. All of it is called on one thread, which owns the store."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..messages import Question
+from ..model import (
+    Accepted,
+    Claim,
+    Claimed,
+    Delivery,
+    Endpoint,
+    Finish,
+    Finished,
+    NewDelivery,
+    Recovered,
+)
+
+__all__ = [
+    "Continued",
+    "Query",
+    "QueryResult",
+    "SaveEndpoint",
+    "Store",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "Sweep",
+]
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text is one line that names it."""
+
+
+class StoreFull(Exception):
+    """There is no room to write; reading goes on."""
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or written to for now; nothing of the batch was written."""
+
+
+@dataclass(slots=True)
+class SaveEndpoint:
+    """What the scheduler learnt of an endpoint, to be written down."""
+
+    id: int
+    disabled: str
+    hold_until: float
+    failing_since: float
+    noticed: int
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Let what has expired die, and forget what is old."""
+
+    now: float
+
+
+class Continued:
+    """A query of which a slice was done; only the store that made it knows it."""
+
+
+Query = Question | SaveEndpoint | Sweep | Continued
+
+
+@dataclass(slots=True)
+class QueryResult:
+    """The answer to a query.
+
+    Attributes:
+        answer: fields of the answer to whoever asked.
+        changed: endpoints that are new, or have something new to do.
+        dead: ids of deliveries that died of it, with the reason, for the log.
+        next_sweep: when something expires next, seconds since 1970; None: not known to be.
+        again: the query that carries on from here, where this was a slice of it.
+    """
+
+    answer: dict[str, Any] = field(default_factory=dict)
+    changed: list[Recovered] = field(default_factory=list)
+    dead: list[tuple[str, str]] = field(default_factory=list)
+    next_sweep: float | None = None
+    again: Query | None = None
+
+
+class Store(Protocol):
+    """Six verbs. A batch is written whole or, where it raises, not at all.
+
+    Every verb may raise ``StoreUnavailable``; ``accept`` may raise ``StoreFull`` as well.
+
+    Attributes:
+        in_flight: numbers of the deliveries that an attempt of is under way; the scheduler's.
+        max_bytes: nothing is accepted beyond; 0: no limit.
+    """
+
+    in_flight: Container[int]
+    max_bytes: int
+
+    def endpoint(self, number: int) -> Endpoint:
+        """A copy of what is known of an endpoint."""
+
+    def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
+        """Write deliveries down, durably."""
+
+    def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
+        """Lease due deliveries to this process, the oldest due first."""
+
+    def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
+        """End leases: with a result, or uncharged to give a delivery back."""
+
+    def renew(self, now: float) -> list[Delivery]:
+        """Extend all leases of this process. Returns those that were lost."""
+
+    def recover(self, now: float) -> list[Recovered]:
+        """Endpoints with something to do, leases of the dead taken back first."""
+
+    def query(self, query: Query, now: float) -> QueryResult:
+        """All the rest. May raise ``messages.Failure``, which is the answer then."""
+
+    def close(self) -> None:
+        """Give everything back; harmless if the store is broken."""

@@ -1,0 +1,511 @@
+"""The store in one SQLite file: two writes per delivery, claims in memory.
+
+This process alone has the file, so what it has leased need not be written down: after a crash all
+that is pending may be leased again. A batch is one transaction. Each statement of it handles many
+rows, as every step of SQLite gives Python's lock away and has to wait to get it back.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Container, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from ..attempts import State
+from ..endpoints import by_uri, name_of_uri, to_text
+from ..model import (
+    Accepted,
+    Claim,
+    Claimed,
+    Delivery,
+    Endpoint,
+    Finish,
+    Finished,
+    NewDelivery,
+    Recovered,
+)
+from .base import Query, QueryResult, StoreFull, StoreUnavailable
+from .secrets import SecretBox
+from .sqlite_file import open_file, path_of
+from .sqlite_queries import SqliteQueries
+from .sqlite_state import DEAD, DONE, PENDING, STOPS, SqliteState, values
+
+__all__ = ["SqliteStore"]
+
+_ROW: Final = 700  # bytes that a delivery takes beside its body, indices included
+_RESERVE: Final = 64 << 20  # bytes of the disk that are left for the results of what is accepted
+_RESERVE_SHARE: Final = 0.05  # of a disk, where that is less
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
+_json = msgspec.json.Decoder().decode
+
+_INSERT_DELIVERY = (
+    "INSERT OR IGNORE INTO delivery"
+    " (seq, id, endpoint, state, blocked, due, attempt, tries, size, accepted, expires, okey,"
+    " digest) VALUES "
+)
+_INSERT_PAYLOAD = "INSERT INTO payload (seq, event, key, headers, secrets, body) VALUES "
+_INSERT_ATTEMPT = (
+    "INSERT OR REPLACE INTO attempt"
+    " (seq, number, time, code, condition, error, phases, body) VALUES "
+)
+_UPDATE_BEFORE = (
+    "UPDATE delivery SET state = v.column2, blocked = v.column3, due = v.column4,"
+    " attempt = v.column5, tries = v.column6, reason = v.column7, forget = v.column8"
+    " FROM (VALUES "
+)
+_UPDATE_BEHIND = ") AS v WHERE delivery.seq = v.column1"
+
+# One row of JSON for all: bodies in hexadecimal, as JSON has no bytes.
+_DUE = """
+SELECT json_group_array(json_array(seq, due, size)) FROM (
+    SELECT seq, due, size FROM delivery
+    WHERE endpoint = ? AND state = 0 AND blocked = 0
+    AND seq NOT IN (SELECT value FROM json_each(?))
+    ORDER BY due LIMIT ?)
+"""
+_FETCH = """
+SELECT json_group_array(json_array(
+    d.seq, d.id, d.due, d.accepted, d.attempt, d.tries, d.expires, d.okey,
+    p.event, hex(p.headers), hex(p.secrets), hex(p.body)))
+FROM json_each(?) AS wanted
+JOIN delivery AS d ON d.seq = wanted.value
+JOIN payload AS p ON p.seq = d.seq
+"""
+
+
+class SqliteStore:
+    """The six verbs on SQLite.
+
+    Args:
+        url: ``sqlite:///PATH``.
+        box: keeps secrets.
+        schedule: the default, seconds.
+        max_bytes: nothing is accepted beyond; 0: no limit.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+
+    def __init__(
+        self, url: str, box: SecretBox, schedule: tuple[float, ...], max_bytes: int = 0
+    ) -> None:
+        self.path = path_of(url)
+        connection, self._lock = open_file(self.path)
+        try:
+            self._state = SqliteState(connection, box, schedule)
+        except BaseException:
+            connection.close()
+            os.close(self._lock)
+            raise
+        self._queries = SqliteQueries(self._state)
+        self.max_bytes = max_bytes
+        (self._page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        (last,) = connection.execute("SELECT max(seq) FROM delivery").fetchone()
+        self._last_seq: int = last or 0
+
+    def close(self) -> None:
+        """Close the file and release the lock."""
+        try:
+            self._state.connection.close()
+        except sqlite3.Error:
+            pass
+        os.close(self._lock)
+
+    # -- accept --------------------------------------------------------------------------------
+
+    def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
+        """Write deliveries down; on the disk when this returns."""
+        self._refuse_if_full(sum(len(new.body) + _ROW for new in batch))
+        state = self._state
+        seq = self._last_seq
+        made: list[Endpoint] = []
+        results: list[Accepted] = []
+        rows: list[tuple[Any, ...]] = []
+        taken: list[tuple[NewDelivery, Accepted, Endpoint, int]] = []
+        heads: set[tuple[int, str]] = set()
+        with self._transaction("FULL", full=True):
+            for new in batch:
+                endpoint = self._endpoint_of(new, made)
+                result = Accepted(new.token, new.id)
+                results.append(result)
+                if endpoint is None:
+                    result.error = ("unknown-endpoint", f"there is no endpoint {new.endpoint!r}")
+                    continue
+                seq += 1
+                okey = _order_of(endpoint, new.key)
+                blocked = int(okey is not None and self._waits(endpoint.id, okey, heads))
+                due = max(new.accepted + endpoint.settings.schedule[0], new.not_before)
+                result.endpoint = endpoint.id
+                result.due = None if blocked else due
+                rows.append(_row(new, seq, endpoint.id, blocked, due, okey))
+                taken.append((new, result, endpoint, seq))
+            written = values(state.connection, _INSERT_DELIVERY, rows)
+            if written != len(rows):
+                taken = [item for item in taken if self._is_new(*item)]
+                self._let_heads_go(taken)
+            values(
+                state.connection,
+                _INSERT_PAYLOAD,
+                [self._payload(new, number) for new, _, _, number in taken],
+            )
+            state.count({PENDING: len(taken)})
+        self._last_seq = seq
+        for endpoint in made:
+            state.remember(endpoint)
+        for new, result, endpoint, number in taken:
+            self._lease_if_wished(new, result, endpoint, number, now)
+        return results
+
+    def endpoint(self, number: int) -> Endpoint:
+        """A copy of what is known of an endpoint."""
+        return replace(self._state.endpoints[number])
+
+    @property
+    def in_flight(self) -> Container[int]:
+        """Numbers of the deliveries that an attempt of is under way."""
+        return self._state.in_flight
+
+    @in_flight.setter
+    def in_flight(self, numbers: Container[int]) -> None:
+        self._state.in_flight = numbers
+
+    def _endpoint_of(self, new: NewDelivery, made: list[Endpoint]) -> Endpoint | None:
+        state = self._state
+        if new.endpoint:
+            return state.by_name.get(new.endpoint)
+        name = name_of_uri(new.uri)
+        known = state.by_name.get(name)
+        if known is not None:
+            return known
+        for endpoint in made:
+            if endpoint.name == name:
+                return endpoint
+        settings = by_uri(new.uri, state.schedule)
+        cursor = state.connection.execute(
+            "INSERT INTO endpoint (name, settings) VALUES (?, ?)", (name, to_text(settings))
+        )
+        assert cursor.lastrowid is not None
+        made.append(Endpoint(cursor.lastrowid, name, settings))
+        return made[-1]
+
+    def _waits(self, endpoint: int, okey: str, heads: set[tuple[int, str]]) -> bool:
+        """Whether another of this key is open; ``heads``: those of this batch."""
+        if (endpoint, okey) in heads:
+            return True
+        heads.add((endpoint, okey))
+        return self._state.head(endpoint, okey) is not None
+
+    def _is_new(self, new: NewDelivery, result: Accepted, _endpoint: Endpoint, number: int) -> bool:
+        seq, digest = self._state.connection.execute(
+            "SELECT seq, digest FROM delivery WHERE id = ?", (new.id,)
+        ).fetchone()
+        if seq == number:
+            return True
+        result.endpoint, result.due = 0, None
+        if digest == new.digest:
+            result.duplicate = True
+        else:
+            result.error = ("conflict", f"the id {new.id} is another message's")
+        return False
+
+    def _let_heads_go(self, taken: Sequence[tuple[NewDelivery, Accepted, Endpoint, int]]) -> None:
+        """What waits for one of this batch that turned out to be a duplicate need not."""
+        for new, result, endpoint, number in taken:
+            okey = _order_of(endpoint, new.key)
+            if result.due is None and okey is not None:
+                head = self._state.head(endpoint.id, okey)
+                if head is not None and head[0] == number:
+                    result.due = self._state.unblock(endpoint.id, okey)
+
+    def _payload(self, new: NewDelivery, number: int) -> tuple[Any, ...]:
+        headers = _pack(new.headers) if new.headers else None
+        return number, new.event, new.key, headers, self._state.box.close(new.secrets), new.body
+
+    def _lease_if_wished(
+        self, new: NewDelivery, result: Accepted, endpoint: Endpoint, number: int, now: float
+    ) -> None:
+        due = result.due
+        if not new.claim or due is None or due > now or endpoint.disabled:
+            return
+        self._state.lease(endpoint.id, number)
+        result.delivery = Delivery(
+            number,
+            new.id,
+            endpoint.id,
+            new.body,
+            due,
+            new.accepted,
+            event=new.event,
+            headers=new.headers,
+            okey=_order_of(endpoint, new.key),
+            expires_at=new.expires_at,
+            secrets=new.secrets,
+        )
+
+    def _refuse_if_full(self, wanted: int) -> None:
+        disk = os.statvfs(self.path)
+        left = disk.f_bavail * disk.f_frsize
+        reserve = min(_RESERVE, int(_RESERVE_SHARE * disk.f_blocks * disk.f_frsize))
+        if left < wanted + reserve:
+            raise StoreFull(f"the disk of {self.path} has {left} bytes left")
+        if self.max_bytes:
+            (pages,) = self._state.connection.execute("PRAGMA page_count").fetchone()
+            (free,) = self._state.connection.execute("PRAGMA freelist_count").fetchone()
+            if (pages - free) * self._page_size + wanted > self.max_bytes:
+                raise StoreFull(f"store_max_bytes={self.max_bytes} is reached")
+
+    # -- claim ---------------------------------------------------------------------------------
+
+    def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
+        """Lease due deliveries, the oldest due first."""
+        with self._errors():
+            return [self._claim(claim, now) for claim in batch]
+
+    def _claim(self, claim: Claim, now: float) -> Claimed:
+        state = self._state
+        endpoint = state.endpoints.get(claim.endpoint)
+        if endpoint is None or endpoint.disabled or endpoint.deleted:
+            return Claimed(claim.endpoint, [], None)
+        leased = state.leases.get(claim.endpoint, ())
+        (text,) = state.connection.execute(
+            _DUE, (claim.endpoint, msgspec.json.encode(list(leased)).decode(), claim.limit + 1)
+        ).fetchone()
+        wanted: list[int] = []
+        next_due: float | None = None
+        room = claim.max_bytes
+        for seq, due, size in _json(text):
+            if due > now or len(wanted) == claim.limit or (wanted and room < size):
+                next_due = due
+                break
+            wanted.append(seq)
+            room -= size
+        return Claimed(claim.endpoint, self._fetch(claim.endpoint, wanted), next_due)
+
+    def _fetch(self, endpoint: int, wanted: list[int]) -> list[Delivery]:
+        if not wanted:
+            return []
+        state = self._state
+        (text,) = state.connection.execute(
+            _FETCH, (msgspec.json.encode(wanted).decode(),)
+        ).fetchone()
+        deliveries = [self._delivery(endpoint, row) for row in _json(text)]
+        for delivery in deliveries:
+            state.lease(endpoint, delivery.seq)
+        return sorted(deliveries, key=lambda delivery: (delivery.due, delivery.seq))
+
+    def _delivery(self, endpoint: int, row: list[Any]) -> Delivery:
+        seq, id, due, accepted, attempt, tries, expires, okey, event, headers, secrets, body = row
+        return Delivery(
+            seq,
+            id,
+            endpoint,
+            bytes.fromhex(body),
+            due,
+            accepted,
+            attempt,
+            tries,
+            event,
+            _headers(bytes.fromhex(headers)) if headers else (),
+            okey,
+            expires,
+            self._state.box.open(bytes.fromhex(secrets)) if secrets else (),
+        )
+
+    # -- finish --------------------------------------------------------------------------------
+
+    def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
+        """Write results down. Losing one to a power cut is a duplicate and no loss."""
+        state = self._state
+        results: list[Finished] = []
+        rows: list[tuple[Any, ...]] = []
+        attempts: list[tuple[Any, ...]] = []
+        ended: list[Finished] = []
+        counts = {PENDING: 0, DONE: 0, DEAD: 0}
+        for finish in batch:
+            result = Finished(finish)
+            results.append(result)
+            delivery = finish.delivery
+            if not state.is_leased(delivery.endpoint, delivery.seq):
+                result.stale = True
+                continue
+            if finish.state is State.PENDING and finish.outcome is None:
+                continue  # given back: nothing to write
+            self._end(finish, rows, attempts, counts)
+            if finish.state is not State.PENDING and delivery.okey is not None:
+                ended.append(result)
+        if rows:
+            with self._transaction("NORMAL"):
+                values(state.connection, _UPDATE_BEFORE, rows, _UPDATE_BEHIND)
+                values(state.connection, _INSERT_ATTEMPT, attempts)
+                for result in ended:
+                    delivery = result.finish.delivery
+                    assert delivery.okey is not None
+                    result.unblocked = state.unblock(delivery.endpoint, delivery.okey)
+                state.count(counts)
+        for result in results:
+            state.release(result.finish.delivery.endpoint, result.finish.delivery.seq)
+        return results
+
+    def _end(
+        self,
+        finish: Finish,
+        rows: list[tuple[Any, ...]],
+        attempts: list[tuple[Any, ...]],
+        counts: dict[int, int],
+    ) -> None:
+        delivery, outcome = finish.delivery, finish.outcome
+        endpoint = self._state.endpoints[delivery.endpoint]
+        if finish.state is State.PENDING and endpoint.deleted:
+            finish.state, finish.reason = State.DEAD, "endpoint-deleted"
+        code = _CODES[finish.state]
+        forget = None
+        if code != PENDING:
+            counts[PENDING] -= 1
+            counts[code] += 1
+            forget = self._state.forget_at(endpoint, delivery.accepted, finish.at, code)
+        stops = (
+            code == DEAD
+            and delivery.okey is not None
+            and endpoint.settings.dead_head == "stop"
+            and finish.reason not in ("expired", "endpoint-deleted")
+        )
+        tries = delivery.tries + (outcome is not None)
+        rows.append(
+            (
+                delivery.seq,
+                code,
+                STOPS if stops else 0,
+                finish.due,
+                finish.attempt,
+                tries,
+                finish.reason or None,
+                forget,
+            )
+        )
+        if outcome is not None:
+            attempts.append(
+                (
+                    delivery.seq,
+                    tries,
+                    outcome.started,
+                    outcome.code,
+                    outcome.condition,
+                    outcome.error,
+                    msgspec.json.encode(outcome.phases).decode(),
+                    outcome.body,
+                )
+            )
+
+    # -- renew, recover, query -----------------------------------------------------------------
+
+    def renew(self, now: float) -> list[Delivery]:
+        """Nothing to do: nobody else can have the file."""
+        return []
+
+    def recover(self, now: float) -> list[Recovered]:
+        """All endpoints, with the moment when they have something to do."""
+        with self._errors():
+            return self._state.recover()
+
+    def query(self, query: Query, now: float) -> QueryResult:
+        """All the rest; each query is a transaction."""
+        with self._transaction("FULL"):
+            return self._queries.run(query, now)
+
+    def _transaction(self, synchronous: str, full: bool = False) -> _Transaction:
+        return _Transaction(self._state, synchronous, full)
+
+    def _errors(self) -> _Errors:
+        return _Errors()
+
+
+_CODES: Final = {State.PENDING: PENDING, State.DONE: DONE, State.DEAD: DEAD}
+
+
+class _Errors:
+    """SQLite's errors as those of a store."""
+
+    full = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            name = getattr(error, "sqlite_errorname", "") or ""
+            if self.full and name.startswith("SQLITE_FULL"):
+                raise StoreFull(f"there is no room on the disk: {error}") from None
+            raise StoreUnavailable(f"{error} ({name or 'sqlite'})") from None
+
+
+class _Transaction(_Errors):
+    """One transaction; it is rolled back where its block raises."""
+
+    def __init__(self, state: SqliteState, synchronous: str, full: bool) -> None:
+        self._state = state
+        self._synchronous = synchronous
+        self.full = full
+
+    def __enter__(self) -> None:
+        with _Errors():
+            execute = self._state.connection.execute
+            if self._state.synchronous != self._synchronous:
+                execute(f"PRAGMA synchronous = {self._synchronous}")
+                self._state.synchronous = self._synchronous
+            execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        connection = self._state.connection
+        if error is None:
+            try:
+                connection.execute("COMMIT")
+                self._state.settle()
+                return
+            except sqlite3.Error as failed:
+                error = failed
+        # SQLite may have rolled back by itself.
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                pass
+        self._state.unsettle()
+        super().__exit__(kind, error, traceback)
+
+
+def _row(
+    new: NewDelivery, seq: int, endpoint: int, blocked: int, due: float, okey: str | None
+) -> tuple[Any, ...]:
+    return (
+        seq,
+        new.id,
+        endpoint,
+        PENDING,
+        blocked,
+        due,
+        0,  # attempt
+        0,  # tries
+        len(new.body),
+        new.accepted,
+        new.expires_at,
+        okey,
+        new.digest,
+    )
+
+
+def _order_of(endpoint: Endpoint, key: str | None) -> str | None:
+    """What a delivery is in order by: its key, or all of its endpoint; None: nothing."""
+    order = endpoint.settings.order
+    if order == "key":
+        return key
+    return "" if order == "endpoint" else None
+
+
+def _headers(kept: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name, value) for name, value in _unpack(kept))

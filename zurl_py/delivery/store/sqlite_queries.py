@@ -1,0 +1,487 @@
+"""The verb ``query`` of the SQLite store: endpoints, lists, replay, stats, and the sweep.
+
+What may touch many rows does so in slices: the query that carries on is handed back, and others
+have their turn in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from ..endpoints import describe, settings_from, to_text
+from ..messages import (
+    DeliveryGet,
+    DeliveryList,
+    EndpointList,
+    EndpointPut,
+    EndpointVerb,
+    Failure,
+    Replay,
+    Stats,
+)
+from ..model import Endpoint, Recovered
+from .base import Continued, Query, QueryResult, SaveEndpoint, Sweep
+from .sqlite_state import DEAD, DONE, PENDING, STOPS, WAITS, SqliteState
+
+__all__ = ["SqliteQueries"]
+
+_SLICE: Final = 5000  # rows that one query looks at
+_SWEPT: Final = 1000  # rows of a kind that one sweep changes
+
+_NAMES: Final = {PENDING: "pending", DONE: "done", DEAD: "dead"}
+_NUMBERS: Final = {
+    "pending": PENDING,
+    "leased": PENDING,
+    "held": PENDING,
+    "done": DONE,
+    "dead": DEAD,
+}
+
+
+class SqliteQueries:
+    """One method per kind of query, each run in a transaction."""
+
+    def __init__(self, state: SqliteState) -> None:
+        self._state = state
+        self._execute = state.connection.execute
+        self._kinds: dict[type, Callable[[Any, float], QueryResult]] = {
+            EndpointPut: self._put,
+            EndpointVerb: self._endpoint_verb,
+            EndpointList: self._list_endpoints,
+            DeliveryGet: self._get,
+            DeliveryList: self._list,
+            Replay: self._replay,
+            Stats: self._stats,
+            SaveEndpoint: self._save,
+            Sweep: self._sweep,
+            _Listing: self._go_on_listing,
+            _Replaying: self._go_on_replaying,
+        }
+
+    def run(self, query: Query, now: float) -> QueryResult:
+        """The answer to a query."""
+        return self._kinds[type(query)](query, now)
+
+    # -- endpoints -----------------------------------------------------------------------------
+
+    def _put(self, put: EndpointPut, now: float) -> QueryResult:
+        state = self._state
+        known = state.by_name.get(put.endpoint)
+        kept = known.secrets if known else ()
+        settings, secrets = settings_from(put, kept, state.schedule)
+        row = (to_text(settings), state.box.close(secrets))
+        if known is None:
+            cursor = self._execute(
+                "INSERT INTO endpoint (name, settings, secrets) VALUES (?, ?, ?)",
+                (put.endpoint, *row),
+            )
+            assert cursor.lastrowid is not None
+            endpoint = Endpoint(cursor.lastrowid, put.endpoint, settings, secrets)
+        else:
+            self._execute(
+                "UPDATE endpoint SET settings = ?, secrets = ? WHERE id = ?", (*row, known.id)
+            )
+            endpoint = replace(known, settings=settings, secrets=secrets)
+        next_due = None
+        if known is not None:
+            before = (known.settings.order, known.settings.dead_head)
+            if before != (settings.order, settings.dead_head):
+                self._order_anew(endpoint)
+                next_due = self._next_due(endpoint.id)
+        state.remember(endpoint)
+        return QueryResult(changed=[Recovered(replace(endpoint), next_due)])
+
+    def _order_anew(self, endpoint: Endpoint) -> None:
+        """The order or what a dead head does has changed: who waits for whom has, too."""
+        order = endpoint.settings.order
+        key = {"key": "(SELECT key FROM payload WHERE payload.seq = delivery.seq)", "none": "NULL"}
+        self._execute(
+            f"UPDATE delivery SET okey = {key.get(order, chr(39) * 2)}, blocked = 0"
+            " WHERE endpoint = ? AND (state = 0 OR blocked = 2)",
+            (endpoint.id,),
+        )
+        if order != "none":
+            self._execute(
+                "UPDATE delivery SET blocked = ? WHERE endpoint = ? AND state = 0"
+                " AND okey IS NOT NULL AND seq NOT IN (SELECT min(seq) FROM delivery"
+                " WHERE endpoint = ? AND state = 0 AND okey IS NOT NULL GROUP BY okey)",
+                (WAITS, endpoint.id, endpoint.id),
+            )
+
+    def _endpoint_verb(self, verb: EndpointVerb, now: float) -> QueryResult:
+        endpoint = self._known(verb.endpoint)
+        if verb.type == "endpoint-get":
+            return QueryResult(describe(endpoint))
+        if verb.type == "endpoint-delete":
+            return self._delete(endpoint, now)
+        if verb.type == "endpoint-enable":
+            return self._enable(endpoint, now)
+        if not endpoint.disabled:
+            self._execute("UPDATE endpoint SET disabled = 'operator' WHERE id = ?", (endpoint.id,))
+            endpoint = replace(endpoint, disabled="operator")
+            self._state.remember(endpoint)
+        return QueryResult(changed=[Recovered(replace(endpoint))])
+
+    def _enable(self, endpoint: Endpoint, now: float) -> QueryResult:
+        """Send at once what was held: what waits for a retry need not wait for it any more."""
+        self._execute(
+            "UPDATE endpoint SET disabled = '', hold_until = 0, failing_since = 0, noticed = 0"
+            " WHERE id = ?",
+            (endpoint.id,),
+        )
+        if endpoint.disabled:
+            self._execute(
+                "UPDATE delivery SET due = ?1 WHERE endpoint = ?2 AND state = 0 AND blocked = 0"
+                " AND due > ?1 AND tries > 0",
+                (now, endpoint.id),
+            )
+        enabled = replace(endpoint, disabled="", hold_until=0.0, failing_since=0.0, noticed=0)
+        self._state.remember(enabled)
+        return QueryResult(changed=[Recovered(replace(enabled), self._next_due(endpoint.id))])
+
+    def _delete(self, endpoint: Endpoint, now: float) -> QueryResult:
+        self._execute(
+            "UPDATE endpoint SET deleted = 1, secrets = NULL WHERE id = ?", (endpoint.id,)
+        )
+        deleted = replace(endpoint, deleted=True)
+        self._state.remember(deleted)
+        return QueryResult(changed=[Recovered(replace(deleted))], again=Sweep(now))
+
+    def _list_endpoints(self, query: EndpointList, now: float) -> QueryResult:
+        names = sorted(name for name in self._state.by_name if name > query.after)
+        answer: dict[str, Any] = {
+            "endpoints": [describe(self._state.by_name[name]) for name in names[: query.limit]]
+        }
+        if len(names) > query.limit:
+            answer["next"] = names[query.limit - 1]
+        return QueryResult(answer)
+
+    def _save(self, save: SaveEndpoint, now: float) -> QueryResult:
+        endpoint = self._state.endpoints.get(save.id)
+        if endpoint is None or endpoint.deleted:
+            return QueryResult()
+        self._execute(
+            "UPDATE endpoint SET disabled = ?, hold_until = ?, failing_since = ?, noticed = ?"
+            " WHERE id = ?",
+            (save.disabled, save.hold_until, save.failing_since, save.noticed, save.id),
+        )
+        self._state.remember(
+            replace(
+                endpoint,
+                disabled=save.disabled,
+                hold_until=save.hold_until,
+                failing_since=save.failing_since,
+                noticed=save.noticed,
+            )
+        )
+        return QueryResult()
+
+    def _known(self, name: str) -> Endpoint:
+        endpoint = self._state.by_name.get(name)
+        if endpoint is None:
+            raise Failure("unknown-endpoint", "unknown-endpoint", f"there is no endpoint {name!r}")
+        return endpoint
+
+    def _next_due(self, endpoint: int) -> float | None:
+        (due,) = self._execute(
+            "SELECT min(due) FROM delivery WHERE endpoint = ? AND state = 0 AND blocked = 0",
+            (endpoint,),
+        ).fetchone()
+        found: float | None = due
+        return found
+
+    # -- deliveries ----------------------------------------------------------------------------
+
+    def _get(self, query: DeliveryGet, now: float) -> QueryResult:
+        row = self._execute(f"{_SHOWN} WHERE id = ?", (query.id,)).fetchone()
+        if row is None:
+            raise _unknown(query.id)
+        shown = self._show(row)
+        shown["attempts"] = [
+            _show_attempt(attempt)
+            for attempt in self._execute(
+                "SELECT time, code, condition, error, phases, body FROM attempt"
+                " WHERE seq = ? ORDER BY number",
+                (row[0],),
+            )
+        ]
+        return QueryResult({"id": query.id, "deliveries": [shown]})
+
+    def _list(self, query: DeliveryList, now: float) -> QueryResult:
+        endpoint = self._known(query.endpoint).id if query.endpoint else 0
+        after = self._seq_of(query.after) if query.after else 0
+        return self._go_on_listing(_Listing(query, endpoint, after, []), now)
+
+    def _go_on_listing(self, listing: _Listing, now: float) -> QueryResult:
+        query = listing.query
+        rows = self._execute(
+            f"{_SHOWN} WHERE seq > ? ORDER BY seq LIMIT ?", (listing.after, _SLICE)
+        ).fetchall()
+        found = listing.found
+        for row in rows:
+            listing.after = row[0]
+            if listing.endpoint and row[2] != listing.endpoint:
+                continue
+            if query.state and row[3] != _NUMBERS[query.state]:
+                continue
+            shown = self._show(row)
+            if not query.state or shown["state"] == query.state:
+                found.append(shown)
+                if len(found) > query.limit:
+                    break
+        if len(rows) == _SLICE and len(found) <= query.limit:
+            return QueryResult(again=listing)
+        answer: dict[str, Any] = {"deliveries": found[: query.limit]}
+        if len(found) > query.limit:
+            answer["next"] = found[query.limit - 1]["id"]
+        return QueryResult(answer)
+
+    def _show(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        seq, id, number, state, due, attempt, accepted, reason, blocked = row
+        endpoint = self._state.endpoints[number]
+        shown: dict[str, Any] = {"id": id, "endpoint": endpoint.name, "accepted": accepted}
+        shown["state"] = _NAMES[state]
+        shown["tried"] = attempt
+        if state == PENDING:
+            if endpoint.deleted:
+                shown["state"], reason = "dead", "endpoint-deleted"
+            elif seq in self._state.in_flight:
+                shown["state"] = "leased"
+            elif endpoint.disabled:
+                shown["state"] = "held"
+            else:
+                shown["due"] = due
+            if blocked == WAITS:
+                shown["waits"] = True
+        if reason:
+            shown["reason"] = reason
+        return shown
+
+    def _seq_of(self, id: str) -> int:
+        row = self._execute("SELECT seq FROM delivery WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise _unknown(id)
+        seq: int = row[0]
+        return seq
+
+    # -- replay --------------------------------------------------------------------------------
+
+    def _replay(self, query: Replay, now: float) -> QueryResult:
+        if query.id:
+            row = self._execute(
+                "SELECT seq, endpoint, state FROM delivery WHERE id = ?", (query.id,)
+            ).fetchone()
+            if row is None:
+                raise _unknown(query.id)
+            self._refuse_deleted(row[1])
+            count = self._revive([row[0]], now)
+            return QueryResult({"count": count}, self._look_again(row[1]))
+        endpoint = self._known(query.endpoint)
+        (last,) = self._execute("SELECT max(seq) FROM delivery").fetchone()
+        return self._go_on_replaying(_Replaying(query, endpoint.id, last or 0), now)
+
+    def _go_on_replaying(self, replaying: _Replaying, now: float) -> QueryResult:
+        """Look at a slice of all deliveries that were there when the replay began."""
+        query = replaying.query
+        rows = self._execute(
+            "SELECT seq, endpoint, state FROM delivery WHERE seq > ? AND seq <= ?"
+            " ORDER BY seq LIMIT ?",
+            (replaying.after, replaying.last, _SLICE),
+        ).fetchall()
+        held = bool(self._state.endpoints[replaying.endpoint].disabled)
+        wanted = _NUMBERS[query.state]
+        if query.state in ("held", "pending") and held != (query.state == "held"):
+            rows = []
+        replaying.count += self._revive(
+            [s for s, endpoint, state in rows if (endpoint, state) == (replaying.endpoint, wanted)],
+            now,
+        )
+        if len(rows) == _SLICE:
+            replaying.after = rows[-1][0]
+            return QueryResult(again=replaying)
+        return QueryResult({"count": replaying.count}, self._look_again(replaying.endpoint))
+
+    def _revive(self, seqs: list[int], now: float) -> int:
+        """Make deliveries pending and due. Returns how many were not leased already."""
+        count = 0
+        for seq in seqs:
+            endpoint, state, okey, expires = self._execute(
+                "SELECT endpoint, state, okey, expires FROM delivery WHERE seq = ?", (seq,)
+            ).fetchone()
+            if self._state.is_leased(endpoint, seq):
+                continue
+            blocked = 0
+            if okey is not None:
+                # Another of its key may be under way: it goes when that has ended.
+                (others,) = self._execute(
+                    "SELECT count(*) FROM delivery WHERE endpoint = ? AND okey = ?"
+                    " AND okey IS NOT NULL AND state = 0 AND blocked = 0 AND seq <> ?",
+                    (endpoint, okey, seq),
+                ).fetchone()
+                blocked = WAITS if others else 0
+            # Whoever replays what has expired wants it to be sent nevertheless.
+            self._execute(
+                "UPDATE delivery SET state = 0, blocked = ?, due = ?, attempt = 0, reason = NULL,"
+                " forget = NULL, expires = ? WHERE seq = ?",
+                (blocked, now, expires if expires and expires > now else None, seq),
+            )
+            if state != PENDING:
+                self._state.count({state: -1, PENDING: 1})
+            count += 1
+        return count
+
+    def _look_again(self, endpoint: int) -> list[Recovered]:
+        return [Recovered(replace(self._state.endpoints[endpoint]), self._next_due(endpoint))]
+
+    def _refuse_deleted(self, endpoint: int) -> None:
+        found = self._state.endpoints[endpoint]
+        if found.deleted:
+            raise Failure(
+                "unknown-endpoint", "unknown-endpoint", f"{found.name!r} was deleted since"
+            )
+
+    # -- stats ---------------------------------------------------------------------------------
+
+    def _stats(self, query: Stats, now: float) -> QueryResult:
+        held = 0
+        oldest: float | None = None
+        for endpoint in self._state.by_name.values():
+            if endpoint.disabled:
+                held += self._pending_of(endpoint.id)
+        for recovered in self._state.recover():
+            due = recovered.next_due
+            if due is not None and not recovered.endpoint.disabled:
+                oldest = due if oldest is None else min(oldest, due)
+        counts = self._state.counts
+        states = {
+            "pending": counts[PENDING] - held,
+            "held": held,
+            "done": counts[DONE],
+            "dead": counts[DEAD],
+        }
+        return QueryResult({"states": states, "oldest-due": oldest})
+
+    def _pending_of(self, endpoint: int) -> int:
+        (count,) = self._execute(
+            "SELECT count(*) FROM delivery WHERE endpoint = ? AND state = 0", (endpoint,)
+        ).fetchone()
+        found: int = count
+        return found
+
+    # -- sweep ---------------------------------------------------------------------------------
+
+    def _sweep(self, sweep: Sweep, now: float) -> QueryResult:
+        """A slice of what has expired, of what belonged to deleted endpoints, of what is old."""
+        result = QueryResult()
+        expired = self._execute(
+            "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
+            " WHERE expires <= ? AND (state = 0 OR blocked = 2) ORDER BY expires LIMIT ?",
+            (now, _SWEPT),
+        ).fetchall()
+        killed = self._kill(expired, "expired", now, result)
+        killed += self._kill(self._orphans(), "endpoint-deleted", now, result)
+        if max(killed, self._forget(now)) >= _SWEPT:
+            result.again = sweep
+        (result.next_sweep,) = self._execute(
+            "SELECT min(expires) FROM delivery WHERE expires > ? AND (state = 0 OR blocked = 2)",
+            (now,),
+        ).fetchone()
+        return result
+
+    def _orphans(self) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for endpoint in self._state.endpoints.values():
+            if endpoint.deleted and len(found) < _SWEPT:
+                found += self._execute(
+                    "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
+                    " WHERE endpoint = ? AND state = 0 LIMIT ?",
+                    (endpoint.id, _SWEPT - len(found)),
+                ).fetchall()
+        return found
+
+    def _kill(
+        self, rows: list[tuple[Any, ...]], reason: str, now: float, result: QueryResult
+    ) -> int:
+        """Let deliveries die. Returns how many did."""
+        killed = 0
+        for seq, id, number, state, okey, accepted in rows:
+            if self._state.is_leased(number, seq):
+                continue  # the end of its lease decides
+            killed += 1
+            endpoint = self._state.endpoints[number]
+            self._execute(
+                "UPDATE delivery SET state = ?, blocked = 0, reason = coalesce(reason, ?),"
+                " forget = ? WHERE seq = ?",
+                (DEAD, reason, self._state.forget_at(endpoint, accepted, now, DEAD), seq),
+            )
+            if state == PENDING:
+                self._state.count({PENDING: -1, DEAD: 1})
+                result.dead.append((id, reason))
+            if okey is not None and not endpoint.deleted:
+                due = self._state.unblock(number, okey)
+                if due is not None:
+                    result.changed.append(Recovered(replace(endpoint), due))
+        return killed
+
+    def _forget(self, now: float) -> int:
+        """Delete what is remembered no longer. Returns how many."""
+        rows = self._execute(
+            "SELECT seq, state FROM delivery WHERE forget <= ? AND blocked <> ? LIMIT ?",
+            (now, STOPS, _SWEPT),
+        ).fetchall()
+        for seq, state in rows:
+            self._execute("DELETE FROM attempt WHERE seq = ?", (seq,))
+            self._execute("DELETE FROM payload WHERE seq = ?", (seq,))
+            self._execute("DELETE FROM delivery WHERE seq = ?", (seq,))
+            self._state.count({state: -1})
+        return len(rows)
+
+
+class _Listing(Continued):
+    """A ``delivery-list`` under way."""
+
+    def __init__(
+        self, query: DeliveryList, endpoint: int, after: int, found: list[dict[str, Any]]
+    ) -> None:
+        self.query = query
+        self.endpoint = endpoint
+        self.after = after
+        self.found = found
+
+
+class _Replaying(Continued):
+    """A ``replay`` of many under way."""
+
+    def __init__(self, query: Replay, endpoint: int, last: int) -> None:
+        self.query = query
+        self.endpoint = endpoint
+        self.last = last
+        self.after = 0
+        self.count = 0
+
+
+_SHOWN: Final = (
+    "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked FROM delivery"
+)
+
+
+def _show_attempt(row: tuple[Any, ...]) -> dict[str, Any]:
+    time, code, condition, error, phases, body = row
+    shown: dict[str, Any] = {"time": time}
+    if code:
+        shown["code"] = code
+    else:
+        shown["condition"] = condition
+        if error:
+            shown["error"] = error
+    shown["phases"] = msgspec.json.decode(phases)
+    shown["body"] = body
+    return shown
+
+
+def _unknown(id: str) -> Failure:
+    return Failure("unknown-delivery", "unknown-delivery", f"there is no delivery {id!r}")

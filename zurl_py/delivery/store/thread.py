@@ -1,0 +1,277 @@
+"""The thread that owns the store: batches go in from the loop, results come back to it.
+
+What gathers while one commit is under way goes into the next: so batches grow with the load, and
+a single message waits for nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ..messages import Failure
+from ..model import Accepted, Claim, Claimed, Endpoint, Finish, Finished, NewDelivery, Recovered
+from .base import Continued, Query, QueryResult, Store, StoreFull, StoreUnavailable
+
+__all__ = ["StoreThread"]
+
+_BATCH: Final = 64  # accepts in one commit
+_RETRY: Final = 0.5  # seconds until results that could not be written are tried again
+
+Answer = Callable[[QueryResult | Exception], None]
+
+
+class StoreThread:
+    """A store, and the thread that calls it.
+
+    Args:
+        store: nobody else may use it from now on.
+        now: seconds since 1970.
+        on_accepted: given results of ``accept``, and the endpoints that the loop did not know.
+        on_not_accepted: given a batch that was not written, and why.
+        on_claimed: given results of ``claim``.
+        on_not_claimed: given claims that failed, and why.
+        on_finished: given results of ``finish``.
+        on_recovered: given results of ``recover``.
+        on_trouble: told what the store raised; None when it works again.
+
+    Attributes:
+        fd: readable when there are results: call ``deliver_results`` then.
+        kept: results of attempts that could not be written yet.
+        observe_commit: told the seconds that each ``accept`` took, and its rows; on the thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], float],
+        on_accepted: Callable[[list[Accepted], list[Endpoint]], None],
+        on_not_accepted: Callable[[list[NewDelivery], Exception], None],
+        on_claimed: Callable[[list[Claimed]], None],
+        on_not_claimed: Callable[[list[Claim], Exception], None],
+        on_finished: Callable[[list[Finished]], None],
+        on_recovered: Callable[[list[Recovered]], None],
+        on_trouble: Callable[[Exception | None], None],
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._on_accepted = on_accepted
+        self._on_not_accepted = on_not_accepted
+        self._on_claimed = on_claimed
+        self._on_not_claimed = on_not_claimed
+        self._on_finished = on_finished
+        self._on_recovered = on_recovered
+        self._on_trouble = on_trouble
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.kept = 0
+        self.observe_commit: Callable[[float, int], None] = lambda seconds, rows: None
+        self._queue: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
+        self._results: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._kept: list[Finish] = []
+        self._troubled = False
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    # -- called on the loop --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, with ``recover``."""
+        self.recover()
+        self._thread.start()
+
+    def accept(self, batch: list[NewDelivery]) -> None:
+        """Write deliveries down."""
+        self._queue.put(("accept", batch, None))
+
+    def claim(self, batch: list[Claim]) -> None:
+        """Lease deliveries."""
+        self._queue.put(("claim", batch, None))
+
+    def finish(self, batch: list[Finish]) -> None:
+        """End leases."""
+        self._queue.put(("finish", batch, None))
+
+    def query(self, query: Query, answer: Answer) -> None:
+        """Ask something; ``answer`` gets the result or what was raised."""
+        self._queue.put(("query", query, answer))
+
+    def recover(self) -> None:
+        """Look again what there is to do."""
+        self._queue.put(("recover", None, None))
+
+    def renew(self) -> None:
+        """Extend the leases."""
+        self._queue.put(("renew", None, None))
+
+    def deliver_results(self) -> None:
+        """Call back with what has come."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            pass
+        results = self._results
+        while results:
+            call, arguments = results.popleft()
+            call(*arguments)
+
+    def stop(self, timeout: float) -> bool:
+        """Let what was submitted be done, and end. Returns False if it took too long."""
+        self._queue.put(("stop", None, None))
+        self._thread.join(timeout)
+        ended = not self._thread.is_alive()
+        if ended:
+            self.deliver_results()
+            os.close(self.fd)
+        return ended
+
+    # -- on the thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._turn(self._take())
+        self._write_kept()
+        self._store.close()
+
+    def _take(self) -> list[tuple[str, Any, Any]]:
+        """All that waits; sleeps until there is something."""
+        taken: list[tuple[str, Any, Any]] = []
+        try:
+            taken.append(self._queue.get(timeout=_RETRY if self._kept else None))
+            while True:
+                taken.append(self._queue.get_nowait())
+        except queue.Empty:
+            return taken
+
+    def _turn(self, operations: Iterable[tuple[str, Any, Any]]) -> bool:
+        accepts: list[NewDelivery] = []
+        claims: list[Claim] = []
+        stopping = False
+        if self._kept:
+            self._write_kept()
+        for verb, content, answer in operations:
+            if verb == "accept":
+                accepts += content
+            elif verb == "finish":
+                self._finish(content)
+            elif verb == "claim":
+                claims += content
+            elif verb == "query":
+                # What was sent before it was to be there.
+                self._accept(accepts)
+                accepts = []
+                self._query(content, answer)
+            elif verb == "recover":
+                self._recover()
+            elif verb == "renew":
+                self._renew()
+            else:
+                stopping = True
+        self._accept(accepts)
+        if claims:
+            self._claim(claims)
+        return stopping
+
+    def _accept(self, accepts: list[NewDelivery]) -> None:
+        for start in range(0, len(accepts), _BATCH):
+            batch = accepts[start : start + _BATCH]
+            began = self._now()
+            try:
+                results = self._store.accept(batch, began)
+            except (StoreFull, StoreUnavailable) as error:
+                self._trouble(error)
+                self._post(self._on_not_accepted, batch, error)
+                continue
+            self.observe_commit(self._now() - began, len(batch))
+            self._well()
+            fresh = {
+                result.endpoint
+                for new, result in zip(batch, results, strict=True)
+                if result.endpoint and not new.known
+            }
+            self._post(
+                self._on_accepted, results, [self._store.endpoint(number) for number in fresh]
+            )
+
+    def _claim(self, claims: list[Claim]) -> None:
+        try:
+            results = self._store.claim(claims, self._now())
+        except StoreUnavailable as error:
+            self._trouble(error)
+            self._post(self._on_not_claimed, claims, error)
+            return
+        self._post(self._on_claimed, results)
+
+    def _finish(self, finishes: list[Finish]) -> None:
+        if self._kept:  # in order: an older result of the same delivery may be among them
+            self._keep(finishes)
+            return
+        try:
+            results = self._store.finish(finishes, self._now())
+        except (StoreFull, StoreUnavailable) as error:
+            self._trouble(error)
+            self._keep(finishes)
+            return
+        self._post(self._on_finished, results)
+
+    def _keep(self, finishes: list[Finish]) -> None:
+        self._kept += finishes
+        self.kept = len(self._kept)
+
+    def _write_kept(self) -> None:
+        """Try again what could not be written; what was sent stays sent."""
+        while self._kept:
+            batch = self._kept[:_BATCH]
+            try:
+                results = self._store.finish(batch, self._now())
+            except (StoreFull, StoreUnavailable):
+                return
+            del self._kept[: len(batch)]
+            self.kept = len(self._kept)
+            self._post(self._on_finished, results)
+        self._well()
+
+    def _query(self, query: Query, answer: Answer) -> None:
+        try:
+            result = self._store.query(query, self._now())
+        except Failure as failure:
+            self._post(answer, failure)
+            return
+        except StoreUnavailable as error:
+            self._trouble(error)
+            self._post(answer, error)
+            return
+        if isinstance(result.again, Continued):
+            self._queue.put(("query", result.again, answer))  # others first
+        else:
+            self._post(answer, result)
+
+    def _recover(self) -> None:
+        try:
+            recovered = self._store.recover(self._now())
+        except StoreUnavailable as error:
+            self._trouble(error)
+            return
+        self._post(self._on_recovered, recovered)
+
+    def _renew(self) -> None:
+        try:
+            self._store.renew(self._now())
+        except StoreUnavailable as error:
+            self._trouble(error)
+
+    def _trouble(self, error: Exception) -> None:
+        self._troubled = True
+        self._post(self._on_trouble, error)
+
+    def _well(self) -> None:
+        if self._troubled and not self._kept:
+            self._troubled = False
+            self._post(self._on_trouble, None)
+
+    def _post(self, call: Callable[..., None], *arguments: Any) -> None:
+        self._results.append((call, arguments))
+        os.eventfd_write(self.fd, 1)

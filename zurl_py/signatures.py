@@ -1,0 +1,195 @@
+"""Signatures of webhooks: Standard Webhooks 1.0.0, and the schemes of Stripe and GitHub.
+
+Both ends stand on this: ``zurl-py deliver`` signs, ``zurl_py.client.webhooks.verify`` verifies.
+Pure functions of bytes and time; ``cryptography`` is loaded when an ed25519 key is first used.
+
+See https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+__all__ = ["MODES", "Mode", "SecretError", "Signer", "Verifier", "check_secret"]
+
+Mode = Literal["standard", "stripe", "github", "none"]
+MODES: Final[tuple[Mode, ...]] = ("standard", "stripe", "github", "none")
+
+_SYMMETRIC = "whsec_"
+_PRIVATE = "whsk_"
+_PUBLIC = "whpk_"
+_LEAST_KEY, _MOST_KEY = 24, 64  # bytes of an HMAC key, by the specification
+_SEED = 32  # bytes of an ed25519 seed, and of its public key
+_MAX_SIGNATURES = 64  # looked at in one header: a stranger's header must not cost us for ever
+
+
+class SecretError(ValueError):
+    """A secret that cannot be used. The text never holds the secret."""
+
+
+def check_secret(mode: Mode, secret: str) -> None:
+    """Refuse a secret that ``mode`` cannot sign with.
+
+    Raises:
+        SecretError: it is not of the form that the mode needs.
+    """
+    if mode == "none":
+        return
+    if not secret:
+        raise SecretError("an empty secret")
+    if mode == "standard":
+        if secret.startswith(_PUBLIC):
+            raise SecretError("a public key (whpk_) verifies only; whsk_ signs")
+        _StandardKey(secret)
+
+
+class Signer:
+    """Makes the signature headers of one endpoint's requests.
+
+    Args:
+        secrets: the ones that are valid now; the first signs first. ``standard`` wants
+            ``whsec_…`` (HMAC-SHA256) or ``whsk_…`` (ed25519), the others take any text.
+
+    Raises:
+        SecretError: a secret cannot be used, or there is none where the mode needs one.
+    """
+
+    def __init__(self, mode: Mode, secrets: Sequence[str]) -> None:
+        if mode != "none" and not secrets:
+            raise SecretError(f"signature {mode!r} needs a secret")
+        for secret in secrets:
+            check_secret(mode, secret)
+        self._mode = mode
+        self._standard = [_StandardKey(secret) for secret in secrets] if mode == "standard" else []
+        self._texts = [secret.encode() for secret in secrets] if mode != "standard" else []
+
+    def headers(self, id: bytes, timestamp: int, body: bytes) -> list[tuple[bytes, bytes]]:
+        """The headers of one attempt: id and time in every mode, then the signature.
+
+        Args:
+            timestamp: seconds since 1970, of this attempt.
+        """
+        when = b"%d" % timestamp
+        pairs = [(b"webhook-id", id), (b"webhook-timestamp", when)]
+        if self._mode == "standard":
+            signed = b"%b.%b.%b" % (id, when, body)
+            signatures = b" ".join([key.sign(signed) for key in self._standard])
+            pairs.append((b"webhook-signature", signatures))
+        elif self._mode == "stripe":
+            signed = b"%b.%b" % (when, body)
+            parts = [b"t=" + when]
+            parts += [b"v1=" + _hex_hmac(secret, signed) for secret in self._texts]
+            pairs.append((b"Stripe-Signature", b",".join(parts)))
+        elif self._mode == "github":
+            # GitHub's header holds one signature only.
+            value = b"sha256=" + _hex_hmac(self._texts[0], body)
+            pairs.append((b"X-Hub-Signature-256", value))
+        return pairs
+
+
+class Verifier:
+    """Checks Standard Webhooks signatures against the secrets of a receiver.
+
+    Args:
+        secrets: ``whsec_…`` and ``whpk_…``; a signature by any of them will do.
+
+    Raises:
+        SecretError: a secret cannot be used, or there is none.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._keys = [_StandardKey(secret) for secret in secrets]
+        if not self._keys:
+            raise SecretError("no secret to verify with")
+
+    def matches(self, id: bytes, timestamp: bytes, body: bytes, signatures: bytes) -> bool:
+        """Whether one of the ``signatures`` (separated by blanks) is by one of our secrets."""
+        signed = b"%b.%b.%b" % (id, timestamp, body)
+        given = signatures.split(b" ", _MAX_SIGNATURES)[:_MAX_SIGNATURES]
+        return any(key.verify(signed, signature) for key in self._keys for signature in given)
+
+
+class _StandardKey:
+    """One key of the specification: symmetric, private or public."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = b""
+        self._private: Ed25519PrivateKey | None = None
+        self._public: Ed25519PublicKey | None = None
+        if secret.startswith(_SYMMETRIC):
+            self._key = _decode(secret, _SYMMETRIC)
+            if not _LEAST_KEY <= len(self._key) <= _MOST_KEY:
+                raise SecretError(
+                    f"whsec_ is due with {_LEAST_KEY} to {_MOST_KEY} bytes in base64, "
+                    f"found {len(self._key)} bytes"
+                )
+        elif secret.startswith(_PRIVATE):
+            self._load_private(_decode(secret, _PRIVATE))
+        elif secret.startswith(_PUBLIC):
+            self._load_public(_decode(secret, _PUBLIC))
+        else:
+            raise SecretError("a secret that starts with whsec_, whsk_ or whpk_ is due")
+
+    def sign(self, signed: bytes) -> bytes:
+        if self._private is not None:
+            return b"v1a," + base64.b64encode(self._private.sign(signed))
+        return b"v1," + base64.b64encode(hmac.digest(self._key, signed, "sha256"))
+
+    def verify(self, signed: bytes, signature: bytes) -> bool:
+        version, comma, value = signature.partition(b",")
+        if not comma:
+            return False
+        if version == b"v1" and self._key:
+            return hmac.compare_digest(value, self.sign(signed)[len("v1,") :])
+        if version == b"v1a" and self._public is not None:
+            return _verify_ed25519(self._public, signed, value)
+        return False
+
+    def _load_private(self, key: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        # Svix's keys are the seed and then the public key; others are the seed alone.
+        if len(key) not in (_SEED, 2 * _SEED):
+            raise SecretError(f"whsk_ is due with 32 or 64 bytes in base64, found {len(key)} bytes")
+        self._private = Ed25519PrivateKey.from_private_bytes(key[:_SEED])
+        self._public = self._private.public_key()
+
+    def _load_public(self, key: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        if len(key) != _SEED:
+            raise SecretError(f"whpk_ is due with 32 bytes in base64, found {len(key)} bytes")
+        self._public = Ed25519PublicKey.from_public_bytes(key)
+
+
+def _verify_ed25519(public: Ed25519PublicKey, signed: bytes, value: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        public.verify(base64.b64decode(value, validate=True), signed)
+    except (InvalidSignature, binascii.Error):
+        return False
+    return True
+
+
+def _decode(secret: str, prefix: str) -> bytes:
+    text = secret.removeprefix(prefix)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise SecretError(f"{prefix} is due with base64 behind it") from None
+
+
+def _hex_hmac(key: bytes, signed: bytes) -> bytes:
+    return hmac.new(key, signed, hashlib.sha256).hexdigest().encode()
