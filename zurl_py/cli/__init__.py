@@ -14,6 +14,7 @@ _COMMANDS = {
     "serve": "serve",
     "check-config": "check_config",
     "check-url": "check_url",
+    "deliver": "deliver",
     "version": "version",
 }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
@@ -15,9 +15,24 @@ from .errors import ConfigError
 from .model import KEYS, NEEDS_VALUE, Config
 from .rule_files import RULE_FILES, read_rules
 
-__all__ = ["load"]
+__all__ = ["Given", "load", "read_keys"]
 
 _STREAMING = ("in_spec", "in_stream_spec", "out_spec")
+
+
+@dataclass
+class Given:
+    """What a file says.
+
+    Attributes:
+        values: by key, converted.
+        origins: number of the line that each key comes from.
+        warnings: what is odd, but no reason not to start.
+    """
+
+    values: dict[str, object] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def load(path: str) -> Config:
@@ -26,28 +41,43 @@ def load(path: str) -> Config:
     Raises:
         ConfigError: the file cannot be read, or something in it cannot be used.
     """
+    given = read_keys(path, KEYS, NEEDS_VALUE)
+    return _check(path, given.values, given.origins, given.warnings)
+
+
+def read_keys(
+    path: str, keys: Mapping[str, values.Converter], needs_value: Collection[str]
+) -> Given:
+    """Read a file whose section ``[General]`` has these keys.
+
+    Args:
+        keys: what converts the value of each.
+        needs_value: keys whose default is not meant by an empty value.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value cannot be used.
+    """
     text = _read(path)
-    given: dict[str, object] = {}
-    origins: dict[str, int] = {}
-    warnings: list[str] = []
+    found = Given()
+    given, origins, warnings = found.values, found.origins, found.warnings
 
     def skipped(number: int, line: str) -> None:
         warnings.append(f"{path}:{number}: neither [section] nor key=value, ignored: {line[:60]!r}")
 
     try:
         for entry in parse_ini(text, skipped):
-            if entry.section != "General" or entry.key not in KEYS:
-                warnings.append(_unknown(path, entry))
+            if entry.section != "General" or entry.key not in keys:
+                warnings.append(_unknown(path, entry, keys))
                 continue
             if entry.key in origins:
                 warnings.append(f"{path}:{entry.line}: {entry.key} is given again; this one counts")
                 given.pop(entry.key, None)
-            if entry.text or entry.key in NEEDS_VALUE:
-                given[entry.key] = _convert(path, entry)
+            if entry.text or entry.key in needs_value:
+                given[entry.key] = _convert(path, entry, keys[entry.key])
             origins[entry.key] = entry.line
     except IniError as error:
         raise ConfigError(path, str(error), line=error.line) from None
-    return _check(path, given, origins, warnings)
+    return found
 
 
 def _read(path: str) -> str:
@@ -61,17 +91,17 @@ def _read(path: str) -> str:
         return data.decode("latin-1")  # as Zurl reads it
 
 
-def _unknown(path: str, entry: Entry) -> str:
+def _unknown(path: str, entry: Entry, keys: Collection[str]) -> str:
     where = f"{path}:{entry.line}: unknown key {entry.key!r}"
     if entry.section != "General":
         return f"{where} in section [{entry.section}], ignored; all keys belong into [General]"
-    close = get_close_matches(entry.key.lower(), KEYS, 1)
+    close = get_close_matches(entry.key.lower(), keys, 1)
     return f"{where}, ignored" + (f"; did you mean {close[0]}?" if close else "")
 
 
-def _convert(path: str, entry: Entry) -> object:
+def _convert(path: str, entry: Entry, convert: values.Converter) -> object:
     try:
-        return KEYS[entry.key](entry)
+        return convert(entry)
     except values.Invalid as allowed:
         raise ConfigError(
             path, str(allowed), line=entry.line, key=entry.key, found=entry.text

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..signatures import MODES, Mode
+from ..zhttp.fields import WrongField, kind_of
 
 __all__ = [
     "NAME_LIMIT",
     "WrongField",
-    "anything",
     "at_least_zero",
     "body",
     "choice",
@@ -40,16 +40,11 @@ _MAX_SECRETS = 16
 _SECRET_LIMIT = 1024  # characters
 _MAX_ATTEMPTS = 100  # entries of a schedule
 _LONGEST = 10 * 366 * 86_400.0  # seconds; further away is a mistake in the unit
-_DEEPEST = 100  # lists and dictionaries within each other; an encoder has to get through
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _URI = re.compile(r"https?://[^/?#\s\x00-\x20]+[^\s\x00-\x20]*", re.IGNORECASE)
 _NOT_IN_VALUES = re.compile(rb"[\r\n\0]")  # RFC 9110, section 5.5
-
-
-class WrongField(ValueError):
-    """What is wrong with a field's value, and what is due."""
 
 
 def text(value: object) -> str:
@@ -61,7 +56,7 @@ def text(value: object) -> str:
             return value.decode()
         except UnicodeDecodeError:
             raise WrongField("text in UTF-8 is due") from None
-    raise WrongField(f"text is due, found {_kind(value)}")
+    raise WrongField(f"text is due, found {kind_of(value)}")
 
 
 def id_text(value: object) -> str:
@@ -94,7 +89,7 @@ def body(value: object) -> bytes:
         return value
     if type(value) is str:
         return _encoded(value)
-    raise WrongField(f"text is due, found {_kind(value)}")
+    raise WrongField(f"text is due, found {kind_of(value)}")
 
 
 def event(value: object) -> str:
@@ -117,7 +112,7 @@ def key_text(value: object) -> str:
 def headers(value: object) -> tuple[tuple[bytes, bytes], ...]:
     """A list of [name, value]."""
     if type(value) not in (list, tuple):
-        raise WrongField(f"a list of [name, value] is due, found {_kind(value)}")
+        raise WrongField(f"a list of [name, value] is due, found {kind_of(value)}")
     pairs = []
     assert isinstance(value, (list, tuple))
     if len(value) > _MAX_HEADERS:
@@ -141,7 +136,7 @@ def headers(value: object) -> tuple[tuple[bytes, bytes], ...]:
 def secrets(value: object) -> tuple[str, ...]:
     """A list of texts; whether they fit the signature is asked later."""
     if type(value) is not list:
-        raise WrongField(f"a list of texts is due, found {_kind(value)}")
+        raise WrongField(f"a list of texts is due, found {kind_of(value)}")
     found = tuple(text(item) for item in value)
     if len(found) > _MAX_SECRETS or any(not 0 < len(s) <= _SECRET_LIMIT for s in found):
         raise WrongField(
@@ -193,7 +188,7 @@ def positive_int(most: int) -> Callable[[object], int]:
 
     def check(value: object) -> int:
         if type(value) is not int:
-            raise WrongField(f"a whole number is due, found {_kind(value)}")
+            raise WrongField(f"a whole number is due, found {kind_of(value)}")
         if not 1 <= value <= most:
             raise WrongField(f"a whole number from 1 to {most} is due")
         return value
@@ -204,7 +199,7 @@ def positive_int(most: int) -> Callable[[object], int]:
 def schedule(value: object) -> tuple[float, ...]:
     """Seconds to wait before each attempt."""
     if type(value) is not list:
-        raise WrongField(f"a list of seconds is due, found {_kind(value)}")
+        raise WrongField(f"a list of seconds is due, found {kind_of(value)}")
     if not 1 <= len(value) <= _MAX_ATTEMPTS:
         raise WrongField(f"1 to {_MAX_ATTEMPTS} entries are due")
     waits = tuple(at_least_zero(item) for item in value)
@@ -213,28 +208,13 @@ def schedule(value: object) -> tuple[float, ...]:
     return waits
 
 
-def anything(value: object) -> Any:
-    """User data: any value that an encoder gets through."""
-    level = [value]
-    for _ in range(_DEEPEST + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (list, dict))
-            for inner in (outer if isinstance(outer, list) else outer.values())
-        ]
-        if not level:
-            return value
-    raise WrongField(f"at most {_DEEPEST} levels are due")
-
-
 def _number(value: object) -> float:
     if type(value) is int:
         # As a float it may be out of range, as may be a sum with the time of day.
         return float(min(max(value, -(10**12)), 10**12))
     if type(value) is float and math.isfinite(value):
         return min(max(value, -1e12), 1e12)
-    raise WrongField(f"a number is due, found {_kind(value)}")
+    raise WrongField(f"a number is due, found {kind_of(value)}")
 
 
 def _encoded(value: str) -> bytes:
@@ -246,19 +226,3 @@ def _encoded(value: str) -> bytes:
 
 def _shown(header: bytes) -> str:
     return ascii(header[:40].decode("latin-1"))
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "something else")
-
-
-_KINDS: Final[dict[type, str]] = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    bytes: "text",
-    list: "a list",
-    dict: "a dictionary",
-}

@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from ..log import Log
 from ..loop import Loop, Timer
-from ..messaging.reader import Inbox
+from ..messaging.reader import SocketReader
 from ..zhttp.codec import DecodeError, decode
 from .attempts import Outcome
 from .scheduler import Flight
@@ -83,8 +83,8 @@ class GatewayLink:
         socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket = socket
         self._monitor = socket.get_monitor_socket(_EVENTS)
-        self._monitor_inbox = Inbox(self._monitor, loop, self._take_event)
-        self.inbox = Inbox(socket, loop, self._take_answer)
+        self._monitor_inbox = SocketReader(self._monitor, loop, self._take_event)
+        self.inbox = SocketReader(socket, loop, self._take_answer)
         socket.connect(endpoints[0])
         self._timer = Timer(self._look_for_overdue)
         loop.set_timer(self._timer, loop.now + _CHECK)

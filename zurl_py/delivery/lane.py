@@ -11,6 +11,7 @@ from .attempts import Health, Outcome, Verdict
 from .breaker import Breaker
 from .model import Delivery, Endpoint
 from .references import resolve
+from .requests import RequestEncoder
 
 __all__ = ["NEVER", "Lane"]
 
@@ -33,6 +34,7 @@ class Lane:
         queued: it has its place in the scheduler's round.
         wake_at: when the scheduler looks at it again, seconds since 1970.
         changed: ``endpoint`` has news that the store does not know.
+        encoder: of its requests, once there was one.
         saves: such news that are on their way to it.
     """
 
@@ -44,6 +46,7 @@ class Lane:
         "breaker",
         "changed",
         "claiming",
+        "encoder",
         "endpoint",
         "in_flight",
         "next_due",
@@ -64,6 +67,7 @@ class Lane:
         self.wake_at = NEVER
         self.changed = False
         self.saves = 0
+        self.encoder: RequestEncoder | None = None
         self._limit = endpoint.settings.concurrency
         self._allowance = self._burst
         self._allowance_at = 0.0
@@ -78,6 +82,7 @@ class Lane:
             endpoint.failing_since, endpoint.noticed = before.failing_since, before.noticed
         self.endpoint = endpoint
         self._signers.clear()
+        self.encoder = None
         if endpoint.settings.concurrency != before.settings.concurrency:
             self._limit = endpoint.settings.concurrency
         self._allowance = min(self._allowance, self._burst)

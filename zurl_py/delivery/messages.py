@@ -16,8 +16,9 @@ import tnetstring
 from ..signatures import Mode
 from ..zhttp import Format
 from ..zhttp.codec import DecodeError, decode
+from ..zhttp.envelope import NO_USER_DATA
+from ..zhttp.fields import WrongField, user_data
 from . import fields
-from .fields import WrongField
 
 __all__ = [
     "NO_USER_DATA",
@@ -35,8 +36,6 @@ __all__ = [
     "encode",
     "parse",
 ]
-
-NO_USER_DATA: Final = object()  # null is user data too
 
 STATES: Final = ("pending", "leased", "done", "dead", "held")
 _MOST_LISTED = 1000
@@ -328,7 +327,7 @@ def _unknown(type_: str, rules: dict[str, Any], key: object) -> str:
 
 def _user_data(value: object) -> Any:
     try:
-        return fields.anything(value)
+        return user_data(value)
     except WrongField as wrong:
         raise _Wrong("bad-field", f"user-data: {wrong}") from None
 
@@ -359,7 +358,7 @@ def _readable_id(decoded: dict[Any, Any]) -> str | None:
 
 def _readable_user_data(decoded: dict[Any, Any]) -> Any:
     try:
-        return fields.anything(decoded["user-data"])
+        return user_data(decoded["user-data"])
     except (KeyError, WrongField):
         return NO_USER_DATA
 

@@ -56,6 +56,7 @@ class Scheduler:
 
     def __init__(self, random: Callable[[], float] = random.random) -> None:
         self.lanes: dict[int, Lane] = {}
+        self._by_name: dict[str, Lane] = {}
         self.flights: set[int] = set()  # numbers of deliveries
         self.ready = 0
         self.leased_bytes = 0
@@ -77,10 +78,20 @@ class Scheduler:
             lane = self.lanes[endpoint.id] = Lane(endpoint)
         else:
             lane.put(endpoint)
+        if endpoint.deleted:
+            lane.next_due = NEVER
+            if self._by_name.get(endpoint.name) is lane:
+                del self._by_name[endpoint.name]
+        else:
+            self._by_name[endpoint.name] = lane
         if next_due is not None:
             lane.next_due = min(lane.next_due, next_due)
         self.look_at(lane)
         return lane
+
+    def lane_of(self, name: str) -> Lane | None:
+        """The lane of an endpoint that is known here."""
+        return self._by_name.get(name)
 
     def forget_idle(self, most: int) -> None:
         """Drop lanes by ``uri`` that nothing is known of, where there are more than ``most``."""
@@ -97,6 +108,7 @@ class Scheduler:
                 and endpoint.name.startswith("uri:")
             ):
                 del self.lanes[endpoint.id]
+                self._by_name.pop(endpoint.name, None)
 
     # -- what is due ---------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket as unix
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import zmq
@@ -12,7 +12,7 @@ import zmq
 from ..config import Config
 from ..config.endpoint import Endpoint, parse_endpoint
 
-__all__ = ["BindError", "Endpoints"]
+__all__ = ["BindError", "Endpoints", "NotBound", "bind_ipc", "bind_one", "remove_files"]
 
 _LINGER = 1000  # milliseconds that unsent answers may delay the end of the daemon
 _PROBES = 4  # TCP keep-alive probes without an answer until a connection is given up
@@ -85,13 +85,7 @@ class Endpoints:
 
     def close(self) -> None:
         """Send what is queued, within a second, close, and remove our ipc files."""
-        # Ours only: another daemon may have taken the path over since.
-        for path, inode in self._files:
-            try:
-                if os.stat(path).st_ino == inode:
-                    os.unlink(path)
-            except OSError:
-                pass
+        remove_files(self._files)
         self._context.destroy(linger=_LINGER)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
@@ -109,40 +103,74 @@ class Endpoints:
                     self._bind_ipc(socket, endpoint)
                 else:
                     self._bind_tcp(socket, endpoint, heartbeat)
-            except _NotBound as reason:
+            except NotBound as reason:
                 raise BindError(f"{key}: cannot bind {spec}: {reason}") from None
 
     def _bind_ipc(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
-        mode, path = self._config.ipc_file_mode, endpoint.path
-        if not endpoint.is_abstract:
-            _refuse_live_socket(path)
-        with _file_mode(mode):
-            _bind_one(socket, endpoint)
-        if not endpoint.is_abstract:
-            self._files.append((path, os.stat(path).st_ino))
-            if mode is not None:
-                os.chmod(path, mode)
+        self._files += bind_ipc(socket, endpoint, self._config.ipc_file_mode)
 
     def _bind_tcp(self, socket: zmq.Socket[bytes], endpoint: Endpoint, heartbeat: bool) -> None:
         # libzmq copies these options for each endpoint when it is bound. An IPv6 socket does not
         # find interfaces by their names.
         socket.setsockopt(zmq.IPV6, endpoint.is_ipv6)
         _notice_lost_peers(socket, self._config, heartbeat)
-        _bind_one(socket, endpoint)
+        bind_one(socket, endpoint)
         bound = socket.getsockopt(zmq.LAST_ENDPOINT)  # with the port that * stands for
         assert isinstance(bound, bytes)
         self.ports.add(int(bound.rstrip(b"\0").rpartition(b":")[2]))
 
 
-class _NotBound(Exception):
+class NotBound(Exception):
     """Why an endpoint could not be bound."""
 
 
-def _bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+def bind_ipc(
+    socket: zmq.Socket[bytes], endpoint: Endpoint, mode: int | None
+) -> list[tuple[str, int]]:
+    """Bind an ipc endpoint that nobody else listens on.
+
+    Args:
+        mode: of the socket's file, in force before anything can connect; None: as the umask has it.
+
+    Returns:
+        Path and inode of the file, for `remove_files`; an abstract endpoint has none.
+
+    Raises:
+        NotBound: it cannot be bound.
+    """
+    path = endpoint.path
+    if not endpoint.is_abstract:
+        _refuse_live_socket(path)
+    with _file_mode(mode):
+        bind_one(socket, endpoint)
+    if endpoint.is_abstract:
+        return []
+    made = [(path, os.stat(path).st_ino)]
+    if mode is not None:
+        os.chmod(path, mode)
+    return made
+
+
+def remove_files(files: Iterable[tuple[str, int]]) -> None:
+    """Remove socket files of ours; not what another process has put in their place since."""
+    for path, inode in files:
+        try:
+            if os.stat(path).st_ino == inode:
+                os.unlink(path)
+        except OSError:
+            pass
+
+
+def bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+    """Bind an endpoint.
+
+    Raises:
+        NotBound: it cannot be bound.
+    """
     try:
         socket.bind(endpoint.address)
     except zmq.ZMQError as error:
-        raise _NotBound(os.strerror(error.errno or 0)) from None
+        raise NotBound(os.strerror(error.errno or 0)) from None
 
 
 def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: bool) -> None:
@@ -172,7 +200,7 @@ def _refuse_live_socket(path: str) -> None:
             probe.connect(path)
         except OSError:
             return
-    raise _NotBound("another process listens there")
+    raise NotBound("another process listens there")
 
 
 @contextmanager

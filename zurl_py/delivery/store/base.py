@@ -24,6 +24,7 @@ __all__ = [
     "Query",
     "QueryResult",
     "SaveEndpoint",
+    "SetSchedule",
     "Store",
     "StoreError",
     "StoreFull",
@@ -62,11 +63,18 @@ class Sweep:
     now: float
 
 
+@dataclass(slots=True)
+class SetSchedule:
+    """The default schedule is another one; seconds."""
+
+    schedule: tuple[float, ...]
+
+
 class Continued:
     """A query of which a slice was done; only the store that made it knows it."""
 
 
-Query = Question | SaveEndpoint | Sweep | Continued
+Query = Question | SaveEndpoint | Sweep | SetSchedule | Continued
 
 
 @dataclass(slots=True)

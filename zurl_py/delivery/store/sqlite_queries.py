@@ -24,7 +24,7 @@ from ..messages import (
     Stats,
 )
 from ..model import Endpoint, Recovered
-from .base import Continued, Query, QueryResult, SaveEndpoint, Sweep
+from .base import Continued, Query, QueryResult, SaveEndpoint, SetSchedule, Sweep
 from .sqlite_state import DEAD, DONE, PENDING, STOPS, WAITS, SqliteState
 
 __all__ = ["SqliteQueries"]
@@ -57,6 +57,7 @@ class SqliteQueries:
             Replay: self._replay,
             Stats: self._stats,
             SaveEndpoint: self._save,
+            SetSchedule: self._set_schedule,
             Sweep: self._sweep,
             _Listing: self._go_on_listing,
             _Replaying: self._go_on_replaying,
@@ -179,6 +180,17 @@ class SqliteQueries:
             )
         )
         return QueryResult()
+
+    def _set_schedule(self, query: SetSchedule, now: float) -> QueryResult:
+        state = self._state
+        state.schedule = query.schedule
+        result = QueryResult()
+        for endpoint in list(state.endpoints.values()):
+            if "schedule" not in endpoint.settings.given:
+                settings = replace(endpoint.settings, schedule=query.schedule)
+                state.remember(replace(endpoint, settings=settings))
+                result.changed.append(Recovered(replace(endpoint, settings=settings)))
+        return result
 
     def _known(self, name: str) -> Endpoint:
         endpoint = self._state.by_name.get(name)

@@ -31,7 +31,7 @@ class StoreThread:
     Args:
         store: nobody else may use it from now on.
         now: seconds since 1970.
-        on_accepted: given results of ``accept``, and the endpoints that the loop did not know.
+        on_accepted: given a batch, its results, and the endpoints that the loop did not know.
         on_not_accepted: given a batch that was not written, and why.
         on_claimed: given results of ``claim``.
         on_not_claimed: given claims that failed, and why.
@@ -49,7 +49,7 @@ class StoreThread:
         self,
         store: Store,
         now: Callable[[], float],
-        on_accepted: Callable[[list[Accepted], list[Endpoint]], None],
+        on_accepted: Callable[[list[NewDelivery], list[Accepted], list[Endpoint]], None],
         on_not_accepted: Callable[[list[NewDelivery], Exception], None],
         on_claimed: Callable[[list[Claimed]], None],
         on_not_claimed: Callable[[list[Claim], Exception], None],
@@ -192,9 +192,8 @@ class StoreThread:
                 for new, result in zip(batch, results, strict=True)
                 if result.endpoint and not new.known
             }
-            self._post(
-                self._on_accepted, results, [self._store.endpoint(number) for number in fresh]
-            )
+            endpoints = [self._store.endpoint(number) for number in fresh]
+            self._post(self._on_accepted, batch, results, endpoints)
 
     def _claim(self, claims: list[Claim]) -> None:
         try:

@@ -1,0 +1,122 @@
+"""The configuration of ``zurl-py deliver``: an INI file like ``zurl.conf``, its keys its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..config import ConfigError, values
+from ..config.load import read_keys
+from ..config.values import Converter, Invalid
+from ..ini import Entry
+from .attempts import DEFAULT_SCHEDULE
+
+__all__ = ["KEYS", "DeliverConfig", "load"]
+
+_MAX_BODY: Final = 64 << 20  # bytes
+_MAX_STORE: Final = 1 << 50  # bytes
+_MAX_ATTEMPTS: Final = 100
+_LONGEST_WAIT: Final = 366 * 86_400.0  # seconds
+_STORES: Final = ("sqlite://", "postgresql://", "postgres://")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverConfig:
+    """One field per key.
+
+    Attributes:
+        deliver_spec: ZeroMQ endpoints to bind: questions with answers.
+        deliver_push_spec: ZeroMQ endpoints to bind: the same without answers.
+        ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
+        gateway: gateway address: path of a zurl.conf, or ``embedded``; "": as for every client.
+        store: ``sqlite:///PATH`` or ``postgresql://…``.
+        schedule: seconds to wait before each attempt, where an endpoint has no schedule.
+        max_body: bytes of a message's body.
+        store_max_bytes: nothing is accepted beyond; 0: no limit but the disk's.
+        lease: seconds after which another process may take over what this one has leased.
+        secret_key_file: path of the key that secrets are encrypted with; "": they are not.
+        http_listen: where the page for people is served; "": nowhere.
+        http_token_file: path of the token that the page asks for; "": it asks for none.
+        metrics_listen: where metrics are served; "": nowhere.
+        on_endpoint_event: endpoint or URI that is told of endpoints that fail; "": nobody is.
+        warnings: what is odd in the file, but no reason not to start.
+        origins: number of the line that each given key comes from.
+    """
+
+    deliver_spec: tuple[str, ...] = ()
+    deliver_push_spec: tuple[str, ...] = ()
+    ipc_file_mode: int | None = None
+    gateway: str = ""
+    store: str = ""
+    schedule: tuple[float, ...] = DEFAULT_SCHEDULE
+    max_body: int = 1_000_000
+    store_max_bytes: int = 0
+    lease: int = 60
+    secret_key_file: str = ""
+    http_listen: str = ""
+    http_token_file: str = ""
+    metrics_listen: str = ""
+    on_endpoint_event: str = ""
+    warnings: tuple[str, ...] = ()
+    origins: dict[str, int] = field(default_factory=dict)
+
+
+def _store(entry: Entry) -> str:
+    if entry.text.startswith(_STORES):
+        return entry.text
+    raise Invalid("sqlite:///PATH or postgresql://…")
+
+
+def _schedule(entry: Entry) -> tuple[float, ...]:
+    try:
+        waits = tuple(float(item) for item in entry.items)
+    except ValueError:
+        waits = ()
+    if not 1 <= len(waits) <= _MAX_ATTEMPTS or not all(
+        math.isfinite(wait) and 0 <= wait <= _LONGEST_WAIT for wait in waits
+    ):
+        raise Invalid(f"1 to {_MAX_ATTEMPTS} waits in seconds, such as 0,5,300,1800")
+    return waits
+
+
+def _listen(entry: Entry) -> str:
+    text = entry.text
+    host, colon, port = text.rpartition(":")
+    if text.startswith("unix:/") or (colon and host and port.isdecimal() and int(port) <= 65535):
+        return text
+    raise Invalid("HOST:PORT such as 127.0.0.1:9117, or unix:/PATH")
+
+
+KEYS: Final[dict[str, Converter]] = {
+    "deliver_spec": values.endpoints,
+    "deliver_push_spec": values.endpoints,
+    "ipc_file_mode": values.octal_mode,
+    "gateway": values.text,
+    "store": _store,
+    "schedule": _schedule,
+    "max_body": values.number(1, _MAX_BODY),
+    "store_max_bytes": values.number(0, _MAX_STORE),
+    "lease": values.number(2, 86_400),
+    "secret_key_file": values.text,
+    "http_listen": _listen,
+    "http_token_file": values.text,
+    "metrics_listen": _listen,
+    "on_endpoint_event": values.text,
+}
+
+
+def load(path: str) -> DeliverConfig:
+    """Read and check the configuration.
+
+    Raises:
+        ConfigError: the file cannot be read, or something in it cannot be used.
+    """
+    given = read_keys(path, KEYS, ())
+    if not given.values.get("store"):
+        raise ConfigError(path, "store is missing: sqlite:///PATH or postgresql://…")
+    sockets = given.values.get("deliver_spec") or given.values.get("deliver_push_spec")
+    if not sockets and str(given.values["store"]).startswith("sqlite:"):
+        raise ConfigError(path, "nothing to listen on: set deliver_spec or deliver_push_spec")
+    fields: dict[str, Any] = given.values
+    return DeliverConfig(**fields, warnings=tuple(given.warnings), origins=given.origins)

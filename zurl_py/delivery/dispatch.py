@@ -1,0 +1,226 @@
+"""The side of the receivers: what is leased goes out, what comes of it is written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..log import Log
+from ..signatures import SecretError
+from .attempts import Outcome, State, Verdict
+from .counts import Counts
+from .gateway import ANSWER_KEPT, GatewayLink
+from .lane import Lane
+from .model import Claim, Claimed, Finish, Finished, Recovered
+from .requests import RequestEncoder
+from .scheduler import Flight, Scheduler
+from .store.base import QueryResult, SaveEndpoint
+from .store.thread import StoreThread
+
+__all__ = ["Dispatcher"]
+
+_RETRY: Final = 1.0  # seconds until a claim that failed is repeated
+_MAX_KEPT: Final = 100_000  # results that wait for the disk; no attempt starts beyond
+
+
+class Dispatcher:
+    """Moves deliveries from the store to the gateway, and results back.
+
+    Args:
+        on_event: told of what an operator may want to know of an endpoint.
+    """
+
+    def __init__(
+        self,
+        thread: StoreThread,
+        scheduler: Scheduler,
+        log: Log,
+        counts: Counts,
+        on_event: Callable[[Lane, str], None],
+    ) -> None:
+        self._thread = thread
+        self._scheduler = scheduler
+        self._log = log
+        self._counts = counts
+        self._on_event = on_event
+        self._finishes: list[Finish] = []
+        self._links: list[GatewayLink] = []
+        self._next_link = 0
+        self.stopping = False
+
+    def use(self, links: list[GatewayLink]) -> None:
+        """Send by these from now on."""
+        self._links = links
+
+    def links_changed(self) -> None:
+        """A gateway came or went."""
+        self._scheduler.paused = self.stopping or not any(link.up for link in self._links)
+
+    # -- attempts ------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Ask for what is due, and send what may go."""
+        scheduler = self._scheduler
+        now = time.time()
+        if self._thread.kept < _MAX_KEPT:
+            claims = scheduler.claims(now)
+            if claims:
+                self._thread.claim(claims)
+            while (flight := scheduler.take(now)) is not None:
+                self._start(flight)
+        for finish in scheduler.take_expired():
+            self._finishes.append(finish)
+            self._log_end(finish)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand results to the store."""
+        if self._finishes:
+            self._thread.finish(self._finishes)
+            self._finishes = []
+
+    def _start(self, flight: Flight) -> None:
+        delivery, lane = flight.delivery, flight.lane
+        id = delivery.id.encode()
+        try:
+            signature = lane.signer(delivery).headers(id, int(flight.started), delivery.body)
+        except SecretError as error:
+            self._log.error(f"webhook {delivery.id}: cannot be signed: {error}")
+            self.ended(flight, Outcome(flight.started, condition="unsigned", error=str(error)))
+            return
+        settings = lane.endpoint.settings
+        encoder = lane.encoder
+        if encoder is None:
+            encoder = lane.encoder = RequestEncoder(settings, ANSWER_KEPT)
+        self._link().send(
+            flight,
+            lambda number: encoder.encode(number, delivery, signature),
+            settings.timeout / 1000,
+        )
+
+    def _link(self) -> GatewayLink:
+        """The next gateway that is there, in turn; ``paused`` says whether there is one."""
+        links = self._links
+        for _ in links:
+            self._next_link = (self._next_link + 1) % len(links)
+            if links[self._next_link].up:
+                break
+        return links[self._next_link]
+
+    def ended(self, flight: Flight, outcome: Outcome) -> None:
+        """An attempt ended."""
+        now = time.time()
+        lane = flight.lane
+        finish, verdict, events = self._scheduler.ended(flight, outcome, now)
+        self._finishes.append(finish)
+        self._count(verdict, outcome)
+        if self._log.info_on:
+            self._log_attempt(flight, outcome)
+            self._log_end(finish)
+        if lane.changed:
+            self._save(lane)
+        if lane.ready and lane.shut(now):
+            self._finishes += self._scheduler.give_back(lane, now)
+        for event in events:
+            name = lane.endpoint.name
+            self._log.warning(f"endpoint {name}: {event}")
+            self._on_event(lane, event)
+
+    def _count(self, verdict: Verdict, outcome: Outcome) -> None:
+        counts = self._counts
+        counts.attempt(outcome.code, outcome.condition, outcome.uncharged)
+        if verdict.state is State.DONE:
+            counts.done += 1
+        elif verdict.state is State.DEAD:
+            counts.dead += 1
+        elif verdict.charged:
+            counts.retried += 1
+        else:
+            counts.given_back += 1
+
+    def _log_attempt(self, flight: Flight, outcome: Outcome) -> None:
+        delivery = flight.delivery
+        if outcome.uncharged:
+            what = "gateway gone"
+        else:
+            what = str(outcome.code or outcome.condition)
+            if outcome.error:
+                what += f" ({outcome.error})"
+        took = outcome.phases.get("total", 0) // 1000
+        self._log.info(
+            f"webhook {delivery.id}: attempt {delivery.attempt + 1} at"
+            f" {flight.lane.endpoint.name}: {what}, {took} ms"
+        )
+
+    def _log_end(self, finish: Finish) -> None:
+        if finish.state is State.DEAD:
+            self._log.warning(f"webhook {finish.delivery.id}: dead, {finish.reason}")
+        elif finish.state is State.DONE and self._log.debug_on:
+            self._log.debug(f"webhook {finish.delivery.id}: done")
+
+    def _save(self, lane: Lane) -> None:
+        endpoint = lane.endpoint
+        lane.changed = False
+        lane.saves += 1
+
+        def saved(_result: QueryResult | Exception) -> None:
+            lane.saves -= 1
+            if isinstance(_result, Exception):
+                lane.changed = True  # again with the next attempt's end
+
+        self._thread.query(
+            SaveEndpoint(
+                endpoint.id,
+                endpoint.disabled,
+                endpoint.hold_until,
+                endpoint.failing_since,
+                endpoint.noticed,
+            ),
+            saved,
+        )
+
+    def give_all_back(self) -> None:
+        """What is ready goes back into the store: we stop."""
+        now = time.time()
+        for lane in list(self._scheduler.lanes.values()):
+            if lane.ready:
+                self._finishes += self._scheduler.give_back(lane, now)
+        self.flush()
+
+    # -- results of the store ------------------------------------------------------------------
+
+    def claimed(self, results: list[Claimed]) -> None:
+        """Deliveries were leased."""
+        now = time.time()
+        for result in results:
+            self._scheduler.claimed(result)
+            lane = self._scheduler.lanes[result.endpoint]
+            if lane.ready and lane.shut(now):
+                self._finishes += self._scheduler.give_back(lane, now)
+
+    def not_claimed(self, claims: list[Claim], _error: Exception) -> None:
+        """The store could not be asked."""
+        for claim in claims:
+            self._scheduler.claim_failed(claim.endpoint, time.time() + _RETRY)
+
+    def finished(self, results: list[Finished]) -> None:
+        """Results are written: what is to be repeated is due some time."""
+        for result in results:
+            finish = result.finish
+            endpoint = finish.delivery.endpoint
+            if result.stale:
+                self._counts.stale += 1
+                self._log.warning(f"webhook {finish.delivery.id}: a result came too late, dropped")
+            elif finish.state is State.PENDING:
+                self._scheduler.due(endpoint, finish.due)
+            if result.unblocked is not None:
+                self._scheduler.due(endpoint, result.unblocked)
+
+    def changed(self, items: list[Recovered]) -> None:
+        """Endpoints are new, or have something new to do."""
+        now = time.time()
+        for item in items:
+            lane = self._scheduler.put_endpoint(item.endpoint, item.next_due)
+            if lane.ready and lane.shut(now):
+                self._finishes += self._scheduler.give_back(lane, now)

@@ -1,0 +1,352 @@
+"""The process: questions in, deliveries out; one loop, and the store on a thread of its own."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from typing import Final
+
+import msgspec
+import zmq
+
+from .. import systemd
+from ..config import ConfigError
+from ..log import Log
+from ..loop import READ, Loop, Timer
+from ..messaging.reader import SocketReader
+from ..zhttp import Format
+from .acceptor import Acceptor, Asker
+from .config import DeliverConfig, load
+from .counts import Counts
+from .dispatch import Dispatcher
+from .gateway import GatewayLink
+from .lane import NEVER, Lane
+from .messages import Deliver
+from .model import Accepted, Endpoint, NewDelivery
+from .scheduler import Scheduler
+from .sockets import DeliverSockets
+from .store.base import QueryResult, SetSchedule, Store, Sweep
+from .store.thread import StoreThread
+
+__all__ = ["Service"]
+
+_BATCH: Final = 64  # messages of one socket in one turn
+_DRAIN: Final = 5.0  # seconds that attempts under way get when we are told to stop
+_LAST_WRITES: Final = 2.5  # seconds that the store gets after that
+_SWEEP: Final = 30.0  # seconds between sweeps where nothing is known to expire
+_SWITCH: Final = 0.0005  # seconds; with Python's own 5 ms the store's thread waits for the loop
+_MAX_LANES: Final = 100_000  # endpoints by URI that are kept in memory beyond need
+
+
+class Service:
+    """All of ``zurl-py deliver`` but for its start.
+
+    Args:
+        store: opened; closed at the end.
+        gateways: of each gateway, the endpoints of its request interface.
+
+    Raises:
+        BindError: an endpoint cannot be bound.
+    """
+
+    def __init__(
+        self,
+        config: DeliverConfig,
+        config_path: str,
+        store: Store,
+        gateways: list[tuple[str, ...]],
+        log: Log,
+    ) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._log = log
+        self._store = store
+        self.loop = Loop()
+        # Before anyone is told that we are there, and may send one.
+        self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self.counts = Counts()
+        self.scheduler = Scheduler()
+        self.scheduler.paused = True  # until a gateway is there
+        store.in_flight = self.scheduler.flights
+        self.thread = self._make_thread(store)
+        self.dispatcher = Dispatcher(self.thread, self.scheduler, log, self.counts, self._event)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._sockets = DeliverSockets(self._context, config)
+        self.acceptor = Acceptor(
+            self.thread,
+            self.scheduler,
+            log,
+            self.counts,
+            config.max_body,
+            self._send,
+            self._queried,
+        )
+        self._readers = self._make_readers()
+        self._links = [
+            GatewayLink(
+                self._context,
+                specs,
+                self.loop,
+                log,
+                self.dispatcher.ended,
+                self.dispatcher.links_changed,
+            )
+            for specs in gateways
+        ]
+        self.dispatcher.use(self._links)
+        self._wake = Timer(lambda: None)
+        self._stop_timer = Timer(self._drain_over)
+        self._drained = False
+        self._next_sweep = 0.0
+        self._sweeping = False
+        self._recovered = False
+        self._watchdog_interval = systemd.watchdog_interval()
+        self._watchdog = Timer(self._feed_watchdog)
+        self._feed_watchdog()
+
+    def _make_thread(self, store: Store) -> StoreThread:
+        thread = StoreThread(
+            store,
+            time.time,
+            on_accepted=self._accepted,
+            on_not_accepted=lambda batch, error: self.acceptor.not_accepted(batch, error),
+            on_claimed=lambda results: self.dispatcher.claimed(results),
+            on_not_claimed=lambda claims, error: self.dispatcher.not_claimed(claims, error),
+            on_finished=lambda results: self.dispatcher.finished(results),
+            on_recovered=lambda items: self.dispatcher.changed(items),
+            on_trouble=self._store_trouble,
+        )
+        thread.observe_commit = self.counts.commit
+        self.loop.watch(thread.fd, READ, lambda _fd, _events: thread.deliver_results())
+        return thread
+
+    def _make_readers(self) -> list[SocketReader]:
+        readers = []
+        acceptor = self.acceptor
+        for socket, handle in (
+            (self._sockets.questions, acceptor.take_question),
+            (self._sockets.pushed, acceptor.take_pushed),
+        ):
+            if socket is not None:
+                readers.append(SocketReader(socket, self.loop, handle, self._may_read))
+        return readers
+
+    # -- running -------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Turn the loop until a signal ends it. Returns the exit status."""
+        sys.setswitchinterval(_SWITCH)
+        self.thread.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+        more = True
+        while True:
+            try:
+                self.loop.turn(wait=not more)
+                more = self._turn()
+            except Exception:
+                self._log.exception("an event could not be handled")
+                more = True
+            for number in self.loop.take_signals():
+                self._signal(number)
+            if self.dispatcher.stopping and self._may_end():
+                break
+        self._close()
+        return 0
+
+    def _turn(self) -> bool:
+        """Read, schedule, hand over. Returns whether more is waiting to be read."""
+        for reader in self._readers:
+            reader.read(_BATCH)
+        for link in self._links:
+            link.read(_BATCH)
+        self.acceptor.flush()
+        self.dispatcher.turn()
+        now = time.time()
+        if now >= self._next_sweep and not self._sweeping:
+            self._sweep(now)
+        self._set_wake(now)
+        more = False
+        for reader in self._readers:
+            more |= reader.settle()
+        for link in self._links:
+            more |= link.settle()
+        return more
+
+    def _may_read(self) -> bool:
+        return not self.dispatcher.stopping and self.acceptor.has_room
+
+    def _set_wake(self, now: float) -> None:
+        when = min(self.scheduler.next_wake(), self._next_sweep)
+        if when < NEVER:
+            self.loop.set_timer(self._wake, self.loop.now + max(0.0, when - now))
+
+    def _send(self, frames: list[bytes]) -> None:
+        socket = self._sockets.questions
+        assert socket is not None
+        self._readers[0].used()
+        try:
+            socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.ZMQError as error:  # the asker has gone, or reads nothing
+            self._log.warning(f"an answer could not be sent: {error}")
+
+    # -- results of the store ------------------------------------------------------------------
+
+    def _accepted(
+        self, batch: list[NewDelivery], results: list[Accepted], new: list[Endpoint]
+    ) -> None:
+        for endpoint in new:
+            self.scheduler.put_endpoint(endpoint)
+        self.acceptor.accepted(batch, results)
+        for item, result in zip(batch, results, strict=True):
+            if result.delivery is not None:
+                self.scheduler.leased(result.delivery)
+            elif result.due is not None:
+                self.scheduler.due(result.endpoint, result.due)
+            if item.expires_at is not None:
+                self._next_sweep = min(self._next_sweep, item.expires_at)
+
+    def _queried(self, result: QueryResult) -> None:
+        """A query may have changed endpoints, made deliveries die, or left something to sweep."""
+        self.dispatcher.changed(result.changed)
+        for id, reason in result.dead:
+            self.counts.dead += 1
+            self._log.warning(f"webhook {id}: dead, {reason}")
+        if result.again is not None:
+            self._next_sweep = 0.0
+
+    def _sweep(self, now: float) -> None:
+        self._sweeping = True
+        self._next_sweep = now + _SWEEP
+        self.scheduler.forget_idle(_MAX_LANES)
+        self.counts.sample(now)
+        self.thread.query(Sweep(now), self._swept)
+
+    def _swept(self, result: QueryResult | Exception) -> None:
+        self._sweeping = False
+        if isinstance(result, QueryResult):
+            self._queried(result)
+            if result.next_sweep is not None:
+                self._next_sweep = min(self._next_sweep, result.next_sweep)
+
+    def _store_trouble(self, error: Exception | None) -> None:
+        if error is None:
+            self._log.info("the store works again")
+        else:
+            self._log.error(f"store: {error}")
+
+    # -- events of endpoints -------------------------------------------------------------------
+
+    def _event(self, lane: Lane, event: str) -> None:
+        """Tell the operator, by a webhook of our own."""
+        counts = self.counts.endpoint_events
+        counts[event] = counts.get(event, 0) + 1
+        target = self._config.on_endpoint_event
+        name = lane.endpoint.name
+        if not target or target in (name, lane.endpoint.settings.uri):
+            return  # nobody is to be told, or it is the one that fails
+        endpoint = lane.endpoint
+        body = {
+            "type": f"endpoint.{event}",
+            "timestamp": int(time.time()),
+            "endpoint": name,
+            "uri": endpoint.settings.uri,
+            "disabled": endpoint.disabled,
+            "failing-since": endpoint.failing_since,
+        }
+        by_uri = target.startswith(("http://", "https://"))
+        self.acceptor.accept(
+            Deliver(
+                Format.JSON,
+                "deliver",
+                endpoint="" if by_uri else target,
+                uri=target if by_uri else "",
+                body=msgspec.json.encode(body),
+                event=f"endpoint.{event}",
+            ),
+            Asker(None),
+        )
+
+    # -- signals -------------------------------------------------------------------------------
+
+    def _signal(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._reload()
+        elif self.dispatcher.stopping:
+            self._log.warning("second signal: stopping at once")
+            self._log.close()
+            os._exit(0)
+        else:
+            self._stop()
+
+    def _reload(self) -> None:
+        """SIGHUP: a fresh log file, and the limits and the schedule as the file now has them."""
+        self._log.reopen()
+        try:
+            config = load(self._config_path)
+        except ConfigError as error:
+            self._log.error(f"the configuration stays as it was: {error}")
+            return
+        for warning in config.warnings:
+            self._log.warning(warning)
+        for key in _NEEDS_RESTART:
+            if getattr(config, key) != getattr(self._config, key):
+                self._log.warning(f"{key} has changed, which needs a restart")
+        self.acceptor.max_body = config.max_body
+        self._store.max_bytes = config.store_max_bytes
+        if config.schedule != self._config.schedule:
+            self.thread.query(SetSchedule(config.schedule), self._reloaded)
+        self._config = config
+        self._log.info("configuration read anew")
+
+    def _reloaded(self, result: QueryResult | Exception) -> None:
+        if isinstance(result, QueryResult):
+            self._queried(result)
+
+    def _stop(self) -> None:
+        """Take no more questions, and let the attempts under way finish for a while."""
+        systemd.notify("STOPPING=1")
+        self.dispatcher.stopping = True
+        self.dispatcher.links_changed()
+        self._log.info(f"stopping; {len(self.scheduler.flights)} attempts under way")
+        self.loop.set_timer(self._stop_timer, self.loop.now + _DRAIN)
+
+    def _drain_over(self) -> None:
+        self._drained = True
+        for link in self._links:
+            link.give_up()
+
+    def _may_end(self) -> bool:
+        return self._drained or (not self.scheduler.flights and self.acceptor.idle)
+
+    def _close(self) -> None:
+        self.dispatcher.give_all_back()
+        if not self.thread.stop(_LAST_WRITES):
+            self._log.error("the store did not end in time")
+        for link in self._links:
+            link.close()
+        self._sockets.close()
+        self._context.term()
+        self.loop.close()
+
+    def _feed_watchdog(self) -> None:
+        if self._watchdog_interval is not None:
+            systemd.notify("WATCHDOG=1")
+            self.loop.set_timer(self._watchdog, self.loop.now + self._watchdog_interval)
+
+
+_NEEDS_RESTART: Final = (
+    "deliver_spec",
+    "deliver_push_spec",
+    "ipc_file_mode",
+    "gateway",
+    "store",
+    "lease",
+    "secret_key_file",
+    "http_listen",
+    "metrics_listen",
+)
