@@ -58,13 +58,13 @@ class GatewayLink:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        endpoints: tuple[str, ...],
+        endpoint: str,
         loop: Loop,
         log: Log,
         ended: Callable[[Flight, Outcome], None],
         changed: Callable[[], None],
     ) -> None:
-        self._endpoints = endpoints
+        self._endpoint = endpoint
         self._loop = loop
         self._log = log
         self._ended = ended
@@ -85,7 +85,7 @@ class GatewayLink:
         self._monitor = socket.get_monitor_socket(_EVENTS)
         self._monitor_inbox = SocketReader(self._monitor, loop, self._take_event)
         self.inbox = SocketReader(socket, loop, self._take_answer)
-        socket.connect(endpoints[0])
+        socket.connect(endpoint)
         self._timer = Timer(self._look_for_overdue)
         loop.set_timer(self._timer, loop.now + _CHECK)
 
@@ -141,11 +141,11 @@ class GatewayLink:
         event = parse_monitor_message(frames)["event"]
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._connected, self._hangs = True, False
-            self._log.info(f"gateway {self._endpoints[0]} is there")
+            self._log.info(f"gateway {self._endpoint} is there")
         elif self._connected:
             self._connected = False
             self._log.warning(
-                f"gateway {self._endpoints[0]} is gone; {len(self._sent)} attempts go back"
+                f"gateway {self._endpoint} is gone; {len(self._sent)} attempts go back"
             )
             self.give_up()
         self._changed()
@@ -153,12 +153,12 @@ class GatewayLink:
     def _take_answer(self, frames: list[bytes]) -> None:
         if self._hangs:
             self._hangs = False
-            self._log.info(f"gateway {self._endpoints[0]} answers again")
+            self._log.info(f"gateway {self._endpoint} answers again")
             self._changed()
         try:
             _, packet = decode(frames[-1])
         except DecodeError as error:
-            self._log.warning(f"gateway {self._endpoints[0]}: {error}")
+            self._log.warning(f"gateway {self._endpoint}: {error}")
             return
         sent = self._sent.pop(packet.get(b"id", b""), None)
         if sent is not None:  # else a probe's, or given up
@@ -173,9 +173,7 @@ class GatewayLink:
             return
         if not self._hangs:
             self._hangs = True
-            self._log.warning(
-                f"gateway {self._endpoints[0]} hangs: {len(overdue)} attempts overdue"
-            )
+            self._log.warning(f"gateway {self._endpoint} hangs: {len(overdue)} attempts overdue")
             self._probe()
             self._changed()
         for id in overdue:

@@ -46,7 +46,7 @@ class Service:
 
     Args:
         store: opened; closed at the end.
-        gateways: of each gateway, the endpoints of its request interface.
+        gateways: of each gateway, the endpoint of its request interface.
 
     Raises:
         BindError: an endpoint cannot be bound.
@@ -57,7 +57,7 @@ class Service:
         config: DeliverConfig,
         config_path: str,
         store: Store,
-        gateways: list[tuple[str, ...]],
+        gateways: list[str],
         log: Log,
     ) -> None:
         self._config = config
@@ -88,13 +88,13 @@ class Service:
         self._links = [
             GatewayLink(
                 self._context,
-                specs,
+                endpoint,
                 self.loop,
                 log,
                 self.dispatcher.ended,
                 self.dispatcher.links_changed,
             )
-            for specs in gateways
+            for endpoint in gateways
         ]
         self.dispatcher.use(self._links)
         self._wake = Timer(lambda: None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import threading
 
+from ..client import embedded
+from ..client.address import Embedded, Endpoints, resolve
+from ..client.errors import GatewayUnavailable
 from ..config import ConfigError
-from ..config import load as load_gateway
 from ..log import Log
 from ..messaging.sockets import BindError
 from .config import DeliverConfig
@@ -14,7 +16,7 @@ from .store.secrets import SecretBox, load_key
 
 __all__ = ["StartError", "open_store", "run"]
 
-_ANY = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+_RESTART = 0.5  # seconds until a gateway of our own that has ended is started again
 
 
 class StartError(Exception):
@@ -72,25 +74,30 @@ def shown(store: str) -> str:
     return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}"
 
 
-def find_gateways(config: DeliverConfig) -> list[tuple[str, ...]]:
-    """Of each gateway, the endpoints of its request interface.
+def find_gateways(config: DeliverConfig) -> list[str]:
+    """Of each gateway, the endpoint of its request interface.
 
     Raises:
         StartError: there is none.
     """
-    path = config.gateway or os.environ.get("ZURL_CONNECT", "") or "/etc/zurl.conf"
     try:
-        specs = load_gateway(path).in_req_spec
-    except ConfigError as error:
+        gateways = resolve(config.gateway or None)
+    except (GatewayUnavailable, ValueError) as error:
         raise StartError(f"gateway: {error}") from None
-    if not specs:
-        raise StartError(f"gateway: {path} has no in_req_spec, which deliveries go by")
-    return [(_connectable(specs[0]),)]
+    found = []
+    for gateway in gateways:
+        endpoints = gateway if isinstance(gateway, Endpoints) else _start_embedded(gateway)
+        if endpoints.req is None:
+            raise StartError(f"gateway: {config.gateway} has no in_req_spec: deliveries go by it")
+        found.append(endpoints.req)
+    return found
 
 
-def _connectable(spec: str) -> str:
-    transport, separator, rest = spec.partition("://")
-    host, colon, port = rest.rpartition(":")
-    if transport == "tcp":
-        return f"{transport}{separator}{_ANY.get(host, host)}{colon}{port}"
-    return spec
+def _start_embedded(gateway: Embedded) -> Endpoints:
+    def ended() -> None:
+        # In a thread of its own: this one is to end before the next gateway begins.
+        later = threading.Timer(_RESTART, embedded.restart, (gateway,))
+        later.daemon = True
+        later.start()
+
+    return embedded.start(gateway, ended)

@@ -119,7 +119,9 @@ class SqliteState:
         self.endpoints[endpoint.id] = endpoint
         if not endpoint.deleted:
             self.by_name[endpoint.name] = endpoint
-        elif self.by_name.get(endpoint.name) is endpoint:
+            return
+        named = self.by_name.get(endpoint.name)
+        if named is not None and named.id == endpoint.id:  # and no new one of that name
             del self.by_name[endpoint.name]
 
     def recover(self) -> list[Recovered]:

@@ -1,0 +1,155 @@
+"""What stops the start: exit status above 0, soon, and one line that names it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.delivery.process import Deliver
+from tests.e2e.delivery.receiver import Receiver
+from tests.support import Daemon
+from tests.support.deadline import wait_until
+
+Start = Callable[..., Deliver]
+
+
+def refused(deliver: Deliver) -> str:
+    """The line with which it does not start."""
+    assert deliver.wait(10.0) > 0
+    lines = [line for line in deliver.log().splitlines() if "[ERR]" in line]
+    assert len(lines) == 1, deliver.log()
+    assert "Traceback" not in deliver.log()
+    return lines[0]
+
+
+def prepared(daemon: Daemon, **settings: Any) -> Deliver:
+    return Deliver(**{"gateway": str(daemon.config_path), **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"store": "mysql://x/y"}, "store"),
+        ({"store": None}, "store"),
+        ({"store": "sqlite:///"}, "sqlite:///PATH"),
+        ({"store": "sqlite:////nonexistent/folder/store.db"}, "/nonexistent/folder"),
+        ({"gateway": "/nonexistent/zurl.conf"}, "/nonexistent/zurl.conf"),
+        ({"secret_key_file": "/nonexistent/key"}, "/nonexistent/key"),
+        ({"schedule": "0,soon"}, "schedule"),
+        ({"schedule": "0,-1"}, "schedule"),
+        ({"max_body": "0"}, "max_body"),
+        ({"deliver_spec": None, "deliver_push_spec": None}, "deliver_spec"),
+        ({"deliver_spec": "tcp://192.0.2.1:5555"}, "tcp://192.0.2.1:5555"),
+    ],
+)
+def test_settings_that_cannot_be_used(gateway: Daemon, settings: dict[str, str], part: str) -> None:
+    deliver = prepared(gateway, **settings)
+    try:
+        assert part in refused(deliver.start())
+        assert not deliver.store_path.exists() or "deliver_spec" in settings
+    finally:
+        deliver.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 1000, b"SQLite format 3\0" + b"x" * 5000])
+def test_store_that_is_no_store(gateway: Daemon, content: bytes) -> None:
+    deliver = prepared(gateway)
+    deliver.store_path.write_bytes(content)
+    try:
+        assert str(deliver.store_path) in refused(deliver.start())
+        assert deliver.store_path.read_bytes() == content
+    finally:
+        deliver.close()
+
+
+def test_store_of_something_else(gateway: Daemon) -> None:
+    deliver = prepared(gateway)
+    with sqlite3.connect(deliver.store_path) as other:
+        other.execute("CREATE TABLE music (title)")
+    other.close()
+    content = deliver.store_path.read_bytes()
+    try:
+        assert str(deliver.store_path) in refused(deliver.start())
+        assert deliver.store_path.read_bytes() == content
+    finally:
+        deliver.close()
+
+
+def test_store_that_is_broken(start_deliver: Start, receiver: Receiver) -> None:
+    deliver = start_deliver()
+    worker = deliver.worker()
+    for number in range(200):
+        worker.deliver(uri=receiver.url(f"/{number}"))
+    deliver.stop()
+    with open(deliver.store_path, "r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(40_000))
+    assert str(deliver.store_path) in refused(deliver.start())
+
+
+def test_store_that_is_gone(start_deliver: Start, receiver: Receiver) -> None:
+    deliver = start_deliver()
+    deliver.worker().deliver(uri=receiver.url())
+    deliver.stop()
+    for path in deliver.directory.glob("store.db*"):
+        if path.suffix != ".lock":
+            path.unlink()
+    assert str(deliver.store_path) in refused(deliver.start())
+    assert not deliver.store_path.exists()
+
+
+def test_store_that_another_process_has(start_deliver: Start) -> None:
+    first = start_deliver().wait_started()
+    second = start_deliver(store=first.settings["store"])
+    assert "locked" in refused(second)
+    assert str(first.store_path) in second.log()
+
+
+def test_reload(start_deliver: Start, receiver: Receiver) -> None:
+    deliver = start_deliver(max_body=10)
+    worker = deliver.worker()
+    answer = worker.ask("deliver", uri=receiver.url(), body="x" * 11)
+    assert (answer["condition"], answer["ext"]["error"]) == ("bad-request", "body-too-large")
+    assert worker.deliver(uri=receiver.url(), body="x" * 10)
+    deliver.write_config(max_body=20)
+    os.kill(deliver.pid, signal.SIGHUP)
+    deliver.wait_log("read anew")
+    worker.deliver(uri=receiver.url(), body="x" * 11)
+    deliver.write_config(max_body="many")
+    os.kill(deliver.pid, signal.SIGHUP)
+    deliver.wait_log("stays as it was")
+    assert f"{deliver.config_path}:" in deliver.log()
+    worker.deliver(uri=receiver.url(), body="x" * 20)
+
+
+def test_reload_of_the_schedule(start_deliver: Start, receiver: Receiver) -> None:
+    from tests.e2e.delivery.receiver import Reply
+
+    deliver = start_deliver(schedule="0")
+    worker = deliver.worker()
+    worker.put("e", receiver.url())
+    receiver.reply = lambda _hook: Reply(500)
+    first = worker.deliver(endpoint="e")
+    assert len(worker.wait_state(first, "dead")["attempts"]) == 1
+    deliver.write_config(schedule="0,0.1,0.1")
+    os.kill(deliver.pid, signal.SIGHUP)
+    deliver.wait_log("read anew")
+    second = worker.deliver(endpoint="e")
+    assert len(worker.wait_state(second, "dead")["attempts"]) == 3
+
+
+def test_embedded_gateway(receiver: Receiver) -> None:
+    deliver = Deliver("embedded", schedule="0")
+    try:
+        worker = deliver.start().worker()
+        # The embedded gateway's policy denies this machine: the webhook got as far as that.
+        shown = worker.wait_state(worker.deliver(uri=receiver.url()), "dead", 20.0)
+        assert [attempt["condition"] for attempt in shown["attempts"]] == ["policy-violation"]
+    finally:
+        deliver.close()
+    wait_until(lambda: "stopped" in deliver.log() or not deliver.log_path.exists(), "the end")
