@@ -20,11 +20,13 @@ from .request import Request
 from .response import AsyncResponse, Redirect, Response
 from .timeouts import Timeout
 from .trace import Direction, PacketTrace
+from .websocket import AsyncWebSocket, WebSocket
 
 __all__ = [
     "FAILURES",
     "AsyncClient",
     "AsyncResponse",
+    "AsyncWebSocket",
     "Client",
     "Direction",
     "Endpoints",
@@ -35,6 +37,7 @@ __all__ = [
     "Request",
     "Response",
     "Timeout",
+    "WebSocket",
     "exit_code",
     "resolve",
 ]

@@ -1,28 +1,31 @@
-"""What an embedded gateway runs in: ``python -m zurl_py.client._child PARENT DIRECTORY``.
+"""What an embedded gateway runs in: ``python -m zurl_py.client._child DIRECTORY``.
 
-It is the daemon itself, on the configuration in a directory of its own. It ends when its parent
-does, however that ends, and takes its directory with it.
+It is the daemon itself, on the configuration in a directory of its own. Its standard input is a
+pipe that its parent never writes to. However the parent ends, the pipe ends with it; then the
+daemon stops and takes its directory with it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
 import shutil
 import signal
 import sys
+import threading
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+def _stop_with_parent() -> None:
+    # Not PR_SET_PDEATHSIG: a parent with several threads sends that once for each, and a second
+    # signal has the daemon end without cleaning up.
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main(parent: int, directory: str) -> None:
+def main(directory: str) -> None:
     """Run until a signal, or the parent's end."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it had ended before that was asked for
-        return
+    threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
     sys.argv = ["zurl-py", "serve", "--config", os.path.join(directory, "zurl.conf")]
     sys.argv += ["--loglevel", "0"]
     try:
@@ -34,4 +37,4 @@ def main(parent: int, directory: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1])

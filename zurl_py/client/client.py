@@ -21,6 +21,14 @@ from .response import AsyncResponse, Response
 from .running import Runtime, ThreadRuntime, current_runtime, run
 from .timeouts import DEFAULT_TIMEOUT, Timeout, TimeoutTypes
 from .trace import Tracer
+from .websocket import (
+    MAX_SIZE,
+    AsyncWebSocket,
+    OpeningWebSocket,
+    WebSocket,
+    open_websocket,
+)
+from .websocket_call import WebSocketCall
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -45,6 +53,24 @@ class ClientOptions(RequestOptions, total=False):
     timeout: TimeoutTypes
     format: str
     on_packet: Tracer | None
+
+
+class WebSocketArguments(RequestOptions, total=False):
+    """What ``websocket`` takes besides the URL.
+
+    Attributes:
+        params: added to the URL's query.
+        headers: of the handshake, with those of the client.
+        subprotocols: to be offered.
+        origin: the header ``Origin``.
+        timeout: of the handshake: seconds, or a ``Timeout``.
+    """
+
+    params: Any
+    headers: Any
+    subprotocols: Sequence[str] | None
+    origin: str | None
+    timeout: TimeoutTypes
 
 
 class _Core:
@@ -119,6 +145,32 @@ class _Core:
         hub = self._connected()
         await _make_whole(request)
         await Note(hub, request, runtime).post()
+
+    async def _websocket(
+        self, url: str, arguments: WebSocketArguments, runtime: Runtime
+    ) -> WebSocketCall:
+        """A WebSocket, open."""
+        rest: dict[str, Any] = dict(arguments)
+        max_size = rest.pop("max_size", MAX_SIZE)
+        headers = Headers(rest.pop("headers", None))
+        subprotocols = rest.pop("subprotocols", None)
+        if subprotocols:
+            headers.raw.append((b"Sec-WebSocket-Protocol", ", ".join(subprotocols).encode()))
+        origin = rest.pop("origin", None)
+        if origin is not None:
+            headers.raw.append((b"Origin", origin.encode()))
+        request = self.build_request("GET", url, headers=headers, **rest)
+        request.options.pop("max_size", None)
+        hub = self._connected()
+        if not hub.sessions:
+            raise errors.GatewayUnavailable(
+                "WebSockets need a gateway's in_spec, in_stream_spec and out_spec",
+                error="no-gateway",
+                request=request,
+            )
+        call = WebSocketCall(hub, request, runtime, max_size)
+        await open_websocket(call)
+        return call
 
     def _close(self) -> None:
         with self._lock:
@@ -198,6 +250,18 @@ class Client(_Core):
     def send_nowait(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> None:
         """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
         run(self._note(self.build_request(method, url, **arguments), _THREADS))
+
+    def websocket(self, url: str, **arguments: Unpack[WebSocketArguments]) -> WebSocket:
+        """Open a WebSocket, to be closed or used in ``with``.
+
+        Args:
+            arguments: see ``WebSocketArguments``. ``max_size`` is of a message, 1 MiB if not given.
+
+        Raises:
+            InvalidStatus: the origin refused.
+            ZurlError: there is no connection.
+        """
+        return WebSocket(run(self._websocket(url, arguments, _THREADS)))
 
     def get(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
         """GET; see ``request``."""
@@ -293,6 +357,22 @@ class AsyncClient(_Core):
     ) -> None:
         """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
         await self._note(self.build_request(method, url, **arguments), current_runtime())
+
+    def websocket(self, url: str, **arguments: Unpack[WebSocketArguments]) -> OpeningWebSocket:
+        """Open a WebSocket: await the result, or use it in ``async with``.
+
+        Args:
+            arguments: see ``WebSocketArguments``. ``max_size`` is of a message, 1 MiB if not given.
+
+        Raises:
+            InvalidStatus: the origin refused.
+            ZurlError: there is no connection.
+        """
+
+        async def opening() -> AsyncWebSocket:
+            return AsyncWebSocket(await self._websocket(url, arguments, current_runtime()))
+
+        return OpeningWebSocket(opening)
 
     async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> AsyncResponse:
         """GET; see ``request``."""

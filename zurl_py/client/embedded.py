@@ -67,16 +67,13 @@ class _Child:
         return True
 
     def _keep(self, started: threading.Event) -> None:
-        # The kernel ends the child when the thread that started it ends (PR_SET_PDEATHSIG): this
-        # thread, which is there as long as the child, and not one of the caller's.
-        module = f"{__package__}._child"
-        command = [sys.executable, "-m", module, str(os.getpid()), str(self.directory)]
+        command = [sys.executable, "-m", f"{__package__}._child", str(self.directory)]
         try:
             self._prepare()
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
                     command,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,  # ends with us
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C is the parent's to handle
@@ -87,6 +84,7 @@ class _Child:
             started.set()
         if self._process is not None:
             status = self._process.wait()
+            self.let_go()
             if not self._stopping:
                 self.failure = f"the embedded gateway ended with status {status}:\n{self._tail()}"
         for ended in list(self._listeners):
@@ -106,6 +104,11 @@ class _Child:
             return self._log.read_text(errors="replace")[-_LAST_LINES:].strip()
         except OSError:
             return ""
+
+    def let_go(self) -> None:
+        """Close our end of the pipe by which the gateway knows that its parent lives."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def stop(self) -> None:
         """End it, and remove its directory."""
@@ -163,6 +166,8 @@ def _forget_all() -> None:
     """After a fork: those are the parent's, and this process gets its own."""
     global _lock
     _lock = threading.Lock()
+    for child in _children.values():
+        child.let_go()
     _inherited.append(dict(_children))  # or they would be collected, and waited for
     _children.clear()
 

@@ -32,6 +32,7 @@
         └── ConnectionClosed
             ├── ConnectionClosedOK       by codes 1000 and 1001
             └── ConnectionClosedError
+                └── ConnectionLost       with the gateway; a GatewayLost, too
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "ConnectionLost",
     "DecodingError",
     "GatewayError",
     "GatewayLost",
@@ -237,3 +239,7 @@ class ConnectionClosedOK(ConnectionClosed):
 
 class ConnectionClosedError(ConnectionClosed):
     """Closed because of an error, or lost."""
+
+
+class ConnectionLost(ConnectionClosedError, GatewayLost):
+    """The gateway went away with the WebSocket."""

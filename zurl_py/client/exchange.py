@@ -90,6 +90,7 @@ class Exchange:
         request: what is asked for; its timeouts hold.
         now: seconds, of any clock.
         started: when the call began, which its whole time counts from; ``now`` if not given.
+        window: bytes that the daemon may send ahead of ``consumed``.
 
     Attributes:
         peer: the daemon's name, once known.
@@ -100,12 +101,23 @@ class Exchange:
         reading_since: since when somebody waits for more of the answer; None: nobody does.
         writing_since: since when somebody waits to send more of the body; None: nobody does.
             Both are set by who waits, in any thread.
+        consumed: bytes of body that were read. Set by who reads, in any thread; ``grant`` tells
+            the daemon of it.
     """
 
     def __init__(
-        self, envelope: Envelope, request: Request, now: float, started: float | None = None
+        self,
+        envelope: Envelope,
+        request: Request,
+        now: float,
+        started: float | None = None,
+        window: int = WINDOW,
     ) -> None:
         timeout = request.timeout
+        self._window = window
+        self.consumed = 0
+        self._swallowed = 0  # bytes that cost credits and that no reader gets
+        self._credited = 0  # of what was consumed
         self._envelope = envelope
         self._request = request
         self.peer: bytes | None = None
@@ -148,7 +160,7 @@ class Exchange:
             self._last_data = now
             self._receive_data(answer, events)
         elif answer.type == b"error":
-            events.append(self._failed(self._error_in(answer)))
+            events.append(self._ended_by(answer))
         elif answer.type == b"cancel":
             text = "the gateway has given up the request"
             events.append(self._failed(errors.GatewayLost(text, error="gateway-lost")))
@@ -166,9 +178,10 @@ class Exchange:
     def _receive_other(self, answer: Answer, events: list[Event]) -> None:
         """Credit, keep-alive, and what a WebSocket has."""
 
-    def _error_in(self, answer: Answer) -> errors.ZurlError:
+    def _ended_by(self, answer: Answer) -> Failed:
+        """What an error packet means."""
         condition = (answer.condition or b"undefined-condition").decode("utf-8", "replace")
-        return error_of(condition, answer.ext, self._request)
+        return self._failed(error_of(condition, answer.ext, self._request))
 
     def _failed(self, error: errors.ZurlError) -> Failed:
         self.over = True
@@ -187,6 +200,17 @@ class Exchange:
         fields["seq"] = self._seq_out
         self._seq_out += 1
         self._out.append(self._envelope.encode(fields))
+
+    def grant_is_due(self) -> bool:
+        """Whether so much was consumed that the daemon should be told."""
+        return self.consumed + self._swallowed - self._credited >= self._window // _GRANT_SHARE
+
+    def grant(self) -> None:
+        """Let the daemon send as much more as was consumed."""
+        due = self.consumed + self._swallowed - self._credited
+        if due > 0 and not self.over:
+            self._credited += due
+            self._send({"type": b"credit", "credits": due})
 
     def cancel(self) -> None:
         """Give up. Where the daemon's name is not known yet, its first packet will be told so."""
@@ -268,12 +292,8 @@ def _seconds(limit: float | None) -> float:
 class HttpExchange(Exchange):
     """An HTTP request and its answer.
 
-    Args:
-        window: bytes of body that the daemon may send ahead of ``consumed``.
-
     Attributes:
-        consumed: bytes of body that were read. Set by who reads, in any thread; ``grant`` tells
-            the daemon of it.
+        uploads: the body goes in parts.
     """
 
     def __init__(
@@ -284,10 +304,7 @@ class HttpExchange(Exchange):
         started: float | None = None,
         window: int = WINDOW,
     ) -> None:
-        super().__init__(envelope, request, now, started)
-        self._window = window
-        self.consumed = 0
-        self._credited = 0  # of what was consumed
+        super().__init__(envelope, request, now, started, window)
         self.uploads = request.body.streams
         if self.uploads:
             self.reading_since = None  # nothing is due before the upload is over
@@ -316,17 +333,6 @@ class HttpExchange(Exchange):
         if more:
             fields["more"] = True
         self._send(fields)
-
-    def grant_is_due(self) -> bool:
-        """Whether so much was consumed that the daemon should be told."""
-        return self.consumed - self._credited >= self._window // _GRANT_SHARE
-
-    def grant(self) -> None:
-        """Let the daemon send as much more as was consumed."""
-        due = self.consumed - self._credited
-        if due > 0 and not self.over:
-            self._credited += due
-            self._send({"type": b"credit", "credits": due})
 
     def _receive_data(self, answer: Answer, events: list[Event]) -> None:
         if not self.got_head:

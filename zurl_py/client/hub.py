@@ -38,6 +38,9 @@ _RETRY: Final = 0.01  # seconds until a packet that could not be sent is tried a
 _STARTS: Final = 15.0  # seconds that an embedded gateway may take to start
 _SPARE: Final = 1000  # timers of calls that are over which are kept, until they are looked through
 
+# A question that every daemon refuses at once, with its name.
+_PROBE: Final = {"seq": 0, "method": b"GET", "uri": b"x-probe:", "ext": {"quiet": True}}
+
 _log = logging.getLogger("zurl_py.client")
 
 
@@ -85,7 +88,7 @@ class Hub:
         self._turn = 0
         self._calls: dict[bytes, Call] = {}
         self._unplaced: dict[Call, float] = {}  # until when there must be a gateway
-        self._timers: list[tuple[float, int, bytes]] = []
+        self._timers: list[tuple[float, int, bytes | Signal]] = []
         self._timer_numbers = itertools.count()
         self._retry_at = math.inf
         self._to_wake: dict[Runtime, list[Signal]] = {}
@@ -287,7 +290,8 @@ class Hub:
         if error.request is None:
             error.request = call.request
         self._forget(call)
-        call.deliver(Failed(error))
+        failed = call.exchange.fail(error) if call.exchange is not None else None
+        call.deliver(failed or Failed(error))
         self.wake(call.signal)
 
     def _forget(self, call: Call) -> None:
@@ -303,8 +307,26 @@ class Hub:
         if exchange is not None and not exchange.over:
             exchange.cancel()
             if call.sent:
-                self.send_later(call)
+                self._send_cancel(call)
         self._forget(call)
+
+    def _send_cancel(self, call: Call) -> None:
+        """To the daemon that has the call, by its name, where that is known.
+
+        The first packet of a session tells it, and so does that of any session before. A WebSocket
+        has none before its handshake is over: then it is asked for.
+        """
+        exchange, link = call.exchange, call.link
+        assert exchange is not None
+        assert link is not None
+        if exchange.peer is None:
+            exchange.peer = link.peer
+        if exchange.peer is not None:
+            self.send_later(call)
+        elif call.id is not None and self.sessions:
+            link.orphans.append(call.id)
+            probe = Envelope(self._format, self._address, b"%d" % next(self._ids))
+            link.send_first(probe.encode(_PROBE))
 
     def send_later(self, call: Call) -> None:
         """Send what a call's exchange has for the daemon."""
@@ -322,9 +344,9 @@ class Hub:
         queued = [call for link in self._links for call in link.outbox if isinstance(call, Call)]
         for call in {*self._calls.values(), *self._unplaced, *queued}:
             exchange = call.exchange
-            if exchange is not None and call.sent:
+            if exchange is not None and call.sent and not exchange.over:
                 exchange.cancel()
-                self.send_later(call)
+                self._send_cancel(call)
             self._fail(call, type(error)(str(error)))
         self._wake_waiters()
 
@@ -338,6 +360,11 @@ class Hub:
         except AnswerError as error:
             _log.warning("%s: dropped a message: %s", link.endpoints, error)
             return
+        if answer.sender and answer.sender != link.peer:
+            link.peer = answer.sender
+            orphans, link.orphans = link.orphans, []
+            for id in orphans:
+                self._cancel_id(link, answer.sender, id)
         call = self._calls.get(answer.id) if answer.id is not None else None
         if call is None or call.exchange is None:
             self._cancel_unknown(link, answer)
@@ -362,9 +389,12 @@ class Hub:
     def _cancel_unknown(self, link: Link, answer: Answer) -> None:
         """A session that was given up before its daemon's name was known."""
         if answer.sender and answer.id and not answer.is_final:
-            packet = Envelope(self._format, self._address, answer.id).encode({"type": b"cancel"})
-            self._trace(Direction.SENT, link, "in_stream", packet)
-            link.send_later(answer.sender, packet)
+            self._cancel_id(link, answer.sender, answer.id)
+
+    def _cancel_id(self, link: Link, peer: bytes, id: bytes) -> None:
+        packet = Envelope(self._format, self._address, id).encode({"type": b"cancel"})
+        self._trace(Direction.SENT, link, "in_stream", packet)
+        link.send_later(peer, packet)
 
     def _trace(self, direction: Direction, link: Link, socket: str, packet: bytes) -> None:
         if self._tracer is not None:
@@ -444,12 +474,24 @@ class Hub:
         heapq.heappush(self._timers, (when, next(self._timer_numbers), call.id))
         # Most calls are over long before they would be looked at.
         if len(self._timers) > 2 * len(self._calls) + _SPARE:
-            self._timers = [timer for timer in self._timers if timer[2] in self._calls]
+            self._timers = [
+                timer
+                for timer in self._timers
+                if not isinstance(timer[2], bytes) or timer[2] in self._calls
+            ]
             heapq.heapify(self._timers)
+
+    def wake_at(self, when: float, signal: Signal) -> None:
+        """Set a signal at a time of the hub's clock."""
+        heapq.heappush(self._timers, (when, next(self._timer_numbers), signal))
 
     def _fire_timers(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
-            call = self._calls.get(heapq.heappop(self._timers)[2])
+            due = heapq.heappop(self._timers)[2]
+            if not isinstance(due, bytes):
+                self.wake(due)
+                continue
+            call = self._calls.get(due)
             if call is None or call.exchange is None:
                 continue
             events = call.exchange.expire(now)

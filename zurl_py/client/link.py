@@ -53,6 +53,8 @@ class Link:
     Attributes:
         endpoints: where the daemon is.
         there: every socket is connected.
+        peer: the daemon's name, by which later packets find it; None until a packet had it.
+        orphans: ids of sessions that are to be cancelled once that is known; the hub's.
         outbox: what is to be sent as soon as there is room for it; the hub's.
     """
 
@@ -74,6 +76,8 @@ class Link:
         self._received = received
         self._changed = changed
         self.there = False
+        self.peer: bytes | None = None
+        self.orphans: list[bytes] = []
         self.outbox: deque[object] = deque()
         self._held: deque[list[bytes]] = deque()  # later packets that could not be sent yet
         self._sockets: dict[str, Socket] = {}
@@ -137,6 +141,8 @@ class Link:
         self._connected.clear()
         self._trouble.clear()
         self._held.clear()
+        self.peer = None
+        self.orphans.clear()
         self.there = False
 
     def _reset(self) -> None:

@@ -10,10 +10,10 @@ import asyncio
 import sys
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Runtime", "Signal", "ThreadRuntime", "current_runtime", "run"]
+__all__ = ["Runtime", "Signal", "ThreadRuntime", "current_runtime", "iterate", "run"]
 
 _T = TypeVar("_T")
 
@@ -26,6 +26,15 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         return end.value  # type: ignore[no-any-return]
     coroutine.close()
     raise RuntimeError("a coroutine awaited something asynchronous in a synchronous client")
+
+
+def iterate(items: AsyncIterator[_T]) -> Iterator[_T]:
+    """The items of such an iterator, one after the other."""
+    try:
+        while True:
+            yield run(anext(items))  # type: ignore[arg-type]
+    except StopAsyncIteration:
+        return
 
 
 class Signal(Protocol):

@@ -372,9 +372,13 @@ def test_a_gateway_that_goes_away_takes_its_requests_with_it(
     daemon, _ = start_daemon()
     origin.script = hanging
     with Client(str(daemon.config_path), timeout=20) as client:
-        killer = threading.Thread(
-            target=lambda: (origin.wait_request(), daemon.signal(9), daemon.wait())
-        )
+
+        def kill() -> None:
+            origin.wait_request()
+            daemon.signal(9)
+            daemon.wait()
+
+        killer = threading.Thread(target=kill)
         killer.start()
         with pytest.raises(GatewayLost, match="went away"):
             client.get(origin.url())
