@@ -11,6 +11,9 @@ from .. import __version__
 __all__ = ["main"]
 
 _COMMANDS = {
+    **dict.fromkeys(
+        ("get", "post", "put", "patch", "delete", "head", "request", "send"), "request"
+    ),
     "serve": "serve",
     "check-config": "check_config",
     "check-url": "check_url",
@@ -20,7 +23,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Each command lives in a module of its own, with the same name."""
+    """Each command is found in a module when it is needed, under its own name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -29,7 +32,8 @@ class _LazyGroup(click.Group):
         name = _COMMANDS.get(cmd_name)
         if name is None:
             return None
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+        module = importlib.import_module(f"{__name__}.{name}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

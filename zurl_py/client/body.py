@@ -198,10 +198,10 @@ def _field(name: str, value: Any) -> _Part:
 
 
 def _file(name: str, value: Any) -> _Part:
-    filename, kind = None, "application/octet-stream"
+    kind: str | None = "application/octet-stream"
     if isinstance(value, tuple):
         filename, content = value[:2]
-        kind = value[2] if len(value) > 2 else kind
+        kind = value[2] if len(value) > 2 else (kind if filename is not None else None)
     else:
         content = value
         path = getattr(value, "name", None)
@@ -212,7 +212,9 @@ def _file(name: str, value: Any) -> _Part:
     head = f'Content-Disposition: form-data; name="{_quoted(name)}"'
     if filename is not None:
         head += f'; filename="{_quoted(filename)}"'
-    return _Part(f"{head}\r\nContent-Type: {kind}\r\n\r\n".encode(), body)
+    if kind is not None:
+        head += f"\r\nContent-Type: {kind}"
+    return _Part(f"{head}\r\n\r\n".encode(), body)
 
 
 def _quoted(name: str) -> str:

@@ -249,7 +249,11 @@ class Client(_Core):
 
     def send_nowait(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> None:
         """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
-        run(self._note(self.build_request(method, url, **arguments), _THREADS))
+        self.post_nowait(self.build_request(method, url, **arguments))
+
+    def post_nowait(self, request: Request) -> None:
+        """The same, for a request that was built before."""
+        run(self._note(request, _THREADS))
 
     def websocket(self, url: str, **arguments: Unpack[WebSocketArguments]) -> WebSocket:
         """Open a WebSocket, to be closed or used in ``with``.

@@ -302,8 +302,8 @@ class HttpExchange(Exchange):
         request: Request,
         now: float,
         started: float | None = None,
-        window: int = WINDOW,
     ) -> None:
+        window = request.options.get("credits", WINDOW)
         super().__init__(envelope, request, now, started, window)
         self.uploads = request.body.streams
         if self.uploads:

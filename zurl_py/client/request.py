@@ -44,6 +44,7 @@ class RequestOptions(TypedDict, total=False):
         ignore_tls_errors: accept any certificate.
         user_data: anything; the gateway echoes it.
         quiet: have the gateway log this at debug level.
+        credits: bytes of the answer that the gateway may send ahead of the reader.
         ext: further entries of the packet's ``ext``.
     """
 
@@ -68,6 +69,7 @@ class RequestOptions(TypedDict, total=False):
     ignore_tls_errors: bool
     user_data: Any
     quiet: bool
+    credits: int
     ext: Mapping[str, Any]
 
 

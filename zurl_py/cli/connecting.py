@@ -1,0 +1,144 @@
+"""Which gateway a command uses: one that runs, or one of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ..client.address import DEFAULT_PATH, VARIABLE, Embedded, Gateway, resolve
+from ..client.errors import GatewayNotConfigured
+from .terminal import tell
+
+__all__ = ["Connected", "connect", "gateway_options"]
+
+_OPTIONS: Final = (
+    click.option(
+        "--connect",
+        metavar="ADDRESS",
+        help="The gateway: path of its zurl.conf, 'embedded', or in=ENDPOINT,in_stream=…,out=…,"
+        "req=…. Default: $ZURL_CONNECT, else /etc/zurl.conf, else an embedded one.",
+    ),
+    click.option("--embedded", is_flag=True, help="A gateway of this command's own."),
+    click.option(
+        "--allow",
+        "allow",
+        multiple=True,
+        metavar="RULE",
+        help="What an embedded gateway may reach besides the public Internet, such as localhost "
+        "or 10.1.2.0/24. May be repeated.",
+    ),
+    click.option(
+        "--policy",
+        "policy",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A key of zurl.conf for an embedded gateway. May be repeated.",
+    ),
+)
+
+
+def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which gateway."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What was chosen.
+
+    Attributes:
+        gateways: one or more.
+        address: as it was named; a path where it is a ``zurl.conf``.
+    """
+
+    gateways: Sequence[Gateway]
+    address: str
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The gateway of this command's own, if it is one."""
+        first = self.gateways[0]
+        return first if isinstance(first, Embedded) else None
+
+    def configuration(self) -> str:
+        """The text of the configuration that says what this gateway's policy is.
+
+        Raises:
+            click.UsageError: it is known by its endpoints alone.
+        """
+        own = self.embedded
+        if own is not None:
+            settings = {"in_req_spec": "ipc:///nowhere", **dict(own.settings)}
+            return "".join(f"{key}={value}\n" for key, value in settings.items())
+        try:
+            return Path(self.address).expanduser().read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            raise click.UsageError(
+                "--explain needs the gateway's zurl.conf: name it by --connect"
+            ) from None
+
+    def configuration_file(self) -> Iterator[str]:
+        """The path of a file with that text, while the iterator is held."""
+        if self.embedded is None and Path(self.address).expanduser().is_file():
+            yield str(Path(self.address).expanduser())
+            return
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+            file.write(self.configuration())
+            file.flush()
+            yield file.name
+
+
+def connect(options: Mapping[str, Any]) -> Connected:
+    """The gateway that a command's options name.
+
+    Raises:
+        GatewayUnavailable: it is not there.
+        click.UsageError: options that exclude each other.
+    """
+    address, rules = options["connect"], options["allow"]
+    settings = _settings(options["policy"])
+    if rules:
+        settings["allow"] = ",".join(rules)
+    if options["embedded"]:
+        if address not in (None, "embedded"):
+            raise click.UsageError("--embedded and --connect name two gateways; give one of them")
+        address = "embedded"
+    try:
+        gateways = resolve(address)
+    except GatewayNotConfigured as error:
+        tell(f"zurl-py: {error.args[0].partition('. Name')[0]}; using an embedded gateway")
+        gateways = resolve("embedded")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if settings:
+        if not isinstance(gateways[0], Embedded):
+            raise click.UsageError(
+                "--allow and --policy are for an embedded gateway; a running one has its zurl.conf"
+            )
+        try:
+            gateways = resolve("embedded", settings)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    return Connected(gateways, address or _named())
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, str]:
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--policy {pair!r}: write KEY=VALUE")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def _named() -> str:
+    return os.environ.get(VARIABLE, "").strip() or DEFAULT_PATH

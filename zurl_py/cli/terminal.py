@@ -1,0 +1,85 @@
+"""What is shown on a terminal: nothing that an origin sends may steer it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import IO, Final
+
+__all__ = ["colours", "escape", "is_terminal", "looks_binary", "pretty_json"]
+
+_NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# C0 and C1 controls, DEL, and what turns the direction of text around (Unicode's Bidi_Control).
+_CONTROLS: Final = {
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    *(0x61C, 0x200E, 0x200F, 0x2028, 0x2029),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+}
+_ALL: Final = {code: _NAMED.get(chr(code), f"\\x{code:02x}") for code in _CONTROLS}
+_KEEP_LINES: Final = {code: text for code, text in _ALL.items() if code not in (0x09, 0x0A)}
+
+
+def escape(text: str | bytes, lines: bool = False) -> str:
+    """Text for a terminal: control characters are shown as escapes, and do nothing.
+
+    Args:
+        lines: line feeds and tabs stay, and ``\\r\\n`` is a line feed.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    if lines:
+        return text.replace("\r\n", "\n").translate(_KEEP_LINES)
+    return text.translate(_ALL)
+
+
+def is_terminal(stream: IO[str] | IO[bytes]) -> bool:
+    """Whether a person looks at it."""
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def colours(stream: IO[str]) -> bool:
+    """Whether colours may be used: on a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
+    dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+    return is_terminal(stream) and not dumb
+
+
+def looks_binary(data: bytes) -> bool:
+    """Whether bytes are no text that a terminal could show."""
+    return b"\0" in data[:2000]
+
+
+def pretty_json(text: str) -> str | None:
+    """The same JSON with line breaks; None if it is none."""
+    try:
+        return json.dumps(json.loads(text), indent=4, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def highlight(text: str, language: str) -> str:
+    """Text with the colours of a language, for a terminal; escaped first.
+
+    Args:
+        language: ``json`` or ``http``.
+    """
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    width = max((len(line) for line in text.splitlines()), default=0) + 1
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, color_system="standard", width=max(width, 20))
+    console.print(Syntax(text, language, theme="ansi_dark", background_color="default"))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def tell(text: str) -> None:
+    """A line for the person, on standard error."""
+    print(text, file=sys.stderr, flush=True)
