@@ -6,13 +6,13 @@ import ctypes
 import gc
 import os
 import signal
-import ssl
 
 import pycurl
 
 from . import __version__, systemd
 from .config import Config, ConfigError, load
-from .egress import ConnectionSettings, Egress, TransportOptions
+from .egress import Egress, TransportOptions
+from .egress.configure import NoAuthorities, transport_options
 from .gateway import Gateway
 from .host_addresses import is_local
 from .log import Log
@@ -81,7 +81,7 @@ class Daemon:
         # Before anyone is told that we are there, and may send one.
         self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         instance_id = instance_name(config)
-        self._egress = Egress(self.loop, transport_options(config, log), log)
+        self._egress = Egress(self.loop, self._transport_options(config), log)
         self._endpoints = Endpoints(config, instance_id)
         self._endpoints.bind()
         self._services = services = Services(
@@ -103,6 +103,15 @@ class Daemon:
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
         self._feed_watchdog()
+
+    def _transport_options(self, config: Config) -> TransportOptions:
+        try:
+            options = transport_options(config)
+        except NoAuthorities as problem:
+            raise StartError(str(problem)) from None
+        default = options.connections.default
+        self._log.debug(f"CA store: {default.ca_file or '-'} {default.ca_path or '-'}")
+        return options
 
     def run(self) -> int:
         """Turn the loop until a signal ends it. Returns the exit status."""
@@ -159,7 +168,8 @@ class Daemon:
         self._log.reopen()
         try:
             config = load(self._config_path)
-        except ConfigError as error:
+            options = self._transport_options(config)
+        except (ConfigError, StartError) as error:
             self._log.error(f"the policy stays as it was: {error}")
             return
         # In place, so that it holds for what is under way as well.
@@ -168,6 +178,7 @@ class Daemon:
             self._log.warning(warning)
         self._log.info("policy read anew")
         self._egress.enforce()
+        self._egress.configure(options)
         self._log_counts()
 
     def _policy_of(self, config: Config) -> Policy:
@@ -195,45 +206,6 @@ class Daemon:
         self._endpoints.close()
         self._egress.close()
         self.loop.close()
-
-
-def transport_options(config: Config, log: Log) -> TransportOptions:
-    """The options of every connection, with the CA store found.
-
-    Raises:
-        StartError: there is no CA store.
-    """
-    ca_file, ca_path = _find_ca_store(config.ca_file)
-    log.debug(f"CA store: {ca_file or '-'} {ca_path or '-'}")
-    return TransportOptions(
-        connection=ConnectionSettings(
-            allow_ipv6=config.allow_ipv6,
-            connection_max_time=config.connection_max_time,
-            ca_file=ca_file,
-            ca_path=ca_path,
-            proxy=config.proxy,
-            proxy_userpwd=config.proxy_credentials,
-        ),
-        max_response_size=config.max_response_size,
-    )
-
-
-def _find_ca_store(configured: str | None) -> tuple[str | None, str | None]:
-    """``ca_file``, else ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, else the system's."""
-    if configured:
-        if not os.access(configured, os.R_OK):
-            raise StartError(f"ca_file: cannot read {configured}")
-        return configured, None
-    paths = ssl.get_default_verify_paths()  # looks at the two variables itself
-    if paths.cafile or paths.capath:
-        return paths.cafile, paths.capath
-    for path in _SYSTEM_STORES:
-        if os.access(path, os.R_OK):
-            return path, None
-    raise StartError("no CA certificates found; install them (ca-certificates) or set ca_file")
-
-
-_SYSTEM_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
 def _check_libcurl() -> None:

@@ -22,7 +22,8 @@ __all__ = ["Entry", "IniError", "parse_ini"]
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _CONTINUES = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # an odd number of backslashes at the end
-_SECTION = re.compile(r"\[([^\]]*)\]?")
+# An IPv6 address with a port has brackets of its own: [host [2001:db8::1]:8443].
+_SECTION = re.compile(r"\[(host\s+\[[^\]]*\][^\]]*|[^\]]*)\]?", re.IGNORECASE)
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _HEX = re.compile(r"x([0-9A-Fa-f]{1,6})")
 _OCTAL = re.compile(r"[0-7]{1,3}")

@@ -10,10 +10,13 @@ from typing import cast
 
 from ..ini import Entry, IniError, parse_ini
 from ..policy import PolicyError
+from ..policy.rulelist import RuleList
 from . import values
 from .errors import ConfigError
 from .model import KEYS, NEEDS_VALUE, Config
 from .rule_files import RULE_FILES, read_rules
+from .sections import SectionReader, host_of
+from .tls_files import check_ca_file, read_client_certificate
 
 __all__ = ["Given", "load", "read_keys"]
 
@@ -41,18 +44,25 @@ def load(path: str) -> Config:
     Raises:
         ConfigError: the file cannot be read, or something in it cannot be used.
     """
-    given = read_keys(path, KEYS, NEEDS_VALUE)
+    sections = SectionReader(path)
+    given = read_keys(path, KEYS, NEEDS_VALUE, sections)
+    given.values["hosts"] = sections.sections(given.values)
+    given.warnings += sections.warnings
     return _check(path, given.values, given.origins, given.warnings)
 
 
 def read_keys(
-    path: str, keys: Mapping[str, values.Converter], needs_value: Collection[str]
+    path: str,
+    keys: Mapping[str, values.Converter],
+    needs_value: Collection[str],
+    sections: SectionReader | None = None,
 ) -> Given:
     """Read a file whose section ``[General]`` has these keys.
 
     Args:
         keys: what converts the value of each.
         needs_value: keys whose default is not meant by an empty value.
+        sections: gets what sections for hosts say, where the file may have some.
 
     Raises:
         ConfigError: the file cannot be read, or a value cannot be used.
@@ -66,6 +76,10 @@ def read_keys(
 
     try:
         for entry in parse_ini(text, skipped):
+            host = host_of(entry.section) if sections is not None else None
+            if host is not None and sections is not None:
+                sections.add(host, entry)
+                continue
             if entry.section != "General" or entry.key not in keys:
                 warnings.append(_unknown(path, entry, keys))
                 continue
@@ -94,7 +108,10 @@ def _read(path: str) -> str:
 def _unknown(path: str, entry: Entry, keys: Collection[str]) -> str:
     where = f"{path}:{entry.line}: unknown key {entry.key!r}"
     if entry.section != "General":
-        return f"{where} in section [{entry.section}], ignored; all keys belong into [General]"
+        return (
+            f"{where} in section [{entry.section}], ignored; keys belong into [General], some also "
+            "into [host NAME]"
+        )
     close = get_close_matches(entry.key.lower(), keys, 1)
     return f"{where}, ignored" + (f"; did you mean {close[0]}?" if close else "")
 
@@ -126,6 +143,9 @@ def _check(
         )
     if given.get("proxy_credentials_file"):
         given["proxy_credentials"] = _credentials(path, given, origins)
+    if given.get("ca_file"):
+        check_ca_file(path, str(given["ca_file"]), origins["ca_file"])
+    given["client_certificate"] = read_client_certificate(path, given, origins)
     file_rules = {
         list_key: read_rules(cast(tuple[str, ...], given[key]), path, key, origins[key])
         for key, list_key in RULE_FILES.items()
@@ -138,6 +158,7 @@ def _check(
         reason = str(error).removeprefix(f"{error.key}: ")
         raise ConfigError(path, reason, line=origins.get(error.key, 0), key=error.key) from None
     warnings += [f"{path}: {warning}" for warning in policy.warnings]
+    _check_no_proxy(path, config)
     if config.nat64 and not config.allow_ipv6:
         warnings.append(
             f"{path}:{origins['nat64']}: nat64 has no effect: allow_ipv6 is false, so no IPv6 "
@@ -149,6 +170,16 @@ def _check(
             "for addresses that stand in URLs only, and rules about names for the rest"
         )
     return replace(config, warnings=tuple(warnings))
+
+
+def _check_no_proxy(path: str, config: Config) -> None:
+    try:
+        RuleList("no_proxy", config.no_proxy, denies=False)
+    except PolicyError as error:
+        reason = str(error).removeprefix("no_proxy: ")
+        raise ConfigError(
+            path, reason, line=config.origins.get("no_proxy", 0), key="no_proxy"
+        ) from None
 
 
 def _credentials(path: str, given: Mapping[str, object], origins: Mapping[str, int]) -> str:

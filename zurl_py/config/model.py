@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
+from ..client_certificate import ClientCertificate
 from ..policy import Policy
 from . import values
+from .hosts import HostSection
 
-__all__ = ["KEYS", "Config"]
+__all__ = ["HOST_KEYS", "KEYS", "Config"]
 
 NEVER = 10_000_000  # seconds (116 days) that stand for no limit
 _MAX_BYTES = 1 << 40
@@ -48,11 +50,26 @@ class Config:
         websocket_compression: offer permessage-deflate to WebSocket origins.
         proxy: URL of the proxy that every connection goes through; "" for none.
         proxy_credentials_file: path of a file with USER:PASSWORD in it; "" for none.
+        no_proxy: rules for hosts that are connected to directly.
+        http_version: the highest that may be used: "1.1", "2" or "3".
+        source_address: addresses that connections come from, one of each family at most.
+        tls_groups: key exchange groups, as OpenSSL lists them; "" for OpenSSL's own.
+        tls_min_version: "1.2" or "1.3".
+        client_cert_file, client_key_file: paths of PEM files that origins are shown; "" for none.
+        tcp_keepalive: seconds of silence after which TCP asks whether an origin is still there;
+            0: never.
+        dns_cache: seconds that the addresses of a name are used; 0: looked up each time.
+        dns_negative_cache: seconds that "no such name" is remembered.
+        stream_memory: bytes that libcurl may hold for all streams of HTTP/2 and 3.
+        max_connections_per_host: connections to one host; 0: no limit.
+        max_host_errors: failures in a row after which a host is left alone; 0: never.
         metrics_listen: where the status listener is: HOST:PORT or unix:PATH; "" for none.
         log_level: 0 errors, 1 warnings, 2 information, 3 debug.
         log_format: "text" or "json".
         log_query: URLs in log and status have their query.
         proxy_credentials: what is in that file; not shown by ``repr``.
+        client_certificate: what the two files hold; None where there are none.
+        hosts: sections for hosts, in the order of the file.
         file_rules: what is in the files of rules, by the key whose list they make longer.
         warnings: what is odd in the file, but no reason not to start.
         origins: number of the line that each given key comes from.
@@ -101,7 +118,24 @@ class Config:
     log_level: int = 2
     log_format: str = "text"
     log_query: bool = False
+    no_proxy: tuple[str, ...] = ()
+    http_version: str = "2"
+    source_address: tuple[str, ...] = ()
+    # OpenSSL's own list makes a ClientHello of two segments, which some firewalls do not pass. With
+    # X25519 first it fits one, and servers that prefer the hybrid group still get it.
+    tls_groups: str = "X25519:X25519MLKEM768:P-256:P-384:P-521"
+    tls_min_version: str = "1.2"
+    client_cert_file: str = ""
+    client_key_file: str = ""
+    tcp_keepalive: int = 60
+    dns_cache: int = 60
+    dns_negative_cache: int = 0
+    stream_memory: int = 64_000_000
+    max_connections_per_host: int = 0
+    max_host_errors: int = 0
     proxy_credentials: str = field(default="", repr=False)
+    client_certificate: ClientCertificate | None = field(default=None, repr=False)
+    hosts: tuple[HostSection, ...] = ()
     file_rules: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     origins: dict[str, int] = field(default_factory=dict)
@@ -178,10 +212,42 @@ KEYS: dict[str, values.Converter] = {
     "websocket_compression": values.boolean,
     "proxy": values.proxy,
     "proxy_credentials_file": values.text,
+    "no_proxy": values.items,
+    "http_version": values.choice("1.1", "2", "3"),
+    "source_address": values.source_address,
+    "tls_groups": values.tls_groups,
+    "tls_min_version": values.choice("1.2", "1.3"),
+    "client_cert_file": values.text,
+    "client_key_file": values.text,
+    "tcp_keepalive": values.number(0, _MAX_KEEPALIVE),
+    "dns_cache": values.number(0, NEVER),
+    "dns_negative_cache": values.number(0, NEVER),
+    "stream_memory": values.number(0, _MAX_BYTES),
+    "max_connections_per_host": values.number(0, 1_000_000),
+    "max_host_errors": values.number(0, 1_000_000),
     "metrics_listen": values.listener,
     "log_level": values.number(0, 3),
     "log_format": values.choice("text", "json"),
     "log_query": values.boolean,
+}
+
+# What a section for hosts may set. There, and only there, no value means none.
+HOST_KEYS: dict[str, values.Converter] = {
+    **{
+        key: KEYS[key]
+        for key in (
+            "ca_file",
+            "client_cert_file",
+            "client_key_file",
+            "proxy",
+            "http_version",
+            "source_address",
+            "tls_min_version",
+            "tls_groups",
+            "timeout",
+        )
+    },
+    "max_connections": KEYS["max_connections_per_host"],
 }
 
 # A key without a value has its default, as long as that is harmless. These must say something, or
@@ -190,5 +256,5 @@ NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format")) | {
     key for key, convert in KEYS.items() if convert is values.boolean
 }
 
-_NO_KEYS = {"proxy_credentials", "file_rules", "warnings", "origins"}
+_NO_KEYS = {"proxy_credentials", "client_certificate", "hosts", "file_rules", "warnings", "origins"}
 assert set(KEYS) == {f.name for f in fields(Config)} - _NO_KEYS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from ..ini import Entry
@@ -22,7 +23,9 @@ __all__ = [
     "octal_mode",
     "ports",
     "proxy",
+    "source_address",
     "text",
+    "tls_groups",
 ]
 
 Converter = Callable[[Entry], Any]
@@ -30,6 +33,31 @@ Converter = Callable[[Entry], Any]
 _YES = frozenset(("true", "yes", "on", "1"))
 _NO = frozenset(("false", "no", "off", "0", ""))
 _PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
+_GROUP = re.compile(r"[?*]*([A-Za-z0-9_-]+)")
+_GROUPS = frozenset(
+    (
+        "x25519",
+        "x448",
+        "p-256",
+        "p-384",
+        "p-521",
+        "prime256v1",
+        "secp256r1",
+        "secp384r1",
+        "secp521r1",
+        "x25519mlkem768",
+        "secp256r1mlkem768",
+        "secp384r1mlkem1024",
+        "mlkem512",
+        "mlkem768",
+        "mlkem1024",
+        "ffdhe2048",
+        "ffdhe3072",
+        "ffdhe4096",
+        "ffdhe6144",
+        "ffdhe8192",
+    )
+)
 _PROXY = re.compile(r"(?:http|socks5h?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}/?")
 
 
@@ -146,3 +174,31 @@ def proxy(entry: Entry) -> str:
             "go into proxy_credentials_file"
         )
     return value
+
+
+def source_address(entry: Entry) -> tuple[str, ...]:
+    """The addresses that connections come from: one of IPv4, one of IPv6, or both."""
+    found: dict[int, str] = {}
+    for item in entry.items:
+        try:
+            address = ip_address(item)
+        except ValueError:
+            raise Invalid("an IPv4 address, an IPv6 address, or one of each") from None
+        if address.version in found or getattr(address, "scope_id", None):
+            raise Invalid("one address of IPv4 and one of IPv6 at most, without a zone")
+        found[address.version] = str(address)
+    return tuple(found.values())
+
+
+def tls_groups(entry: Entry) -> str:
+    """Key exchange groups as OpenSSL lists them; empty: OpenSSL's own."""
+    names = re.split("[:/]", entry.text.replace(",", ":")) if entry.text else []
+    for name in names:
+        found = _GROUP.fullmatch(name.strip())
+        known = found is not None and found.group(1).lower() in _GROUPS
+        if not known and not (found and name.strip().startswith("?")):
+            raise Invalid(
+                "groups such as X25519:X25519MLKEM768:P-256, with ? before one that OpenSSL may "
+                f"not know; {name.strip()!r} is not known"
+            )
+    return ":".join(name.strip() for name in names)

@@ -5,7 +5,7 @@ from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .permission import check_names
 from .request import AddressPolicy, HttpRequest
-from .settings import ConnectionSettings, TransportOptions
+from .settings import ConnectionSettings, HostSettings, TransportOptions
 from .streaming import StreamSink, StreamTransfer
 from .transfer import BufferedTransfer, ResponseSink
 
@@ -16,6 +16,7 @@ __all__ = [
     "EasyHandle",
     "Egress",
     "ErrorName",
+    "HostSettings",
     "HttpRequest",
     "ResponseSink",
     "StreamSink",

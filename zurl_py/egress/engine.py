@@ -17,8 +17,9 @@ from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
 from .multi import Multi
 from .permission import check_peer, check_request
-from .placement import LookUp, Place, Placement, Route, connects_to
+from .placement import LookUp, Place, Placement, connects_to
 from .resolver import Outcome, Resolver, look_up
+from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
 from .trace import make_trace
 
@@ -58,25 +59,26 @@ class Egress:
         self._loop = loop
         self._log = log
         self.max_response_size = options.max_response_size
+        self._ipv6 = _uses_ipv6(options)  # read by other threads as well
         self._due: list[Multi] = []
         self._finished: list[Multi] = []
-        ipv6 = options.connection.allow_ipv6
-
-        def look_up_name(name: str) -> Outcome:
-            return look_up(name, ipv6)
-
         self._resolver = make_resolver(
-            loop, options.dns_cache, options.dns_negative_cache, look_up_name
+            loop, options.dns_cache, options.dns_negative_cache, self._look_up
         )
-        self._routes = [self._make_route(options.connection, options.max_response_size)]
-        self._placement = Placement(self._routes[0], self._resolver)
+        self._routes = Routes(options.connections, self._make_route)
+        self._placement = Placement(self._routes, self._resolver)
+        self._retired: list[Multi] = []  # no request goes there any more
+        self._closing: list[Multi] = []  # nor is one there
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._stillborn: list[tuple[Carried, TransferError]] = []
         self.moved: list[Mover] = []
         self.rules = 0
 
-    def _make_route(self, settings: ConnectionSettings, max_response_size: int) -> Route:
-        pool = HandlePool(settings, max_response_size, self._log)
+    def _look_up(self, name: str) -> Outcome:
+        return look_up(name, self._ipv6)
+
+    def _make_route(self, settings: ConnectionSettings) -> Route:
+        pool = HandlePool(settings, self.max_response_size, self._log)
         return Route(settings, pool, self._make_multi)
 
     def _make_multi(self) -> Multi:
@@ -96,9 +98,8 @@ class Egress:
             multi.limit_connections(max(1, most // len(multis)))
 
     def _multis(self) -> Iterator[Multi]:
-        for route in self._routes:
-            for group in route.groups:
-                yield from group.multis
+        for group in self._routes.groups():
+            yield from group.multis
 
     # -- into libcurl and out of it ------------------------------------------------------------
 
@@ -167,6 +168,9 @@ class Egress:
             handle.give_back()
         except pycurl.error as error:  # a broken multi handle keeps it: it is of no use any more
             self._log.error(f"libcurl keeps a handle: {error}")
+        if self._retired and not multi.active and multi in self._retired:
+            self._retired.remove(multi)
+            self._closing.append(multi)
 
     # -- what came of it -----------------------------------------------------------------------
 
@@ -184,6 +188,8 @@ class Egress:
                     self.report(transfer, self._ended, transfer, code, message)
             if multi.broken is not None:
                 self._abandon(multi)
+        while self._closing:
+            self._closing.pop().close()
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
             self.report(transfer, transfer.fail, failure)
@@ -266,7 +272,12 @@ class Egress:
     def has_work(self) -> bool:
         """There is more to do without waiting for an event."""
         return bool(
-            self._due or self._finished or self.moved or self._stillborn or self._resolver.finished
+            self._due
+            or self._finished
+            or self.moved
+            or self._stillborn
+            or self._closing
+            or self._resolver.finished
         )
 
     def kick(self) -> None:
@@ -286,9 +297,10 @@ class Egress:
     def _abandon(self, multi: Multi) -> None:
         """End all transfers of a multi handle that failed, and never use it again."""
         self._log.error(f"libcurl failed: {multi.broken}; ending {multi.active} transfers")
-        for route in self._routes:
-            for group in route.groups:
-                group.drop(multi)
+        for group in self._routes.groups():
+            group.drop(multi)
+        if multi in self._retired:
+            self._retired.remove(multi)
         for transfer in [t for t in self._transfers.values() if t.multi is multi]:
             failure = TransferError(
                 Condition.UNDEFINED_CONDITION,
@@ -308,6 +320,24 @@ class Egress:
             if refused is not None:
                 self.report(transfer, transfer.fail, refused)
 
+    def configure(self, options: TransportOptions) -> None:
+        """Let other options hold for requests to come.
+
+        Connections that other settings would have made otherwise are closed: idle ones at once,
+        used ones after their answer.
+        """
+        self.max_response_size = options.max_response_size
+        self._ipv6 = _uses_ipv6(options)
+        self._resolver.lifetime = options.dns_cache
+        self._resolver.negative_lifetime = options.dns_negative_cache
+        for route in self._routes.change(options.connections):
+            for group in route.groups:
+                for multi in group.multis:
+                    if multi.active:
+                        self._retired.append(multi)
+                    else:
+                        multi.close()
+
     def _refusal(self, transfer: Carried) -> TransferError | None:
         """Why a transfer that was started under other rules has to end; None if it may go on."""
         transfer.rules = self.rules
@@ -326,6 +356,10 @@ class Egress:
         """Cancel all transfers and close all connections."""
         for transfer in list(self._transfers.values()):
             self.remove(transfer)
-        for multi in list(self._multis()):
+        for multi in [*self._multis(), *self._retired]:
             multi.close()
         self._resolver.close()
+
+
+def _uses_ipv6(options: TransportOptions) -> bool:
+    return any(6 in settings.families for settings in options.connections.all())

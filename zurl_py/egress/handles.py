@@ -6,6 +6,7 @@ URL and headers sets these two; what it adds beyond is undone, or the handle res
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,7 +26,25 @@ _Data = TypeVar("_Data")
 _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # TCP_NODELAY is libcurl's default already.
 _MAX_POOLED = 1000
-_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_..., which pycurl does not name
+# CURLOPT_..., which pycurl does not name
+_SUPPRESS_CONNECT_HEADERS = 265
+_SSL_EC_CURVES = 10298
+_TCP_KEEPCNT = 326
+_IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
+_INET6 = socket.AF_INET6
+_PROBES = 4
+_PROBE_INTERVAL = 15  # seconds
+_TLS_VERSIONS = {"1.2": pycurl.SSLVERSION_TLSv1_2, "1.3": pycurl.SSLVERSION_TLSv1_3}
+_HTTP_VERSIONS = {
+    "1.1": pycurl.CURL_HTTP_VERSION_1_1,
+    "2": pycurl.CURL_HTTP_VERSION_2TLS,
+    "3": 30,  # CURL_HTTP_VERSION_3: falls back to the others
+}
+_FAMILIES = {
+    (4,): pycurl.IPRESOLVE_V4,
+    (6,): pycurl.IPRESOLVE_V6,
+    (4, 6): pycurl.IPRESOLVE_WHATEVER,
+}
 
 
 class EasyHandle:
@@ -108,8 +127,7 @@ class EasyHandle:
             setopt(_SUPPRESS_CONNECT_HEADERS, 1)
             if options.proxy_userpwd:
                 setopt(pycurl.PROXYUSERPWD, options.proxy_userpwd)
-        if not options.allow_ipv6:
-            setopt(pycurl.IPRESOLVE, pycurl.IPRESOLVE_V4)
+        setopt(pycurl.IPRESOLVE, _FAMILIES[options.families])
         setopt(pycurl.USERAGENT, "")  # none, unless the worker sends one
         setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl can undo
         setopt(pycurl.PATH_AS_IS, 1)
@@ -119,15 +137,31 @@ class EasyHandle:
         # knows how old a name is, and tells libcurl anew.
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)
-        if options.ca_file is not None:
-            setopt(pycurl.CAINFO, options.ca_file)
-        if options.ca_path is not None:
-            setopt(pycurl.CAPATH, options.ca_path)
+        setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version])
+        self._prepare_tls(options)
+        if options.tcp_keepalive:
+            setopt(pycurl.TCP_KEEPALIVE, 1)
+            setopt(pycurl.TCP_KEEPIDLE, options.tcp_keepalive)
+            setopt(pycurl.TCP_KEEPINTVL, _PROBE_INTERVAL)
+            setopt(_TCP_KEEPCNT, _PROBES)
         setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
         setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         setopt(pycurl.PREREQFUNCTION, self._before_request)
         setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
         setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+
+    def _prepare_tls(self, options: ConnectionSettings) -> None:
+        setopt = self.curl.setopt
+        if options.ca_file is not None:
+            setopt(pycurl.CAINFO, options.ca_file)
+        if options.ca_path is not None:
+            setopt(pycurl.CAPATH, options.ca_path)
+        setopt(pycurl.SSLVERSION, _TLS_VERSIONS[options.tls_min_version])
+        if options.tls_groups:
+            setopt(_SSL_EC_CURVES, options.tls_groups)
+        if options.client_certificate is not None:
+            setopt(pycurl.SSLCERT_BLOB, options.client_certificate.chain)
+            setopt(pycurl.SSLKEY_BLOB, options.client_certificate.key)
 
     # -- one request ---------------------------------------------------------------------------
 
@@ -246,7 +280,7 @@ class EasyHandle:
             self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
             self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
             self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
-            self.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_NONE)
+            self.curl.setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[self._settings.http_version])
         elif self._discards:
             self._discards = False
             self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
@@ -272,7 +306,7 @@ class EasyHandle:
             if not self.proxied and not self._allows(where[0], where[1]):
                 return bad
             self.tried += 1
-            fd = socket.socket(family, kind, protocol).detach()
+            fd = self._make_socket(family, kind, protocol)
             if self.kept is not None:
                 self.kept.hosts[fd] = self._host
             return fd
@@ -281,6 +315,19 @@ class EasyHandle:
             return bad
         except Exception:
             return self._fail(bad)
+
+    def _make_socket(self, family: int, kind: int, protocol: int) -> int:
+        """A socket that sends from the address which the configuration says, if it says one."""
+        sources = self._settings.source_address
+        source = next((item for item in sources if (":" in item) == (family == _INET6)), None)
+        if sources and source is None:
+            raise OSError(errno.EADDRNOTAVAIL, "source_address has none of this family")
+        with socket.socket(family, kind, protocol) as sock:
+            if source is not None:
+                # The port is chosen by connect(): one may serve connections to many peers.
+                sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind((source, 0))
+            return sock.detach()
 
     def _before_request(self, address: str, local: str, port: int, local_port: int) -> int:
         """``CURLOPT_PREREQFUNCTION``: asked before every request, on reused connections too."""

@@ -7,49 +7,17 @@ carries its decisions out.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from ..zhttp import Condition
 from .carrier import Carried
 from .errors import ErrorName, TransferError
-from .handles import HandlePool
 from .multi import Multi
-from .pools import MultiGroup
 from .request import HttpRequest
 from .resolver import Resolver
-from .settings import ConnectionSettings
+from .routes import Route, Routes
 
-__all__ = ["LookUp", "Place", "Placement", "Route"]
-
-
-class Route:
-    """Handles and connections of one kind of `ConnectionSettings`.
-
-    Attributes:
-        settings: how its connections are made.
-        handles: easy handles that are prepared for these.
-        groups: multi handles for requests without and with the privilege ignore-policies.
-        proxy: host and port of the proxy; None where there is none.
-    """
-
-    __slots__ = ("groups", "handles", "proxy", "resolves_here", "settings")
-
-    def __init__(
-        self, settings: ConnectionSettings, handles: HandlePool, make_multi: Callable[[], Multi]
-    ) -> None:
-        self.settings = settings
-        self.handles = handles
-        self.groups = (MultiGroup(make_multi), MultiGroup(make_multi))
-        self.proxy: tuple[str, int] | None = None
-        # socks5 is given addresses, all others names.
-        self.resolves_here = not settings.proxy or settings.proxy.startswith("socks5:")
-        if settings.proxy:
-            parts = urlsplit(settings.proxy)
-            assert parts.hostname is not None
-            assert parts.port is not None
-            self.proxy = (parts.hostname, parts.port)
+__all__ = ["LookUp", "Place", "Placement", "connects_to"]
 
 
 @dataclass(slots=True)
@@ -77,8 +45,8 @@ class Place:
 class Placement:
     """Decides by what is known of names and multi handles."""
 
-    def __init__(self, route: Route, resolver: Resolver[Carried]) -> None:
-        self.route = route
+    def __init__(self, routes: Routes, resolver: Resolver[Carried]) -> None:
+        self._routes = routes
         self._resolver = resolver
 
     def place(self, transfer: Carried, now: float) -> Place | LookUp | TransferError:
@@ -91,7 +59,8 @@ class Placement:
         4. Names are fresh: it goes to its host's multi handle, or beside it if that is full.
         5. Names are too old: it goes there as well, but only onto a connection that is kept.
         """
-        request, route = transfer.request, self.route
+        request = transfer.request
+        route = self._routes.of(request)
         names = self._names(request, route)
         kept_only = False
         for name, _ in names:

@@ -118,6 +118,11 @@ class Rule:
         return self._ports is not None
 
     @property
+    def ports(self) -> tuple[int, int] | None:
+        """The first and the last port that it is about; None for all."""
+        return self._ports
+
+    @property
     def names_scheme(self) -> bool:
         """It says which schemes."""
         return self._schemes is not None

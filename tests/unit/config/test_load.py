@@ -302,7 +302,8 @@ def test_a_file_in_latin_1_is_read(conf: Path) -> None:
         ("in_req_spec=ipc:///b", ":2: in_req_spec is given again; this one counts"),
         (
             "[Other]\ntimeout=5",
-            ":3: unknown key 'timeout' in section [Other], ignored; all keys belong into [General]",
+            ":3: unknown key 'timeout' in section [Other], ignored; keys belong into "
+            "[General], some also into [host NAME]",
         ),
     ],
 )

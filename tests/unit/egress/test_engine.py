@@ -17,7 +17,7 @@ from zurl_py.egress.kept import KeptConnections
 from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolver import Answer, Resolver
-from zurl_py.egress.settings import ConnectionSettings, TransportOptions
+from zurl_py.egress.settings import ConnectionSettings, HostSettings, TransportOptions
 from zurl_py.http.fields import Head, RequestHeaders
 from zurl_py.log import Log
 from zurl_py.loop import Loop
@@ -189,7 +189,7 @@ class Bench:
         self.rules = Rules()
         self.egress = Egress(
             self.loop,
-            TransportOptions(ConnectionSettings(**options)),
+            TransportOptions(HostSettings(ConnectionSettings(**options))),
             cast(Log, self.log),
             Names,
         )

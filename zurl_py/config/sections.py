@@ -1,0 +1,125 @@
+"""From the lines of ``[host NAME]`` sections to what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from ..ini import Entry
+from .errors import ConfigError
+from .hosts import BadHost, HostSection, host_pattern
+from .model import HOST_KEYS, KEYS
+from .tls_files import check_ca_file, read_client_certificate
+from .values import Invalid
+
+__all__ = ["SectionReader", "host_of"]
+
+
+def host_of(section: str) -> str | None:
+    """The host that a section is for; None if it is another kind of section."""
+    word, _, host = section.partition(" ")
+    return host.strip().lower() if word.lower() == "host" and host.strip() else None
+
+
+@dataclass
+class _Draft:
+    line: int
+    values: dict[str, object] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
+
+
+class SectionReader:
+    """Collects the entries of all sections for hosts.
+
+    Args:
+        path: of the configuration file.
+
+    Attributes:
+        warnings: what is odd in them.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.warnings: list[str] = []
+        self._drafts: dict[str, _Draft] = {}
+
+    def add(self, host: str, entry: Entry) -> None:
+        """One line of a section.
+
+        Raises:
+            ConfigError: the section is for no host, the key cannot be set by host, or its value is
+                not allowed.
+        """
+        path, key = self._path, entry.key
+        if host not in self._drafts:
+            try:
+                host_pattern(host)
+            except BadHost as problem:
+                raise ConfigError(path, f"[host {host}]: {problem}", line=entry.line) from None
+            self._drafts[host] = _Draft(entry.line)
+        draft = self._drafts[host]
+        convert = HOST_KEYS.get(key)
+        if convert is None:
+            self._refuse_or_warn(host, entry)
+            return
+        if key in draft.origins:
+            self.warnings.append(
+                f"{path}:{entry.line}: {key} is given again in [host {host}]; this one counts"
+            )
+        try:
+            draft.values[key] = convert(entry)
+        except Invalid as allowed:
+            raise ConfigError(
+                path, str(allowed), line=entry.line, key=key, found=entry.text
+            ) from None
+        draft.origins[key] = entry.line
+
+    def _refuse_or_warn(self, host: str, entry: Entry) -> None:
+        allowed = ", ".join(sorted(HOST_KEYS))
+        if entry.key in KEYS:
+            raise ConfigError(
+                self._path,
+                f"it cannot be set by host; allowed in [host {host}]: {allowed}",
+                line=entry.line,
+                key=entry.key,
+            )
+        close = get_close_matches(entry.key.lower(), HOST_KEYS, 1)
+        hint = f"; did you mean {close[0]}?" if close else f"; known are {allowed}"
+        self.warnings.append(
+            f"{self._path}:{entry.line}: unknown key {entry.key!r} in [host {host}], ignored{hint}"
+        )
+
+    def sections(self, general: dict[str, object]) -> tuple[HostSection, ...]:
+        """All sections, with their files read.
+
+        Args:
+            general: what ``[General]`` gives, for a pair of files of which each names one.
+
+        Raises:
+            ConfigError: a file cannot be used.
+        """
+        made = []
+        for host, draft in self._drafts.items():
+            if draft.values.get("ca_file"):
+                check_ca_file(self._path, str(draft.values["ca_file"]), draft.origins["ca_file"])
+            files = {"client_cert_file", "client_key_file"}
+            certificate = None
+            if files & set(draft.values):
+                certificate = read_client_certificate(
+                    self._path, {**general, **draft.values}, draft.origins
+                )
+            made.append(HostSection(host, draft.line, draft.values, draft.origins, certificate))
+        self._warn_of_equals(made)
+        return tuple(made)
+
+    def _warn_of_equals(self, sections: list[HostSection]) -> None:
+        seen: dict[object, HostSection] = {}
+        for section in sections:
+            rule = section.rule
+            who = (rule.exact, rule.range, rule.pattern, rule.ports)
+            first = seen.setdefault(who, section)
+            if first is not section:
+                self.warnings.append(
+                    f"{self._path}:{section.line}: [host {section.host}] has no effect: "
+                    f"[host {first.host}] in line {first.line} is for the same hosts"
+                )

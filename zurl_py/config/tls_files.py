@@ -1,0 +1,70 @@
+"""Files that hold certificates and keys, read and checked when the configuration is."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..client_certificate import BadClientCertificate, ClientCertificate
+from .errors import ConfigError
+
+__all__ = ["check_ca_file", "read_client_certificate"]
+
+
+def check_ca_file(config: str, file: str, line: int) -> None:
+    """See that a file holds certificates to trust.
+
+    Raises:
+        ConfigError: it does not, or cannot be read.
+    """
+    data = _read(config, "ca_file", file, line)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("latin-1"))
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(
+            config, f"{file} holds no certificates in PEM", line=line, key="ca_file"
+        ) from None
+
+
+def read_client_certificate(
+    config: str, given: Mapping[str, object], lines: Mapping[str, int]
+) -> ClientCertificate | None:
+    """What ``client_cert_file`` and ``client_key_file`` hold; None where neither is set.
+
+    Raises:
+        ConfigError: one is missing, or they cannot be used.
+    """
+    cert_file = str(given.get("client_cert_file") or "")
+    key_file = str(given.get("client_key_file") or "")
+    if not cert_file and not key_file:
+        return None
+    if not cert_file or not key_file:
+        there, missing = "client_cert_file", "client_key_file"
+        if key_file:
+            there, missing = missing, there
+        raise ConfigError(
+            config,
+            f"{there} is set and {missing} is not; both are needed, or neither",
+            line=lines.get(there, 0),
+            key=there,
+        )
+    chain = _read(config, "client_cert_file", cert_file, lines.get("client_cert_file", 0))
+    key = _read(config, "client_key_file", key_file, lines.get("client_key_file", 0))
+    try:
+        return ClientCertificate.checked(chain, key)
+    except BadClientCertificate as problem:
+        raise ConfigError(
+            config,
+            f"{cert_file} and {key_file} cannot be used: {problem}",
+            line=lines.get("client_cert_file", 0),
+            key="client_cert_file",
+        ) from None
+
+
+def _read(config: str, key: str, file: str, line: int) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        reason = getattr(error, "strerror", None) or "its name cannot be used"
+        raise ConfigError(config, f"cannot read {file}: {reason}", line=line, key=key) from None

@@ -1,0 +1,102 @@
+"""Routes: handles and connections of one kind of settings, and which one a request takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+from ..cache import remember
+from .handles import HandlePool
+from .multi import Multi
+from .pools import MultiGroup
+from .request import HttpRequest
+from .settings import ConnectionSettings, HostSettings
+
+__all__ = ["Route", "Routes"]
+
+_MAX_CHOSEN = 16_384
+
+
+class Route:
+    """Handles and connections of one kind of `ConnectionSettings`.
+
+    Attributes:
+        settings: how its connections are made.
+        handles: easy handles that are prepared for these.
+        groups: multi handles for requests without and with the privilege ignore-policies.
+        proxy: host and port of the proxy; None where there is none.
+        resolves_here: libcurl needs the origin's address.
+    """
+
+    __slots__ = ("groups", "handles", "proxy", "resolves_here", "settings")
+
+    def __init__(
+        self, settings: ConnectionSettings, handles: HandlePool, make_multi: Callable[[], Multi]
+    ) -> None:
+        self.settings = settings
+        self.handles = handles
+        self.groups = (MultiGroup(make_multi), MultiGroup(make_multi))
+        self.proxy: tuple[str, int] | None = None
+        # socks5 is given addresses, all others names.
+        self.resolves_here = not settings.proxy or settings.proxy.startswith("socks5:")
+        if settings.proxy:
+            parts = urlsplit(settings.proxy)
+            assert parts.hostname is not None
+            assert parts.port is not None
+            self.proxy = (parts.hostname, parts.port)
+
+
+class Routes:
+    """All routes, by their settings.
+
+    Args:
+        make: makes the route for some settings.
+
+    Attributes:
+        default: of requests that no section of the configuration is for.
+    """
+
+    def __init__(self, settings: HostSettings, make: Callable[[ConnectionSettings], Route]) -> None:
+        self._make = make
+        self._routes: dict[ConnectionSettings, Route] = {}
+        self._chosen: dict[tuple[str, str, int], Route] = {}
+        self._settings = settings
+        self.default = self._of(settings.default)
+
+    def of(self, request: HttpRequest) -> Route:
+        """The route of a request: by the host of its URI, whatever it connects to."""
+        if self._settings.uniform:
+            return self.default
+        origin = request.target.origin
+        route = self._chosen.get(origin)
+        if route is None:
+            scheme, host, port = origin
+            route = self._of(self._settings.of(host, port, scheme))
+            remember(self._chosen, origin, route, _MAX_CHOSEN)
+        return route
+
+    def _of(self, settings: ConnectionSettings) -> Route:
+        route = self._routes.get(settings)
+        if route is None:
+            route = self._routes[settings] = self._make(settings)
+        return route
+
+    def change(self, settings: HostSettings) -> list[Route]:
+        """Let other settings hold from now on. Routes that serve under these as well are kept.
+
+        Returns:
+            those that are of no more use.
+        """
+        before, self._routes = self._routes, {}
+        self._chosen.clear()
+        self._settings = settings
+        for wanted in settings.all():
+            if wanted in before:
+                self._routes[wanted] = before.pop(wanted)
+        self.default = self._of(settings.default)
+        return list(before.values())
+
+    def groups(self) -> Iterator[MultiGroup]:
+        """The groups of multi handles of all routes."""
+        for route in self._routes.values():
+            yield from route.groups
