@@ -1,13 +1,14 @@
-"""The log, in Zurl's form: ``[INFO] 2026-11-23 12:50:55.496 text``.
+"""The log: lines in Zurl's form, ``[INFO] 2026-11-23 12:50:55.496 text``, or JSON objects.
 
-The loop must never wait for a disk or a pipe. So a line is only put into a queue here, and a
-thread of its own writes what has gathered, some twenty times a second under load; errors are
-written at once. The ``logging`` module would cost more per line than the rest of a message's
-bookkeeping.
+The loop must never wait for a disk or a pipe, and a line should cost it next to nothing. So what
+happened is only put into a queue here, as it is; a thread of its own makes lines of what has
+gathered and writes them, twice a second, and at once where there is an error among them. The
+``logging`` module would cost more per line than the rest of a message's bookkeeping.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import sys
@@ -15,15 +16,44 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "Log"]
+import msgspec
+
+__all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "Kind", "Log", "printable"]
 
 ERROR, WARNING, INFO, DEBUG = range(4)
 
-_GATHER = 0.05  # seconds that lines gather before they are written
+_GATHER = 0.5  # seconds that lines gather before they are written
 _MAX_WAITING = 100_000  # lines; more are dropped and counted
 _PATIENCE = 1.0  # seconds that the writer gives a pipe that is full and non-blocking
 _LAST_WORDS = 2.0  # seconds that close() gives the writer
+
+_TAGS = ("[ERR]", "[WARN]", "[INFO]", "[DEBUG]")
+_NAMES = ("error", "warning", "info", "debug")
+_PRIORITIES = ("<3>", "<4>", "<6>", "<7>")  # sd-daemon(3)
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of event that is logged often, of which lines are made in the log's thread.
+
+    Attributes:
+        name: the ``event`` of its JSON objects.
+        text: its line, from what was logged.
+        fields: what its JSON object has beside time, level, event and message.
+    """
+
+    name: str
+    text: Callable[[Any], str]
+    fields: Callable[[Any], Mapping[str, object]]
+
+
+_Entry = tuple[float, int, "Kind | str", Any]  # time, level, kind or event, what was logged
 
 
 class Log:
@@ -33,90 +63,128 @@ class Log:
     ``close``, which waits. Control characters in a line are written as escapes, so that nothing
     a peer sends can pass for a line of its own.
 
+    Where the descriptor is the journal's (``JOURNAL_STREAM``, systemd.exec(5)), lines begin with
+    their priority, ``<4>`` for a warning, which the journal takes off.
+
     Args:
         level: 0 errors only, 1 warnings too, 2 information too, 3 everything.
         path: file to append to; None for ``fd``.
         fd: descriptor to write to where there is no path; standard error by default.
+        form: "text" or "json".
 
     Attributes:
-        info_on: lines of information are written: ask before building one.
-        debug_on: debug lines are written: ask before building one.
+        warning_on, info_on, debug_on: lines of this level are written: ask before building one.
         path: the file; None if there is none.
-        dropped: lines lost in all, as they came faster than they could be written.
 
     Raises:
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, level: int = INFO, path: str | None = None, fd: int | None = None) -> None:
-        self.info_on = level >= INFO
-        self.debug_on = level >= DEBUG
+    def __init__(
+        self, level: int = INFO, path: str | None = None, fd: int | None = None, form: str = "text"
+    ) -> None:
         self.path = path
-        self.dropped = 0
-        self._reported = 0  # of the dropped
-        self._warning_on = level >= WARNING
+        self._overflowed = 0  # lines that there was no room for
+        self._unwritten = 0  # lines that could not be written
+        self._reported = [0, 0]  # of these
         if path is not None:
             self._fd = _open(path)
         else:
             self._fd = fd if fd is not None else sys.stderr.fileno()
-        self._lines: deque[tuple[float, str, str]] = deque()  # time, tag, text
-        self._second = 0
-        self._stamp = ""
-        self._idle = False  # the writer sleeps, or is about to
+        self.configure(level, form)
+        self._to_journal = _is_journal(self._fd)
+        self._lines: deque[_Entry] = deque()
+        self._second = -1
+        self._stamps = ("", "")  # local and UTC, of this second
+        self._torn = False  # the last write stopped within a line
+        self._idle = False  # the writer sleeps until there is a line
+        self._urgent = False  # what there is is to be written now
         self._closing = False
         self._reopening = False
         self._wake = threading.Event()
-        self._urgent = threading.Event()
         self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
         self._writer.start()
 
+    def configure(self, level: int, form: str) -> None:
+        """Change level and form, for lines that are not written yet."""
+        self.warning_on = level >= WARNING
+        self.info_on = level >= INFO
+        self.debug_on = level >= DEBUG
+        self._form = self._to_json if form == "json" else self._to_text
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost in all: they came too fast, or could not be written."""
+        return self._overflowed + self._unwritten
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return len(self._lines)
+
     # -- called on the loop ------------------------------------------------------------------
 
-    def error(self, text: str) -> None:
-        """Something failed that the operator should see to."""
-        self._add("[ERR]", text)
-        self._urgent.set()
+    def error(self, text: str, event: str = "error", **about: object) -> None:
+        """Something failed that the operator should see to.
+
+        Args:
+            event: what happened, in one word of those that the manual lists.
+            about: more of it, for JSON.
+        """
+        self._add(ERROR, event, (text, about))
+        self.hurry()
 
     def exception(self, text: str) -> None:
         """An error with the traceback of the exception being handled: a bug."""
-        self.error(text)
+        self.error(text, "bug", traceback=traceback.format_exc())
         for line in traceback.format_exc().rstrip().split("\n"):
-            self.error(line)
+            self._add(ERROR, _TRACEBACK, line)
 
-    def warning(self, text: str) -> None:
+    def warning(self, text: str, event: str = "warning", **about: object) -> None:
         """Something is not as it should be, and is coped with."""
-        if self._warning_on:
-            self._add("[WARN]", text)
+        if self.warning_on:
+            self._add(WARNING, event, (text, about))
 
-    def info(self, text: str) -> None:
-        """What happens: requests in, answers out."""
+    def info(self, text: str, event: str = "info", **about: object) -> None:
+        """What happens."""
         if self.info_on:
-            self._add("[INFO]", text)
+            self._add(INFO, event, (text, about))
 
-    def debug(self, text: str) -> None:
+    def debug(self, text: str, event: str = "debug") -> None:
         """How it happens."""
         if self.debug_on:
-            self._add("[DEBUG]", text)
+            self._add(DEBUG, event, (text, {}))
+
+    def add(self, level: int, kind: Kind, what: object) -> None:
+        """Something of a kind of its own, whose level the caller has found to be on.
+
+        Args:
+            what: must stay as it is, as far as ``kind`` looks at it: the line is made later.
+        """
+        self._add(level, kind, what)
+
+    def hurry(self) -> None:
+        """Have written what waits, without waiting for more."""
+        self._urgent = True
+        self._wake.set()
 
     def reopen(self) -> None:
         """Open the file anew, after a rotation moved it away; where that fails, go on with it."""
         self._reopening = True
-        self._wake.set()
-        self._urgent.set()
+        self.hurry()
 
     def close(self) -> None:
         """Write what is waiting, for two seconds at most, and stop."""
         self._closing = True
-        self._wake.set()
-        self._urgent.set()
+        self.hurry()
         self._writer.join(_LAST_WORDS)
 
-    def _add(self, tag: str, text: str) -> None:
+    def _add(self, level: int, kind: Kind | str, what: object) -> None:
         lines = self._lines
         if len(lines) >= _MAX_WAITING:
-            self.dropped += 1
+            self._overflowed += 1
             return
-        lines.append((time.time(), tag, text))
+        lines.append((time.time(), level, kind, what))
         if self._idle:
             self._idle = False
             self._wake.set()
@@ -125,55 +193,99 @@ class Log:
 
     def _write_on(self) -> None:
         while not self._closing:
-            self._sleep()
-            self._urgent.wait(_GATHER)
-            self._urgent.clear()
+            self._gather()
             self._write_waiting()
             if self._reopening:
                 self._reopening = False
                 self._reopen()
         self._write_waiting()
 
-    def _sleep(self) -> None:
-        """Sleep until there is something to do."""
-        # A line that is added after _idle is set wakes us; one added before is seen here.
-        self._idle = True
-        if not self._lines and not self._reopening and not self._closing:
-            self._wake.wait()
-        self._idle = False
+    def _gather(self) -> None:
+        """Return when something is to be written: half a second after the first line, or at once.
+
+        As long as lines come, this wakes twice a second, however many they are. After half a
+        second without any it sleeps until the next one wakes it.
+        """
+        if not self._wake.wait(_GATHER) and not self._lines:
+            self._idle = True
+            # A line that is added from here on wakes us; one added before is seen here.
+            if not self._lines:
+                self._wake.wait()
+            self._idle = False
+            self._wake.clear()
+            if not self._urgent:
+                self._wake.wait(_GATHER)
         self._wake.clear()
+        self._urgent = False
 
     def _write_waiting(self) -> None:
-        waiting = self._lines
-        lines = [self._format(*waiting.popleft()) for _ in range(len(waiting))]
-        dropped = self.dropped - self._reported
-        if dropped:
-            self._reported += dropped
-            when = time.strftime("%Y-%m-%d %H:%M:%S.000")
-            lines.append(f"[WARN] {when} {dropped} log lines were lost, too many at once")
+        waiting, form = self._lines, self._form
+        lines = [line for _ in range(len(waiting)) if (line := form(*waiting.popleft()))]
+        lines += [form(*loss) for loss in self._losses()]
         if not lines:
             return
         if not "".join(lines).isprintable():
-            lines = [line if line.isprintable() else _escape(line) for line in lines]
+            lines = [line if line.isprintable() else printable(line) for line in lines]
         lines.append("")
         self._write("\n".join(lines).encode("utf-8", "backslashreplace"))
 
-    def _format(self, now: float, tag: str, text: str) -> str:
+    def _losses(self) -> Iterator[_Entry]:
+        """What is to be said of lines that were lost since this was said last."""
+        for number, (lost, why) in enumerate(
+            ((self._overflowed, "too many at once"), (self._unwritten, "not to be written"))
+        ):
+            news = lost - self._reported[number]
+            if news:
+                self._reported[number] = lost
+                about = (f"{news} log lines were lost, {why}", {"lines": news})
+                yield time.time(), WARNING, "log-lines-lost", about
+
+    def _to_text(self, now: float, level: int, kind: Kind | str, what: Any) -> str:
+        text = what[0] if isinstance(kind, str) else kind.text(what)
+        local, _ = self._stamp(now)
+        start = _PRIORITIES[level] if self._to_journal else ""
+        return f"{start}{_TAGS[level]} {local}{int((now - self._second) * 1000):03d} {text}"
+
+    def _to_json(self, now: float, level: int, kind: Kind | str, what: Any) -> str:
+        about: Mapping[str, object]
+        if kind is _TRACEBACK:
+            return ""
+        if isinstance(kind, str):
+            event, (text, about) = kind, what
+        else:
+            event, text, about = kind.name, kind.text(what), kind.fields(what)
+        _, utc = self._stamp(now)
+        start = _PRIORITIES[level] if self._to_journal else ""
+        stamp = f"{utc}{int((now - self._second) * 1000):03d}Z"
+        found = {"time": stamp, "level": _NAMES[level], "event": event, "message": text, **about}
+        return start + to_json(found)
+
+    def _stamp(self, now: float) -> tuple[str, str]:
+        """The moment up to its second, in local time as Zurl writes it, and in UTC by RFC 3339."""
         if not self._second <= now < self._second + 1:
             # Another second: the only time that a date is formatted.
             self._second = int(now)
-            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S.", time.localtime(self._second))
-        return f"{tag} {self._stamp}{int((now - self._second) * 1000):03d} {text}"
+            local = time.strftime("%Y-%m-%d %H:%M:%S.", time.localtime(self._second))
+            utc = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(self._second))
+            self._stamps = (local, utc)
+        return self._stamps
 
     def _write(self, data: bytes) -> None:
-        while data:
+        if self._torn:
+            data = b"\n" + data
+        rest = data
+        while rest:
             try:
-                data = data[os.write(self._fd, data) :]
+                rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:  # whoever gave us the pipe made it non-blocking
                 if not self._wait_for_room():
-                    return
-            except OSError:  # a full disk, a closed pipe: there is nobody to tell
-                return
+                    break
+            except OSError:  # a full disk, a closed pipe: there is nobody to tell now
+                break
+        written = data[: len(data) - len(rest)]
+        if written:
+            self._torn = not written.endswith(b"\n")
+        self._unwritten += rest.count(b"\n")
 
     def _wait_for_room(self) -> bool:
         poller = select.poll()
@@ -186,18 +298,42 @@ class Log:
         try:
             fresh = _open(self.path)
         except OSError as error:
-            when = time.strftime("%Y-%m-%d %H:%M:%S.000")
-            self._write(f"[ERR] {when} cannot reopen {self.path}: {error.strerror}\n".encode())
+            self.error(f"cannot reopen {self.path}: {error.strerror}", "log-reopen")
             return
         before, self._fd = self._fd, fresh
+        self._torn = False
         os.close(before)
+
+
+# One line each in text; in JSON, the error that they belong to has all of it.
+_TRACEBACK = Kind("traceback", str, lambda _: {})
+
+
+def printable(text: str) -> str:
+    """The text with escapes in the place of what a terminal might take for a command."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def to_json(fields: Mapping[str, object]) -> str:
+    """One line of JSON, safe for a terminal."""
+    try:
+        text = _encode_json(fields).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, out of a worker's JSON
+        return json.dumps(fields)
+    return text if text.isprintable() else json.dumps(fields)
 
 
 def _open(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _escape(line: str) -> str:
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in line
-    )
+def _is_journal(fd: int) -> bool:
+    """Whether a descriptor leads to systemd's journal: ``JOURNAL_STREAM`` is DEVICE:INODE."""
+    stream = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return stream == f"{found.st_dev}:{found.st_ino}"

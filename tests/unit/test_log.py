@@ -1,5 +1,6 @@
 """The log: form, levels, order, and that the one who logs never waits."""
 
+import json
 import os
 import re
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 import zurl_py.log
 from tests.support.deadline import wait_until
-from zurl_py.log import DEBUG, ERROR, INFO, WARNING, Log
+from zurl_py.log import DEBUG, ERROR, INFO, WARNING, Kind, Log
 
 LINE = re.compile(r"\[(ERR|WARN|INFO|DEBUG)\] \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (.*)")
 
@@ -230,3 +231,217 @@ def test_close_writes_what_waits_and_ends_the_thread(path: Path) -> None:
     log.close()
     assert not log._writer.is_alive()
     assert [int(text) for _, text in parse(path.read_text())] == list(range(5000))
+
+
+# -- gathering ---------------------------------------------------------------------------------
+
+
+def test_lines_wait_half_a_second_for_company_and_errors_for_nothing(path: Path) -> None:
+    """Bound: half a second, in which a few wake-ups of the writer serve all the lines."""
+    log = Log(INFO, str(path))
+    time.sleep(0.6)  # the writer has gone to sleep
+    begun = time.monotonic()
+    log.info("first")
+    wait_until(lambda: "first" in path.read_text(), "the line")
+    assert 0.3 < time.monotonic() - begun < 1.5
+    begun = time.monotonic()
+    log.info("with it")
+    log.error("at once")
+    wait_until(lambda: "at once" in path.read_text(), "the error")
+    assert time.monotonic() - begun < 0.3
+    assert [text for _, text in parse(path.read_text())] == ["first", "with it", "at once"]
+    log.close()
+
+
+def test_hurry_writes_what_waits(path: Path) -> None:
+    log = Log(INFO, str(path))
+    time.sleep(0.6)
+    begun = time.monotonic()
+    log.info("now")
+    log.hurry()
+    wait_until(lambda: "now" in path.read_text(), "the line")
+    assert time.monotonic() - begun < 0.3
+    log.close()
+
+
+def test_a_steady_trickle_wakes_the_writer_twice_a_second(path: Path) -> None:
+    """Bound: 200 lines a second cost 2 wake-ups a second, not one for each line."""
+    log = Log(INFO, str(path))
+    log.info("begin")
+    wait_until(lambda: "begin" in path.read_text(), "the line")
+    status = Path(f"/proc/self/task/{log._writer.native_id}/status")
+
+    def switches() -> int:
+        found = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)
+        assert found
+        return int(found[1])
+
+    before = switches()
+    for number in range(400):
+        log.info(str(number))
+        time.sleep(0.005)
+    assert switches() - before < 40
+    log.close()
+
+
+# -- forms -------------------------------------------------------------------------------------
+
+THING = Kind("thing", lambda what: f"thing {what['a']}", lambda what: {"a": what["a"], "n": 1})
+
+
+def objects(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_json_has_one_object_a_line(path: Path) -> None:
+    log = Log(DEBUG, str(path), form="json")
+    log.info("ready", "start", version="1")
+    log.warning("odd\n[ERR] forged \x1b[2J \u2028 \x9b", "policy-report")
+    log.error("bad \udcff")
+    log.debug("detail")
+    log.add(INFO, THING, {"a": "naïve ☃ \udc80"})
+    log.close()
+    found = objects(path)
+    assert len(found) == 5
+    for entry in found:
+        stamp = entry.pop("time")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(stamp))
+    assert found == [
+        {"level": "info", "event": "start", "message": "ready", "version": "1"},
+        {
+            "level": "warning",
+            "event": "policy-report",
+            "message": "odd\n[ERR] forged \x1b[2J \u2028 \x9b",
+        },
+        {"level": "error", "event": "error", "message": "bad \udcff"},
+        {"level": "debug", "event": "debug", "message": "detail"},
+        {
+            "level": "info",
+            "event": "thing",
+            "message": "thing naïve ☃ \udc80",
+            "a": "naïve ☃ \udc80",
+            "n": 1,
+        },
+    ]
+    assert path.read_text().replace("\n", "").isprintable()
+
+
+def test_json_times_are_utc(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(INFO, str(path), form="json")
+    with monkeypatch.context() as patch:
+        patch.setattr(zurl_py.log.time, "time", lambda: 1_800_000_000.25)  # type: ignore[attr-defined]
+        log.info("x")
+    log.close()
+    assert objects(path)[0]["time"] == "2027-01-15T08:00:00.250Z"
+
+
+def test_a_bug_is_one_object_with_its_traceback(path: Path) -> None:
+    log = Log(ERROR, str(path), form="json")
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        log.exception("it broke")
+    log.close()
+    (found,) = objects(path)
+    assert (found["event"], found["message"]) == ("bug", "it broke")
+    assert "KeyError: 'lost'" in str(found["traceback"])
+
+
+def test_level_and_form_can_be_changed(path: Path) -> None:
+    log = Log(INFO, str(path))
+    log.info("text")
+    wait_until(lambda: "text" in path.read_text(), "the line")
+    log.configure(WARNING, "json")
+    log.info("not written")
+    log.warning("object")
+    log.close()
+    first, second = path.read_text().splitlines()
+    assert first.startswith("[INFO] ")
+    assert json.loads(second)["message"] == "object"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_journal_is_told_the_priority(
+    path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch()
+    found = path.stat()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    log = Log(DEBUG, str(path), form=form)
+    log.error("x")
+    log.warning("x")
+    log.info("x")
+    log.debug("x")
+    log.close()
+    assert [line[:4] for line in path.read_text().splitlines()] == [
+        "<3>" + ("[" if form == "text" else "{"),
+        "<4>" + ("[" if form == "text" else "{"),
+        "<6>" + ("[" if form == "text" else "{"),
+        "<7>" + ("[" if form == "text" else "{"),
+    ]
+
+
+@pytest.mark.parametrize("stream", ["", "1:1", "garbage", ":"])
+def test_another_stream_is_not_the_journal(
+    path: Path, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", stream)
+    log = Log(INFO, str(path))
+    log.info("x")
+    log.close()
+    assert path.read_text().startswith("[INFO] ")
+
+
+# -- a disk that is full -----------------------------------------------------------------------
+
+
+def test_lines_that_cannot_be_written_are_counted_and_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = False
+
+    def write(fd: int, data: bytes) -> int:
+        if full:
+            raise OSError(28, "No space left on device")
+        return real(fd, data)
+
+    real = os.write
+    log = Log(INFO, str(path))
+    monkeypatch.setattr(zurl_py.log.os, "write", write)  # type: ignore[attr-defined]
+    full = True
+    for _ in range(5):
+        log.info("lost")
+    log.hurry()
+    wait_until(lambda: log.dropped == 5, "the losses")
+    full = False
+    log.error("room again")
+    log.close()
+    assert parse(path.read_text()) == [
+        ("ERR", "room again"),
+        ("WARN", "5 log lines were lost, not to be written"),
+    ]
+
+
+def test_after_half_a_line_the_next_begins_a_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 40
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(28, "No space left on device")
+        written = real(fd, data[:room])
+        room -= written
+        return written
+
+    real = os.write
+    log = Log(INFO, str(path))
+    monkeypatch.setattr(zurl_py.log.os, "write", write)  # type: ignore[attr-defined]
+    log.info("half of this is written")
+    log.hurry()
+    wait_until(lambda: log.dropped == 1, "the loss")
+    room = 1000
+    log.error("whole")
+    log.close()
+    assert path.read_text().splitlines()[1].endswith(" whole")
