@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from ..zhttp import Envelope
 from . import errors
-from .exchange import Data, Ended, Event, Exchange, Failed, HttpExchange, Opened, Sender
-from .request import Request, first_packet
+from .exchange import Data, Ended, Event, Exchange, Failed, HttpExchange, Opened
+from .request import Request, first_fields
 from .response import Head
 from .running import Runtime
 
@@ -60,7 +61,7 @@ class Call:
 
     # -- for the hub, in its thread ------------------------------------------------------------
 
-    def begin(self, sender: Sender, now: float) -> bytes:
+    def begin(self, envelope: Envelope, now: float) -> bytes:
         """The first packet. Called again if it is to be repeated."""
         raise NotImplementedError
 
@@ -122,9 +123,9 @@ class HttpCall(Call):
 
     # -- for the hub, in its thread ------------------------------------------------------------
 
-    def begin(self, sender: Sender, now: float) -> bytes:
-        self.exchange = HttpExchange(sender, self.request, now, self.started)
-        return self.exchange.first
+    def begin(self, envelope: Envelope, now: float) -> bytes:
+        self.exchange = HttpExchange(envelope, self.request, now, self.started)
+        return self.exchange.first_packet()
 
     def deliver(self, event: Event) -> bool:
         if isinstance(event, Data):
@@ -157,7 +158,7 @@ class HttpCall(Call):
     def _grant(self) -> None:
         exchange = self.exchange
         if exchange is not None and exchange.grant_is_due():
-            exchange.grant(self._hub.clock())
+            exchange.grant()
             self._hub.send_later(self)
 
     # -- for the caller ------------------------------------------------------------------------
@@ -251,7 +252,7 @@ class HttpCall(Call):
     def _send_body(self, part: bytes, more: bool) -> None:
         exchange = self.exchange
         if exchange is not None and not exchange.over:
-            exchange.send_body(part, more, self._hub.clock())
+            exchange.send_body(part, more)
             self._hub.send_later(self)
 
 
@@ -260,11 +261,12 @@ class Note(Call):
 
     expects_answer = False
 
-    def begin(self, sender: Sender, now: float) -> bytes:
-        packet = first_packet(self.request)
-        packet.format = sender.format
-        packet.body = self.request.body.whole
-        return packet.encode()
+    def begin(self, envelope: Envelope, now: float) -> bytes:
+        fields = first_fields(self.request)
+        body = self.request.body.whole
+        if body:
+            fields["body"] = body
+        return envelope.encode(fields)
 
     async def post(self) -> None:
         """Wait until ZeroMQ has it."""

@@ -19,12 +19,13 @@ from typing import Any, Final
 
 import zmq
 
-from ..zhttp import Envelope, Format, PacketError, ResponsePacket
+from ..zhttp import Envelope, Format
 from . import embedded, errors
 from .address import Embedded, Endpoints, Gateway
 from .call import Call
-from .exchange import Event, Failed, Sender
+from .exchange import Event, Failed
 from .link import Link, Socket
+from .packets import Answer, AnswerError, parse_answer
 from .running import Runtime, Signal
 from .trace import Direction, PacketTrace, Tracer
 
@@ -266,7 +267,7 @@ class Hub:
         if call.id is None and call.expects_answer:
             call.id = b"%d" % next(self._ids)
         if call.packet is None:
-            call.packet = call.begin(self._sender(call), self.clock())
+            call.packet = call.begin(self._envelope(call), self.clock())
         packet = call.packet
         if not link.send_first(packet):
             return False
@@ -278,9 +279,12 @@ class Hub:
             self.wake(call.signal)
         return True
 
-    def _sender(self, call: Call) -> Sender:
-        address = self._address if call.expects_answer and self.sessions else None
-        return Sender(self._format, address, call.id)
+    def _envelope(self, call: Call) -> Envelope:
+        user_data = call.request.options
+        sender = self._address if call.expects_answer and self.sessions else None
+        if "user_data" in user_data:
+            return Envelope(self._format, sender, call.id, user_data["user_data"])
+        return Envelope(self._format, sender, call.id)
 
     def _fail(self, call: Call, error: errors.ZurlError) -> None:
         if error.request is None:
@@ -301,7 +305,7 @@ class Hub:
         """Give up a call, at the daemon too."""
         exchange = call.exchange
         if exchange is not None and not exchange.over:
-            exchange.cancel(self.clock())
+            exchange.cancel()
             if call.sent:
                 self._send_cancel(call)
         self._forget(call)
@@ -315,8 +319,8 @@ class Hub:
         exchange, link = call.exchange, call.link
         assert exchange is not None
         assert link is not None
-        if exchange.peer is None and link.peer is not None:
-            exchange.meet(link.peer)
+        if exchange.peer is None:
+            exchange.peer = link.peer
         if exchange.peer is not None:
             self.send_later(call)
         elif call.id is not None and self.sessions:
@@ -341,7 +345,7 @@ class Hub:
         for call in {*self._calls.values(), *self._unplaced, *queued}:
             exchange = call.exchange
             if exchange is not None and call.sent and not exchange.over:
-                exchange.cancel(self.clock())
+                exchange.cancel()
                 self._send_cancel(call)
             self._fail(call, type(error)(str(error)))
         self._wake_waiters()
@@ -352,8 +356,8 @@ class Hub:
         socket = "out" if link.endpoints.streams else "req"
         self._trace(Direction.RECEIVED, link, socket, message)
         try:
-            answer = ResponsePacket.parse(message)
-        except PacketError as error:
+            answer = parse_answer(message)
+        except AnswerError as error:
             _log.warning("%s: dropped a message: %s", link.endpoints, error)
             return
         if answer.sender and answer.sender != link.peer:
@@ -382,9 +386,9 @@ class Hub:
         if wake:
             self.wake(call.signal)
 
-    def _cancel_unknown(self, link: Link, answer: ResponsePacket) -> None:
+    def _cancel_unknown(self, link: Link, answer: Answer) -> None:
         """A session that was given up before its daemon's name was known."""
-        if answer.sender and answer.id and not answer.final:
+        if answer.sender and answer.id and not answer.is_final:
             self._cancel_id(link, answer.sender, answer.id)
 
     def _cancel_id(self, link: Link, peer: bytes, id: bytes) -> None:

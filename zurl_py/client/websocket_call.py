@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from ..zhttp import Envelope
 from . import errors
 from .call import Call
-from .exchange import Data, Event, Failed, Opened, Room, Sender
+from .exchange import Data, Event, Failed, Opened, Room
 from .request import Request
 from .response import Head
 from .running import Runtime, Signal
@@ -32,8 +33,6 @@ _FINE: Final = (1000, 1001, 1005)  # codes of an end in good order
 
 Message = str | bytes | bytearray | memoryview
 """What can be sent: text as text, bytes as binary."""
-
-_Verb = Callable[[WebSocketExchange, float], None]
 
 Messages = Message | Iterable[Message] | AsyncIterable[Message]
 """A message, or the parts of one."""
@@ -108,9 +107,9 @@ class WebSocketCall(Call):
 
     # -- for the hub, in its thread ------------------------------------------------------------
 
-    def begin(self, sender: Sender, now: float) -> bytes:
-        self.exchange = WebSocketExchange(sender, self.request, now, self.started)
-        return self.exchange.first
+    def begin(self, envelope: Envelope, now: float) -> bytes:
+        self.exchange = WebSocketExchange(envelope, self.request, now, self.started)
+        return self.exchange.first_packet()
 
     def deliver(self, event: Event) -> bool:
         if isinstance(event, Data):
@@ -141,8 +140,7 @@ class WebSocketCall(Call):
             return False
         self._frames.append(frame)
         if len(self._frames) > _MOST_QUEUED:
-            exchange.cancel(self._hub.clock())
-            self._hub.send_later(self)
+            exchange.cancel()
             text = f"more than {_MOST_QUEUED} frames wait to be read"
             self._end(errors.ConnectionClosedError(text, request=self.request))
         return True
@@ -177,13 +175,13 @@ class WebSocketCall(Call):
 
     def _grant(self) -> None:
         if self.exchange is not None and self.exchange.grant_is_due():
-            self.exchange.grant(self._hub.clock())
+            self.exchange.grant()
             self._hub.send_later(self)
 
-    def _do(self, verb: _Verb) -> None:
+    def _do(self, verb: Callable[[WebSocketExchange], None]) -> None:
         exchange = self.exchange
         if exchange is not None and not exchange.over and not exchange.close_sent:
-            verb(exchange, self._hub.clock())
+            verb(exchange)
             self._hub.send_later(self)
 
     def _do_ping(self, payload: bytes, tell: Callable[[bool], None]) -> None:
@@ -191,7 +189,7 @@ class WebSocketCall(Call):
             tell(False)
             return
         self._pings.append((payload, tell))
-        self._do(lambda exchange, now: exchange.send_ping(payload, now))
+        self._do(lambda exchange: exchange.send_ping(payload))
 
     def _cut(self) -> None:
         self._hub.cancel(self)
@@ -223,7 +221,7 @@ class WebSocketCall(Call):
         error.code, error.reason = code, reason
         self._closing = True
         self._frames.clear()
-        self._hub.post(self._do, lambda exchange, now: exchange.send_close(code, reason, now))
+        self._hub.post(self._do, lambda exchange: exchange.send_close(code, reason))
         self._hub.post(self._end, error)
         self._hub.post(self._hub.cancel, self)
         return error
@@ -237,7 +235,7 @@ class WebSocketCall(Call):
         signal = self.runtime.signal()
         self._closers.append(signal)
         self._hub.post(self._discard)
-        self._hub.post(self._do, lambda exchange, now: exchange.send_close(code, reason, now))
+        self._hub.post(self._do, lambda exchange: exchange.send_close(code, reason))
         until = self._hub.clock() + CLOSE_TIMEOUT
         self._hub.post(self._hub.wake_at, until, signal)
         try:
@@ -372,7 +370,7 @@ class WebSocketCall(Call):
             rest = rest[len(piece) :]
             follows = more or bool(rest)
             self._sent += len(piece)
-            self._hub.post(self._do, _data(piece, not text, follows))
+            self._hub.post(self._do, _sender(piece, not text, follows))
             if not rest:
                 return
 
@@ -402,15 +400,15 @@ class WebSocketCall(Call):
         _check_control(payload)
         if self.over or self._closing:
             raise self._ended()
-        self._hub.post(self._do, lambda exchange, now: exchange.send_pong(payload, now))
+        self._hub.post(self._do, lambda exchange: exchange.send_pong(payload))
 
     def wake(self, signal: Signal) -> None:
         """Set a signal. For the hub's thread."""
         self._hub.wake(signal)
 
 
-def _data(piece: bytes, binary: bool, more: bool) -> _Verb:
-    return lambda exchange, now: exchange.send_data(piece, binary, more, now)
+def _sender(piece: bytes, binary: bool, more: bool) -> Callable[[WebSocketExchange], None]:
+    return lambda exchange: exchange.send_data(piece, binary, more)
 
 
 async def _parts(message: Messages) -> AsyncIterator[Message]:

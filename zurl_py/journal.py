@@ -1,0 +1,402 @@
+"""The journal: what becomes of each request, told once to all who watch.
+
+Sessions and gateway say what happened; log, metrics and monitors are made from that one account.
+Lines are formatted later, in the log's thread: here a request costs two entries in a queue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from .log import DEBUG, INFO, WARNING, Kind, Log
+from .loop import Loop, Timer
+from .metrics import SCHEMES, Metrics, outcome_of
+from .repeats import Repeats
+
+__all__ = [
+    "PUSH",
+    "REQUEST",
+    "STREAM",
+    "Account",
+    "Journal",
+    "account_fields",
+    "account_text",
+    "shown_url",
+]
+
+REQUEST, STREAM, PUSH = range(3)  # places in metrics.INTERFACES
+_INTERFACE_NAMES: Final = ("request", "stream", "push")
+
+_SUM_INTERVAL = 5.0  # seconds between two sums of what happens again and again
+_MAX_SHOWN = 200  # characters of what a worker sent that go into a line
+_MAX_URL = 2000
+
+_SCHEME_NUMBER: Final = {scheme: number for number, scheme in enumerate(SCHEMES)}
+
+# A URI that may be malformed: scheme, user and password, host, and a port or nothing.
+_URI = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]{0,31})://([^/?#\\]*)")
+_HOST_AND_PORT = re.compile(rb"(\[[0-9A-Fa-f:.]*\]|[^][:]*)(?::[0-9]*)?")
+
+# https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+
+
+class Account:
+    """One request, from its first packet to its outcome.
+
+    Attributes:
+        session: its short number, in both of its log lines.
+        id, sender: as the worker has them; None where it gave none.
+        interface: ``REQUEST``, ``STREAM`` or ``PUSH``.
+        method: "-" where there is none.
+        url: without user and password, and without its query unless the operator wants it.
+        scheme: place in ``metrics.SCHEMES``.
+        host: in lower case; "" where the URL cannot be used.
+        trace_id: of its ``traceparent``; "" without.
+        quiet: the worker asked for silence: it is logged at debug.
+        began: when, on the loop's clock.
+        outcome: one of ``metrics.OUTCOMES``; "" while it is open.
+        code: status or close code; None where there is none.
+        error, detail: the stable name of what went wrong, and the operator's words for it.
+        seconds: from first packet to final answer.
+        size: bytes of body that the worker got.
+    """
+
+    __slots__ = (
+        *("began", "code", "detail", "error", "host", "id", "interface", "method", "outcome"),
+        *("quiet", "scheme", "seconds", "sender", "session", "size", "trace_id", "url"),
+    )
+
+    def __init__(
+        self,
+        session: int,
+        interface: int,
+        id: bytes | None,
+        sender: bytes | None,
+        began: float,
+        quiet: bool = False,
+    ) -> None:
+        self.session = session
+        self.interface = interface
+        self.id = id
+        self.sender = sender
+        self.began = began
+        self.quiet = quiet
+        self.method = "-"
+        self.url = "-"
+        self.scheme = 0
+        self.host = ""
+        self.trace_id = ""
+        self.outcome = ""
+        self.code: int | None = None
+        self.error = ""
+        self.detail = ""
+        self.seconds = 0.0
+        self.size = 0
+
+    @property
+    def failed(self) -> bool:
+        """It ended with an error."""
+        return self.code is None and bool(self.error)
+
+
+class Journal:
+    """Keeps the accounts.
+
+    Args:
+        log_query: URLs have their query.
+
+    Attributes:
+        accepted: sessions that began.
+        answered: sessions that ended, each with its one outcome.
+        watchers: told of every account that is closed.
+    """
+
+    def __init__(self, log: Log, metrics: Metrics, loop: Loop, log_query: bool = False) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._loop = loop
+        self.log_query = log_query
+        self.accepted = 0
+        self.answered = 0
+        self.watchers: list[Callable[[Account], None]] = []
+        self._failures: Repeats[tuple[str, str, str]] = Repeats(("any", "any", ""))
+        self._refusals: Repeats[tuple[str, str]] = Repeats(("any socket", "any reason"))
+        self._timer = Timer(self.tell_sums)
+        self._timed = False
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def open(
+        self, interface: int, id: bytes | None, sender: bytes | None, quiet: bool = False
+    ) -> Account:
+        """A session begins: ``began`` or ``refused_uri`` says what it asks for."""
+        self.accepted += 1
+        self._metrics.began(interface)
+        return Account(self.accepted, interface, id, sender, self._loop.now, quiet)
+
+    def began(
+        self,
+        account: Account,
+        method: bytes | None,
+        scheme: str,
+        host: str,
+        url: str,
+        headers: Iterable[tuple[bytes, bytes]],
+    ) -> None:
+        """What a session asks for.
+
+        Args:
+            url: without user and password.
+        """
+        account.scheme = _SCHEME_NUMBER[scheme]
+        account.host = host
+        account.url = url if self.log_query else url.partition("?")[0]
+        self._begin(account, method, headers)
+
+    def refused_uri(
+        self,
+        account: Account,
+        method: bytes | None,
+        uri: bytes | None,
+        headers: Iterable[tuple[bytes, bytes]],
+    ) -> None:
+        """A session asks for what has no URI that could be used."""
+        account.url = shown_url(uri)
+        scheme = account.url.partition(":")[0].lower()
+        account.scheme = _SCHEME_NUMBER.get(scheme, 0)
+        self._begin(account, method, headers)
+
+    def _begin(
+        self, account: Account, method: bytes | None, headers: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        if method:
+            account.method = method[:32].decode("ascii", "replace")
+        for name, value in headers:
+            if len(name) == 11 and name.lower() == b"traceparent":
+                account.trace_id = trace_id(value)
+        log = self._log
+        if log.info_on and (not account.quiet or log.debug_on):
+            log.add(DEBUG if account.quiet else INFO, _BEGAN, account)
+
+    def answered_with(self, account: Account, code: int, size: int) -> None:
+        """The worker has got its whole answer.
+
+        Args:
+            code: of the response; of a WebSocket, its close code, or 101 where it has none.
+            size: bytes of body that the worker got.
+        """
+        account.code = code
+        account.size = size
+        self._close(account, outcome_of(code if code < 1000 else 101, ""))
+
+    def failed(
+        self, account: Account, condition: str, error: str, detail: str, size: int = 0
+    ) -> None:
+        """The worker has got an error."""
+        account.error = error or condition
+        account.detail = detail
+        account.size = size
+        self._close(account, outcome_of(None, condition))
+
+    def ended(self, account: Account, outcome: str, detail: str, size: int = 0) -> None:
+        """The worker is told nothing more: it cancelled the session, or is not heard of."""
+        account.detail = detail
+        account.size = size
+        self._close(account, outcome)
+
+    def _close(self, account: Account, outcome: str) -> None:
+        account.outcome = outcome
+        account.seconds = seconds = self._loop.clock() - account.began
+        self.answered += 1
+        metrics = self._metrics
+        metrics.ended(account.interface, account.scheme, outcome, seconds)
+        log = self._log
+        if account.error:
+            self._log_failure(account)
+        elif log.info_on and (not account.quiet or log.debug_on):
+            log.add(DEBUG if account.quiet else INFO, _ENDED, account)
+        for watch in self.watchers:
+            watch(account)
+
+    def _log_failure(self, account: Account) -> None:
+        """A warning, once for each host and kind of failure; then information, and a sum."""
+        level = WARNING
+        if account.quiet:
+            level = DEBUG
+        elif not self._failures.is_news((account.outcome, account.error, account.host)):
+            level = INFO
+        self._expect_sums()
+        log = self._log
+        if (log.warning_on, log.info_on, log.debug_on)[level - 1]:
+            log.add(level, _ENDED, account)
+
+    # -- messages that begin no session ----------------------------------------------------------
+
+    def refused(
+        self,
+        socket: str,
+        reason: str,
+        id: bytes | None = None,
+        sender: bytes | None = None,
+        answered: bool = False,
+    ) -> None:
+        """A message could not be used.
+
+        Args:
+            socket: the key of its endpoint, such as ``in_spec``.
+            reason: the field and what is wrong with it.
+            answered: its sender was told, with ``bad-request``.
+        """
+        reason = reason[:_MAX_SHOWN]
+        self._expect_sums()
+        if self._refusals.is_news((socket, reason)):
+            what = "answered with bad-request" if answered else "dropped"
+            self._log.warning(
+                f"{socket}: a message was {what}: {reason}; "
+                f"id={show_id(id)} from={show_id(sender)}",
+                "refused",
+                socket=socket,
+                detail=reason,
+                answered=answered,
+                **_names(id, sender),
+            )
+
+    # -- sums ----------------------------------------------------------------------------------
+
+    def _expect_sums(self) -> None:
+        if not self._timed:
+            self._timed = True
+            self._loop.set_timer(self._timer, self._loop.now + _SUM_INTERVAL)
+
+    def tell_sums(self) -> None:
+        """Say what happened again and again since this was said last; the daemon's stop does."""
+        self._timed = False
+        for (outcome, error, host), count in self._failures.sums():
+            what = f"condition={outcome} error={error} host={host[:_MAX_SHOWN] or '-'}"
+            self._log.warning(
+                f"{count} more with {what}, since this was said last",
+                "outcome-sum",
+                condition=outcome,
+                error=error,
+                host=host,
+                count=count,
+            )
+        for (socket, reason), count in self._refusals.sums():
+            self._log.warning(
+                f"{socket}: {count} more messages of no use, since this was said last: {reason}",
+                "refused-sum",
+                socket=socket,
+                detail=reason,
+                count=count,
+            )
+        if self._failures or self._refusals:
+            self._expect_sums()
+
+
+# -- how it is told --------------------------------------------------------------------------------
+
+
+def trace_id(traceparent: bytes) -> str:
+    """The trace id in a ``traceparent``; "" if that is malformed."""
+    found = _TRACEPARENT.fullmatch(traceparent.strip())
+    if found is None or (traceparent.startswith(b"00") and len(traceparent.strip()) != 55):
+        return ""
+    return found[1].decode()
+
+
+def shown_url(uri: bytes | None) -> str:
+    """Scheme and host of a URI that may be malformed: all of it that is safe to show; else "-"."""
+    found = _URI.match(uri or b"")
+    if found is None:
+        return "-"
+    scheme = found[1].decode().lower()
+    # What is behind a colon and is no port may be a password.
+    host = _HOST_AND_PORT.fullmatch(found[2].rpartition(b"@")[2])
+    return f"{scheme}://{host[1][:_MAX_SHOWN].decode('utf-8', 'replace') if host else '-'}"
+
+
+def show_id(id: bytes | None) -> str:
+    """An id or address for a log line: on one line, whatever is in it; "-" for none."""
+    if not id:
+        return "-"
+    text = id[:_MAX_SHOWN].decode("utf-8", "replace")
+    return text if text.isprintable() else ascii(text)
+
+
+def _began_text(account: Account) -> str:
+    text = f"IN id={show_id(account.id)}, {_asked(account)}"
+    return f"{text} {_told_apart(account)}"
+
+
+def account_text(account: Account) -> str:
+    """The line of a closed account, in Zurl's form and with what Zurl's lines lack."""
+    id, ms = show_id(account.id), account.seconds * 1000.0
+    more = f"{_told_apart(account)} {_asked(account)}"
+    if account.error:
+        text = (
+            f"OUT ERR id={id} condition={account.outcome} {ms:.0f}ms {more} error={account.error}"
+        )
+        return f"{text}: {account.detail}" if account.detail else text
+    if account.code is None:
+        return f"OUT id={id} {account.detail} {ms:.0f}ms {more}"
+    return f"OUT id={id} code={account.code} {account.size} {ms:.0f}ms {more}"
+
+
+def _asked(account: Account) -> str:
+    return f"{account.method} {account.url[:_MAX_URL]}"
+
+
+def _told_apart(account: Account) -> str:
+    text = f"session={account.session}"
+    if account.sender:
+        text += f" from={show_id(account.sender)}"
+    if account.trace_id:
+        text += f" trace_id={account.trace_id}"
+    return text
+
+
+def _began_fields(account: Account) -> dict[str, object]:
+    found: dict[str, object] = {
+        "session": account.session,
+        **_names(account.id, account.sender),
+        "interface": _INTERFACE_NAMES[account.interface],
+        "method": account.method,
+        "url": account.url[:_MAX_URL],
+    }
+    if account.trace_id:
+        found["trace_id"] = account.trace_id
+    return found
+
+
+def account_fields(account: Account) -> dict[str, object]:
+    """A closed account, as the log's JSON and monitors have it."""
+    found = _began_fields(account)
+    if account.code is not None:
+        found["code"] = account.code
+    else:
+        found["condition"] = account.outcome
+    if account.error:
+        found["error"] = account.error
+    if account.detail:
+        found["detail"] = account.detail
+    found["ms"] = round(account.seconds * 1000.0, 1)
+    found["bytes"] = account.size
+    return found
+
+
+def _names(id: bytes | None, sender: bytes | None) -> dict[str, object]:
+    found: dict[str, object] = {}
+    if id:
+        found["id"] = id[:_MAX_SHOWN].decode("utf-8", "backslashreplace")
+    if sender:
+        found["from"] = sender[:_MAX_SHOWN].decode("utf-8", "backslashreplace")
+    return found
+
+
+_BEGAN = Kind("request", _began_text, _began_fields)
+_ENDED = Kind("outcome", account_text, account_fields)

@@ -1,0 +1,24 @@
+"""Metrics: slots that the hot path adds to, and a writer for Prometheus. Pure: no I/O, no clock."""
+
+from .daemon import CLOSE_CODES, INTERFACES, OUTCOMES, PHASES, SCHEMES, Metrics, outcome_of
+from .exposition import OPENMETRICS, TEXT, render
+from .families import Counter, Family, Gauge, Histogram, Info, Sample
+
+__all__ = [
+    "CLOSE_CODES",
+    "INTERFACES",
+    "OPENMETRICS",
+    "OUTCOMES",
+    "PHASES",
+    "SCHEMES",
+    "TEXT",
+    "Counter",
+    "Family",
+    "Gauge",
+    "Histogram",
+    "Info",
+    "Metrics",
+    "Sample",
+    "outcome_of",
+    "render",
+]

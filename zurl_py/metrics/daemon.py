@@ -1,0 +1,255 @@
+"""What the daemon counts. docs/metrics.md says what each of these means for an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from .families import Counter, Exemplar, Family, Gauge, Histogram, Info, Observed
+
+__all__ = ["CLOSE_CODES", "INTERFACES", "OUTCOMES", "PHASES", "SCHEMES", "Metrics", "outcome_of"]
+
+INTERFACES: Final = ("request", "stream", "push")
+SCHEMES: Final = ("http", "https", "ws", "wss")
+CONDITIONS: Final = (
+    "bad-request",
+    "policy-violation",
+    "remote-connection-failed",
+    "connection-timeout",
+    "tls-error",
+    "content-not-allowed",
+    "too-many-redirects",
+    "max-size-exceeded",
+    "session-timeout",
+    "rejected",
+    "frame-too-large",
+    "undefined-condition",
+)
+# An opened WebSocket's code is 101. Beside codes and conditions, what the worker ended.
+OUTCOMES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", *CONDITIONS, "cancelled", "expired")
+PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")
+
+_REFUSALS = (
+    "deny",
+    "deny-always",
+    "defpolicy",
+    "allow-ports",
+    "require-tls",
+    "privilege",
+    "address",
+)
+_INPUTS = ("in_spec", "in_stream_spec", "in_req_spec")
+_OUTPUTS = ("out_spec", "in_req_spec")
+_DROPS = ("malformed", "duplicate-id", "no-session", "worker-slow", "nobody-there")
+_OPCODES = ("text", "binary", "continuation", "close", "ping", "pong")
+# Of the IANA registry "WebSocket Close Code Number" (RFC 6455 section 7.4).
+CLOSE_CODES: Final = (
+    *(str(code) for code in range(1000, 1016)),
+    "3000",
+    "3003",
+    "3008",
+    "other",
+)
+
+# Seconds. From an answer on this machine to one that a person has given up on.
+_REQUEST_BOUNDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+# Seconds. A turn that handles one message takes some hundred microseconds; 20 ms is the bound.
+_TURN_BOUNDS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.02, 0.05, 0.1, 0.25, 1.0),
+)
+_FOLD_EVERY = 256  # observations that are put aside at most
+
+_OUTCOME_NUMBER: Final = {outcome: number for number, outcome in enumerate(OUTCOMES)}
+_PER_SCHEME = len(OUTCOMES)
+
+
+def outcome_of(code: int | None, condition: str) -> str:
+    """The label of an outcome: the class of a status code, or the condition."""
+    if code is None:
+        return condition if condition in _OUTCOME_NUMBER else "undefined-condition"
+    # What is no class of its own counts as 5xx does (RFC 9110 section 15).
+    return f"{code // 100}xx" if 100 <= code < 600 else "5xx"
+
+
+class Metrics:
+    """All that is counted, as slots for those who count.
+
+    Attributes:
+        on: somebody may ask for these; where not, nobody needs to count what costs something.
+        requests: finished requests, by interface, scheme and outcome.
+        open: sessions that are open, by interface, in the order of ``INTERFACES``.
+        turns, lags: seconds of turns of the loop, and by which timers were late; put there by
+            ``observe_turn`` and ``observe_lag``.
+    """
+
+    def __init__(self, on: bool = True) -> None:
+        self.on = on
+        self.open = [0, 0, 0]
+        self.requests = Counter(
+            "zurl_requests",
+            "Requests that ended, by the interface they came by, scheme and outcome.",
+            interface=INTERFACES,
+            scheme=SCHEMES,
+            outcome=OUTCOMES,
+        )
+        self.durations = Histogram(
+            "zurl_request_duration_seconds",
+            "Time from a request's first packet to its final answer.",
+            _REQUEST_BOUNDS,
+        )
+        self.phases = Histogram(
+            "zurl_request_phase_seconds",
+            "Time of each phase of a transfer; those that a kept connection saves are left out.",
+            _REQUEST_BOUNDS,
+            phase=PHASES,
+        )
+        self._count_transport()
+        self._count_policy()
+        self._count_packets()
+        self._count_websockets()
+        self.turns = Histogram(
+            "zurl_loop_turn_seconds", "Time that a turn of the event loop took.", _TURN_BOUNDS
+        )
+        self.lags = Histogram(
+            "zurl_loop_lag_seconds",
+            "Time by which timers fired late: what was due had to wait for as long.",
+            _TURN_BOUNDS,
+        )
+        self._families: list[Family] = [
+            family for family in vars(self).values() if isinstance(family, Family)
+        ]
+        self._put_aside = 0
+        self.gauge(
+            "zurl_sessions_open",
+            "Sessions that have no final answer yet.",
+            lambda: self.open,
+            interface=INTERFACES,
+        )
+
+    def _count_transport(self) -> None:
+        self.uploaded = Counter("zurl_upload_bytes", "Bytes of request bodies sent to origins.")
+        self.downloaded = Counter("zurl_download_bytes", "Bytes of bodies received from origins.")
+        self.connections_opened = Counter(
+            "zurl_connections_opened", "Connections to origins or proxies that were opened."
+        )
+        self.connections_reused = Counter(
+            "zurl_connections_reused", "Transfers that went over a kept connection."
+        )
+        self.lookups = Counter(
+            "zurl_lookups",
+            "Look-ups of host names, by outcome.",
+            outcome=("resolved", "failed"),
+        )
+
+    def _count_policy(self) -> None:
+        # Only what can be: an allowed decision has other rules than a refused one.
+        self.decisions = Counter(
+            "zurl_policy_decisions",
+            "Decisions of the policy about requests' names and addresses, by the kind of rule.",
+            decision=("allowed", "refused"),
+            rule=("default", "allow", *_REFUSALS),
+        )
+        self.reports = Counter(
+            "zurl_policy_reports",
+            "What the policy would have refused, but for report_deny or policy_mode=report.",
+            rule=_REFUSALS,
+        )
+
+    def _count_packets(self) -> None:
+        self.packets_in = Counter(
+            "zurl_packets_in", "Messages read from workers, by socket.", socket=_INPUTS
+        )
+        self.packets_out = Counter(
+            "zurl_packets_out", "Messages sent to workers, by socket.", socket=_OUTPUTS
+        )
+        self.packets_dropped = Counter(
+            "zurl_packets_dropped",
+            "Messages from or for workers that were of no use, by socket and reason.",
+            socket=("in_spec", "in_stream_spec", "in_req_spec", "out_spec"),
+            reason=_DROPS,
+        )
+        self.answers_given_up = Counter(
+            "zurl_answers_given_up", "Final answers that no worker took in time."
+        )
+
+    def _count_websockets(self) -> None:
+        self.frames = Counter(
+            "zurl_websocket_frames",
+            "WebSocket frames from origins (in) and to them (out), by opcode.",
+            direction=("in", "out"),
+            opcode=_OPCODES,
+        )
+        self.closes = Counter(
+            "zurl_websocket_closes",
+            "WebSockets that ended, by close code (RFC 6455 section 7.4).",
+            code=CLOSE_CODES,
+        )
+
+    # -- families that somebody else knows the numbers of --------------------------------------
+
+    def gauge(
+        self,
+        name: str,
+        help: str,
+        read: Callable[[], float] | Callable[[], Sequence[float]],
+        **labels: Sequence[str],
+    ) -> None:
+        """Add a number that is asked for when it is read."""
+        self._families.append(Gauge(name, help, read, **labels))
+
+    def observed(self, name: str, help: str, read: Callable[[], float]) -> None:
+        """Add a counter whose number somebody else keeps."""
+        self._families.append(Observed(name, help, read))
+
+    def info(self, name: str, help: str, **labels: str) -> None:
+        """Add what does not change."""
+        self._families.append(Info(name, help, **labels))
+
+    def families(self) -> Iterator[Family]:
+        """All there are."""
+        return iter(self._families)
+
+    # -- the hot path --------------------------------------------------------------------------
+
+    def began(self, interface: int) -> None:
+        """A session began; ``interface`` counts from 0 in ``INTERFACES``."""
+        self.open[interface] += 1
+
+    def ended(self, interface: int, scheme: int, outcome: str, seconds: float) -> None:
+        """A session ended.
+
+        Args:
+            interface, scheme: places in ``INTERFACES`` and ``SCHEMES``.
+            outcome: one of ``OUTCOMES``.
+            seconds: since its first packet.
+        """
+        self.open[interface] -= 1
+        index = (interface * len(SCHEMES) + scheme) * _PER_SCHEME + _OUTCOME_NUMBER[outcome]
+        self.requests.values[index] += 1
+        pending = self.durations.pending[0]
+        pending.append(seconds)
+        if len(pending) >= _FOLD_EVERY:
+            self.durations.fold()
+            self.phases.fold()
+
+    def example(self, seconds: float, trace_id: str, time: float) -> None:
+        """Keep a request's trace as the example of its duration, for OpenMetrics."""
+        self.durations.remark(Exemplar(trace_id, seconds, time))
+
+    def observe_turn(self, seconds: float) -> None:
+        """A turn of the loop took as long, from when it woke."""
+        pending = self.turns.pending[0]
+        pending.append(seconds)
+        if len(pending) >= _FOLD_EVERY:
+            self.turns.fold()
+
+    def observe_lag(self, seconds: float) -> None:
+        """Timers were looked at as late."""
+        pending = self.lags.pending[0]
+        pending.append(seconds)
+        if len(pending) >= _FOLD_EVERY:
+            self.lags.fold()

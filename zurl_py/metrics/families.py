@@ -1,0 +1,269 @@
+"""Kinds of metrics, as cheap as Python has it on the hot path.
+
+Measured on the kind of machine that the benchmarks name: adding to a slot 0.06 µs, putting a value
+aside for a histogram 0.04 µs; the usual client library takes 0.6 and 1.1 µs. So a counter is a list
+of numbers that the hot path adds to by index, and a histogram a list of values that are sorted into
+buckets later, many at once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+__all__ = ["Counter", "Exemplar", "Family", "Gauge", "Histogram", "Info", "Sample"]
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Exemplar(NamedTuple):
+    """One observation that stands for others, by its trace."""
+
+    trace_id: str
+    value: float
+    time: float  # seconds since 1970
+
+
+class Sample(NamedTuple):
+    """One line of an exposition."""
+
+    suffix: str  # behind the family's name: "_total", "_bucket", ""
+    labels: Labels
+    value: float
+    exemplar: Exemplar | None = None
+
+
+class Family:
+    """Metrics of one name.
+
+    Attributes:
+        name: without the suffix that its kind has.
+        kind: the word of the ``# TYPE`` line, of OpenMetrics.
+        help: what it counts, with its unit.
+    """
+
+    kind = ""
+
+    def __init__(self, name: str, help: str) -> None:
+        self.name = name
+        self.help = help
+
+    def samples(self) -> Iterator[Sample]:
+        """All of it, as it is now."""
+        raise NotImplementedError
+
+
+def combinations(labels: Mapping[str, Sequence[str]]) -> list[Labels]:
+    """Every combination of the labels' values, the last label's changing fastest."""
+    pairs = [[(name, value) for value in values] for name, values in labels.items()]
+    return list(product(*pairs))
+
+
+class Counter(Family):
+    """Numbers that only grow, one for each combination of labels.
+
+    Args:
+        labels: all the values that each label has. All combinations are there from the start.
+
+    Attributes:
+        values: the numbers, in the order of ``labels``, the last label's values changing fastest.
+            The hot path adds to them by index.
+    """
+
+    kind = "counter"
+
+    def __init__(self, name: str, help: str, **labels: Sequence[str]) -> None:
+        super().__init__(name, help)
+        self.labels = combinations(labels)
+        self.values: list[float] = [0] * len(self.labels)
+        self._index = {
+            tuple(value for _, value in labels): number for number, labels in enumerate(self.labels)
+        }
+
+    def index(self, *values: str) -> int:
+        """Where in ``values`` the number for these label values is."""
+        return self._index[values]
+
+    def add(self, *values: str, amount: float = 1) -> None:
+        """Add to the number for these label values."""
+        self.values[self._index[values]] += amount
+
+    def value(self, *values: str) -> float:
+        """The number for these label values."""
+        return self.values[self._index[values]]
+
+    @property
+    def total(self) -> float:
+        """The sum over all labels."""
+        return sum(self.values)
+
+    def samples(self) -> Iterator[Sample]:
+        """All of it, as it is now."""
+        for labels, value in zip(self.labels, self.values, strict=True):
+            yield Sample("_total", labels, value)
+
+
+class Observed(Counter):
+    """A counter whose number somebody else keeps, and is asked for when it is read."""
+
+    def __init__(self, name: str, help: str, read: Callable[[], float]) -> None:
+        super().__init__(name, help)
+        self._read = read
+
+    def samples(self) -> Iterator[Sample]:
+        """All of it, as it is now."""
+        yield Sample("_total", (), self._read())
+
+
+class Gauge(Family):
+    """A number that is asked for when it is read, one for each combination of labels."""
+
+    kind = "gauge"
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        read: Callable[[], float] | Callable[[], Sequence[float]],
+        **labels: Sequence[str],
+    ) -> None:
+        super().__init__(name, help)
+        self.labels = combinations(labels)
+        self._read = read
+
+    def samples(self) -> Iterator[Sample]:
+        """All of it, as it is now."""
+        found = self._read()
+        values = (found,) if isinstance(found, (int, float)) else found
+        for labels, value in zip(self.labels, values, strict=True):
+            yield Sample("", labels, value)
+
+
+class Info(Family):
+    """What does not change, as labels of a metric whose value is 1."""
+
+    kind = "info"
+
+    def __init__(self, name: str, help: str, **labels: str) -> None:
+        super().__init__(name, help)
+        self.labels = tuple(labels.items())
+
+    def samples(self) -> Iterator[Sample]:
+        """All of it."""
+        yield Sample("_info", self.labels, 1)
+
+
+class _Buckets:
+    """One histogram of a family: how many values were at most as large as each bound."""
+
+    __slots__ = ("bounds", "counts", "exemplars", "labels", "pending", "sum")
+
+    def __init__(self, labels: Labels, bounds: Sequence[float]) -> None:
+        self.labels = labels
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)  # of values beyond the bound before
+        self.exemplars: list[Exemplar | None] = [None] * len(self.counts)
+        self.pending: list[float] = []
+        self.sum = 0.0
+
+    def fold(self) -> None:
+        """Sort the values that were put aside into the buckets."""
+        pending = self.pending
+        if not pending:
+            return
+        self.sum += sum(pending)
+        if len(pending) < len(self.bounds):
+            for value in pending:
+                self.counts[bisect_left(self.bounds, value)] += 1
+        else:
+            pending.sort()
+            below = 0
+            for number, bound in enumerate(self.bounds):
+                upto = _count_upto(pending, bound, below)
+                self.counts[number] += upto - below
+                below = upto
+            self.counts[-1] += len(pending) - below
+        pending.clear()
+
+
+def _count_upto(ordered: list[float], bound: float, start: int) -> int:
+    """How many of the ordered values are at most ``bound``, if ``start`` are known to be."""
+    low, high = start, len(ordered)
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] <= bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+class Histogram(Family):
+    """How often values of each size were seen, one distribution for each combination of labels.
+
+    Args:
+        bounds: upper bounds of the buckets, growing; a last one without a bound is added.
+
+    Attributes:
+        pending: values that were put aside, a list for each combination of labels. The hot path
+            appends to it; somebody has to call ``fold`` now and then.
+    """
+
+    kind = "histogram"
+
+    def __init__(
+        self, name: str, help: str, bounds: Sequence[float], **labels: Sequence[str]
+    ) -> None:
+        super().__init__(name, help)
+        self.bounds = tuple(bounds)
+        self._buckets = [_Buckets(labels, self.bounds) for labels in combinations(labels)]
+        self._names = [_number(bound) for bound in self.bounds] + ["+Inf"]
+        self.pending = [buckets.pending for buckets in self._buckets]
+
+    def fold(self) -> None:
+        """Sort the values that were put aside into the buckets."""
+        for buckets in self._buckets:
+            buckets.fold()
+
+    def remark(self, exemplar: Exemplar, which: int = 0) -> None:
+        """Keep an observation as the example of its bucket."""
+        buckets = self._buckets[which]
+        buckets.exemplars[bisect_left(self.bounds, exemplar.value)] = exemplar
+
+    def count(self, which: int = 0) -> int:
+        """How many values were seen."""
+        self.fold()
+        return sum(self._buckets[which].counts)
+
+    def quantile(self, share: float, which: int = 0) -> float | None:
+        """A value that this share of all values does not pass, as near as the buckets tell."""
+        self.fold()
+        counts = self._buckets[which].counts
+        wanted = share * sum(counts)
+        below = 0
+        for number, count in enumerate(counts[:-1]):
+            if count and below + count >= wanted:
+                lower = self.bounds[number - 1] if number else 0.0
+                return lower + (self.bounds[number] - lower) * (wanted - below) / count
+            below += count
+        return self.bounds[-1] if counts[-1] else None
+
+    def samples(self) -> Iterator[Sample]:
+        """All of it, as it is now."""
+        self.fold()
+        for buckets in self._buckets:
+            total = 0
+            for name, count, exemplar in zip(
+                self._names, buckets.counts, buckets.exemplars, strict=True
+            ):
+                total += count
+                yield Sample("_bucket", (*buckets.labels, ("le", name)), total, exemplar)
+            yield Sample("_count", buckets.labels, total)
+            yield Sample("_sum", buckets.labels, buckets.sum)
+
+
+def _number(value: float) -> str:
+    """A bound as OpenMetrics wants it: a float, in its canonical form."""
+    return repr(float(value))

@@ -1,0 +1,94 @@
+"""Figures for each host, as a bounded list: hosts are for strangers to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["HostTable"]
+
+_MOST = 1000  # hosts
+
+
+@dataclass(slots=True)
+class HostFigures:
+    """What is known of one host.
+
+    Attributes:
+        requests: that ended.
+        errors: of them, those without an answer, or with one of 5xx.
+        seconds: that they took, in all.
+        slowest: seconds of the slowest.
+        last_error: name of the last error; "" for none.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0
+    last_error: str = ""
+
+
+class HostTable:
+    """The hosts that requests went to.
+
+    Where there are too many, those with the fewest errors and requests are forgotten, half of all
+    at once: so each new host costs a little, however many come.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._hosts: dict[str, HostFigures] = {}
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def ended(self, host: str, seconds: float, error: str) -> None:
+        """A request to a host ended.
+
+        Args:
+            error: the name of what went wrong; "" if nothing did.
+        """
+        figures = self._hosts.get(host)
+        if figures is None:
+            if len(self._hosts) >= self._most:
+                self._forget()
+            figures = self._hosts[host] = HostFigures()
+        figures.requests += 1
+        figures.seconds += seconds
+        if seconds > figures.slowest:
+            figures.slowest = seconds
+        if error:
+            figures.errors += 1
+            figures.last_error = error
+
+    def _forget(self) -> None:
+        order = sorted(self._hosts.items(), key=lambda item: (item[1].errors, item[1].requests))
+        self._hosts = dict(order[len(order) // 2 :])
+
+    def most_errors(self, most: int) -> Iterator[dict[str, object]]:
+        """Hosts with errors, those with most of them first."""
+        hosts = [item for item in self._hosts.items() if item[1].errors]
+        hosts.sort(key=lambda item: (-item[1].errors, item[0]))
+        return map(_shown, hosts[:most])
+
+    def slowest(self, most: int) -> Iterator[dict[str, object]]:
+        """Hosts by the time that their requests take on average."""
+        hosts = sorted(
+            self._hosts.items(), key=lambda item: (-item[1].seconds / item[1].requests, item[0])
+        )
+        return map(_shown, hosts[:most])
+
+
+def _shown(item: tuple[str, HostFigures]) -> dict[str, object]:
+    host, figures = item
+    found: dict[str, object] = {
+        "host": host,
+        "requests": figures.requests,
+        "errors": figures.errors,
+        "mean_seconds": round(figures.seconds / figures.requests, 6),
+        "slowest_seconds": round(figures.slowest, 6),
+    }
+    if figures.last_error:
+        found["last_error"] = figures.last_error
+    return found

@@ -1,0 +1,136 @@
+"""Monitors: connections that are told of every outcome, as far as they take it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..journal import Account, account_fields, account_text
+from ..log import to_json
+
+__all__ = ["Filter", "Monitor", "Monitors"]
+
+_ROOM = 262_144  # bytes that wait for one monitor; what is beyond is lost to it
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which outcomes a monitor wants; an empty field lets all pass.
+
+    Attributes:
+        errors: failures only: errors, and answers with 5xx.
+        worker: ``from``, as a whole.
+        host: the URL's, or a domain that it is in.
+        condition: a condition, or the name of an error.
+    """
+
+    errors: bool = False
+    worker: str = ""
+    host: str = ""
+    condition: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Filter:
+        """The filter that a query describes."""
+        return cls(
+            query.get("errors", "") in ("1", "true", "yes"),
+            query.get("worker", ""),
+            query.get("host", "").lower().rstrip("."),
+            query.get("condition", ""),
+        )
+
+    def wants(self, account: Account) -> bool:
+        """Whether an outcome is to be told."""
+        if self.errors and not (account.error or account.outcome == "5xx"):
+            return False
+        if self.worker:
+            sender = (account.sender or b"").decode("utf-8", "backslashreplace")
+            if self.worker != sender:
+                return False
+        if self.host and account.host != self.host and not account.host.endswith("." + self.host):
+            return False
+        return not self.condition or self.condition in (account.outcome, account.error)
+
+
+class Monitor:
+    """One who watches, and what waits for it.
+
+    Args:
+        changed: called when there is something to send.
+    """
+
+    def __init__(self, filter: Filter, changed: Callable[[], None]) -> None:
+        self.filter = filter
+        self._changed = changed
+        self._waiting = bytearray()
+        self._lost = 0  # lines that it has not been told of yet
+
+    def tell(self, line: bytes) -> None:
+        """One more outcome; lost if it has not taken those before."""
+        if len(self._waiting) + len(line) > _ROOM:
+            self._lost += 1
+            return
+        if self._lost:
+            self._tell_losses()
+        self._waiting += line
+        self._changed()
+
+    def _tell_losses(self) -> None:
+        lost, self._lost = self._lost, 0
+        text = f"{lost} lines were lost: they came faster than this monitor took them"
+        fields = {"event": "monitor-lines-lost", "message": text, "lost": lost}
+        self._waiting += to_json({"time": _now(), "level": "warning", **fields}).encode() + b"\n"
+
+    def take(self) -> bytes:
+        """What waits, to be sent."""
+        if self._lost and not self._waiting:
+            self._tell_losses()
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        return data
+
+
+class Monitors:
+    """All who watch. Each outcome is made a line once, and only if somebody wants it."""
+
+    def __init__(self) -> None:
+        self._monitors: list[Monitor] = []
+
+    def __len__(self) -> int:
+        return len(self._monitors)
+
+    def add(self, monitor: Monitor) -> None:
+        """One more."""
+        self._monitors.append(monitor)
+
+    def remove(self, monitor: Monitor) -> None:
+        """One less; harmless if it is unknown."""
+        if monitor in self._monitors:
+            self._monitors.remove(monitor)
+
+    def ended(self, account: Account) -> None:
+        """A request has its outcome."""
+        line: bytes | None = None
+        for monitor in self._monitors:
+            if monitor.filter.wants(account):
+                line = line or outcome_line(account)
+                monitor.tell(line)
+
+
+def outcome_line(account: Account) -> bytes:
+    """An outcome as one line of JSON, the same object as the log's."""
+    fields = {
+        "time": _now(),
+        "level": "warning" if account.error else "info",
+        "event": "outcome",
+        "message": account_text(account),
+        **account_fields(account),
+    }
+    return to_json(fields).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _now() -> str:
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    return f"{stamp}.{int(now * 1000) % 1000:03d}Z"

@@ -1,0 +1,121 @@
+"""What the status listener has to say: one page for each path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+import msgspec
+
+from ..metrics import OPENMETRICS, TEXT, Metrics, render
+
+__all__ = ["MONITOR_PATH", "Page", "Pages", "not_allowed", "not_found", "too_long"]
+
+MONITOR_PATH = "/monitor"
+
+_PLAIN = "text/plain; charset=utf-8"
+_JSON = "application/json"
+_INDEX = """\
+zurl_py
+
+/metrics   for Prometheus, or OpenMetrics
+/healthz   200 while requests are taken, else 503
+/status    what the daemon is doing, as JSON
+/monitor   every outcome as it comes, one JSON object a line
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole response."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[str, ...] = ()
+
+
+class Pages:
+    """The pages that have an end.
+
+    Args:
+        metrics: what ``/metrics`` shows.
+        ill: why the daemon is not well, for ``/healthz``; "" if it is.
+        status: what ``/status`` shows.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        ill: Callable[[], str],
+        status: Callable[[], Mapping[str, object]],
+    ) -> None:
+        self._metrics = metrics
+        self._ill = ill
+        self._status = status
+
+    def get(self, path: str, accept: str) -> Page:
+        """The page for a path.
+
+        Args:
+            accept: value of the request's Accept, or "".
+        """
+        if path == "/metrics":
+            kind = OPENMETRICS if _wants_openmetrics(accept) else TEXT
+            return Page(200, kind, render(self._metrics.families(), kind))
+        if path == "/healthz":
+            ill = self._ill()
+            return Page(503 if ill else 200, _PLAIN, f"{ill or 'ok'}\n".encode())
+        if path == "/status":
+            return Page(200, _JSON, msgspec.json.encode(self._status()) + b"\n")
+        if path == "/":
+            return Page(200, _PLAIN, _INDEX.encode())
+        return not_found(path)
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    """Whether OpenMetrics 1.0 is asked for, and not less than the text format.
+
+    Prometheus lists what it understands, with a quality for each (RFC 9110 section 12.5.1).
+    """
+    quality = {"openmetrics": 0.0, "text": 0.0}
+    for item in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        found = dict(part.partition("=")[::2] for part in parameters)
+        try:
+            q = float(found.get("q", "1"))
+        except ValueError:
+            q = 0.0
+        if kind == "application/openmetrics-text" and found.get("version", "1.0.0") == "1.0.0":
+            quality["openmetrics"] = max(quality["openmetrics"], q)
+        elif kind == "text/plain":
+            quality["text"] = max(quality["text"], q)
+    return quality["openmetrics"] > 0 and quality["openmetrics"] >= quality["text"]
+
+
+def query_of(target: str) -> tuple[str, dict[str, str]]:
+    """Path and query of a request target; the last value of a name counts."""
+    path, _, query = target.partition("?")
+    found = parse_qs(query, keep_blank_values=True, max_num_fields=20)
+    return path, {name: values[-1] for name, values in found.items()}
+
+
+def not_found(path: str) -> Page:
+    """There is nothing of that name."""
+    return Page(404, _PLAIN, f"no such page\n\n{_INDEX}".encode())
+
+
+def not_allowed(method: str) -> Page:
+    """Only reading is possible here."""
+    return Page(405, _PLAIN, b"only GET and HEAD are possible here\n", ("Allow: GET, HEAD",))
+
+
+def bad_request(why: str) -> Page:
+    """That was no HTTP."""
+    return Page(400, _PLAIN, f"{why}\n".encode())
+
+
+def too_long() -> Page:
+    """A head that does not end."""
+    return Page(431, _PLAIN, b"the head of the request is too long\n")
