@@ -20,7 +20,7 @@ from .loop import Loop, Timer
 from .messaging.identity import instance_name
 from .messaging.sockets import BindError, Endpoints
 from .policy import Decision, Policy
-from .sessions import Services
+from .sessions import Services, WebSocketSettings
 from .websocket import MASKS_IN_C
 
 __all__ = ["Daemon", "StartError", "run"]
@@ -28,6 +28,7 @@ __all__ = ["Daemon", "StartError", "run"]
 # libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
+_GOODBYE = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _KEPT_MEMORY = 8 << 20  # bytes
 _LARGE = 4 << 20  # bytes; what is larger is had from the kernel and given back each time
@@ -94,12 +95,13 @@ class Daemon:
             activity_timeout=float(config.timeout),
             publish=_unbound,
             ended=_unbound,
-            websocket_compression=config.websocket_compression,
+            websocket=_websocket_settings(config),
         )
         self.gateway = Gateway(config, self.loop, self._egress, self._endpoints, services)
         self._stopping = False
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
+        self._goodbye_by: float | None = None
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
         self._feed_watchdog()
@@ -141,7 +143,7 @@ class Daemon:
             except Exception:
                 self._log.exception("a message could not be handled")
                 more = True
-            if self._stopping and (self._drained or self.gateway.idle):
+            if self._stopping and (self._drained or self.gateway.idle) and self._has_said_goodbye():
                 break
         self._close()
         return 0
@@ -162,6 +164,16 @@ class Daemon:
                 session.abort("the gateway is stopping")
             except Exception:
                 self._log.exception("a session could not be ended")
+
+    def _has_said_goodbye(self) -> bool:
+        """WebSockets' last frames have gone out, and the origins have had time to hang up.
+
+        A connection closed before, with unread bytes in it, is reset, and the frame might be lost.
+        """
+        if self._goodbye_by is None:
+            self._goodbye_by = self.loop.now + _GOODBYE
+            self.loop.set_timer(self._stop_timer, self._goodbye_by)
+        return not self._egress.lingering or self.loop.now >= self._goodbye_by
 
     def _reload(self) -> None:
         """SIGHUP: a fresh log file, and the policy as the configuration now has it."""
@@ -206,6 +218,16 @@ class Daemon:
         self._endpoints.close()
         self._egress.close()
         self.loop.close()
+
+
+def _websocket_settings(config: Config) -> WebSocketSettings:
+    return WebSocketSettings(
+        compression=config.websocket_compression,
+        split_frames=config.websocket_large_frames == "split",
+        ping_interval=float(config.websocket_ping_interval),
+        ping_timeout=float(config.websocket_ping_timeout),
+        close_timeout=float(config.websocket_close_timeout),
+    )
 
 
 def _check_libcurl() -> None:

@@ -14,10 +14,11 @@ import signal
 import time
 from collections.abc import Callable
 
-__all__ = ["READ", "WRITE", "Loop", "Timer"]
+__all__ = ["HANG_UP", "READ", "WRITE", "Loop", "Timer"]
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+HANG_UP = select.EPOLLRDHUP  # the peer will send no more; what it sent may be unread
 
 # A deadline further away than this waits in a bucket one second wide; when that fires, early, the
 # timer moves to a fine one. So no more than a few hundred buckets exist, however many timers do.

@@ -1,5 +1,8 @@
 """Opening WebSockets: refusals, redirects, policy, TLS, and answers that must not be believed."""
 
+import base64
+import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +75,82 @@ class TestRejected:
         origin.script = script
         assert outcome(worker, origin.url("/", "ws"))["code"] == code
 
+    @pytest.mark.parametrize(
+        "rest",
+        [
+            b"Content-Length: 9\r\n\r\nbody",
+            b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\n9\r\nbody",
+            b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\nnonsense\r\n",
+            b"Content-Length: 4, 4\r\n\r\nbody",
+            b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+            b"Content-Length: 4, 5\r\n\r\nbody",
+            b"Content-Length: four\r\n\r\nbody",
+        ],
+    )
+    def test_whatever_its_framing(
+        self, worker: Worker, origin: ScriptedOrigin, rest: bytes
+    ) -> None:
+        """What counts is that the origin refused; the body is what was there of it."""
+        message = self.reject(worker, origin, b"HTTP/1.1 403 Forbidden\r\nX-A: b\r\n" + rest)
+        expect_error(message, b"rejected", b"rejected")
+        assert (message["code"], message["reason"]) == (403, b"Forbidden")
+        assert message.body == b"body"
+        assert message.headers == [(b"X-A", b"b"), (b"Content-Length", b"4")]
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.1 401 U\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/1.1 401 U\r\nContent-Length: 99\r\n\r\n",
+            b"HTTP/1.1 401 U\r\nTransfer-Encoding: chunked\r\n\r\n99\r\n",
+        ],
+    )
+    def test_left_open(self, worker: Worker, origin: ScriptedOrigin, head: bytes) -> None:
+        """An origin that neither ends its body nor hangs up is waited for a second or so."""
+
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            connection.send(head + b"body")
+            connection.expect_end()
+
+        origin.script = script
+        began = time.monotonic()
+        message = outcome(worker, origin.url("/", "ws"))
+        assert time.monotonic() - began < 5
+        assert (message.get("condition"), message["code"]) == (b"rejected", 401)
+        assert message.body == b"body"
+        origin.wait_closed()
+
+    def test_event_stream(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        """A body without end, of which something comes now and then, has a bound too."""
+
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            while True:
+                connection.send(b"data: x\n\n")
+                connection.origin.gate("never").wait(0.2)
+
+        origin.script = script
+        began = time.monotonic()
+        message = outcome(worker, origin.url("/", "ws"))
+        assert time.monotonic() - began < 8
+        assert (message.get("condition"), message["code"]) == (b"rejected", 200)
+        assert message.header(b"content-type") == b"text/event-stream"
+        assert message.body.startswith(b"data: x\n\ndata: x\n\n")
+
+    def test_timeout_with_a_refusal_in_part(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            connection.send(b"HTTP/1.1 401 U\r\n\r\nbody")
+            connection.expect_end()
+
+        origin.script = script
+        message = outcome(worker, origin.url("/", "ws"), timeout=400)
+        assert (message.get("condition"), message["code"]) == (b"rejected", 401)
+        assert message.body == b"body"
+
     @pytest.mark.parametrize("head", [b"Content-Length: 150000\r\n\r\n", b"\r\n"])
     def test_bounded(self, worker: Worker, origin: ScriptedOrigin, head: bytes) -> None:
         message = self.reject(worker, origin, b"HTTP/1.1 403 N\r\n" + head + b"x" * 150_000)
@@ -90,8 +169,6 @@ class TestRejected:
             b"",
             b"SSH-2.0\r\n\r\n",
             b"HTTP/1.1 101",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n",
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000,
         ],
     )
@@ -228,6 +305,55 @@ class TestRedirects:
         message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
         expect_error(message, b"undefined-condition")
 
+    def test_credentials_of_the_uri_stay_with_the_origin(
+        self, worker: Worker, origin: ScriptedOrigin, other: ScriptedOrigin
+    ) -> None:
+        def script(connection: Connection) -> None:
+            (redirect("/here"), redirect(other.url("/", "ws")))[connection.number](connection)
+
+        origin.script = script
+        uri = origin.url("/", "ws").replace("//", "//user:pass@")
+        expect_echo(worker, uri, follow_redirects=True)
+        assert origin.requests[1].get(b"authorization") is not None
+        assert other.requests[0].get(b"authorization") is None
+
+    @pytest.mark.parametrize("location", ["/tab\t", "\t/tab", " \t /tab \t"])
+    def test_blanks_around_location(
+        self, worker: Worker, origin: ScriptedOrigin, location: str
+    ) -> None:
+        origin.script = lambda c: (redirect(location) if c.number == 0 else echo)(c)
+        expect_echo(worker, origin.url("/", "ws"), follow_redirects=True)
+        assert origin.requests[1].line == b"GET /tab HTTP/1.1"
+
+    @pytest.mark.parametrize("scheme", ["ws", "http"])
+    def test_from_secret_to_clear(
+        self,
+        start_daemon: Start,
+        authority: CertificateAuthority,
+        other: ScriptedOrigin,
+        scheme: str,
+    ) -> None:
+        """Refused, as by browsers: what was to be secret does not go on in the clear."""
+        _, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path})
+        with ScriptedOrigin(tls=authority.server_context()) as secure:
+            secure.script = redirect(other.url("/", scheme))
+            message = outcome(worker, secure.url("/", "wss"), follow_redirects=True)
+            expect_error(message, b"policy-violation", b"insecure-redirect")
+            assert other.connections == 0
+
+    @pytest.mark.parametrize("scheme", ["wss", "https"])
+    def test_from_clear_to_secret(
+        self,
+        start_daemon: Start,
+        authority: CertificateAuthority,
+        origin: ScriptedOrigin,
+        scheme: str,
+    ) -> None:
+        _, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path})
+        with ScriptedOrigin(echo, tls=authority.server_context()) as secure:
+            origin.script = redirect(secure.url("/", scheme))
+            expect_echo(worker, origin.url("/", "ws"), follow_redirects=True)
+
     def test_policy_is_asked_about_each_name(
         self, start_daemon: Start, origin: ScriptedOrigin, other: ScriptedOrigin
     ) -> None:
@@ -254,11 +380,64 @@ class TestConnecting:
     def test_refused(self, worker: Worker) -> None:
         with dead_port() as port:
             message = outcome(worker, f"ws://127.0.0.1:{port}/")
-        expect_error(message, b"remote-connection-failed")
+        expect_error(message, b"remote-connection-failed", b"connection-refused")
 
     def test_unresolvable(self, worker: Worker) -> None:
         message = outcome(worker, "ws://no-such-host.invalid/")
-        expect_error(message, b"remote-connection-failed")
+        expect_error(message, b"remote-connection-failed", b"name-not-resolved")
+
+    @pytest.mark.parametrize("reset", [False, True])
+    def test_no_answer(self, worker: Worker, origin: ScriptedOrigin, reset: bool) -> None:
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            if reset:
+                connection.reset()
+
+        origin.script = script
+        expect_error(
+            outcome(worker, origin.url("/", "ws")), b"undefined-condition", b"empty-answer"
+        )
+
+    def test_no_http(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = reply(b"SSH-2.0-x\r\n")
+        expect_error(outcome(worker, origin.url("/", "ws")), b"undefined-condition", b"not-http")
+
+    def test_user_and_password(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = echo
+        uri = origin.url("/", "ws").replace("//", "//user:p%40ss@")
+        expect_echo(worker, uri)
+        request = origin.requests[0]
+        assert request.get(b"authorization") == b"Basic " + base64.b64encode(b"user:p@ss")
+        assert request.get(b"host") == origin.authority.encode()
+        expect_echo(worker, uri, headers=[["Authorization", "Bearer x"]])
+        assert origin.requests[1].get(b"authorization") == b"Bearer x"
+
+    def test_what_is_between_the_worker_and_us_stays_here(
+        self, worker: Worker, origin: ScriptedOrigin
+    ) -> None:
+        origin.script = echo
+        given = {
+            "Content-Length": "0",
+            "Keep-Alive": "timeout=5",
+            "Proxy-Connection": "keep-alive",
+            "TE": "trailers",
+            "Trailer": "x",
+            "Connection": "keep-alive, X-Hop",
+            "X-Hop": "1",
+            "Sec-WebSocket-Protocol": "",
+            "Sec-WebSocket-Extensions": "x-webkit-deflate-frame",
+        }
+        expect_echo(worker, origin.url("/", "ws"), headers=[[k, v] for k, v in given.items()])
+        request = origin.requests[0]
+        sent = {name.lower() for name, _ in request.headers}
+        assert sent == {
+            b"host",
+            b"upgrade",
+            b"connection",
+            b"sec-websocket-version",
+            b"sec-websocket-key",
+        }
+        assert request.get(b"connection") == b"Upgrade"
 
     def test_connect_host(self, worker: Worker, origin: ScriptedOrigin) -> None:
         origin.script = echo
@@ -340,6 +519,43 @@ class TestTls:
 
         origin.script = script
         expect_error(outcome(worker, origin.url("/", "wss")), b"tls-error")
+
+    def test_alpn(self, worker: Worker, authority: CertificateAuthority) -> None:
+        """Servers that insist on ALPN find what browsers offer there."""
+        context = authority.server_context()
+        context.set_alpn_protocols(["http/1.1"])
+        with ScriptedOrigin(echo, tls=context) as insists:
+            chosen = []
+
+            def script(connection: Connection) -> None:
+                assert isinstance(connection.sock, ssl.SSLSocket)
+                chosen.append(connection.sock.selected_alpn_protocol())
+                echo(connection)
+
+            insists.script = script
+            expect_echo(worker, insists.url("/", "wss"))
+            assert chosen == ["http/1.1"]
+
+    def test_http2_is_not_offered(self, worker: Worker, authority: CertificateAuthority) -> None:
+        context = authority.server_context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with ScriptedOrigin(echo, tls=context) as prefers:
+            expect_echo(worker, prefers.url("/", "wss"))
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_origin_asks_for_a_certificate(
+        self, worker: Worker, authority: CertificateAuthority, version: ssl.TLSVersion
+    ) -> None:
+        context = authority.server_context()
+        context.minimum_version = context.maximum_version = version
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority.path)
+        with ScriptedOrigin(echo, tls=context) as insists:
+            message = outcome(worker, insists.url("/", "wss"))
+            expect_error(message, b"tls-error")
+            assert b"alert" in message["ext"]["detail"]
+            if version is ssl.TLSVersion.TLSv1_3:
+                assert message["ext"]["error"] == b"certificate-required"
 
     def test_many_frames_in_one_record(self, worker: Worker, secure: ScriptedOrigin) -> None:
         """libcurl has decrypted what the epoll does not see any more."""

@@ -78,6 +78,12 @@ def expect_cut(wire: Wire) -> None:
     assert wire.next() is None
 
 
+def expect_closed(wire: Wire, code: int) -> None:
+    """The origin gets a close frame, and then the end of the connection."""
+    assert wire.next() == (FIN | CLOSE, code.to_bytes(2))
+    wire.hang_up()
+
+
 class TestOpening:
     def test_answer(self, worker: Worker, origin: ScriptedOrigin) -> None:
         origin.script = lambda c: (accept(c, b"X-A: b"), c.wait_for("end"))  # type: ignore[func-returns-value]
@@ -492,7 +498,8 @@ class TestBadInput:
         session = begin(worker, origin, wire.script)
         session.send(**fields)
         expect(session.next(), b"error", condition=b"bad-request")
-        expect_cut(wire)
+        # The origin is not to blame, and sees an end in good order.
+        expect_closed(wire, 1011)
 
     def test_text_in_fragments(self, worker: Worker, origin: ScriptedOrigin) -> None:
         wire = Wire()
@@ -501,7 +508,7 @@ class TestBadInput:
         assert wire.next() == (TEXT, b"\xce")
         session.send(body=b"a")
         expect(session.skip(b"credit"), b"error", condition=b"bad-request")
-        expect_cut(wire)
+        expect_closed(wire, 1011)
 
     @pytest.mark.parametrize(
         "fields",

@@ -87,8 +87,9 @@ def test_invalid_data(worker: Worker, origin: ScriptedOrigin, wire: bytes) -> No
     ],
     ids=["by one byte", "by far", "in a fragment"],
 )
-def test_frame_too_large(worker: Worker, origin: ScriptedOrigin, wire: bytes) -> None:
+def test_frame_too_large(start_daemon: Start, origin: ScriptedOrigin, wire: bytes) -> None:
     """Told from the header: nothing of the payload is waited for."""
+    _, worker = start_daemon(websocket_large_frames="refuse")
     check(worker, origin, wire, 1009, b"frame-too-large")
 
 
@@ -127,7 +128,10 @@ class TestCompressed:
     def compressing(self, start_daemon: Start) -> Worker:
         return start_daemon(websocket_compression="true", buffer_size=100_000)[1]
 
-    def test_bomb(self, compressing: Worker, origin: ScriptedOrigin) -> None:
+    def test_bomb(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
+        _, compressing = start_daemon(
+            websocket_compression="true", buffer_size=100_000, websocket_large_frames="refuse"
+        )
         wire = frame(TEXT, deflated(b"\0" * 50_000_000), rsv=4)
         assert len(wire) < 100_000
         check(compressing, origin, wire, 1009, b"frame-too-large", DEFLATE)

@@ -48,6 +48,10 @@ class Config:
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
         websocket_compression: offer permessage-deflate to WebSocket origins.
+        websocket_large_frames: what comes of a frame of more than buffer_size: "split" or "refuse".
+        websocket_ping_interval: seconds between the gateway's own pings; 0: none.
+        websocket_ping_timeout: seconds that the origin has to show a sign of life after one.
+        websocket_close_timeout: seconds that the origin has to answer a worker's close.
         proxy: URL of the proxy that every connection goes through; "" for none.
         proxy_credentials_file: path of a file with USER:PASSWORD in it; "" for none.
         no_proxy: rules for hosts that are connected to directly.
@@ -112,6 +116,10 @@ class Config:
     max_response_size: int = 100_000_000
     ca_file: str = ""
     websocket_compression: bool = False
+    websocket_large_frames: str = "split"
+    websocket_ping_interval: int = 0
+    websocket_ping_timeout: int = 20
+    websocket_close_timeout: int = 10
     proxy: str = ""
     proxy_credentials_file: str = ""
     metrics_listen: str = ""
@@ -210,6 +218,10 @@ KEYS: dict[str, values.Converter] = {
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,
     "websocket_compression": values.boolean,
+    "websocket_large_frames": values.choice("split", "refuse"),
+    "websocket_ping_interval": values.number(0, 86_400),
+    "websocket_ping_timeout": values.number(1, 86_400),
+    "websocket_close_timeout": values.number(1, 86_400),
     "proxy": values.proxy,
     "proxy_credentials_file": values.text,
     "no_proxy": values.items,
@@ -252,7 +264,7 @@ HOST_KEYS: dict[str, values.Converter] = {
 
 # A key without a value has its default, as long as that is harmless. These must say something, or
 # say no by saying nothing.
-NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format")) | {
+NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format", "websocket_large_frames")) | {
     key for key, convert in KEYS.items() if convert is values.boolean
 }
 

@@ -13,7 +13,7 @@ from .handles import EasyHandle
 from .multi import Multi
 from .request import HttpRequest
 
-__all__ = ["Carried", "Carrier", "Mover"]
+__all__ = ["Carried", "Carrier", "Mover", "Turns"]
 
 
 class Carried(Protocol):
@@ -59,18 +59,29 @@ class Mover(Carried, Protocol):
         """Tell them; called from the loop's turn."""
 
 
+class Turns(Protocol):
+    """Those who wait for a turn."""
+
+    def append(self, mover: Mover, /) -> None:
+        """Put a transfer at the end."""
+
+
 class Carrier(Protocol):
     """The engine, as transfers see it.
 
     Attributes:
         max_response_size: bytes of an answer that is collected; 0 is unlimited.
-        moved: streamed transfers that have something to tell; told in the next turn.
+        moved: transfers that have something to tell; told in the next turn, or soon after.
+        lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
         rules: how often the rules of the policy have changed.
     """
 
     max_response_size: int
-    moved: list[Mover]
+    lingering: set[Carried]
     rules: int
+
+    @property
+    def moved(self) -> Turns: ...
 
     def add(self, transfer: Carried) -> None:
         """Start a transfer, or its next hop."""

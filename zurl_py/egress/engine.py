@@ -22,6 +22,7 @@ from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
 from .trace import make_trace
+from .turns import TurnQueue
 
 __all__ = ["Egress"]
 
@@ -45,7 +46,9 @@ class Egress:
 
     Attributes:
         max_response_size: bytes of an answer that is collected; 0 is unlimited.
-        moved: streamed transfers that have something to tell; told in the next ``turn``.
+        moved: transfers that have something to tell; told in the next ``turn``, or, where there are
+            many, in one of the next.
+        lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
         rules: how often the rules of the policy have changed.
     """
 
@@ -71,7 +74,8 @@ class Egress:
         self._closing: list[Multi] = []  # nor is one there
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._stillborn: list[tuple[Carried, TransferError]] = []
-        self.moved: list[Mover] = []
+        self.moved: TurnQueue[Mover] = TurnQueue(loop, self._tell_moved)
+        self.lingering: set[Carried] = set()
         self.rules = 0
 
     def _look_up(self, name: str) -> Outcome:
@@ -193,10 +197,10 @@ class Egress:
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
             self.report(transfer, transfer.fail, failure)
-        if self.moved:
-            moved, self.moved = self.moved, []
-            for mover in moved:
-                self.report(mover, mover.moved)
+        self.moved.run()
+
+    def _tell_moved(self, mover: Mover) -> None:
+        self.report(mover, mover.moved)
 
     def _go_on_with_names(self) -> None:
         for transfer, answer in self._resolver.collect():

@@ -44,6 +44,7 @@ class ErrorName:
     BAD_FRAMING: Final = "bad-framing"
     BAD_ENCODING: Final = "bad-encoding"
     BAD_REDIRECT: Final = "bad-redirect"
+    INSECURE_REDIRECT: Final = "insecure-redirect"  # from wss to ws
     MAX_SIZE: Final = "max-size"
     TOO_MANY_REDIRECTS: Final = "too-many-redirects"
     CONTENT_NOT_ALLOWED: Final = "content-not-allowed"

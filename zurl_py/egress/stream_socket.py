@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import select
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 import pycurl
 
-from ..loop import READ, WRITE, Loop
+from ..loop import HANG_UP, READ, WRITE, Loop, Timer
+from ..zhttp import Condition
+from .errors import ErrorName, TransferError
 
 __all__ = ["StreamSocket"]
 
-_READ_SIZE = 65536
-_READS_PER_TURN = 16  # then other connections have their turn
+_READ_SIZE: Final = 65536
+_READS_PER_TURN: Final = 8  # then other connections have their turn
+# TLS may have to read before it can write on, and nothing that epoll knows says so: then writing
+# is tried again after what was read, or after this long, which doubles each time.
+_FIRST_RETRY: Final = 0.02  # seconds
+_LAST_RETRY: Final = 2.0
 
 
 class StreamSocket:
@@ -27,15 +35,15 @@ class StreamSocket:
         tls: decrypted bytes may be waiting where epoll does not see them.
         on_readable: called when ``read`` may have something, or an end, to tell.
         on_written: called with the mark of a piece that had to wait, when it has gone out.
-        come_back: asks for a call of ``turn`` in the loop's next turn.
 
     Attributes:
         lost: why no more will come, once all that came was read.
+        hung_up: the peer will send no more, although not all that it sent was read.
+        has_more: ``read`` returned nothing because this turn's reads are used up.
         unsent: bytes that wait for room in the kernel.
     """
 
     __slots__ = (
-        "_come_back",
         "_curl",
         "_fd",
         "_loop",
@@ -45,8 +53,12 @@ class StreamSocket:
         "_paused",
         "_queue",
         "_reads_left",
+        "_retry",
+        "_retry_after",
         "_tls",
         "_watched",
+        "has_more",
+        "hung_up",
         "lost",
         "unsent",
     )
@@ -58,32 +70,39 @@ class StreamSocket:
         tls: bool,
         on_readable: Callable[[], None],
         on_written: Callable[[int], None],
-        come_back: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._curl = curl
         self._tls = tls
         self._on_readable = on_readable
         self._on_written = on_written
-        self._come_back = come_back
         self._fd: int = curl.getinfo(pycurl.ACTIVESOCKET)
         self._may_read = False
         self._reads_left = _READS_PER_TURN
         self._paused = False
         self._watched = 0
-        self._queue: deque[tuple[bytes | memoryview, int]] = deque()
-        self.lost: str | None = None
+        self._queue: deque[tuple[bytes | memoryview, int | None]] = deque()
+        self._retry: Timer | None = None  # TLS cannot write before it has read
+        self._retry_after = _FIRST_RETRY
+        self.lost: TransferError | None = None
+        self.hung_up = False
+        self.has_more = False
         self.unsent = 0
         self._watch()
 
     # -- reading -----------------------------------------------------------------------------
+
+    def begin_turn(self) -> None:
+        """Allow this turn's reads."""
+        self._reads_left = _READS_PER_TURN
+        self.has_more = False
 
     def read(self) -> bytes:
         """What has come; b"" for nothing, or for nothing any more, which ``lost`` tells."""
         if not self._may_read:
             return b""
         if self._reads_left <= 0:
-            self._come_back()
+            self.has_more = True
             return b""
         self._reads_left -= 1
         try:
@@ -92,12 +111,20 @@ class StreamSocket:
             self._may_read = False
             return b""
         except pycurl.error as error:
-            self._end(f"connection lost: {error.args[-1]}")
+            self._end(TransferError.from_curl(error.args[0], f"connection lost: {error.args[-1]}"))
             return b""
         if not data:
-            self._end("connection closed by the origin")
+            self._end(
+                TransferError(
+                    Condition.UNDEFINED_CONDITION,
+                    "connection closed by the origin",
+                    error=ErrorName.CONNECTION_RESET,
+                )
+            )
         elif len(data) < _READ_SIZE and not self._tls:
             self._may_read = False  # that was all; epoll tells of more
+        if self._retry is not None:
+            self._write_again()
         return data
 
     def pause(self) -> None:
@@ -113,28 +140,23 @@ class StreamSocket:
             self._paused = False
             self._watch()
 
-    def turn(self) -> None:
-        """The call that was asked for with ``come_back``."""
-        self._reads_left = _READS_PER_TURN
-        self._on_readable()
-
-    def try_later(self) -> None:
-        """Have ``on_readable`` called in the loop's next turn, whatever epoll says."""
+    def try_reading(self) -> None:
+        """Have the next `read` try, whatever epoll says."""
         self._may_read = self.lost is None
-        self._come_back()
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: TransferError) -> None:
         self.lost = why
         self._may_read = False
         self._watch()
 
     # -- writing -----------------------------------------------------------------------------
 
-    def write(self, data: bytes, mark: int) -> bool:
+    def write(self, data: bytes, mark: int | None) -> bool:
         """Send ``data``, now or when there is room for it.
 
         Returns:
-            Whether all of it has gone out; else ``on_written`` is called with ``mark`` later.
+            Whether all of it has gone out; else ``on_written`` is called with ``mark`` later, if
+            there is one.
         """
         if self._queue:
             self._queue.append((data, mark))
@@ -158,17 +180,43 @@ class StreamSocket:
             return len(data)
 
     def _flush(self) -> None:
+        """Send on; the kernel has room."""
         queue = self._queue
+        before = self.unsent
         while queue:
             data, mark = queue[0]
             sent = self._send(data)
             self.unsent -= sent
             if sent < len(data):
                 queue[0] = (memoryview(data)[sent:], mark)
+                if self.unsent == before and self._tls and self._has_room():
+                    # Still nothing went out: the origin wants another TLS handshake first. To
+                    # wait for room, which is there, would be a busy loop.
+                    self._write_later()
                 return
             queue.popleft()
-            self._on_written(mark)
+            if mark is not None:
+                self._on_written(mark)
+        self._retry_after = _FIRST_RETRY
         self._watch()
+
+    def _has_room(self) -> bool:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLOUT)
+        return bool(poller.poll(0))
+
+    def _write_later(self) -> None:
+        self._retry = Timer(self._write_again)
+        self._loop.set_timer(self._retry, self._loop.now + self._retry_after)
+        self._retry_after = min(_LAST_RETRY, self._retry_after * 2)
+        self._watch()
+
+    def _write_again(self) -> None:
+        """Wait for room again, which is there most likely."""
+        if self._retry is not None:
+            self._loop.cancel_timer(self._retry)
+            self._retry = None
+            self._watch()
 
     # -- the descriptor ----------------------------------------------------------------------
 
@@ -177,6 +225,7 @@ class StreamSocket:
         if self._fd >= 0:
             self._loop.unwatch(self._fd)
             self._fd = -1
+        self._write_again()
         self._may_read = False
         self._queue.clear()
         self.unsent = 0
@@ -189,8 +238,13 @@ class StreamSocket:
         """
         if self._fd < 0:
             return
-        wanted = 0 if self._paused or self.lost is not None else READ
-        if self._queue:
+        if self.lost is not None:
+            wanted = 0
+        elif self._paused:
+            wanted = 0 if self.hung_up else HANG_UP
+        else:
+            wanted = READ
+        if self._queue and self._retry is None:
             wanted |= WRITE
         if wanted != self._watched:
             self._watched = wanted
@@ -200,9 +254,13 @@ class StreamSocket:
                 self._loop.unwatch(self._fd)
 
     def _ready(self, _fd: int, events: int) -> None:
-        if self._queue and events & ~READ:
+        if self._queue and events & ~(READ | HANG_UP):
             self._flush()
-        if self._fd >= 0 and not self._paused and events & ~WRITE and self.lost is None:
+        if self._fd < 0 or not events & ~WRITE or self.lost is not None:
+            return
+        if self._paused:
+            self.hung_up = True
+            self._watch()
+        else:
             self._may_read = True
-            self._reads_left = _READS_PER_TURN
-            self._on_readable()
+        self._on_readable()

@@ -259,7 +259,7 @@ class StreamTransfer(HttpTransfer):
                 )
             self._unsent = deque(self._replay)
             self._offset, self.unsent = 0, self._replay_size
-        self._follow(head)
+        self._follow(head.first(b"location") or b"", head.code)
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 

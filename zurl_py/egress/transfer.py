@@ -32,9 +32,12 @@ class HttpTransfer:
     Attributes:
         request: the request of the current hop.
         hops: redirects followed.
+        schemes: those that a redirect may lead to.
 
     The others are the engine's; see `Carried`.
     """
+
+    schemes: tuple[str, ...] = ("http", "https")
 
     __slots__ = (
         "_egress",
@@ -131,7 +134,7 @@ class HttpTransfer:
             and bool(head.first(b"location"))
         )
 
-    def _follow(self, head: Head) -> None:
+    def _follow(self, location: bytes, code: int) -> None:
         """Go on at the Location of a redirect; the policy is asked about its name first.
 
         Raises:
@@ -140,25 +143,37 @@ class HttpTransfer:
         self.hops += 1
         if self.hops > MAX_REDIRECTS:
             raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+        hop = self.request.redirected(self._resolve(location), code)
+        decision = check_names(hop)
+        if not decision.allowed:
+            detail = f"redirect to {decision.subject}: {decision.reason}"
+            raise TransferError.from_decision(decision, detail)
+        self._start_hop(hop)
+
+    def _resolve(self, location: bytes) -> url.Target:
+        """Where a Location leads.
+
+        Raises:
+            TransferError: nowhere that the request can go.
+        """
         try:
-            target = url.resolve(self.request.target, head.first(b"location") or b"")
+            target = url.resolve(self.request.target, location)
         except url.BadUrl as error:
             raise TransferError(
                 Condition.UNDEFINED_CONDITION,
                 f"unusable redirect: {error}",
                 error=ErrorName.BAD_REDIRECT,
             ) from None
-        if target.scheme not in ("http", "https"):
+        if target.scheme not in self.schemes:
             raise TransferError(
                 Condition.UNDEFINED_CONDITION,
                 f"redirect to the scheme {target.scheme!r}",
                 error=ErrorName.BAD_REDIRECT,
             )
-        hop = self.request.redirected(target, head.code)
-        decision = check_names(hop)
-        if not decision.allowed:
-            detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise TransferError.from_decision(decision, detail)
+        return target
+
+    def _start_hop(self, hop: HttpRequest) -> None:
+        """Carry out the next hop."""
         self.request = hop
         self._verify_connect_host = False
         self._egress.add(self)
@@ -240,7 +255,7 @@ class BufferedTransfer(HttpTransfer):
 
     def _try_to_follow(self, head: Head) -> TransferError | None:
         try:
-            self._follow(head)
+            self._follow(head.first(b"location") or b"", head.code)
         except TransferError as failure:
             return failure
         return None

@@ -6,8 +6,8 @@ the connection to ``curl_easy_send`` and ``curl_easy_recv``. No second path to t
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Protocol
+import enum
+from typing import Final, Protocol
 
 import pycurl
 
@@ -26,29 +26,44 @@ from ..zhttp import Condition
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle
-from .permission import check_names
-from .request import HttpRequest
+from .request import HttpRequest, connect_host_url
 from .stream_socket import StreamSocket
-from .transfer import MAX_REDIRECTS, HttpTransfer
+from .transfer import HttpTransfer
 
-__all__ = ["WebSocketError", "WebSocketSink", "WebSocketTransfer"]
+__all__ = ["WebSocketSink", "WebSocketTransfer"]
 
-_SCHEMES = 1 << 30 | 1 << 31  # CURLPROTO_WS and CURLPROTO_WSS, which pycurl does not name
-_LINGER = 2.0  # seconds that the origin has to hang up after the closing handshake
-# A handshake is HTTP, and servers redirect it as such.
-_REDIRECT_SCHEMES = ((b"http:", b"ws:"), (b"https:", b"wss:"))
+# To libcurl a handshake is HTTP, which has ALPN; its own schemes ws and wss have none.
+_SCHEMES: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+_HTTP_SCHEME: Final = {"ws": "http", "wss": "https"}
+# A handshake is HTTP to servers, too, and they redirect it as such.
+_REDIRECT_SCHEMES: Final = ((b"http:", b"ws:"), (b"https:", b"wss:"))
+
+_LINGER: Final = 2.0  # seconds that the origin has to hang up after the closing handshake
+# A refusal is handed on with what has come of its body; the rest has this long (seconds).
+_BODY_SILENCE: Final = 1.0
+_BODY_TIME: Final = 3.0
+# Events told in one turn of a connection: a read may hold 30,000 of them.
+_EVENTS_PER_TURN: Final = 64
 
 
-class WebSocketError(TransferError):
-    """A failure that only WebSockets have.
+class _State(enum.Enum):
+    """Where a connection stands; what may follow is in `_NEXT`."""
 
-    Attributes:
-        name: of the rule that the origin broke, for the worker.
-    """
+    CONNECTING = enum.auto()  # libcurl has it
+    HANDSHAKE = enum.auto()  # our request is out, the answer is awaited
+    OPEN = enum.auto()
+    LINGERING = enum.auto()  # nobody waits for it; the origin has some time to hang up
+    ENDED = enum.auto()
 
-    def __init__(self, condition: bytes, name: str, detail: str) -> None:
-        super().__init__(condition, detail, error=name)
-        self.name = name
+
+_NEXT: Final = {
+    _State.CONNECTING: (_State.CONNECTING, _State.HANDSHAKE, _State.ENDED),
+    # CONNECTING again: a redirect.
+    _State.HANDSHAKE: (_State.CONNECTING, _State.OPEN, _State.ENDED),
+    _State.OPEN: (_State.LINGERING, _State.ENDED),
+    _State.LINGERING: (_State.ENDED,),
+    _State.ENDED: (_State.ENDED,),
+}
 
 
 class WebSocketSink(Protocol):
@@ -64,30 +79,41 @@ class WebSocketSink(Protocol):
         """There is no connection. This is an end."""
 
     def websocket_moved(self) -> None:
-        """There may be events, or `WebSocketTransfer.lost` may be set."""
+        """There may be events, or ``lost`` or ``hung_up`` may be set."""
 
-    def websocket_wrote(self, credits: int) -> None:
-        """A frame that had to wait has gone out whole; ``credits`` were given with it."""
+    def websocket_wrote(self, size: int) -> None:
+        """A worker's frame that had to wait has gone out whole, with ``size`` bytes of its own."""
 
 
 class WebSocketTransfer(HttpTransfer):
     """One connection: opened hop by hop, then a `Connection` on a `StreamSocket`.
 
+    Args:
+        max_frame: bytes of the origin's payload that are handed on at once.
+        split: hand on larger frames in pieces; else they end the connection.
+
     Attributes:
-        connection: the frames' rules, once open.
+        heard_at: when something last came from the origin (seconds on the loop's clock).
     """
+
+    schemes = ("ws", "wss")
 
     __slots__ = (
         "_broken",
+        "_connection",
+        "_events_left",
         "_handshake",
-        "_linger_timer",
         "_loop",
         "_max_frame",
+        "_queued",
         "_reader",
-        "_rescheduled",
+        "_refused_at",
         "_sink",
         "_socket",
-        "connection",
+        "_split",
+        "_state",
+        "_timer",
+        "heard_at",
     )
 
     def __init__(
@@ -98,60 +124,76 @@ class WebSocketTransfer(HttpTransfer):
         handshake: Handshake,
         sink: WebSocketSink,
         max_frame: int,
+        split: bool = True,
     ) -> None:
         super().__init__(egress, request)
         self._loop = loop
         self._handshake = handshake
         self._sink: WebSocketSink | None = sink
         self._max_frame = max_frame
+        self._split = split
+        self._state = _State.CONNECTING
         self._reader: ResponseReader | None = None
+        self._refused_at: float | None = None  # when the head of a refusal came
         self._socket: StreamSocket | None = None
-        self._rescheduled = False
-        self._linger_timer: Timer | None = None
+        self._connection: Connection | None = None
+        self._queued = False  # waits for a turn
+        self._events_left = _EVENTS_PER_TURN
+        self._timer: Timer | None = None  # of a refusal's body, or of lingering
         self._broken: TransferError | None = None
-        self.connection: Connection | None = None
+        self.heard_at = loop.now
 
-    # -- used by sessions --------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"<WebSocketTransfer {self.request.target.text} {self._state.name}>"
+
+    def _enter(self, state: _State) -> None:
+        assert state in _NEXT[self._state], f"{self._state} to {state}"
+        self._state = state
+
+    # -- used by sessions: reading ---------------------------------------------------------------
 
     def start(self) -> None:
         """Open the connection."""
         self._egress.add(self)
 
     def next_event(self) -> Event | None:
-        """The next event, read from the socket if need be; None if there is none now."""
-        connection = self.connection
+        """The next event, read from the socket if need be.
+
+        None if there is none now. That may also mean that others have their turn first: then
+        ``websocket_moved`` is called again.
+        """
+        connection = self._connection
         assert connection is not None
+        if self._events_left <= 0:
+            self._come_back()
+            return None
         while True:
             event = connection.next_event()
             if event is not None:
+                self._events_left -= 1
                 return event
-            data = self._socket.read() if self._socket is not None else b""
+            socket = self._socket
+            data = socket.read() if socket is not None else b""
             if not data:
+                if socket is not None and socket.has_more:
+                    self._come_back()
                 return None
+            self.heard_at = self._loop.now
             connection.receive(data)
 
     @property
     def lost(self) -> TransferError | None:
         """Why no more events will come, once ``next_event`` has returned all."""
-        if self._broken is None and self._socket is not None and self._socket.lost is not None:
-            self._broken = TransferError(
-                Condition.UNDEFINED_CONDITION, self._socket.lost, error=ErrorName.CONNECTION_RESET
-            )
+        if self._queued:
+            return None  # there may be more
+        if self._broken is None and self._socket is not None:
+            self._broken = self._socket.lost
         return self._broken
 
-    def send(self, frame: bytes, credits: int) -> bool:
-        """Send a frame.
-
-        Returns:
-            Whether all of it has gone out; else ``websocket_wrote`` tells, with ``credits``.
-        """
-        # Without a socket the connection is lost, and the next event will say so.
-        return self._socket is None or self._socket.write(frame, credits)
-
     @property
-    def unsent(self) -> int:
-        """Bytes of frames that wait for room in the kernel."""
-        return self._socket.unsent if self._socket is not None else 0
+    def hung_up(self) -> bool:
+        """The origin sends no more; what it sent may not have been read yet."""
+        return self._socket is None or self._socket.hung_up or self._socket.lost is not None
 
     def pause(self) -> None:
         """Do not tell of events until `resume`: what is not asked for stays in the kernel."""
@@ -163,19 +205,88 @@ class WebSocketTransfer(HttpTransfer):
         if self._socket is not None:
             self._socket.resume()
 
-    def finish(self) -> None:
-        """Let what was sent go out and the origin hang up, within bounds. Nothing is reported.
+    def look_ahead(self) -> None:
+        """Allow `next_event` some events more, while paused."""
+        self._events_left = _EVENTS_PER_TURN
+        if self._socket is not None:
+            self._socket.begin_turn()
+            self._socket.pause()
 
-        A connection closed with unread bytes in it is reset, and our last frame might be lost.
+    # -- used by sessions: writing ---------------------------------------------------------------
+
+    @property
+    def close_sent(self) -> bool:
+        """Our close frame has been made: nothing may follow it."""
+        return self._connection is not None and self._connection.close_sent
+
+    def send_data(self, payload: bytes, binary: bool, more: bool) -> bool:
+        """Send a data frame; see `Connection.send_data`.
+
+        Returns:
+            Whether all of it has gone out; else ``websocket_wrote`` tells.
+
+        Raises:
+            BadInput: nothing is sent.
+        """
+        return self._write(self._frames.send_data(payload, binary, more), len(payload))
+
+    def send_ping(self, payload: bytes, *, tell: bool = True) -> bool:
+        """Send a ping; as `send_data`, but ``websocket_wrote`` only tells where it shall."""
+        return self._write(self._frames.send_ping(payload), 0 if tell else None)
+
+    def send_pong(self, payload: bytes, *, tell: bool = True) -> bool:
+        """Send a pong; as `send_ping`."""
+        return self._write(self._frames.send_pong(payload), 0 if tell else None)
+
+    def send_close(self, code: int | None, reason: bytes = b"") -> None:
+        """Send a close frame, of which ``websocket_wrote`` does not tell.
+
+        Raises:
+            BadInput: nothing is sent.
+        """
+        self._write(self._frames.send_close(code, reason), None)
+
+    @property
+    def _frames(self) -> Connection:
+        assert self._connection is not None
+        return self._connection
+
+    def _write(self, wire: bytes, mark: int | None) -> bool:
+        # Without a socket the connection is lost, and the next event will say so.
+        return self._socket is None or self._socket.write(wire, mark)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of frames that wait for room in the kernel."""
+        return self._socket.unsent if self._socket is not None else 0
+
+    # -- used by sessions: ends ------------------------------------------------------------------
+
+    def give_up(self) -> Response | None:
+        """End the handshake here: the refusal, if its head has come. Nothing is reported."""
+        reader = self._reader
+        self._sink = None
+        self._remove()
+        return reader.end() if reader is not None and reader.refused else None
+
+    def finish(self, code: int | None = None, reason: bytes = b"") -> None:
+        """End in good order: with a close frame, if none was sent. Nothing is reported.
+
+        What was sent goes out and the origin hangs up, within bounds: a connection closed with
+        unread bytes in it is reset, and our last frame might be lost.
         """
         self._sink = None
-        if self._socket is None:
+        if self._socket is None or self._state is not _State.OPEN:
             self._remove()
             return
-        self._linger_timer = Timer(self.cancel)
-        self._loop.set_timer(self._linger_timer, self._loop.now + _LINGER)
+        if not self.close_sent:
+            self.send_close(code, reason)
+        self._enter(_State.LINGERING)
+        self._egress.lingering.add(self)
+        self._set_timer(self._loop.now + _LINGER)
         self._socket.resume()
-        self._socket.try_later()
+        self._socket.try_reading()
+        self._come_back()
 
     def cancel(self) -> None:
         """Cut the connection. Nothing is reported."""
@@ -187,6 +298,12 @@ class WebSocketTransfer(HttpTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of this hop."""
         super().prepare(handle)
+        target = self.request.target
+        # Of what `apply` has set the URL alone is another: the same place, in HTTP's words.
+        here = connect_host_url(self.request) if self._verify_connect_host else target.curl_url
+        as_http = pycurl.CurlUrl(here.url, pycurl.U_PATH_AS_IS)
+        as_http.scheme = _HTTP_SCHEME[target.scheme]
+        handle.set(pycurl.CURLU, as_http)
         handle.set(pycurl.CONNECT_ONLY, 1)
         handle.set(pycurl.PROTOCOLS, _SCHEMES)
         # Not from the pool, and no HTTP/2 by ALPN. (With FORBID_REUSE libcurl would close it now.)
@@ -203,42 +320,64 @@ class WebSocketTransfer(HttpTransfer):
             self.fail(failure)
             return
         assert self.handle is not None
+        self._enter(_State.HANDSHAKE)
         target = self.request.target
         self._socket = StreamSocket(
-            self._loop,
-            self.handle.curl,
-            target.scheme == "wss",
-            self._readable,
-            self._wrote,
-            self._come_back,
+            self._loop, self.handle.curl, target.scheme == "wss", self._come_back, self._wrote
         )
         self._reader = ResponseReader(self.request.follow_redirects)
-        self.send(self._handshake.request(_request_target(target), target.host_header), 0)
+        # A TLS 1.3 origin that wants a certificate says so after the handshake, and hangs up. To
+        # write then is an error that hides what it said.
+        self._socket.try_reading()
+        early = self._socket.read()
+        if self._socket.lost is not None:
+            self.fail(self._socket.lost)
+            return
+        request = self._handshake.request(
+            _request_target(target), target.host_header, target.authorization
+        )
+        self._socket.write(request, None)
+        if early:  # a refusal of whoever we are
+            self._read_response(early)
 
     def fail(self, failure: TransferError) -> None:
         """The connection is lost, or never came about."""
+        was_open = self._state is _State.OPEN
         self._remove()
         sink = self._sink
         if sink is None:
             return
-        if self.connection is None:
-            self._sink = None
-            sink.websocket_failed(failure)
-        else:
+        if was_open:
             self._broken = self._broken or failure
             sink.websocket_moved()
+        else:
+            self._sink = None
+            sink.websocket_failed(failure)
 
     def moved(self) -> None:
-        """Go on after a pause for the sake of other connections."""
-        self._rescheduled = False
+        """This connection's turn."""
+        self._queued = False
+        self._events_left = _EVENTS_PER_TURN
         if self._socket is not None:
-            self._socket.turn()
+            self._socket.begin_turn()
+        if self._state is _State.LINGERING:
+            self._discard()
+        elif self._state is _State.HANDSHAKE:
+            self._read_response()
+        elif self._sink is not None and self._connection is not None:
+            self._sink.websocket_moved()
 
     def _remove(self) -> None:
         """Give the handle back, and with it the socket."""
-        if self._linger_timer is not None:
-            self._loop.cancel_timer(self._linger_timer)
-            self._linger_timer = None
+        if self._state is not _State.ENDED:
+            self._enter(_State.ENDED)
+        self._drop_connection()
+        self._egress.lingering.discard(self)
+
+    def _drop_connection(self) -> None:
+        if self._timer is not None:
+            self._loop.cancel_timer(self._timer)
+            self._timer = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -247,25 +386,14 @@ class WebSocketTransfer(HttpTransfer):
     # -- the socket --------------------------------------------------------------------------
 
     def _come_back(self) -> None:
-        if not self._rescheduled:
-            self._rescheduled = True
+        """Wait for a turn."""
+        if not self._queued:
+            self._queued = True
             self._egress.moved.append(self)
 
-    def _wrote(self, credits: int) -> None:
-        if self._sink is not None and self.connection is not None:
-            self._egress.report(self, self._sink.websocket_wrote, credits)
-
-    def _readable(self) -> None:
-        self._egress.report(self, self._advance)
-
-    def _advance(self) -> None:
-        """There may be something to read."""
-        if self._sink is None:
-            self._discard()
-        elif self.connection is None:
-            self._read_response()
-        else:
-            self._sink.websocket_moved()
+    def _wrote(self, size: int) -> None:
+        if self._sink is not None and self._state is _State.OPEN:
+            self._egress.report(self, self._sink.websocket_wrote, size)
 
     def _discard(self) -> None:
         socket = self._socket
@@ -274,12 +402,26 @@ class WebSocketTransfer(HttpTransfer):
             pass
         if socket.lost is not None:
             self._remove()
+        elif socket.has_more:
+            self._come_back()
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is None:
+            self._timer = Timer(self._time_is_over)
+        self._loop.set_timer(self._timer, when)
+
+    def _time_is_over(self) -> None:
+        if self._state is _State.HANDSHAKE:
+            self._egress.report(self, self._reject)
+        else:
+            self._remove()
 
     # -- the handshake -----------------------------------------------------------------------
 
-    def _read_response(self) -> None:
+    def _read_response(self, data: bytes = b"") -> None:
+        """Go on reading the answer, which begins with ``data`` or goes on with it."""
         try:
-            response = self._next_response()
+            response = self._next_response(data)
             if response is not None:
                 self._take_response(response)
         except BadResponse as error:
@@ -291,21 +433,47 @@ class WebSocketTransfer(HttpTransfer):
                 )
             )
         except HandshakeError as error:
-            self.fail(WebSocketError(Condition.UNDEFINED_CONDITION, error.name, error.detail))
+            self.fail(TransferError(Condition.UNDEFINED_CONDITION, error.detail, error=error.name))
         except TransferError as failure:
             self.fail(failure)
 
-    def _next_response(self) -> Response | None:
+    def _next_response(self, data: bytes) -> Response | None:
+        """The answer, as soon as it is complete.
+
+        Raises:
+            BadResponse: it is none.
+            TransferError: the connection is lost.
+        """
         socket, reader = self._socket, self._reader
         assert socket is not None
         assert reader is not None
-        while True:
-            data = socket.read()
-            if not data:
-                return reader.end() if socket.lost is not None else None
+        while data := data or socket.read():
             response = reader.feed(data)
+            data = b""
             if response is not None:
                 return response
+            self._wait_for_body(reader)
+        if socket.has_more:
+            self._come_back()
+        elif socket.lost is not None:
+            if reader.refused:
+                return reader.end()
+            if reader.empty and socket.lost.error == ErrorName.CONNECTION_RESET:
+                raise TransferError(
+                    Condition.UNDEFINED_CONDITION,
+                    f"no answer: {socket.lost.detail}",
+                    error=ErrorName.EMPTY_ANSWER,
+                )
+            raise socket.lost
+        return None
+
+    def _wait_for_body(self, reader: ResponseReader) -> None:
+        """Bound the wait for the body of a refusal, whose head is what counts."""
+        if reader.refused:
+            now = self._loop.now
+            if self._refused_at is None:
+                self._refused_at = now
+            self._set_timer(min(now + _BODY_SILENCE, self._refused_at + _BODY_TIME))
 
     def _take_response(self, response: Response) -> None:
         sink = self._sink
@@ -313,53 +481,48 @@ class WebSocketTransfer(HttpTransfer):
         if response.code == 101:
             accepted = self._handshake.accept(response)
             self._reader = None
-            self.connection = Connection(self._max_frame, accepted.deflate)
-            self.connection.receive(response.rest)
+            self._enter(_State.OPEN)
+            self._connection = Connection(self._max_frame, accepted.deflate, self._split)
+            self._connection.receive(response.rest)
             response.headers = accepted.headers
             sink.websocket_opened(response)
         elif self.request.follow_redirects and response.location is not None:
-            self._follow_location(response.location)
+            self._follow(response.location, response.code)
         else:
-            self._sink = None
-            self._remove()
-            sink.websocket_rejected(response)
+            self._reject()
 
-    def _follow_location(self, location: bytes) -> None:
-        """The next hop of a redirect; the policy is asked about its name first.
+    def _reject(self) -> None:
+        """The origin refuses."""
+        sink, reader = self._sink, self._reader
+        assert sink is not None
+        assert reader is not None
+        self._sink = None
+        self._remove()
+        sink.websocket_rejected(reader.end())
 
-        Raises:
-            TransferError: not there, or not again.
-        """
-        self.hops += 1
-        if self.hops > MAX_REDIRECTS:
-            raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
+    # -- redirects ---------------------------------------------------------------------------
+
+    def _resolve(self, location: bytes) -> url.Target:
         for http, websocket in _REDIRECT_SCHEMES:
             if location[: len(http)].lower() == http:
                 location = websocket + location[len(http) :]
-        here = self.request
-        try:
-            target = url.resolve(here.target, location)
-        except url.BadUrl as error:
+        target = super()._resolve(location)
+        if self.request.target.scheme == "wss" and target.scheme == "ws":
+            # As browsers do: what was asked to be secret does not go on in the clear.
             raise TransferError(
-                Condition.UNDEFINED_CONDITION,
-                f"unusable redirect: {error}",
-                error=ErrorName.BAD_REDIRECT,
-            ) from None
-        if target.scheme not in ("ws", "wss"):
-            detail = f"redirect to the scheme {target.scheme!r}"
-            raise TransferError(Condition.UNDEFINED_CONDITION, detail, error=ErrorName.BAD_REDIRECT)
-        hop = replace(here, target=target)
-        decision = check_names(hop)
-        if not decision.allowed:
-            detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise TransferError.from_decision(decision, detail)
-        if target.origin != here.target.origin:
+                Condition.POLICY_VIOLATION,
+                f"redirect from wss to {target.text}, which is not encrypted",
+                error=ErrorName.INSECURE_REDIRECT,
+            )
+        return target
+
+    def _start_hop(self, hop: HttpRequest) -> None:
+        if hop.target.origin != self.request.target.origin:
             self._handshake.drop_secrets()
-        self._remove()
+        self._enter(_State.CONNECTING)
+        self._drop_connection()
         self._reader = None
-        self._verify_connect_host = False
-        self.request = hop
-        self._egress.add(self)
+        super()._start_hop(hop)
 
 
 def _request_target(target: url.Target) -> bytes:

@@ -9,9 +9,12 @@ from typing import Final
 from ..cache import remember
 
 __all__ = [
+    "HOP_BY_HOP",
+    "SECRETS",
     "BadHeader",
     "Head",
     "RequestHeaders",
+    "check_field",
     "check_method",
     "decoded_headers",
     "is_upgrade",
@@ -24,6 +27,23 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DANGEROUS = re.compile(rb"[\r\n\0]")
 _BLANKS: Final = b" \t"
 _ONE_BLANK: Final = (b" ", b"\t")
+
+SECRETS: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
+"""Fields (in lower case) that stay with the origin they were meant for."""
+
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""Fields (in lower case) about one connection: not for the next (RFC 9110 section 7.6.1)."""
 
 _PASS, _DROP, _LENGTH, _TYPE, _ACCEPT, _AUTH, _SECRET = range(7)
 _KINDS: Final = {
@@ -103,9 +123,7 @@ def _checked(pair: tuple[bytes, bytes]) -> tuple[int, bytes]:
     kind = _kind_of_name.get(name)
     if kind is None:
         kind = _classify(name)
-    if _DANGEROUS.search(value):
-        raise BadHeader(f"header {_show(name)}: CR, LF or NUL in its value")
-    text = value.strip(_BLANKS)
+    text = _checked_value(name, value)
     # A line that ends after the colon would tell libcurl to leave the header out.
     line = b"%b: %b" % (name, text) if text else name + b";"
     if kind not in (_AUTH, _SECRET) and len(line) <= _MAX_CACHED_LENGTH:
@@ -113,9 +131,29 @@ def _checked(pair: tuple[bytes, bytes]) -> tuple[int, bytes]:
     return kind, line
 
 
-def _classify(name: bytes) -> int:
+def check_field(name: bytes, value: bytes) -> bytes:
+    """The value of a request's field, without the blanks around it.
+
+    Raises:
+        BadHeader: name or value could break the request's head.
+    """
+    _check_name(name)
+    return _checked_value(name, value)
+
+
+def _check_name(name: bytes) -> None:
     if not _TOKEN.fullmatch(name):
         raise BadHeader(f"header name {_show(name)} is not a token (RFC 9110 section 5.1)")
+
+
+def _checked_value(name: bytes, value: bytes) -> bytes:
+    if _DANGEROUS.search(value):
+        raise BadHeader(f"header {_show(name)}: CR, LF or NUL in its value")
+    return value.strip(_BLANKS)
+
+
+def _classify(name: bytes) -> int:
+    _check_name(name)
     kind = _KINDS.get(name.lower(), _PASS)
     if len(name) <= _MAX_CACHED_LENGTH:
         remember(_kind_of_name, name, kind, _MAX_CACHED)

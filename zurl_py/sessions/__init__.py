@@ -1,6 +1,6 @@
 """Sessions: one object per request, turning packets into transfers and back."""
 
-from .base import Services, Session
+from .base import Services, Session, WebSocketSettings
 from .single import SingleSession
 from .stream import StreamSession
 from .websocket import WebSocketSession
@@ -11,4 +11,5 @@ __all__ = [
     "SingleSession",
     "StreamSession",
     "WebSocketSession",
+    "WebSocketSettings",
 ]

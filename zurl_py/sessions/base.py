@@ -12,10 +12,29 @@ from ..policy import Policy
 from ..zhttp import Condition, Envelope, RequestPacket
 from .opening import Refused
 
-__all__ = ["MAX_OVERSTEP", "Services", "Session"]
+__all__ = ["MAX_OVERSTEP", "Services", "Session", "WebSocketSettings"]
 
 # A worker may send more than it has credits for, within reason: this many times buffer_size.
 MAX_OVERSTEP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketSettings:
+    """What the configuration says about WebSockets.
+
+    Attributes:
+        compression: offer permessage-deflate.
+        split_frames: hand on frames of more than buffer_size in pieces; else they are errors.
+        ping_interval: seconds between the gateway's own pings; 0: none.
+        ping_timeout: seconds that the origin has to show a sign of life after one.
+        close_timeout: seconds that the origin has to answer a worker's close.
+    """
+
+    compression: bool = False
+    split_frames: bool = True
+    ping_interval: float = 0.0
+    ping_timeout: float = 20.0
+    close_timeout: float = 10.0
 
 
 @dataclass(slots=True)
@@ -29,7 +48,7 @@ class Services:
         activity_timeout: seconds without activity until a session ends.
         publish: sends a worker's address and a message that begins with it, by out_spec.
         ended: told once of every session that ends.
-        websocket_compression: offer permessage-deflate.
+        websocket: what is set for WebSockets.
         slow_workers: those who take packets more slowly than they are sent.
         when_caught_up: has a function called when one of them is so no more.
     """
@@ -43,7 +62,7 @@ class Services:
     activity_timeout: float
     publish: Callable[[bytes, bytes], None]
     ended: Callable[[Session], None]
-    websocket_compression: bool = False
+    websocket: WebSocketSettings = WebSocketSettings()
     slow_workers: Collection[bytes] = ()
     when_caught_up: Callable[[bytes, Callable[[], None]], None] | None = None
 

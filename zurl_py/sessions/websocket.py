@@ -6,14 +6,21 @@ connection for the next one only then. What came before a close is therefore del
 
 from __future__ import annotations
 
+import enum
+import math
+import os
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
-from ..egress import TransferError
-from ..egress.websocket import WebSocketError, WebSocketTransfer
+from ..egress import ErrorName, TransferError
+from ..egress.websocket import WebSocketTransfer
 from ..websocket import BadInput, Close, Data, Event, Ping, Pong, ProtocolViolation, Response
-from ..zhttp import Condition, RequestPacket
+from ..zhttp import Condition, Format, RequestPacket
 from .base import MAX_OVERSTEP, Services, show_id
 from .opening import Refused
+from .websocket_json import JsonFrames
 from .websocket_packets import (
     close_fields,
     frame_fields,
@@ -21,49 +28,104 @@ from .websocket_packets import (
     opened_fields,
     rejected_fields,
 )
-from .websocket_worker import WorkerSide
+from .websocket_worker import GOING_AWAY, WorkerSide
 
-__all__ = ["PING_PATIENCE", "WebSocketSession"]
+__all__ = ["PING_PATIENCE", "State", "WebSocketSession"]
 
-PING_PATIENCE = 5.0
+PING_PATIENCE: Final = 5.0
 """Seconds that a ping waits for the worker's credits until the gateway answers it."""
 
 # Frames and packets that may wait, whatever their size; more stay where they are.
-_MAX_WAITING = 64
+_MAX_WAITING: Final = 64
+# Seconds that frames still wait for credits when both ends have closed.
+_LAST_CREDITS: Final = 2.0
 
-_FRAMES = (Data, Ping, Pong)
-_TOO_BIG = 1009
-_NAMES = {1002: "protocol-error", 1007: "invalid-data", _TOO_BIG: "frame-too-large"}
+_FRAMES: Final = (Data, Ping, Pong)
+_SENDS: Final = frozenset((None, b"ping", b"pong", b"close"))
+_INTERNAL_ERROR, _TOO_BIG = 1011, 1009
+_NAMES: Final = {1002: "protocol-error", 1007: "invalid-data", _TOO_BIG: "frame-too-large"}
+
+
+class State(enum.Enum):
+    """Where a session stands (RFC 6455 sections 4 and 7)."""
+
+    CONNECTING = "the handshake is under way"
+    OPEN = "frames go both ways"
+    CLOSING = "the worker has closed, the origin's close is awaited"
+    CLOSED_BY_ORIGIN = "the origin has closed, the worker's close is awaited"
+    CLOSED = "the one final answer is given"
+
+
+_NEXT: Final = {
+    State.CONNECTING: (State.OPEN, State.CLOSED),
+    State.OPEN: (State.CLOSING, State.CLOSED_BY_ORIGIN, State.CLOSED),
+    State.CLOSING: (State.CLOSED,),
+    State.CLOSED_BY_ORIGIN: (State.CLOSED,),
+    State.CLOSED: (),
+}
+
+
+class _Alarm(enum.IntEnum):
+    """What has its time."""
+
+    HANDSHAKE = 0  # its outcome is due
+    LOOK = 1  # for pings among the frames that wait for credits
+    CLOSING = 2  # the origin's close is due
+    PING = 3  # the gateway's next ping
+    PONG = 4  # a sign of life of the origin is due
 
 
 class WebSocketSession(WorkerSide):
-    """A WebSocket by packets over in_spec, in_stream_spec and out_spec."""
+    """A WebSocket by packets over in_spec, in_stream_spec and out_spec.
+
+    Attributes:
+        state: where it stands.
+    """
 
     __slots__ = (
+        "_alarms",
         "_auto_pong",
-        "_close_received",
-        "_credits",
         "_early",
         "_early_size",
-        "_graceful",
-        "_opened",
+        "_farewell",
+        "_json",
+        "_last_activity",
+        "_pinged_at",
         "_received",
+        "_token",
         "_transfer",
         "_waiting",
+        "state",
     )
 
     def __init__(self, services: Services, packet: RequestPacket) -> None:
         super().__init__(services, packet)
+        self.state = State.CONNECTING
+        self._alarms: dict[_Alarm, float] = {}
         self._auto_pong = packet.auto_pong
-        self._close_received = False  # the worker has been told
-        self._credits = packet.credits or 0  # bytes the worker takes
         self._early: deque[RequestPacket] = deque()  # came before the handshake's outcome
         self._early_size = 0
-        self._graceful = False  # the origin is to see our close frame; else the connection is cut
-        self._opened = False
+        # The close frame at the end, if none was sent by then; None: the connection is cut.
+        self._farewell: tuple[int, bytes] | None = None
+        self._json = JsonFrames() if packet.format is Format.JSON else None
+        self._last_activity = self._started
+        self._pinged_at = 0.0
         self._received = 0  # bytes of the origin's frames given to the worker
+        self._token = b""  # what the gateway's own pings hold
         self._transfer: WebSocketTransfer | None = None
         self._waiting: deque[Event] = deque()  # frames that wait for credits
+
+    def __repr__(self) -> str:
+        return f"<WebSocketSession {show_id(self.id)} {self.state.name} {self._endpoint!r}>"
+
+    def _enter(self, state: State) -> None:
+        assert state in _NEXT[self.state], f"{self.state} to {state}"
+        self.state = state
+
+    @property
+    def _connection(self) -> WebSocketTransfer:
+        assert self._transfer is not None
+        return self._transfer
 
     # -- the worker's packets ------------------------------------------------------------------
 
@@ -78,26 +140,24 @@ class WebSocketSession(WorkerSide):
             return
         self._log_in(f"websocket {request.target.text}")
         if packet.timeout is not None:
-            self._deadline = self._started + packet.timeout / 1000.0
+            self._alarms[_Alarm.HANDSHAKE] = self._started + packet.timeout / 1000.0
         self._transfer = WebSocketTransfer(
-            s.egress, s.loop, request, handshake, self, s.buffer_size
+            s.egress, s.loop, request, handshake, self, s.buffer_size, s.websocket.split_frames
         )
         self._transfer.start()
         self._set_timer()
 
     def receive(self, packet: RequestPacket, seq: int | None) -> None:
         """Handle a later packet."""
-        if not self._accept_seq(packet, seq):
+        if not self._accept(packet, seq):
             return
         if packet.type in _SENDS:
-            if self._opened:
-                self._send_frame(packet)
-            else:
+            if self.state is State.CONNECTING:
                 self._keep_for_later(packet)
-        if packet.credits:
-            self._credits += packet.credits
-            if self._waiting and self.open:
-                self._deliver()
+            else:
+                self._send_frame(packet)
+        if packet.credits and self._waiting and self.open:
+            self._deliver()
 
     def _keep_for_later(self, packet: RequestPacket) -> None:
         self._early.append(packet)
@@ -105,48 +165,66 @@ class WebSocketSession(WorkerSide):
         if len(self._early) > _MAX_WAITING or self._early_size > MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("too much before the handshake was over")
 
+    def _refuse(self, packet: RequestPacket, reason: str) -> None:
+        if self.state is State.CONNECTING:
+            self._keep_for_later(packet)  # refused when what came before it is on its way
+        else:
+            self._bad_request(reason)
+
     def _send_frame(self, packet: RequestPacket) -> None:
         """Data, ping, pong or close for the origin."""
-        transfer = self._transfer
-        assert transfer is not None
-        connection = transfer.connection
-        assert connection is not None
-        body = packet.body
-        kind = packet.type
+        transfer, body, kind = self._connection, packet.body, packet.type
+        credits = 0
         try:
             if kind is None:
-                frame = connection.send_data(body, packet.content_type == b"binary", packet.more)
+                credits = len(body)
+                gone = transfer.send_data(body, packet.content_type == b"binary", packet.more)
             elif kind == b"ping":
-                frame = connection.send_ping(body)
+                gone = transfer.send_ping(body)
             elif kind == b"pong":
-                frame = connection.send_pong(body)
+                gone = transfer.send_pong(self._json.pong(body) if self._json else body)
             else:
-                frame = connection.send_close(None if packet.code == -1 else packet.code, body)
+                self._send_close(packet)
+                return
         except BadInput as error:
             self._bad_request(str(error))
             return
         self._last_activity = self._s.loop.now
-        if kind == b"close":
-            transfer.send(frame, -1)
-            if self._close_received:
-                self._closed()
-            return
-        credits = len(body) if kind is None else 0
-        if transfer.send(frame, credits):
+        if gone:
             self._grant(credits)
-        elif transfer.unsent - len(frame) > MAX_OVERSTEP * self._s.buffer_size:
+        elif transfer.unsent - len(body) > MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("far more than the credits given")
 
-    def _bad_request(self, detail: str) -> None:
-        self._end_with_error(Condition.BAD_REQUEST, detail)
+    def _send_close(self, packet: RequestPacket) -> None:
+        """The worker's close frame.
+
+        Raises:
+            BadInput: it may not be sent.
+        """
+        now = self._s.loop.now
+        self._connection.send_close(None if packet.code == -1 else packet.code, packet.body)
+        self._last_activity = now
+        self._silence(_Alarm.PING, _Alarm.PONG)
+        if self.state is State.CLOSED_BY_ORIGIN:
+            # Both close frames are on their way, and the worker knows all there is to know.
+            self._end_closed(None, None)
+            return
+        self._enter(State.CLOSING)
+        self._set_alarm(_Alarm.CLOSING, now + self._s.websocket.close_timeout)
+        if self._waiting:
+            self._hurry()
 
     # -- reports of the transfer ---------------------------------------------------------------
 
     def websocket_opened(self, response: Response) -> None:
         """The handshake succeeded: hand on the answer, and send what came early."""
-        self._opened = True
-        self._deadline = None
+        self._enter(State.OPEN)
+        self._silence(_Alarm.HANDSHAKE)
         self._last_activity = self._s.loop.now
+        interval = self._s.websocket.ping_interval
+        if interval:
+            self._token = os.urandom(8).hex().encode()
+            self._set_alarm(_Alarm.PING, self._s.loop.now + interval)
         self._send(opened_fields(response, self._s.buffer_size))
         while self._early and self.open:
             self._send_frame(self._early.popleft())
@@ -165,172 +243,277 @@ class WebSocketSession(WorkerSide):
     def websocket_failed(self, failure: TransferError) -> None:
         """There is no connection."""
         self._transfer = None
-        self._fail(failure)
+        self._end_with_failure(failure)
 
     def websocket_moved(self) -> None:
-        """There may be frames."""
-        self._last_activity = self._s.loop.now
+        """There may be frames, or an end."""
+        if self._waiting and self.state is State.CLOSING:
+            self._hurry()
         self._deliver()
 
-    def websocket_wrote(self, credits: int) -> None:
-        """A frame has gone out that had to wait; -1: a close frame."""
-        if credits >= 0:
-            self._last_activity = self._s.loop.now
-            self._grant(credits)
+    def websocket_wrote(self, size: int) -> None:
+        """A worker's frame has gone out that had to wait."""
+        self._last_activity = self._s.loop.now
+        self._grant(size)
 
     # -- what the worker is told ---------------------------------------------------------------
 
     def _deliver(self) -> None:
         """Hand frames on as far as credits reach."""
-        transfer = self._transfer
-        assert transfer is not None
         waiting = self._waiting
         while True:
-            event = waiting[0] if waiting else transfer.next_event()
+            event = waiting[0] if waiting else self._fetch()
             if event is None:
                 break
             if isinstance(event, _FRAMES):
-                if not self._hand_on(event):
-                    self._stall(event)
+                rest = self._hand_on(event)
+                if rest is not None:
+                    self._stall(rest)
                     return
             elif not self._end_event(event):
                 return
             if waiting:
                 waiting.popleft()
+        transfer = self._connection
         if transfer.lost is not None:
-            self._fail(transfer.lost)
+            self._end_with_failure(transfer.lost)
             return
-        self._ping_at = None
+        self._silence(_Alarm.LOOK)
         transfer.resume()
 
-    def _hand_on(self, event: Data | Ping | Pong) -> bool:
-        """Give a frame to the worker, if it takes it now."""
+    def _fetch(self) -> Event | None:
+        """The origin's next frame for the worker."""
+        transfer = self._connection
+        while True:
+            event = transfer.next_event()
+            if isinstance(event, Data):
+                if self._json is not None and not event.binary:
+                    return self._json.whole_characters(event)
+            elif isinstance(event, Pong) and self._token and event.payload == self._token:
+                continue  # it answers a ping that the worker knows nothing of
+            return event
+
+    def _hand_on(self, event: Data | Ping | Pong) -> Event | None:
+        """Give a frame to the worker. Returns what of it has to wait; None for nothing."""
         if self._auto_pong and isinstance(event, Ping):
             self._pong(event)
-            return True
-        size = len(event.payload)
-        if self._credits < (size or 1):
-            return False
+            return None
         if self._worker_is_slow:
             # Credits count bytes; a flood of tiny frames is as many packets.
             self._wait_for_worker()
-            return False
-        self._credits -= size
-        self._received += size
+            return event
+        rest: Event | None = None
+        credits = self._endpoint.credits
+        if credits < (len(event.payload) or 1):
+            if not isinstance(event, Data) or event.whole:
+                return event
+            size = self._cut(event, credits)
+            if size <= 0:
+                return event
+            rest = replace(event, payload=event.payload[size:])
+            event = replace(event, payload=event.payload[:size], fin=False)
+        elif isinstance(event, Ping) and self._json is not None:
+            self._json.remember_ping(event.payload)
+        self._received += len(event.payload)
         self._send(frame_fields(event))
-        return True
+        return rest
 
-    def _end_event(self, event: Close | ProtocolViolation) -> bool:
+    def _cut(self, piece: Data, credits: int) -> int:
+        """Where to cut a piece of a large frame so that the credits cover it."""
+        payload = piece.payload
+        if self._json is not None and not piece.binary:
+            while 0 < credits < len(payload) and payload[credits] & 0xC0 == 0x80:
+                credits -= 1  # within a character
+        return credits
+
+    def _end_event(self, event: Event) -> bool:
         """The origin's close, or its fault. False if that ended the session."""
         if isinstance(event, Close):
-            fields = close_fields(event)
-            transfer = self._transfer
-            assert transfer is not None
-            assert transfer.connection is not None
-            if transfer.connection.close_sent:
-                self._graceful = True
-                self._log_close(event.code)
-                self._finish(fields)
+            if self.state is State.CLOSING:
+                self._end_closed(event.code, close_fields(event))
                 return False
-            self._close_received = True
-            self._send(fields)
+            self._enter(State.CLOSED_BY_ORIGIN)
+            self._silence(_Alarm.PING, _Alarm.PONG)
+            self._send(close_fields(event))
             return True
+        assert isinstance(event, ProtocolViolation)
         self._shut(event.code, event.reason.encode())
         condition = (
             Condition.FRAME_TOO_LARGE if event.code == _TOO_BIG else Condition.UNDEFINED_CONDITION
         )
         name = _NAMES.get(event.code, "protocol-error")
-        self._end_with_reason(condition, name, f"the origin: {event.reason}")
+        self._end_with_name(condition, name, f"the origin: {event.reason}")
         return False
 
-    def _closed(self) -> None:
-        """Both close frames are on their way, and the worker knows all there is to know."""
-        self._graceful = True
-        self._log_close(None)
-        self._finish(None)
-
-    def _log_close(self, code: int | None) -> None:
+    def _end_closed(self, code: int | None, last: dict[str, object] | None) -> None:
+        """Both have closed."""
+        self._shut(code or 1000)
         self._log_out(f"id={show_id(self.id)} code={code or 101} {self._received}")
-
-    def _fail(self, failure: TransferError) -> None:
-        if isinstance(failure, WebSocketError):
-            self._end_with_reason(failure.condition, failure.name, failure.detail)
-        else:
-            self._end_with_failure(failure)
+        self._finish(last)
 
     # -- waiting for credits -------------------------------------------------------------------
 
     def _stall(self, event: Event) -> None:
         """Keep a frame that the worker has no credits for, and read no further."""
-        transfer = self._transfer
-        assert transfer is not None
-        if not self._waiting:
+        if self._waiting:
+            self._waiting[0] = event
+        else:
             self._waiting.append(event)
-        transfer.pause()
-        if self._ping_at is None:
-            self._ping_at = self._s.loop.now + PING_PATIENCE
-            self._set_timer()
+        self._connection.pause()
+        self._silence(_Alarm.PONG)  # what the origin says is not read
+        if _Alarm.LOOK not in self._alarms:
+            self._set_alarm(_Alarm.LOOK, self._s.loop.now + PING_PATIENCE)
 
-    def _answer_waiting_pings(self) -> None:
-        """The worker grants no credits: answer the pings that it does not get to see.
-
-        Without that the origin would take a slow worker for a dead one. They are looked for
-        behind the frame that waits, as far as one more buffer_size of frames reaches.
-        """
-        transfer = self._transfer
-        assert transfer is not None
-        transfer.pause()  # nothing will have told of what has come since
-        waiting = self._waiting
+    def _look_ahead(self) -> None:
+        """Take frames behind the one that waits, as far as one more buffer_size reaches."""
+        transfer, waiting = self._connection, self._waiting
+        transfer.look_ahead()
         size = sum(len(event.payload) for event in waiting if isinstance(event, Data))
         while len(waiting) < _MAX_WAITING and size < self._s.buffer_size:
-            event = transfer.next_event()
+            event = self._fetch()
             if event is None:
                 break
             waiting.append(event)
             if isinstance(event, Data):
                 size += len(event.payload)
-        for event in [event for event in waiting if isinstance(event, Ping)]:
-            self._pong(event)
-        self._waiting = deque(event for event in waiting if not isinstance(event, Ping))
+
+    def _answer_waiting_pings(self) -> None:
+        """The worker grants no credits: answer the pings that it does not get to see.
+
+        Without that the origin would take a slow worker for a dead one.
+        """
+        self._look_ahead()
+        for event in self._waiting:
+            if isinstance(event, Ping):
+                self._pong(event)
+        self._waiting = deque(event for event in self._waiting if not isinstance(event, Ping))
         if self._waiting:
-            self._ping_at = self._s.loop.now + PING_PATIENCE
+            self._set_alarm(_Alarm.LOOK, self._s.loop.now + PING_PATIENCE)
         else:
-            self._ping_at = None
             self._deliver()
 
     def _pong(self, ping: Ping) -> None:
         """Answer a ping in the worker's stead."""
-        transfer = self._transfer
-        assert transfer is not None
-        connection = transfer.connection
-        assert connection is not None
+        transfer = self._connection
         self._last_activity = self._s.loop.now
-        if not connection.close_sent and transfer.unsent <= self._s.buffer_size:
-            transfer.send(connection.send_pong(ping.payload), -1)
+        if not transfer.close_sent and transfer.unsent <= self._s.buffer_size:
+            transfer.send_pong(ping.payload, tell=False)
 
     def _go_on(self) -> None:
         if self._waiting:
             self._deliver()
 
+    # -- closing -------------------------------------------------------------------------------
+
+    def _hurry(self) -> None:
+        """The worker has closed; frames that it takes no more keep the origin's close back.
+
+        If the origin has hung up, nothing else is to be waited for.
+        """
+        if self._connection.hung_up:
+            soon = self._s.loop.now + _LAST_CREDITS
+            self._set_alarm(_Alarm.CLOSING, min(soon, self._alarms.get(_Alarm.CLOSING, soon)))
+
+    def _closing_is_over(self) -> None:
+        """The origin has not answered the worker's close, or the worker takes no answer."""
+        transfer = self._connection
+        if self._waiting:
+            self._look_ahead()
+            for event in self._waiting:
+                if isinstance(event, Close):
+                    self._end_closed(event.code, close_fields(event))
+                    return
+            if transfer.lost is not None:
+                self._end_with_failure(transfer.lost)
+                return
+        self._end_with_name(
+            Condition.SESSION_TIMEOUT,
+            "close-timeout",
+            f"no close from the origin within {self._s.websocket.close_timeout:g} s",
+        )
+
+    # -- pings of the gateway's own --------------------------------------------------------------
+
+    def _ping(self) -> None:
+        """See whether the origin is still there."""
+        websocket, now = self._s.websocket, self._s.loop.now
+        self._set_alarm(_Alarm.PING, now + websocket.ping_interval)
+        if self._waiting:
+            return  # what it would say is not read
+        if not self._connection.unsent:
+            self._connection.send_ping(self._token, tell=False)
+        if _Alarm.PONG not in self._alarms:
+            self._pinged_at = now
+            self._set_alarm(_Alarm.PONG, now + websocket.ping_timeout)
+
+    def _pong_is_overdue(self) -> None:
+        if self._connection.heard_at >= self._pinged_at:
+            return
+        self._shut(_INTERNAL_ERROR, b"no answer to a ping")
+        self._end_with_name(
+            Condition.SESSION_TIMEOUT,
+            "ping-timeout",
+            f"nothing heard of the origin within {self._s.websocket.ping_timeout:g} s of a ping",
+        )
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def _set_alarm(self, alarm: _Alarm, when: float) -> None:
+        self._alarms[alarm] = when
+        self._set_timer()
+
+    def _silence(self, *alarms: _Alarm) -> None:
+        for alarm in alarms:
+            self._alarms.pop(alarm, None)
+
+    @property
+    def _idle_at(self) -> float:
+        heard = self._transfer.heard_at if self._transfer is not None else 0.0
+        return max(self._last_activity, heard) + self._s.activity_timeout
+
+    def _next_alarm(self) -> float:
+        return min(self._idle_at, min(self._alarms.values(), default=math.inf))
+
+    def _look_at_clock(self, now: float) -> None:
+        if now >= self._idle_at:
+            self._shut(GOING_AWAY)
+            self._end_with_name(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")
+            return
+        for alarm in sorted(alarm for alarm, when in self._alarms.items() if now >= when):
+            if self.open:
+                self._silence(alarm)
+                _RINGS[alarm](self)
+
+    def _handshake_is_overdue(self) -> None:
+        response = self._connection.give_up()
+        if response is not None:
+            self.websocket_rejected(response)
+            return
+        self._end_with_name(
+            Condition.SESSION_TIMEOUT, ErrorName.TOTAL_TIMEOUT, "timeout of the handshake"
+        )
+
     # -- ends ---------------------------------------------------------------------------------
 
-    def _shut(self, code: int, reason: bytes) -> None:
-        """End the connection in good order, with a close frame if none was sent yet."""
-        transfer = self._transfer
-        if transfer is not None and transfer.connection is not None:
-            self._graceful = True
-            if not transfer.connection.close_sent:
-                transfer.send(transfer.connection.send_close(code, reason), -1)
+    def _shut(self, code: int, reason: bytes = b"") -> None:
+        """Let the session's end be one in good order for the origin, with a close frame."""
+        self._farewell = (code, reason)
 
     def _release(self) -> None:
-        transfer = self._transfer
+        self._enter(State.CLOSED)
+        transfer, self._transfer = self._transfer, None
         if transfer is None:
             return
-        self._transfer = None
-        if self._graceful:
-            transfer.finish()
+        if self._farewell is not None:
+            transfer.finish(*self._farewell)
         else:
             transfer.cancel()
 
 
-_SENDS = frozenset((None, b"ping", b"pong", b"close"))
+_RINGS: Final[dict[_Alarm, Callable[[WebSocketSession], None]]] = {
+    _Alarm.HANDSHAKE: WebSocketSession._handshake_is_overdue,
+    _Alarm.LOOK: WebSocketSession._answer_waiting_pings,
+    _Alarm.CLOSING: WebSocketSession._closing_is_over,
+    _Alarm.PING: WebSocketSession._ping,
+    _Alarm.PONG: WebSocketSession._pong_is_overdue,
+}

@@ -28,7 +28,7 @@ def open_websocket(packet: RequestPacket, services: Services) -> tuple[HttpReque
         raise Refused(Condition.BAD_REQUEST, "seq must be 0")
     target = open_target(packet, ("ws", "wss"))
     try:
-        handshake = Handshake(packet.headers, services.websocket_compression)
+        handshake = Handshake(packet.headers, services.websocket.compression)
     except BadInput as error:
         raise Refused(Condition.BAD_REQUEST, str(error)) from None
     request = HttpRequest(target, b"GET", RequestHeaders(()), services.policy)
@@ -58,6 +58,7 @@ def rejected_fields(response: Response) -> dict[str, object]:
         "reason": response.reason,
         "headers": [*headers, (b"Content-Length", b"%d" % len(response.body))],
         "body": response.body,
+        "ext": {"error": "rejected", "detail": f"the origin answered {response.code}"},
     }
 
 

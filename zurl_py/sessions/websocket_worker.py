@@ -1,10 +1,11 @@
-"""What a WebSocket session owes its worker: numbered packets, credits, keep-alives, an end."""
+"""What a WebSocket session owes its worker: packets in order, credits, keep-alives, an end."""
 
 from __future__ import annotations
 
-from ..zhttp import Condition, RequestPacket
+from ..egress import ErrorName, TransferError
+from ..zhttp import Condition, Endpoint, RemoteProtocolError, RequestPacket
 from .base import Services, Session, show_id
-from .stream import KEEP_ALIVE_INTERVAL, SESSION_EXPIRY
+from .opening import Refused
 
 __all__ = ["WorkerSide"]
 
@@ -12,75 +13,92 @@ __all__ = ["WorkerSide"]
 class WorkerSide(Session):
     """The half of a WebSocket session that faces the worker."""
 
-    __slots__ = (
-        "_awaits_worker",
-        "_deadline",
-        "_in_seq",
-        "_keep_alive_at",
-        "_last_activity",
-        "_last_heard",
-        "_multi",
-        "_owed",
-        "_ping_at",
-    )
+    __slots__ = ("_awaits_worker", "_endpoint", "_owed")
 
     def __init__(self, services: Services, packet: RequestPacket) -> None:
         super().__init__(services, packet, packet.sender)
-        now = self._started
+        self._endpoint = Endpoint.accept(packet, services.instance_id, self._started)
         self._awaits_worker = False  # until what was published to it has gone out
-        self._deadline: float | None = None  # of the handshake
-        self._in_seq = 0
-        self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
-        self._last_activity = now
-        self._last_heard = now
-        self._multi = packet.multi
         self._owed: int | None = None  # credits to be granted when the worker has caught up
-        self._ping_at: float | None = None  # when to look for pings among what waits
 
     # -- for the other half ------------------------------------------------------------------
 
-    def _shut(self, code: int, reason: bytes) -> None:
-        """End the connection in good order, with a close frame if none was sent yet."""
+    def _shut(self, code: int, reason: bytes = b"") -> None:
+        """Let the session's end be one in good order for the origin, with a close frame."""
         raise NotImplementedError
 
-    def _answer_waiting_pings(self) -> None:
-        """The worker grants no credits: answer the pings that it does not get to see."""
+    def _refuse(self, packet: RequestPacket, reason: str) -> None:
+        """A packet asks for what may not be said any more."""
         raise NotImplementedError
 
     def _go_on(self) -> None:
         """The worker can take packets again."""
         raise NotImplementedError
 
-    # -- packets to the worker -----------------------------------------------------------------
+    def _next_alarm(self) -> float:
+        """When `_look_at_clock` is to be called."""
+        raise NotImplementedError
 
-    def _accept_seq(self, packet: RequestPacket, seq: int | None) -> bool:
-        """Whether a later packet is in order; one that is not ends the session."""
+    def _look_at_clock(self, now: float) -> None:
+        """Do what is due; called when ``_next_alarm`` has come, or earlier."""
+        raise NotImplementedError
+
+    # -- packets -------------------------------------------------------------------------------
+
+    def _accept(self, packet: RequestPacket, seq: int | None) -> bool:
+        """Whether a later packet may be used; one that is out of order ends the session."""
+        try:
+            self._endpoint.receive(packet, seq, self._s.loop.now)
+        except RemoteProtocolError as error:
+            if error.condition is None:
+                self._log_out(f"id={show_id(self.id)} {error.reason}")
+                self._finish({"type": b"cancel"})
+            else:
+                self._refuse(packet, error.reason)
+            return False
         if packet.type == b"cancel":
             self._log_out(f"id={show_id(self.id)} cancelled by the worker")
             self._finish(None)
             return False
-        if seq != self._in_seq + 1:
-            self._log_out(f"id={show_id(self.id)} out of sequence: {seq} after {self._in_seq}")
-            self._finish({"type": b"cancel"})
-            return False
-        self._in_seq = seq
-        self._last_heard = self._s.loop.now
         return True
 
     def _send(self, fields: dict[str, object]) -> None:
         assert self.sender is not None
-        seq = self._out_seq
-        fields["seq"] = seq
-        if not seq and self._multi and fields.get("type") != b"error":
-            fields["ext"] = {"multi": True}
-        self._out_seq = seq + 1
-        self._s.publish(self.sender, self._envelope.encode(fields))
+        self._s.publish(self.sender, self._endpoint.send(fields, self._s.loop.now))
 
-    def _end_with_reason(self, condition: bytes, name: str, detail: str) -> None:
-        """End with an error that says, beyond its condition, which rule the origin broke."""
+    # -- errors --------------------------------------------------------------------------------
+
+    def _bad_request(self, detail: str) -> None:
+        """The worker asked for what cannot be done. The origin is told that it is not its fault."""
+        self._shut(_INTERNAL_ERROR)
+        if self._endpoint.closed:
+            # Both have closed: the worker expects nothing any more.
+            self._log_out(f"id={show_id(self.id)}", detail)
+            self._finish(None)
+        else:
+            self._end_with_name(Condition.BAD_REQUEST, ErrorName.BAD_MESSAGE, detail)
+
+    def _end_with_name(self, condition: bytes, name: str, detail: str) -> None:
+        """End with an error that says, beyond its condition, what it was."""
         self._log_out(f"ERR id={show_id(self.id)} condition={condition.decode()}", detail)
         ext = {"error": name, "detail": detail}
         self._finish({"type": b"error", "condition": condition, "ext": ext})
+
+    def _end_with_error(self, condition: bytes, detail: str) -> None:
+        self._end_with_name(condition, ErrorName.INTERNAL, detail)
+
+    def _end_with_failure(self, failure: TransferError | Refused) -> None:
+        if isinstance(failure, Refused):
+            if failure.decision is None:
+                failure = TransferError(failure.condition, failure.reason)
+            else:
+                failure = TransferError.from_decision(failure.decision, failure.reason)
+        self._end_with_name(failure.condition, failure.error, failure.detail)
+
+    def abort(self, reason: str) -> None:
+        """End the session with an error, and tell the origin that we go away."""
+        self._shut(GOING_AWAY)
+        super().abort(reason)
 
     # -- pace ----------------------------------------------------------------------------------
 
@@ -118,44 +136,21 @@ class WorkerSide(Session):
     # -- time ----------------------------------------------------------------------------------
 
     def _set_timer(self) -> None:
-        s = self._s
-        when = min(
-            self._keep_alive_at,
-            self._last_heard + SESSION_EXPIRY,
-            self._last_activity + s.activity_timeout,
-        )
-        if self._deadline is not None:
-            when = min(when, self._deadline)
-        if self._ping_at is not None:
-            when = min(when, self._ping_at)
-        s.loop.set_timer(self._timer, when)
+        when = min(self._endpoint.deadline, self._next_alarm())
+        self._s.loop.set_timer(self._timer, when)
 
     def _timer_fired(self) -> None:
         now = self._s.loop.now
-        if self._deadline is not None and now >= self._deadline:
-            self._end_with_error(Condition.SESSION_TIMEOUT, "timeout of the handshake")
-            return
-        if now >= self._last_heard + SESSION_EXPIRY:
+        if self._endpoint.expired(now):
             self._log_out(f"id={show_id(self.id)} expired: nothing heard of the worker")
-            self._shut(_GOING_AWAY, b"")
+            self._shut(GOING_AWAY)
             self._finish(None)
             return
-        if now >= self._last_activity + self._s.activity_timeout:
-            self._shut(_GOING_AWAY, b"")
-            self._end_with_error(Condition.SESSION_TIMEOUT, "no activity")
-            return
-        if now >= self._keep_alive_at:
-            self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+        if self._endpoint.keep_alive_due(now):
             self._send({"type": b"keep-alive"})
-        if self._ping_at is not None and now >= self._ping_at:
-            self._answer_waiting_pings()
+        self._look_at_clock(now)
         if self.open:
             self._set_timer()
 
-    def abort(self, reason: str) -> None:
-        """End the session with an error, and tell the origin that we go away."""
-        self._shut(_GOING_AWAY, b"")
-        super().abort(reason)
 
-
-_GOING_AWAY = 1001
+GOING_AWAY, _INTERNAL_ERROR = 1001, 1011

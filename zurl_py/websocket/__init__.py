@@ -1,6 +1,7 @@
 """WebSocket without I/O: the opening handshake, frames, and a connection's rules, as a client."""
 
-from .connection import MASKS_IN_C, BadInput, Connection
+from .connection import MASKS_IN_C, Connection
+from .errors import BadInput
 from .events import Close, Data, Event, Ping, Pong, ProtocolViolation
 from .handshake import Accepted, Handshake, HandshakeError
 from .response import BadResponse, Response, ResponseReader

@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from .deflate import BadDeflate, Deflate, DeflateTooBig
+from .deflate import BadDeflate, Deflate
+from .errors import BadInput
 from .events import Close, Data, Event, Ping, Pong, ProtocolViolation
 from .utf8 import check_text
 
@@ -26,9 +27,10 @@ except ImportError:  # a build of websockets without its C extension
 
     MASKS_IN_C = False
 
-__all__ = ["MASKS_IN_C", "BadInput", "Connection"]
+__all__ = ["MASKS_IN_C", "Connection"]
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
+_OPENING = (_TEXT, _BINARY)
 _FIN, _RSV1, _RESERVED, _OPCODE = 0x80, 0x40, 0x70, 0x0F
 _MASKED = 0x80
 
@@ -38,10 +40,6 @@ TOO_BIG: Final = 1009
 
 # Codes that may be sent (RFC 6455 section 7.4.1 and the registry it founded); 3000 to 4999 too.
 _CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
-
-
-class BadInput(ValueError):
-    """The worker asked for something that must not reach the wire; the text says what."""
 
 
 class _Broken(Exception):
@@ -70,8 +68,9 @@ class Connection:
     sent and return the bytes for the wire.
 
     Args:
-        max_frame: payload bytes of the largest frame taken from the origin, compressed or not.
+        max_frame: payload bytes, decompressed, of the largest event; at least 1.
         deflate: permessage-deflate, if it was negotiated.
+        split: hand on data frames larger than that in pieces; else they break the connection.
 
     Attributes:
         close_sent: our close frame has been made; nothing may follow it.
@@ -81,35 +80,42 @@ class Connection:
     __slots__ = (
         "_binary",
         "_buffer",
-        "_chunks",
         "_compressed",
         "_deflate",
         "_head",
         "_in_message",
+        "_inflating",
         "_max_frame",
         "_missing",
         "_out_binary",
         "_out_compressed",
         "_out_message",
         "_out_tail",
+        "_piece",
         "_position",
+        "_split",
         "_tail",
+        "_whole",
         "close_sent",
         "ended",
     )
 
-    def __init__(self, max_frame: int, deflate: Deflate | None = None) -> None:
+    def __init__(self, max_frame: int, deflate: Deflate | None = None, split: bool = False) -> None:
         self._max_frame = max_frame
         self._deflate = deflate
+        self._split = split
         self.close_sent = False
         self.ended = False
         # What has come and was not looked at: _buffer from _position on.
         self._buffer = b""
         self._position = 0
-        # A frame that has come in part: its first byte, its pieces, the bytes still missing.
+        # A frame that has come in part: its first byte, what has come of its payload and was not
+        # handed on, the bytes still missing, and whether nothing of it was handed on.
         self._head = 0
-        self._chunks: list[bytes] | None = None
+        self._piece: bytearray | None = None
         self._missing = 0
+        self._whole = True
+        self._inflating = False  # there is more in what was put last
         # The origin's message that is going on.
         self._in_message = False
         self._binary = False
@@ -132,23 +138,24 @@ class Connection:
         self._buffer = data
         self._position = 0
 
-    @property
-    def unread(self) -> int:
-        """Bytes that have come and are part of no event yet."""
-        return len(self._buffer) - self._position + sum(map(len, self._chunks or ()))
-
     def next_event(self) -> Event | None:
         """The next event; None until more has come, and after Close or ProtocolViolation."""
-        if self._position == len(self._buffer) or self.ended:
+        if self.ended:
             return None
         try:
-            if self._chunks is not None:
-                return self._more_payload()
-            return self._next_frame()
+            if self._inflating:
+                return self._inflate()
+            if self._position == len(self._buffer):
+                return None
+            event = self._next_frame() if self._piece is None else self._more_payload()
+            # Compressed bytes may stand for nothing yet.
+            while event is None and self._piece is not None and self._position < len(self._buffer):
+                event = self._more_payload()
         except _Broken as broken:
             self.ended = True
-            self._buffer, self._chunks = b"", None
+            self._buffer, self._piece = b"", None
             return broken.failure
+        return event
 
     def _next_frame(self) -> Event | None:
         buffer = self._buffer
@@ -174,26 +181,43 @@ class Connection:
             length = int.from_bytes(buffer[position + 2 : start])
             if length < shortest:
                 raise _Broken(PROTOCOL_ERROR, "frame length in more bytes than needed")
-            if length > self._max_frame:
-                raise _Broken(TOO_BIG, f"frame of more than {self._max_frame} bytes")
-        elif length > self._max_frame and head & _OPCODE < _CLOSE:
+        opcode = head & _OPCODE
+        if length > self._max_frame and opcode < _CLOSE and not self._split:
             raise _Broken(TOO_BIG, f"frame of more than {self._max_frame} bytes")
+        if length >> 63:
+            raise _Broken(PROTOCOL_ERROR, "frame length with its highest bit set")
+        if opcode in _OPENING:
+            self._binary = opcode == _BINARY
+            self._compressed = bool(head & _RSV1)
         end = start + length
-        if end > len(buffer):
+        if end > len(buffer) or (length > self._max_frame and opcode < _CLOSE):
             self._position = start
             self._head = head
             self._missing = length
-            self._chunks = []
-            return self._more_payload()
+            self._whole = True
+            self._piece = bytearray()
+            return None
         self._position = end
-        return self._event(head, buffer[start:end], True)
+        payload = buffer[start:end]
+        if opcode >= _CLOSE:
+            return _control(opcode, payload) or self._close_event(payload)
+        fin = head >= _FIN
+        self._in_message = not fin
+        if self._compressed:
+            self._head = head
+            self._missing = 0
+            self._whole = True
+            return self._put(payload)
+        if not self._binary and (self._tail or not payload.isascii()):
+            self._check_text(payload, fin)
+        return Data(payload, self._binary, fin)
 
     def _check_head(self, head: int, length: int) -> None:
         """Refuse a first byte, and the 7 bits of length, that cannot be right here."""
         opcode = head & _OPCODE
         reserved = head & _RESERVED
         if reserved and not (
-            reserved == _RSV1 and self._deflate is not None and opcode in (_TEXT, _BINARY)
+            reserved == _RSV1 and self._deflate is not None and opcode in _OPENING
         ):
             raise _Broken(PROTOCOL_ERROR, "reserved bit set")
         if opcode == _CONTINUATION:
@@ -211,30 +235,39 @@ class Connection:
 
     def _more_payload(self) -> Event | None:
         """Go on with a frame that has come in part; its text is checked as it comes."""
-        chunks = self._chunks
-        assert chunks is not None
+        piece = self._piece
+        assert piece is not None
         position = self._position
-        chunk = self._buffer[position : position + self._missing]
+        wanted = min(self._missing, self._max_frame - len(piece))
+        opcode = self._head & _OPCODE
+        if opcode >= _CLOSE:
+            wanted = self._missing
+        chunk = self._buffer[position : position + wanted]
         self._position = position + len(chunk)
-        if chunk:
-            chunks.append(chunk)
-            self._missing -= len(chunk)
-        head = self._head
-        opcode = head & _OPCODE
-        check_now = opcode < _CLOSE and not self._is_compressed(head) and not self._is_binary(head)
-        if check_now and chunk:
-            self._check_text(chunk, not self._missing and bool(head & _FIN))
-        if self._missing:
+        self._missing -= len(chunk)
+        piece += chunk
+        fin = self._head >= _FIN
+        if opcode < _CLOSE and not self._compressed and not self._binary:
+            self._check_text(chunk, fin and not self._missing)
+        if len(chunk) < wanted:
             return None
-        self._chunks = None
-        return self._event(head, b"".join(chunks), not check_now)
+        payload = bytes(piece)
+        if self._missing:
+            self._piece = bytearray()
+        else:
+            self._piece = None
+            if opcode >= _CLOSE:
+                return _control(opcode, payload) or self._close_event(payload)
+            self._in_message = not fin
+        if self._compressed:
+            return self._put(payload)
+        return self._data(payload, fin and not self._missing)
 
-    def _is_binary(self, head: int) -> bool:
-        opcode = head & _OPCODE
-        return self._binary if opcode == _CONTINUATION else opcode == _BINARY
-
-    def _is_compressed(self, head: int) -> bool:
-        return self._compressed if head & _OPCODE == _CONTINUATION else bool(head & _RSV1)
+    def _data(self, payload: bytes, fin: bool) -> Data:
+        """A data frame, or the next piece of one."""
+        whole = self._whole and not self._missing and not self._inflating
+        self._whole = whole
+        return Data(payload, self._binary, fin, whole)
 
     def _check_text(self, data: bytes, final: bool) -> None:
         try:
@@ -242,34 +275,26 @@ class Connection:
         except UnicodeDecodeError:
             raise _Broken(INVALID_DATA, "text is not UTF-8") from None
 
-    def _event(self, head: int, payload: bytes, check: bool) -> Event:
-        """The event of a whole frame; ``check``: its text was not checked on the way."""
-        opcode = head & _OPCODE
-        if opcode >= _CLOSE:
-            if opcode == _PING:
-                return Ping(payload)
-            if opcode == _PONG:
-                return Pong(payload)
-            return self._close_event(payload)
-        fin = head >= _FIN
-        if opcode:
-            self._binary = opcode == _BINARY
-            self._compressed = bool(head & _RSV1)
-        if self._compressed:
-            payload = self._inflate(payload, fin)
-        if check and not self._binary and (self._tail or not payload.isascii()):
-            self._check_text(payload, fin)
-        self._in_message = not fin
-        return Data(payload, self._binary, fin)
+    def _put(self, payload: bytes) -> Data | None:
+        """Decompress the payload of a frame, or a piece of it; None if nothing comes of it yet."""
+        assert self._deflate is not None
+        self._deflate.put(payload, self._head >= _FIN and not self._missing)
+        return self._inflate()
 
-    def _inflate(self, payload: bytes, fin: bool) -> bytes:
+    def _inflate(self) -> Data | None:
         assert self._deflate is not None
         try:
-            return self._deflate.inflate(payload, fin, self._max_frame)
-        except DeflateTooBig:
-            raise _Broken(TOO_BIG, f"frame expands to more than {self._max_frame} bytes") from None
+            data, self._inflating = self._deflate.inflate(self._max_frame)
         except BadDeflate:
             raise _Broken(INVALID_DATA, "compressed frame cannot be decompressed") from None
+        if self._inflating and not self._split:
+            raise _Broken(TOO_BIG, f"frame expands to more than {self._max_frame} bytes")
+        if self._missing and not data:
+            return None
+        fin = self._head >= _FIN and not self._missing and not self._inflating
+        if not self._binary:
+            self._check_text(data, fin)
+        return self._data(data, fin)
 
     def _close_event(self, payload: bytes) -> Close:
         if not payload:
@@ -278,7 +303,7 @@ class Connection:
             if len(payload) == 1:
                 raise _Broken(PROTOCOL_ERROR, "close frame of one byte")
             code = int.from_bytes(payload[:2])
-            if not _may_be_sent(code):
+            if not may_be_sent(code):
                 raise _Broken(PROTOCOL_ERROR, f"close code {code}")
             reason = payload[2:]
             try:
@@ -359,7 +384,7 @@ class Connection:
             raise BadInput("close after close")
         payload = b""
         if code is not None:
-            if not _may_be_sent(code):
+            if not may_be_sent(code):
                 raise BadInput(f"close code {code} may not be sent")
             if len(reason) > 123:
                 raise BadInput("close reason of more than 123 bytes")
@@ -372,7 +397,14 @@ class Connection:
         return _frame(_FIN | _CLOSE, payload)
 
 
-def _may_be_sent(code: int) -> bool:
+def _control(opcode: int, payload: bytes) -> Ping | Pong | None:
+    if opcode == _PING:
+        return Ping(payload)
+    return Pong(payload) if opcode == _PONG else None
+
+
+def may_be_sent(code: int) -> bool:
+    """Whether a close frame may hold this code."""
     return code in _CLOSE_CODES or 3000 <= code <= 4999
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 
-__all__ = ["BadDeflate", "Deflate", "DeflateTooBig"]
+__all__ = ["BadDeflate", "Deflate"]
 
 # What a sender leaves out at the end of each message (RFC 7692 section 7.2.1).
 _TAIL = b"\x00\x00\xff\xff"
@@ -29,10 +29,6 @@ class BadDeflate(ValueError):
     """A compressed frame is no deflate data."""
 
 
-class DeflateTooBig(ValueError):
-    """A compressed frame expands to more than it may."""
-
-
 class Deflate:
     """Both directions of one connection, with the parameters that were negotiated.
 
@@ -46,10 +42,15 @@ class Deflate:
     __slots__ = (
         "_decoder",
         "_encoder",
+        "_held",
+        "_input",
+        "_message_ends",
         "_own_keeps_context",
         "_own_window_bits",
         "_peer_keeps_context",
         "_peer_window_bits",
+        "_recent",
+        "_streams_left",
     )
 
     def __init__(
@@ -64,6 +65,11 @@ class Deflate:
         self._own_window_bits = min(own_window_bits, _OWN_WINDOW_BITS)
         self._own_keeps_context = own_keeps_context
         self._decoder: zlib._Decompress | None = None
+        self._input = b""  # that the decoder has not seen yet
+        self._held = b""  # what it made beyond the limit: one byte
+        self._message_ends = False  # with that input
+        self._recent = b""  # output of the message that goes on, as far as its window reaches
+        self._streams_left = 0
         self._encoder: zlib._Compress | None = None
 
     def wants(self, payload: bytes, fin: bool) -> bool:
@@ -86,46 +92,65 @@ class Deflate:
                 self._encoder = None
         return data
 
-    def inflate(self, payload: bytes, fin: bool, limit: int) -> bytes:
-        """What the next frame of a compressed message says.
+    def put(self, payload: bytes, last: bool) -> None:
+        """Take bytes of a compressed message, for `inflate`, which must have returned all before.
 
         Args:
-            payload: of the frame.
-            fin: the message ends with it.
-            limit: bytes that may come out.
+            payload: of a frame, or a piece of it.
+            last: the message ends with it.
+        """
+        if self._decoder is None:
+            self._decoder = zlib.decompressobj(wbits=-self._peer_window_bits)
+        self._input = payload + _TAIL if last else payload
+        self._message_ends = last
+        self._streams_left = _MAX_STREAMS
+
+    def inflate(self, limit: int) -> tuple[bytes, bool]:
+        """What the bytes that were put say.
+
+        Args:
+            limit: bytes that may come out at once, at least 1; one more is made, and kept.
+
+        Returns:
+            What comes out, and whether there is more: then call again.
 
         Raises:
             BadDeflate: it is no deflate data.
-            DeflateTooBig: more than ``limit`` bytes would come out; they are not made.
         """
-        decoder = self._decoder
-        if decoder is None:
-            decoder = zlib.decompressobj(wbits=-self._peer_window_bits)
-        if fin:
-            payload += _TAIL
+        decoder, waiting = self._decoder, self._input
+        assert decoder is not None
+        data = self._held
         try:
-            data = decoder.decompress(payload, limit + 1)
-            if decoder.eof:
-                decoder, data = self._further_streams(decoder, data, limit)
+            while True:
+                data += decoder.decompress(waiting, limit + 1 - len(data))
+                if not decoder.eof:
+                    waiting = decoder.unconsumed_tail
+                    break
+                waiting = decoder.unused_data
+                decoder = self._next_stream(data)
+                if len(data) > limit:
+                    break
         except zlib.error as error:
             raise BadDeflate(str(error)) from None
-        if len(data) > limit:
-            raise DeflateTooBig(f"more than {limit} bytes")
-        self._decoder = decoder if self._peer_keeps_context or not fin else None
-        return data
+        self._input = waiting
+        self._held = data[limit:]
+        if self._held:
+            data = data[:limit]
+        elif self._message_ends:
+            self._recent = b""
+            self._decoder = decoder if self._peer_keeps_context else None
+            return data, False
+        self._decoder = decoder
+        self._recent = data[-(1 << self._peer_window_bits) :]
+        return data, bool(self._held)
 
-    def _further_streams(
-        self, decoder: zlib._Decompress, data: bytes, limit: int
-    ) -> tuple[zlib._Decompress, bytes]:
+    def _next_stream(self, data: bytes) -> zlib._Decompress:
         """Go on where a block said that it is the last one, as a sender may let it.
 
-        The window lives on (RFC 7692 section 7.2.3.5), as far as this frame fills it.
+        The window lives on (RFC 7692 section 7.2.3.5), as far as this message fills it.
         """
-        for _ in range(_MAX_STREAMS):
-            rest = decoder.unused_data
-            window = data[-(1 << self._peer_window_bits) :]
-            decoder = zlib.decompressobj(wbits=-self._peer_window_bits, zdict=window)
-            data += decoder.decompress(rest, max(1, limit + 1 - len(data)))
-            if not decoder.eof:
-                return decoder, data
-        raise BadDeflate("too many final blocks in one frame")
+        self._streams_left -= 1
+        if self._streams_left < 0:
+            raise BadDeflate("too many final blocks in one frame")
+        window = (self._recent + data)[-(1 << self._peer_window_bits) :]
+        return zlib.decompressobj(wbits=-self._peer_window_bits, zdict=window)

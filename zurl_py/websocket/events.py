@@ -9,17 +9,19 @@ __all__ = ["Close", "Data", "Event", "Ping", "Pong", "ProtocolViolation"]
 
 @dataclass(slots=True)
 class Data:
-    """A data frame: a message, or a fragment of one.
+    """A data frame: a message, or a fragment of one; of a large frame, a piece.
 
     Attributes:
         payload: as the origin meant it, decompressed.
         binary: of the message that the frame belongs to, in every fragment.
         fin: the message ends here.
+        whole: a frame as the origin sent it; else it was cut, and may be cut again.
     """
 
     payload: bytes
     binary: bool
     fin: bool
+    whole: bool = True
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """Sec-WebSocket-Extensions: what the worker offers, what we add, what the origin made of it.
 
-permessage-deflate lies between the frames and the wire, where only the gateway can apply it: it
-is offered by us or not at all, and the worker's own offer of it stays behind. All else passes.
+An extension may change what every bit of a frame means (RFC 6455 section 9), and only the gateway
+sees frames: so what it does not know is not offered. permessage-deflate is offered by us or not at
+all. What leaves the frames alone passes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from websockets.headers import build_extension_item, parse_extension
 
 from .deflate import Deflate
 
-__all__ = ["OUR_OFFER", "BadExtensions", "accept", "items", "without_deflate"]
+__all__ = ["OUR_OFFER", "BadExtensions", "accept", "items", "offerable", "without_deflate"]
 
 _DEFLATE: Final = b"permessage-deflate"
 _FACTORY: Final = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 1})
 OUR_OFFER: Final = build_extension_item(_FACTORY.name, list(_FACTORY.get_request_params())).encode()
+
+# GRIP's is about the messages' content, and is between Pushpin and the origin.
+_LEAVE_FRAMES_ALONE: Final = frozenset((b"grip",))
 
 # An item of a comma list: quoted strings may hold commas (RFC 9110 section 5.6).
 _ITEM = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
@@ -40,6 +44,13 @@ def items(value: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
+def offerable(value: bytes) -> bytes:
+    """The part of a worker's offer that may go out; empty if nothing is left."""
+    split = items(value)
+    kept = [item for name, item in split if name.lower() in _LEAVE_FRAMES_ALONE]
+    return value if kept and len(kept) == len(split) else b", ".join(kept)
+
+
 def without_deflate(value: bytes) -> bytes:
     """A header value less its permessage-deflate items; empty if nothing is left."""
     split = items(value)
@@ -52,7 +63,7 @@ def accept(value: bytes, offered: set[bytes], we_offered: bool) -> Deflate | Non
 
     Args:
         value: all its Sec-WebSocket-Extensions headers, joined with commas.
-        offered: names that the worker offered, permessage-deflate left out.
+        offered: names that the worker offered, as far as they went out.
         we_offered: whether `OUR_OFFER` was among the offers.
 
     Returns:

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from websockets.utils import accept_key, generate_key
 
+from ..http.fields import HOP_BY_HOP, SECRETS, BadHeader, check_field
 from . import extensions
-from .connection import BadInput
 from .deflate import Deflate
+from .errors import BadInput
 from .response import Response
 
 __all__ = ["Accepted", "Handshake", "HandshakeError"]
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DANGEROUS = re.compile(rb"[\r\n\0]")
-
-_OURS: Final = frozenset(
+_OURS: Final = HOP_BY_HOP | frozenset(
     (
         b"host",
-        b"connection",
-        b"upgrade",
         b"sec-websocket-key",
         b"sec-websocket-version",
         # A refusal's body is handed on as it comes.
         b"accept-encoding",
         # There is no body: what says otherwise would swallow the first frames.
-        b"transfer-encoding",
+        b"content-length",
         b"expect",
     )
 )
-_SECRETS: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
+# A Connection field makes those it names hop-by-hop. These are about the request all the same.
+_NEVER_HOP_BY_HOP: Final = SECRETS | frozenset(
+    (b"origin", b"sec-websocket-extensions", b"sec-websocket-protocol")
+)
 
 
 class HandshakeError(Exception):
@@ -78,46 +76,58 @@ class Handshake:
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], compression: bool) -> None:
         self._compression = compression
         self._pairs: list[tuple[bytes, bytes]] = []
+        self._has_authorization = False
         self._subprotocols: set[bytes] = set()
         self._offered: set[bytes] = set()
         self._key = ""
+        headers = list(headers)
+        named = _tokens([value for name, value in headers if name.lower() == b"connection"])
+        left_out = _OURS | (named - _NEVER_HOP_BY_HOP)
         for name, value in headers:
-            self._add(name, value)
+            self._add(name, value, left_out)
         if compression:
             self._pairs.append((b"Sec-WebSocket-Extensions", extensions.OUR_OFFER))
 
-    def _add(self, name: bytes, value: bytes) -> None:
-        if not _TOKEN.fullmatch(name):
-            raise BadInput(f"header name {name[:64]!r} is not a token")
-        if _DANGEROUS.search(value):
-            raise BadInput(f"header {name.decode()}: CR, LF or NUL in its value")
+    def _add(self, name: bytes, value: bytes, left_out: frozenset[bytes]) -> None:
+        try:
+            value = check_field(name, value)
+        except BadHeader as error:
+            raise BadInput(str(error)) from None
         kind = name.lower()
-        value = value.strip(b" \t")
-        if kind in _OURS or (kind == b"content-length" and value.strip(b"0")):
+        if kind in left_out:
             return
         if kind == b"sec-websocket-protocol":
-            self._subprotocols.update(item.strip() for item in value.split(b",") if item.strip())
+            named = [item.strip() for item in value.split(b",") if item.strip()]
+            if not named:  # an empty one is malformed (RFC 6455 section 4.1), and is refused
+                return
+            self._subprotocols.update(named)
         elif kind == b"sec-websocket-extensions":
-            value = extensions.without_deflate(value)
+            value = extensions.offerable(value)
             if not value:
                 return
             self._offered.update(offer for offer, _ in extensions.items(value))
+        elif kind == b"authorization":
+            self._has_authorization = True
         self._pairs.append((name, value))
 
     def drop_secrets(self) -> None:
         """Leave credentials behind: the next request goes to another origin."""
-        self._pairs = [pair for pair in self._pairs if pair[0].lower() not in _SECRETS]
+        self._pairs = [pair for pair in self._pairs if pair[0].lower() not in SECRETS]
+        self._has_authorization = False
 
-    def request(self, target: bytes, host: bytes) -> bytes:
+    def request(self, target: bytes, host: bytes, authorization: bytes | None = None) -> bytes:
         """The request, with a new key each time.
 
         Args:
             target: path and query.
             host: value of the Host header.
+            authorization: of the URI's user and password; the worker's own header goes before it.
         """
         self._key = generate_key()
         lines = [b"GET %b HTTP/1.1\r\nHost: %b\r\n" % (target, host)]
         lines.extend(b"%b: %b\r\n" % pair for pair in self._pairs)
+        if authorization is not None and not self._has_authorization:
+            lines.append(b"Authorization: %b\r\n" % authorization)
         lines.append(
             b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: %b\r\n\r\n" % self._key.encode()
@@ -154,8 +164,9 @@ class Handshake:
         return Accepted(headers, deflate)
 
 
-def _tokens(values: list[bytes]) -> set[bytes]:
-    return {token.strip().lower() for value in values for token in value.split(b",")}
+def _tokens(values: list[bytes]) -> frozenset[bytes]:
+    """The tokens of a field that is a comma list, in lower case."""
+    return frozenset(token.strip().lower() for value in values for token in value.split(b","))
 
 
 def _without_deflate(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:

@@ -59,6 +59,9 @@ class Response:
 class ResponseReader:
     """Reads one response from the bytes of a connection.
 
+    With its head an answer is one, whatever becomes of its body: that of a refusal is handed on as
+    far as it came, and a framing that makes no sense ends it.
+
     Args:
         follow_redirects: a redirect's body is of no interest, do not wait for it.
     """
@@ -66,6 +69,7 @@ class ResponseReader:
     def __init__(self, follow_redirects: bool) -> None:
         self._follow_redirects = follow_redirects
         self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer in which no head ends
         self._head_bytes = 0
         self._response: Response | None = None
         self._body = bytearray()
@@ -73,6 +77,16 @@ class ResponseReader:
         self._chunked = False
         self._chunk_open = False  # its bytes have come, its end of line has not
         self._in_trailer = False
+
+    @property
+    def empty(self) -> bool:
+        """Nothing has come."""
+        return not self._buffer and not self._head_bytes
+
+    @property
+    def refused(self) -> bool:
+        """The head of a final answer other than 101 has come."""
+        return self._response is not None
 
     def feed(self, data: bytes) -> Response | None:
         """Take bytes; the response as soon as it is complete.
@@ -91,21 +105,18 @@ class ResponseReader:
         if self._follow_redirects and response.location is not None:
             return response
         if self._read_chunks() if self._chunked else self._read_plain():
-            response.body = bytes(self._body[:MAX_BODY])
-            return response
+            return self.end()
         return None
 
     def end(self) -> Response:
-        """The origin has hung up.
+        """The answer with what has come of its body: no more will, or is waited for.
 
         Raises:
-            BadResponse: in the middle of its answer.
+            BadResponse: not even its head has come.
         """
         response = self._response
         if response is None:
             raise BadResponse("connection closed before the response was complete")
-        if self._chunked or self._missing is not None:
-            raise BadResponse("connection closed within the body of the response")
         response.body = bytes(self._body[:MAX_BODY])
         return response
 
@@ -113,17 +124,21 @@ class ResponseReader:
 
     def _read_heads(self) -> bool:
         """Read heads up to the one that counts; whether it has come."""
+        buffer = self._buffer
         while True:
-            if not b"HTTP/1."[: len(self._buffer)] == self._buffer[:7]:
+            if not b"HTTP/1."[: len(buffer)] == buffer[:7]:
                 raise BadResponse("not an HTTP/1 response")
-            end = _END_OF_HEAD.search(self._buffer)
-            if self._head_bytes + (end.end() if end else len(self._buffer)) > MAX_HEAD:
+            end = _END_OF_HEAD.search(buffer, self._searched)
+            if self._head_bytes + (end.end() if end else len(buffer)) > MAX_HEAD:
                 raise BadResponse(f"response head of more than {MAX_HEAD} bytes")
             if end is None:
+                # Its last three bytes may be the first of what is looked for.
+                self._searched = max(0, len(buffer) - 3)
                 return False
-            response = _parse_head(bytes(self._buffer[: end.start()]))
-            del self._buffer[: end.end()]
+            response = _parse_head(bytes(buffer[: end.start()]))
             self._head_bytes += end.end()
+            del buffer[: end.end()]
+            self._searched = 0
             if response.code >= 200 or response.code == 101:
                 self._response = response
                 self._frame_body(response)
@@ -138,12 +153,10 @@ class ResponseReader:
             self._chunked = True
             self._missing = 0
         elif coding == [b""]:
-            lengths = set(response.all(b"content-length"))
-            if len(lengths) > 1:
-                raise BadResponse("differing Content-Lengths")
-            for length in lengths:
-                if not _LENGTH.fullmatch(length):
-                    raise BadResponse("invalid Content-Length")
+            # Equal ones, in one field or in several, are one (RFC 9112 section 6.3).
+            given = b",".join(response.all(b"content-length")).split(b",")
+            lengths = {length.strip() for length in given}
+            if len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
                 self._missing = int(length)
 
     # -- body --------------------------------------------------------------------------------
@@ -163,6 +176,7 @@ class ResponseReader:
         del self._buffer[:count]
 
     def _read_chunks(self) -> bool:
+        """Read what has come; whether that is all, or no chunks follow where they should."""
         while True:
             if self._missing:
                 self._take()
@@ -173,29 +187,23 @@ class ResponseReader:
                 self._chunk_open = True
             end = self._buffer.find(b"\n")
             if end < 0:
-                if len(self._buffer) > _MAX_CHUNK_LINE:
-                    raise BadResponse("chunk header too long")
-                return False
+                return len(self._buffer) > _MAX_CHUNK_LINE
             line = bytes(self._buffer[:end]).removesuffix(b"\r")
             del self._buffer[: end + 1]
             if self._chunk_line(line):
                 return True
 
     def _chunk_line(self, line: bytes) -> bool:
-        """Take a line between chunks; whether it was the last one."""
+        """Take a line between chunks; whether it was the last one, or cannot be one."""
         if self._in_trailer:
             self._head_bytes += len(line)
-            if self._head_bytes > MAX_HEAD:
-                raise BadResponse("trailers too long")
-            return not line
+            return not line or self._head_bytes > MAX_HEAD
         if self._chunk_open:
-            if line:
-                raise BadResponse("chunk longer than it said")
             self._chunk_open = False
-            return False
+            return bool(line)  # the chunk is longer than it said
         size = _CHUNK_SIZE.fullmatch(line)
         if size is None:
-            raise BadResponse("invalid chunk size")
+            return True
         self._missing = int(size[1], 16)
         self._in_trailer = not self._missing
         return False

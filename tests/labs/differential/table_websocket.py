@@ -46,8 +46,8 @@ ROWS = [
     ),
     _row(
         "Text that is not UTF-8, and close codes that may not be sent, go out.",
-        "Error `bad-request`, and nothing goes out.",
-        "The origin would have to fail the connection for it.",
+        "Error `bad-request`, nothing of it goes out, and the origin gets a close frame with 1011.",
+        "The origin would have to fail the connection for it, and is not to blame.",
         "ws-bad-text-from-worker",
         "ws-bad-close-code-from-worker",
     ),

@@ -13,7 +13,7 @@ from zurl_py.config import Config
 from zurl_py.egress import TransferError
 from zurl_py.log import Log
 from zurl_py.loop import Loop
-from zurl_py.sessions import Services, WebSocketSession
+from zurl_py.sessions import Services, WebSocketSession, WebSocketSettings
 from zurl_py.sessions import websocket as module
 from zurl_py.websocket import Connection, Response
 from zurl_py.zhttp import RequestPacket
@@ -25,11 +25,23 @@ class FakeTransfer:
     """A connection whose origin is the test."""
 
     def __init__(
-        self, egress: Any, loop: Any, request: Any, handshake: Any, sink: Any, max_frame: int
+        self,
+        egress: Any,
+        loop: Any,
+        request: Any,
+        handshake: Any,
+        sink: Any,
+        max_frame: int,
+        split: bool,
     ) -> None:
+        self.loop = loop
         self.sink = sink
         self.max_frame = max_frame
+        self.split = split
         self.connection: Connection | None = None
+        self.heard_at = loop.now
+        self.hung_up = False
+        self.refusal: Response | None = None
         self.lost: TransferError | None = None
         self.unsent = 0
         self.incoming = b""
@@ -42,7 +54,7 @@ class FakeTransfer:
         pass
 
     def open(self) -> None:
-        self.connection = Connection(self.max_frame)
+        self.connection = Connection(self.max_frame, None, self.split)
         self.sink.websocket_opened(Response(101, b"S", []))
 
     def feed(self, *frames: bytes) -> None:
@@ -56,13 +68,35 @@ class FakeTransfer:
         event = self.connection.next_event()
         if event is None and self.incoming:
             # One frame's worth at a time, so that reading ahead shows.
-            size = 2 + self.incoming[1]
+            size = 2 + self.incoming[1] if self.incoming[1] < 126 else len(self.incoming)
             data, self.incoming = self.incoming[:size], self.incoming[size:]
             self.connection.receive(data)
+            self.heard_at = self.loop.now
             return self.next_event()
         return event
 
-    def send(self, wire: bytes, credits: int) -> bool:
+    @property
+    def frames(self) -> Connection:
+        assert self.connection is not None
+        return self.connection
+
+    @property
+    def close_sent(self) -> bool:
+        return self.frames.close_sent
+
+    def send_data(self, payload: bytes, binary: bool, more: bool) -> bool:
+        return self._write(self.frames.send_data(payload, binary, more))
+
+    def send_ping(self, payload: bytes, *, tell: bool = True) -> bool:
+        return self._write(self.frames.send_ping(payload))
+
+    def send_pong(self, payload: bytes, *, tell: bool = True) -> bool:
+        return self._write(self.frames.send_pong(payload))
+
+    def send_close(self, code: int | None, reason: bytes = b"") -> None:
+        self._write(self.frames.send_close(code, reason))
+
+    def _write(self, wire: bytes) -> bool:
         self.sent.append(wire)
         if not self.has_room:
             self.unsent += len(wire)
@@ -77,17 +111,42 @@ class FakeTransfer:
     def resume(self) -> None:
         self.paused = False
 
-    def finish(self) -> None:
+    def look_ahead(self) -> None:
+        self.paused = True
+
+    def give_up(self) -> Response | None:
+        self.ended = "given up"
+        return self.refusal
+
+    def finish(self, code: int | None = None, reason: bytes = b"") -> None:
+        if self.connection is not None and not self.close_sent:
+            self.send_close(code, reason)
         self.ended = "finished"
+
+    def payloads(self) -> list[bytes]:
+        """What the frames sent hold, without masks."""
+        return [payload_of(wire) for wire in self.sent]
 
     def cancel(self) -> None:
         self.ended = "cut"
 
 
+def payload_of(wire: bytes) -> bytes:
+    """The payload of a short frame of ours."""
+    mask, masked = wire[2:6], wire[6:]
+    return bytes(byte ^ mask[i % 4] for i, byte in enumerate(masked))
+
+
 class Bench:
     """A session, its worker, its origin and its clock."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(
+        self,
+        format: str = "T",
+        websocket: WebSocketSettings = WebSocketSettings(),  # noqa: B008 - it is frozen
+        **fields: Any,
+    ) -> None:
+        self.format = format
         self.time = 1000.0
         self.loop = Loop(lambda: self.time)
         self.packets: list[Message] = []
@@ -106,11 +165,12 @@ class Bench:
                 decode(message.partition(b" ")[2])
             ),
             ended=lambda _: self._count_end(),
+            websocket=websocket,
             slow_workers=self.slow,
             when_caught_up=lambda _address, tell: self.told.append(tell),
         )
         first = {"from": "w", "id": "1", "seq": 0, "uri": "ws://192.0.2.1/", **fields}
-        packet = RequestPacket.parse(encode(first, "T"))
+        packet = RequestPacket.parse(encode(first, format))
         self.session = WebSocketSession(self.services, packet)
         self.session.start(packet)
         self.seq = 0
@@ -128,7 +188,7 @@ class Bench:
         self.seq += 1
         fields = {key.replace("_", "-"): value for key, value in fields.items()}
         packet = RequestPacket.parse(
-            encode({"from": "w", "id": "1", "seq": self.seq, **fields}, "T")
+            encode({"from": "w", "id": "1", "seq": self.seq, **fields}, self.format)
         )
         self.session.receive(packet, packet.seq)
 
@@ -213,6 +273,14 @@ class TestTime:
         bench.pass_time(2)
         assert bench.take()[0]["condition"] == b"session-timeout"
         assert bench.transfer.ended == "cut"
+        bench.loop.close()
+
+    def test_timeout_with_a_refusal_in_part(self) -> None:
+        bench = Bench(timeout=5000)
+        bench.transfer.refusal = Response(401, b"U", [(b"A", b"b")], b"bod")
+        bench.pass_time(6)
+        (refusal,) = bench.take()
+        assert (refusal["condition"], refusal["code"], refusal.body) == (b"rejected", 401, b"bod")
         bench.loop.close()
 
     def test_timeout_is_over_once_open(self) -> None:

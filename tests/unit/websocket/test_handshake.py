@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -59,11 +60,10 @@ class TestRequest:
             (b"cookie", b"a=b"),
             (b"X-Dup", b"2"),
             (b"X-Empty", b""),
-            (b"Content-Length", b"0"),
             (b"Sec-WebSocket-Protocol", b"chat, talk"),
             (b"Sec-WebSocket-Extensions", b"grip"),
         ]
-        assert fields(make(*given))[1:9] == given
+        assert fields(make(*given))[1:8] == given
 
     @pytest.mark.parametrize(
         "name",
@@ -75,14 +75,50 @@ class TestRequest:
             b"Sec-WebSocket-Version",
             b"Accept-Encoding",
             b"Transfer-Encoding",
+            b"Content-Length",
             b"Expect",
+            # Hop-by-hop fields (RFC 9110 section 7.6.1).
+            b"Keep-Alive",
+            b"Proxy-Connection",
+            b"TE",
+            b"Trailer",
+            b"HTTP2-Settings",
         ],
     )
     def test_headers_that_are_ours(self, name: bytes) -> None:
         assert b"their own" not in make((name, b"their own"))
 
     def test_no_body_is_promised(self) -> None:
-        assert values(make((b"Content-Length", b"5")), b"content-length") == []
+        for length in (b"0", b"5"):
+            assert values(make((b"Content-Length", length)), b"content-length") == []
+
+    def test_what_connection_names_is_hop_by_hop(self) -> None:
+        given = [
+            (b"X-Hop", b"1"),
+            (b"Connection", b"Upgrade, x-hop, Cookie"),
+            (b"connection", b"Sec-WebSocket-Protocol"),
+            (b"Cookie", b"c"),
+            (b"Sec-WebSocket-Protocol", b"chat"),
+        ]
+        request = make(*given)
+        assert values(request, b"x-hop") == []
+        assert values(request, b"connection") == [b"Upgrade"]
+        # These are about the request, whatever is said.
+        assert values(request, b"cookie") == [b"c"]
+        assert values(request, b"sec-websocket-protocol") == [b"chat"]
+
+    @pytest.mark.parametrize("value", [b"", b" ", b",", b" , "])
+    def test_empty_lists_are_left_out(self, value: bytes) -> None:
+        for name in (b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions"):
+            assert values(make((name, value)), name.lower()) == []
+
+    def test_user_and_password_of_the_uri(self) -> None:
+        request = Handshake((), False).request(b"/", b"h", b"Basic abc")
+        assert values(request, b"authorization") == [b"Basic abc"]
+        own = Handshake([(b"Authorization", b"Bearer x")], False)
+        assert values(own.request(b"/", b"h", b"Basic abc"), b"authorization") == [b"Bearer x"]
+        own.drop_secrets()
+        assert values(own.request(b"/", b"h", b"Basic abc"), b"authorization") == [b"Basic abc"]
 
     def test_the_library_takes_it(self) -> None:
         server = ServerProtocol(subprotocols=["talk"])  # type: ignore[list-item]
@@ -136,6 +172,15 @@ class TestExtensions:
         )
         expected = [b'grip; a="x, y"'] + ([OFFER] if compression else [])
         assert values(request, b"sec-websocket-extensions") == expected
+
+    def test_what_the_gateway_cannot_do_is_not_offered(self) -> None:
+        """Such as a compression from before RFC 7692, which browsers offered."""
+        name = b"Sec-WebSocket-Extensions"
+        assert values(make((name, b"x-webkit-deflate-frame")), name.lower()) == []
+        request = make((name, b"x-webkit-deflate-frame; no_context_takeover, grip, mux"))
+        assert values(request, name.lower()) == [b"grip"]
+        pair = (name, b"x-webkit-deflate-frame")
+        assert failure_name(pair, offered=(pair,)) == "wrong-extension"
 
     def test_items(self) -> None:
         assert items(b'a; b="c,\\"d", e ,, f') == [
@@ -332,14 +377,21 @@ class TestResponse:
             b"HTTP/1.1 101 OK\r\nA : b\r\n\r\n",
             b"HTTP/1.1 101 OK\r\nA: b\0\r\n\r\n",
             b"HTTP/1.1 101 OK\r\n folded: b\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n",
         ],
     )
     def test_no_http(self, head: bytes) -> None:
         with pytest.raises(BadResponse):
             read(head)
+
+    @pytest.mark.parametrize("piece", [b"y", b"\r", b"\r\nX: y"])
+    def test_reading_takes_time_by_the_byte(self, piece: bytes) -> None:
+        """Nothing is looked at twice: 90 kB byte by byte are no dearer than in a few pieces."""
+        reader = ResponseReader(False)
+        reader.feed(b"HTTP/1.1 200 OK\r\nX: ")
+        began = time.process_time()
+        for _ in range(90_000 // len(piece)):
+            reader.feed(piece)
+        assert time.process_time() - began < 2.0
 
     def test_head_without_end(self) -> None:
         with pytest.raises(BadResponse, match="head of more"):
@@ -362,8 +414,20 @@ class TestRefusal:
         assert body(self.HEAD + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody") == b"body"
 
     def test_length_is_not_reached(self) -> None:
-        with pytest.raises(BadResponse, match="body"):
-            body(self.HEAD + b"Content-Length: 4\r\n\r\nbod", end=True)
+        assert body(self.HEAD + b"Content-Length: 4\r\n\r\nbod", end=True) == b"bod"
+
+    @pytest.mark.parametrize("lengths", [b"4, 4", b"4,4,  4", b"4, 4\r\ncontent-length: 4"])
+    def test_equal_lengths_are_one(self, lengths: bytes) -> None:
+        assert body(self.HEAD + b"Content-Length: " + lengths + b"\r\n\r\nbody") == b"body"
+
+    @pytest.mark.parametrize(
+        "lengths", [b"1, 2", b"1\r\nContent-Length: 2", b"-1", b"x", b"", b"4,", b"9" * 30]
+    )
+    def test_lengths_that_make_no_sense(self, lengths: bytes) -> None:
+        """The refusal is one all the same; its body ends with the connection."""
+        wire = self.HEAD + b"Content-Length: " + lengths + b"\r\n\r\nbody"
+        assert body(wire) is None
+        assert body(wire, end=True) == b"body"
 
     def test_until_close(self) -> None:
         assert body(self.HEAD + b"\r\nbo", b"dy") is None
@@ -381,17 +445,31 @@ class TestRefusal:
 
     @pytest.mark.parametrize("bad", [b"x\r\n", b"-1\r\n", b"3\r\nbody\r\n", b"\r\n", b"9" * 5000])
     def test_bad_chunks(self, bad: bytes) -> None:
-        with pytest.raises(BadResponse):
-            body(self.HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + bad)
+        """The refusal is one all the same; its body ends here."""
+        head = self.HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+        assert body(head + bad) in (b"", b"bod")
+        assert body(head + b"4\r\nbody\r\n" + bad) in (b"body", b"bodybod")
 
     def test_trailers_without_end(self) -> None:
         head = self.HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
-        with pytest.raises(BadResponse, match="trailers"):
-            body(head, *([b"T: " + b"x" * 1000 + b"\r\n"] * 101))
+        assert body(head, *([b"T: " + b"x" * 1000 + b"\r\n"] * 101)) == b""
 
     def test_last_chunk_is_missing(self) -> None:
-        with pytest.raises(BadResponse, match="body"):
-            body(self.HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n", end=True)
+        wire = self.HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n"
+        assert body(wire) is None
+        assert body(wire, end=True) == b"bod"
+
+    def test_in_part(self) -> None:
+        reader = ResponseReader(False)
+        assert reader.empty
+        assert not reader.refused
+        assert reader.feed(self.HEAD) is None
+        assert not reader.empty
+        assert not reader.refused
+        assert reader.feed(b"\r\ndata: 1\n\n") is None
+        assert reader.refused
+        response = reader.end()
+        assert (response.code, response.body) == (403, b"data: 1\n\n")
 
     def test_bound(self) -> None:
         assert body(self.HEAD + b"\r\n" + b"x" * 150_000) == b"x" * 100_000
