@@ -13,12 +13,13 @@ from typing import Any, ClassVar, Final
 import msgspec
 import tnetstring
 
-from ..signatures import Mode
+from ..signatures import Mode, SecretError
 from ..zhttp import Format
 from ..zhttp.codec import DecodeError, decode
 from ..zhttp.envelope import NO_USER_DATA
 from ..zhttp.fields import WrongField, user_data
 from . import fields
+from .references import check
 
 __all__ = [
     "NO_USER_DATA",
@@ -337,6 +338,10 @@ def _check_deliver(question: Deliver, max_body: int) -> None:
         raise _Wrong("missing-field", "either endpoint or uri is needed, and not both")
     if question.secrets and not question.uri:
         raise _Wrong("bad-field", "secrets: those of the endpoint are used; only uri takes some")
+    try:
+        check("standard", question.secrets)
+    except SecretError as error:
+        raise _Wrong("bad-field", f"secrets: {error}") from None
     if len(question.body) > max_body:
         raise _Wrong(
             "body-too-large", f"body: at most {max_body} bytes are due, found {len(question.body)}"
