@@ -50,6 +50,8 @@ _NOT_IN_VALUES = re.compile(rb"[\r\n\0]")  # RFC 9110, section 5.5
 def text(value: object) -> str:
     """Text: ``str``, or bytes in UTF-8."""
     if type(value) is str:
+        if not value.isascii():
+            _encoded(value)
         return value
     if type(value) is bytes:
         try:
@@ -88,7 +90,11 @@ def body(value: object) -> bytes:
     if type(value) is bytes:
         return value
     if type(value) is str:
-        return _encoded(value)
+        try:
+            # MessagePack's text need not be UTF-8, and keeps its bytes (PEP 383).
+            return value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise WrongField("text with half a surrogate pair") from None
     raise WrongField(f"text is due, found {kind_of(value)}")
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import tnetstring
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from ..log import Log
 from ..loop import Loop, Timer
 from ..messaging.reader import SocketReader
+from ..zhttp import tnetstring
 from ..zhttp.codec import DecodeError, decode
 from .attempts import Outcome
 from .scheduler import Flight

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+import msgpack
 import msgspec
-import tnetstring
 
 from ..signatures import Mode, SecretError
-from ..zhttp import Format
+from ..zhttp import Format, tnetstring
 from ..zhttp.codec import DecodeError, decode
 from ..zhttp.envelope import NO_USER_DATA
 from ..zhttp.fields import WrongField, user_data
@@ -371,7 +371,7 @@ def _readable_user_data(decoded: dict[Any, Any]) -> Any:
 # -- answers ---------------------------------------------------------------------------------------
 
 _json = msgspec.json.Encoder().encode
-_msgpack = msgspec.msgpack.Encoder().encode
+_msgpack: Callable[[Any], bytes] = msgpack.Packer(unicode_errors="surrogateescape").pack
 
 
 def encode(format: Format, answer: dict[str, Any], user_data: Any = NO_USER_DATA) -> bytes:
@@ -382,7 +382,14 @@ def encode(format: Format, answer: dict[str, Any], user_data: Any = NO_USER_DATA
             bytes are text where that is possible.
     """
     if user_data is not NO_USER_DATA:
-        answer["user-data"] = user_data
+        try:
+            return _encode(format, {**answer, "user-data": user_data})
+        except (ValueError, TypeError, OverflowError):
+            pass  # a decoder takes a few things that no encoder gives; an answer is due even so
+    return _encode(format, answer)
+
+
+def _encode(format: Format, answer: dict[str, Any]) -> bytes:
     if format is Format.JSON:
         return b"J" + _json(_with_text(answer))
     if format is Format.MSGPACK:
@@ -409,7 +416,7 @@ def _with_bytes(value: Any) -> Any:
     """A TNetString has no text."""
     kind = type(value)
     if kind is str:
-        return value.encode("utf-8", "surrogatepass")
+        return value.encode("utf-8", "replace")
     if kind is dict:
         return {_with_bytes(key): _with_bytes(content) for key, content in value.items()}
     if kind in (list, tuple):

@@ -44,7 +44,7 @@ def decode(message: bytes) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(rest)
         return found
     if letter == b"M":
-        found = msgpack.unpackb(rest)
+        found = msgpack.unpackb(rest, unicode_errors="surrogateescape")
         return found
     return {key.decode(): value for key, value in tnetstring.loads(rest).items()}
 

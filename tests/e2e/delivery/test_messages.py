@@ -41,6 +41,29 @@ def test_answer_in_the_format_of_the_question(
     assert hook.body == (b"b" if format == "J" else b"\x00\xff")
 
 
+def test_text_that_no_format_should_have(worker: Worker, receiver: Receiver) -> None:
+    """Half a surrogate pair, bytes for text, a timestamp: an answer comes whatever it is."""
+    for raw in (
+        b'J{"type": "deliver", "uri": "http://x/", "body": "\\ud800"}',
+        b'J{"type": "deliver", "uri": "http://x/\\ud800", "body": ""}',
+        b'J{"type": "deliver", "uri": "x", "body": "", "user-data": "\\ud800"}',
+        b'J{"type": "stats", "\\ud800": 1}',
+        b"M\x82\xa4type\xa5stats\xa9user-data\xd6\xff\x00\x00\x00\x01",
+        b"M\x82\xa4type\xa5stats\xa9user-data\xa1\xff",
+        b"M\x82\xa4type\xa5stats\xc4\x01x\x01",
+        b"M\x82\xa4type\xa5stats\x05\x01",
+        b"T27:4:type,5:stats,1:x,3:nan^}",
+        b"T29:4:type,5:stats,2:\xff\xff,3:nan^}",
+    ):
+        worker.send(raw)
+        assert worker.receive()["type"] in ("accepted", "error", "ok", b"error", b"ok"), raw
+    raw = b"M\x83\xa4type\xa7deliver\xa4body\xa2\xff\x00\xa3uri"
+    uri = receiver.url("/raw").encode()
+    worker.send(raw + bytes([0xD9, len(uri)]) + uri)
+    (hook,) = receiver.wait_for(worker.receive()["id"])
+    assert hook.body == b"\xff\x00"
+
+
 def test_req_socket(shared_deliver: Deliver, receiver: Receiver) -> None:
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.connect(shared_deliver.endpoint)
