@@ -14,6 +14,7 @@ _COMMANDS = {
     **dict.fromkeys(
         ("get", "post", "put", "patch", "delete", "head", "request", "send"), "request"
     ),
+    "ws": "ws",
     "serve": "serve",
     "check-config": "check_config",
     "check-url": "check_url",

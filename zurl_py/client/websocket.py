@@ -135,6 +135,10 @@ class WebSocket(_WebSocket):
         """Send a pong that was not asked for. Pings are answered without that."""
         self._call.pong(_payload(data))
 
+    def send_close(self, code: int = 1000, reason: str = "") -> None:
+        """Send the close frame and return; what the origin still sends can be received."""
+        self._call.send_close(code, reason)
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the origin to do so too, ten seconds at most."""
         run(self._call.close(code, reason))
@@ -203,6 +207,10 @@ class AsyncWebSocket(_WebSocket):
     async def pong(self, data: str | bytes = b"") -> None:
         """Send a pong that was not asked for. Pings are answered without that."""
         self._call.pong(_payload(data))
+
+    def send_close(self, code: int = 1000, reason: str = "") -> None:
+        """Send the close frame and return; what the origin still sends can be received."""
+        self._call.send_close(code, reason)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the origin to do so too, ten seconds at most."""

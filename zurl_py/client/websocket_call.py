@@ -226,6 +226,12 @@ class WebSocketCall(Call):
         self._hub.post(self._hub.cancel, self)
         return error
 
+    def send_close(self, code: int, reason: str) -> None:
+        """Say that nothing more is sent; what the origin still sends can be received."""
+        _check_close(code, reason)
+        if not self.over:
+            self._hub.post(self._do, lambda exchange: exchange.send_close(code, reason))
+
     async def close(self, code: int, reason: str) -> None:
         """Close, and wait for the origin to do so too."""
         _check_close(code, reason)
