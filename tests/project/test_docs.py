@@ -47,6 +47,11 @@ RUN_ELSEWHERE = {
         "tools/test-deb.sh",
         "usermod --append --groups zurl worker",
     ),
+    "zurl-py get https://example.com/": ("tests/e2e/cli/test_request.py", 'run("get", origin.url('),
+    "echo hello | zurl-py ws -1 wss://echo.example/": (
+        "tests/e2e/cli/test_ws.py",
+        'run("ws", "-1", url(origin)',
+    ),
     "systemctl reload zurl": ("debian/tests/requests", "systemctl reload zurl.service"),
     "systemctl restart zurl": ("debian/tests/requests", "systemctl restart zurl.service"),
     "systemctl edit zurl": ("debian/tests/requests", "zurl.service.d/"),
