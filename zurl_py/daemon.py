@@ -17,10 +17,11 @@ from .gateway import Gateway
 from .host_addresses import is_local
 from .log import Log
 from .loop import Loop, Timer
+from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
 from .messaging.sockets import BindError, Endpoints
 from .policy import Decision, Policy
-from .sessions import Services, WebSocketSettings
+from .sessions import Admission, Services, WebSocketSettings
 from .websocket import MASKS_IN_C
 
 __all__ = ["Daemon", "StartError", "run"]
@@ -85,6 +86,7 @@ class Daemon:
         self._egress = Egress(self.loop, self._transport_options(config), log)
         self._endpoints = Endpoints(config, instance_id)
         self._endpoints.bind()
+        self._frontend = Frontend(self._endpoints, self.loop, log)
         self._services = services = Services(
             loop=self.loop,
             egress=self._egress,
@@ -93,11 +95,16 @@ class Daemon:
             instance_id=instance_id,
             buffer_size=config.buffer_size,
             activity_timeout=float(config.timeout),
-            publish=_unbound,
-            ended=_unbound,
+            outlet=self._frontend.outlet,
             websocket=_websocket_settings(config),
+            max_request_time=float(config.max_request_time) or None,
         )
-        self.gateway = Gateway(config, self.loop, self._egress, self._endpoints, services)
+        self.gateway = Gateway(
+            services,
+            self._frontend.replier,
+            Admission(max(0, config.max_open_requests), config.max_requests_per_client),
+            lambda: self._frontend.first_packets_wait,
+        )
         self._stopping = False
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
@@ -139,31 +146,43 @@ class Daemon:
                 else:
                     self._stop()
             try:
-                more = self.gateway.turn()
+                more = self._turn()
             except Exception:
                 self._log.exception("a message could not be handled")
                 more = True
-            if self._stopping and (self._drained or self.gateway.idle) and self._has_said_goodbye():
+            if self._stopping and (self._drained or self._idle) and self._has_said_goodbye():
                 break
         self._close()
         return 0
+
+    def _turn(self) -> bool:
+        """Do all that can be done without waiting. True if more is waiting than was done."""
+        egress, frontend, gateway = self._egress, self._frontend, self.gateway
+        egress.turn()
+        gateway.admit_waiting()
+        frontend.read(gateway)
+        # Many an answer is there at once: it goes out in this turn, too.
+        egress.turn()
+        frontend.flush(gateway)
+        return frontend.settle(gateway) or egress.has_work
+
+    @property
+    def _idle(self) -> bool:
+        """No session is open, and no answer waits for its worker."""
+        return not len(self.gateway) and self._frontend.idle
 
     def _stop(self) -> None:
         """Take no more requests, and let those in flight finish for a while."""
         self._stopping = True
         systemd.notify("STOPPING=1")
-        self.gateway.accepting = False
+        self.gateway.stop()
         waiting = len(self.gateway)
         self._log.info(f"stopping; {waiting} sessions open")
         self.loop.set_timer(self._stop_timer, self.loop.now + self._config.drain_timeout)
 
     def _drain_over(self) -> None:
         self._drained = True
-        for session in self.gateway.sessions():
-            try:
-                session.abort("the gateway is stopping")
-            except Exception:
-                self._log.exception("a session could not be ended")
+        self.gateway.abort_all("stopping", "the gateway is stopping")
 
     def _has_said_goodbye(self) -> bool:
         """WebSockets' last frames have gone out, and the origins have had time to hang up.
@@ -248,7 +267,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:  # glibc has it, musl does not
         mallopt(_M_TRIM_THRESHOLD, _KEPT_MEMORY)
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
-
-
-def _unbound(*_: object) -> None:
-    raise AssertionError("the gateway gives the sessions their way out")

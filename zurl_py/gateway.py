@@ -1,159 +1,84 @@
-"""The gateway: ZeroMQ messages to sessions, sessions' packets to ZeroMQ.
+"""The gateway: which session a message belongs to, and what is answered where there is none.
 
-One turn of the loop: wait for events; let libcurl and the sessions work; read at most a batch of
-messages from each socket; start what they ask for. Continuing messages (credits, cancels) are
-always read, new requests only while there is room for them, so that ZeroMQ's own high-water marks
-push back on the workers.
+It knows the sessions by worker and id, and nothing of sockets: messages come as their frames, and
+answers go to an outlet and a replier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
+from typing import Protocol
 
-import zmq
-
-from .config import Config
-from .egress import Egress
-from .log import Log
-from .loop import Loop, Timer
-from .messaging.outbox import Publisher, Replier, show_address
-from .messaging.reader import SocketReader
+from .loop import Timer
 from .messaging.reorder import ReorderBuffer
-from .messaging.sockets import Endpoints
-from .sessions import (
-    Services,
-    Session,
-    SingleSession,
-    StreamSession,
-    WebSocketSession,
-)
-from .zhttp import Condition, Envelope, Format, PacketError, RequestPacket
+from .sessions import Services, Session, SingleSession, StreamSession, WebSocketSession
+from .sessions.admission import Admission, Waiting
+from .sessions.base import error_fields, show_id
+from .zhttp import Condition, Envelope, Format, PacketError, RequestPacket, ResponsePacket
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "Replier"]
 
-_Handler = Callable[[list[bytes]], None]
 _Streamed = StreamSession | WebSocketSession
+_Key = tuple[bytes, bytes]  # a worker's address and its id for a session
 
-_BATCH = 64  # messages read from one socket in one turn
-_SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
-_SETTLING_INTERVAL = 0.01  # seconds
+_LOOK_INTERVAL = 0.25  # seconds between looks for waiting requests whose time is up
 _LOGGED = 200  # characters of a bad message's reason that go into the log
+
+
+class Replier(Protocol):
+    """Where answers of the request interface go."""
+
+    def reply(self, envelope: list[bytes], answer: bytes) -> None:
+        """Send ``answer`` behind the frames it was asked with."""
 
 
 class Gateway:
     """Routes messages to sessions and answers what belongs to none.
 
-    Attributes:
-        accepting: new requests are taken.
+    Args:
+        replier: where answers of the request interface go.
+        admission: who may begin, and who waits.
+        first_packets_wait: whether unread messages of in_spec wait, or may wait.
     """
 
     def __init__(
-        self, config: Config, loop: Loop, egress: Egress, endpoints: Endpoints, services: Services
+        self,
+        services: Services,
+        replier: Replier,
+        admission: Admission[_Asked],
+        first_packets_wait: Callable[[], bool],
     ) -> None:
-        self._loop = loop
-        self._egress = egress
-        self._log: Log = services.log
+        self._loop = services.loop
+        self._log = services.log
         self._services = services
-        self._max_open = max(0, config.max_open_requests)  # 0: no limit
-        self._streams: dict[tuple[bytes, bytes], _Streamed] = {}
+        self._outlet = services.outlet
+        self._replier = replier
+        self._admission = admission
+        self._first_packets_wait = first_packets_wait
+        self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
-        self._open: set[Session] = set()
-        self._early = ReorderBuffer(loop, self._first_packets_wait, self._cancel_unknown)
-        self.accepting = True
-        services.publish = self._publish
-        services.ended = self._session_ended
-        self._inboxes: list[SocketReader] = []
-        self._first_packets: SocketReader | None = None
-        self._publisher: Publisher | None = None
-        self._replier: Replier | None = None
-        self._settled = False
-        self._settling = Timer(self._settle)
-        self._settling_ends = loop.now + _SETTLING
-        self._attach(endpoints)
+        self._open: dict[Session, bytes] = {}  # and whose they are
+        self._early = ReorderBuffer(services.loop, self._may_still_begin, self._cancel_unknown)
+        self._patience = Timer(self._begin_overdue)
 
-    def _attach(self, endpoints: Endpoints) -> None:
-        """Put the sockets on the loop.
-
-        First packets are read before later ones: a worker may send both at once.
-        """
-        loop, room = self._loop, self._has_room
-        if endpoints.in_ is not None:
-            self._first_packets = SocketReader(endpoints.in_, loop, self._begin, self._may_begin)
-            self._inboxes.append(self._first_packets)
-        if endpoints.in_stream is not None:
-            self._later_packets = SocketReader(endpoints.in_stream, loop, self._continue)
-            self._inboxes.append(self._later_packets)
-            self._later_socket = endpoints.in_stream
-            self._settle()
-        if endpoints.in_req is not None:
-            requests = SocketReader(endpoints.in_req, loop, self._request, room, answers=True)
-            self._inboxes.append(requests)
-            self._replier = Replier(endpoints.in_req, loop, self._log, requests.used)
-        if endpoints.out is not None:
-            # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
-            subscriptions = SocketReader(endpoints.out, loop, self._subscription)
-            self._inboxes.append(subscriptions)
-            self._publisher = Publisher(endpoints.out, loop, self._log, subscriptions.used)
-            self._services.slow_workers = self._publisher.slow
-            self._services.when_caught_up = self._publisher.when_caught_up
+    def __repr__(self) -> str:
+        return f"<Gateway sessions={len(self._open)} {self._admission!r}>"
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + self._admission.waiting
 
-    @property
-    def idle(self) -> bool:
-        """No session is open, and no answer waits for a worker who is slow or not there yet."""
-        outlets = (self._publisher, self._replier)
-        return not self._open and not any(outlet and outlet.slow for outlet in outlets)
+    def has_room(self) -> bool:
+        """Whether a new request may be read."""
+        return self._admission.has_room()
 
     def sessions(self) -> list[Session]:
         """The open sessions."""
         return list(self._open)
 
-    # -- one turn ----------------------------------------------------------------------------
-
-    def turn(self) -> bool:
-        """Do all that can be done without waiting.
-
-        Returns:
-            True if more is waiting than was done.
-        """
-        egress, inboxes = self._egress, self._inboxes
-        egress.turn()
-        for inbox in inboxes:
-            inbox.read(_BATCH)
-        # Many an answer is there at once: it goes out in this turn, too.
-        egress.turn()
-        if self._publisher is not None:
-            self._publisher.flush()
-        if self._replier is not None:
-            self._replier.flush()
-        more = egress.has_work
-        for inbox in inboxes:
-            more = inbox.settle() or more
-        return more
-
-    def _has_room(self) -> bool:
-        return self.accepting and (not self._max_open or len(self._open) < self._max_open)
-
-    def _may_begin(self) -> bool:
-        return self._settled and self._has_room()
-
-    def _settle(self) -> None:
-        """Wait until a worker can send later packets, which are lost where they cannot be sent.
-
-        A worker's sockets connect each in their own time. Its first packet may be here before the
-        socket for what follows, such as the rest of an upload, has found us.
-        """
-        self._later_packets.used()
-        connected = bool(int(self._later_socket.getsockopt(zmq.EVENTS)) & int(zmq.POLLOUT))
-        self._settled = connected or self._loop.now >= self._settling_ends
-        if not self._settled:
-            self._loop.set_timer(self._settling, self._loop.now + _SETTLING_INTERVAL)
-
     # -- in_req_spec -------------------------------------------------------------------------
 
-    def _request(self, frames: list[bytes]) -> None:
+    def request(self, frames: list[bytes]) -> None:
         """ROUTER: address frames, an empty frame, one packet; the answer goes the same way."""
         try:
             envelope = frames[: frames.index(b"", 1) + 1]
@@ -161,44 +86,35 @@ class Gateway:
             self._drop("in_req_spec", "no empty frame before the packet")
             return
         if len(frames) != len(envelope) + 1:
-            self._drop("in_req_spec", f"{len(frames) - len(envelope)} frames where one is due")
+            found = len(frames) - len(envelope)
+            self._drop("in_req_spec", f"{found} frames after the empty one, not 1")
             return
-        message = frames[-1]
         try:
-            packet = RequestPacket.parse(message)
+            packet = RequestPacket.parse(frames[-1])
+            if packet.ids is not None:
+                raise PacketError("id must be one, not a list of several", packet.format)
         except PacketError as error:
             self._drop("in_req_spec", error.reason)
             self._answer_bad_request(envelope, error)
             return
-        if packet.ids is not None:
-            self._drop("in_req_spec", "a list of ids")
-            self._answer_bad_request(
-                envelope, PacketError("a list of ids", format=packet.format, ids=())
-            )
-            return
-        session = SingleSession(
-            self._services, packet, lambda answer: self._reply(envelope, answer)
-        )
-        self._start(session, packet)
+        reply = functools.partial(self._replier.reply, envelope)
+        asked = _Asked(packet, self._loop.now, reply)
+        self._admit(b"request " + envelope[0], None, asked, len(frames[-1]))
 
     def _answer_bad_request(self, envelope: list[bytes], error: PacketError) -> None:
         id = error.ids[0] if len(error.ids) == 1 else None
         answer = Envelope(error.format or Format.JSON, None, id)
-        fields: dict[str, object] = {"type": b"error", "condition": Condition.BAD_REQUEST}
+        fields = error_fields(Condition.BAD_REQUEST, "bad-message", error.reason)
         if id:
             fields["seq"] = 0
-        self._reply(envelope, answer.encode(fields))
-
-    def _reply(self, envelope: list[bytes], answer: bytes) -> None:
-        assert self._replier is not None
-        self._replier.reply(envelope, answer)
+        self._replier.reply(envelope, answer.encode(fields))
 
     # -- in_spec -----------------------------------------------------------------------------
 
-    def _begin(self, frames: list[bytes]) -> None:
+    def begin(self, frames: list[bytes]) -> None:
         """PULL: the first packet of a session."""
         if len(frames) != 1:
-            self._drop("in_spec", f"{len(frames)} frames where one is due")
+            self._drop("in_spec", f"{len(frames)} frames, not 1")
             return
         try:
             packet = RequestPacket.parse(frames[0])
@@ -209,39 +125,107 @@ class Gateway:
             self._drop("in_spec", "a first packet with a list of ids")
             return
         # Its type, whatever it is, is not looked at: Zurl's clients may rely on that.
-        if not packet.sender or not packet.id:
-            self._begin_unanswered(packet)
+        key = (packet.sender, packet.id) if packet.sender and packet.id else None
+        if key is not None and (key in self._streams or key in self._admission):
+            self._drop("in_spec", f"id {show_id(packet.id)} is in use")
             return
+        worker = b"stream " + (packet.sender or b"")
+        self._admit(worker, key, _Asked(packet, self._loop.now), len(frames[0]))
+
+    # -- sessions begin and end ----------------------------------------------------------------
+
+    def _admit(self, worker: bytes, key: Hashable, asked: _Asked, size: int) -> None:
+        """Begin a session, or let it wait for its worker's share."""
+        if self._admission.may_begin(worker):
+            self._start(worker, asked)
+            return
+        self._admission.wait(Waiting(worker, key, asked, size, asked.deadline))
+        self._loop.set_timer(self._patience, self._loop.now + _LOOK_INTERVAL)
+
+    def admit_waiting(self) -> None:
+        """Begin what has waited for its worker's share, as far as there is room now."""
+        if self._admission.waiting:
+            for waiting in self._admission.admitted():
+                self._start(waiting.worker, waiting.request)
+
+    def _begin_overdue(self) -> None:
+        """Begin what has waited until its time was up: it finds that out at once."""
+        for waiting in self._admission.overdue(self._loop.now):
+            self._start(waiting.worker, waiting.request)
+        if self._admission.waiting:
+            self._loop.set_timer(self._patience, self._loop.now + _LOOK_INTERVAL)
+
+    def _start(self, worker: bytes, asked: _Asked) -> None:
+        """Make a session and give it its first packet."""
+        packet = asked.packet
+        try:
+            session = self._make(asked)
+        except Exception:
+            # A bug of ours, before there is a session that could answer for itself.
+            self._log.exception("a session could not be made")
+            self._answer_internal(asked)
+            return
+        self._admission.began(worker)
+        self._open[session] = worker
+        if not isinstance(session, _Streamed):
+            session.start(packet)
+            return
+        assert packet.sender is not None
+        assert packet.id is not None
         key = (packet.sender, packet.id)
-        if key in self._streams:
-            self._drop("in_spec", f"id {show_address(packet.id)} is in use")
-            return
-        kind = WebSocketSession if packet.is_websocket else StreamSession
-        session: _Streamed = kind(self._services, packet)
         self._streams[key] = session
         self._by_id.setdefault(packet.id, []).append(session)
-        self._start(session, packet)
+        session.start(packet)
         for early, seq in self._early.take(key):
-            self._continue_with(early, packet.id, seq)
+            self._continue(early, packet.id, seq)
 
-    def _begin_unanswered(self, packet: RequestPacket) -> None:
-        """Fire and forget."""
-        session = SingleSession(self._services, packet, None)
-        self._start(session, packet)
+    def _make(self, asked: _Asked) -> Session:
+        packet, services, ended = asked.packet, self._services, self._session_ended
+        if asked.reply is not None or not packet.sender or not packet.id:
+            return SingleSession(services, packet, asked.reply, ended, asked.arrived)
+        if packet.is_websocket:
+            return WebSocketSession(services, packet, ended, asked.arrived)
+        return StreamSession(services, packet, ended, asked.arrived)
 
-    def _start(self, session: Session, packet: RequestPacket) -> None:
-        self._open.add(session)
-        try:
-            session.start(packet)
-        except Exception:
-            # A bug of ours must neither end the other sessions nor leave this one half open.
-            self._log.exception("a request could not be started")
-            if session.open:
-                session.abort("an error of the gateway")
+    def _answer_internal(self, asked: _Asked) -> None:
+        packet = asked.packet
+        fields = error_fields(
+            Condition.UNDEFINED_CONDITION, "internal", "a bug in the gateway: see its log"
+        )
+        if packet.id:
+            fields["seq"] = 0
+        if asked.reply is not None:
+            asked.reply(Envelope(packet.format, None, packet.id or None).encode(fields))
+        elif packet.sender and packet.id:
+            sender = self._services.instance_id
+            answer = Envelope(packet.format, sender, packet.id, address=packet.sender)
+            self._outlet.publish(packet.sender, answer.encode(fields))
+
+    def _session_ended(self, session: Session) -> None:
+        self._admission.ended(self._open.pop(session))
+        if isinstance(session, _Streamed):
+            assert session.sender is not None
+            assert session.id is not None
+            del self._streams[(session.sender, session.id)]
+            rest = self._by_id[session.id]
+            rest.remove(session)
+            if not rest:
+                del self._by_id[session.id]
+
+    def stop(self) -> None:
+        """Take no more requests."""
+        self._admission.accepting = False
+
+    def abort_all(self, error: str, detail: str) -> None:
+        """End all sessions, and what waits to be one."""
+        for waiting in self._admission.drain():
+            self._start(waiting.worker, waiting.request)
+        for session in list(self._open):
+            session.abort(error, detail)
 
     # -- in_stream_spec ----------------------------------------------------------------------
 
-    def _continue(self, frames: list[bytes]) -> None:
+    def go_on(self, frames: list[bytes]) -> None:
         """DEALER, from a worker's ROUTER: an empty frame, then a later packet of a session."""
         if len(frames) != 2 or frames[0]:
             self._drop("in_stream_spec", "not an empty frame and a packet")
@@ -252,72 +236,90 @@ class Gateway:
             self._refuse("in_stream_spec", error)
             return
         for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
-            self._continue_with(packet, id, seq)
+            self._continue(packet, id, seq)
 
-    def _continue_with(self, packet: RequestPacket, id: bytes | None, seq: int | None) -> None:
-        session = self._find(packet.sender, id)
+    def _continue(self, packet: RequestPacket, id: bytes | None, seq: int | None) -> None:
+        if not id:
+            return
+        sender = packet.sender
+        session = self._streams.get((sender, id)) if sender else self._find_by_id(packet, id)
         if session is not None:
-            self._receive(session, packet, seq)
-        elif packet.sender and id and not self._early.keep((packet.sender, id), packet, seq):
+            session.receive(packet, seq)
+        elif sender and not self._wait_for_session((sender, id), packet, seq):
             self._cancel_unknown(packet, id)
 
-    def _receive(self, session: _Streamed, packet: RequestPacket, seq: int | None) -> None:
-        try:
-            session.receive(packet, seq)
-        except Exception:
-            self._log.exception("a packet could not be handled")
-            if session.open:
-                session.abort("an error of the gateway")
+    def _find_by_id(self, packet: RequestPacket, id: bytes) -> _Streamed | None:
+        """The session that a packet without an address means, if that is beyond doubt.
 
-    def _find(self, sender: bytes | None, id: bytes | None) -> _Streamed | None:
-        if id is None:
-            return None
-        if sender:
-            return self._streams.get((sender, id))
-        # Without an address an id serves as long as it is unambiguous.
+        An id alone is no proof of whose the session is: so it may continue one, but not end it.
+        """
         candidates = self._by_id.get(id, ())
-        return candidates[0] if len(candidates) == 1 else None
+        if len(candidates) != 1 or packet.type == b"cancel":
+            return None
+        session = candidates[0]
+        return session if session.expects(packet.seq) else None
 
-    def _first_packets_wait(self) -> bool:
-        return self._first_packets is not None and self._first_packets.backlog
+    def _wait_for_session(self, key: _Key, packet: RequestPacket, seq: int | None) -> bool:
+        """Keep a packet that may be early; False if there is no place for it."""
+        if packet.type == b"cancel" and self._admission.forget(key) is not None:
+            self._early.take(key)
+            return True
+        return self._early.keep(key, packet, seq)
+
+    def _may_still_begin(self) -> bool:
+        """Whether first packets wait: that of any session may be among them."""
+        return self._admission.waiting > 0 or self._first_packets_wait()
 
     def _cancel_unknown(self, packet: RequestPacket, id: bytes) -> None:
         """The session is over, or never was: say so, but never in answer to an end."""
         if packet.sender and packet.type not in (b"cancel", b"error"):
             answer = Envelope(packet.format, None, id, address=packet.sender)
-            self._publish(packet.sender, answer.encode({"type": b"cancel"}))
+            self._outlet.publish(packet.sender, answer.encode({"type": b"cancel"}))
 
     # -- what belongs to no session ----------------------------------------------------------
+
+    def packet_dropped(self, address: bytes, message: bytes) -> None:
+        """A packet could not be sent, as its worker is far too slow: its session ends."""
+        try:
+            packet = ResponsePacket.parse(message[len(address) + 1 :])
+        except PacketError:  # what we wrote ourselves can be read; but a dropped packet is no bug
+            return
+        session = self._streams.get((address, packet.id or b""))
+        if session is not None:
+            session.packet_dropped()
 
     def _refuse(self, where: str, error: PacketError) -> None:
         """Answer a malformed packet where its sender can be known; its session lives on."""
         self._drop(where, error.reason)
-        if error.sender and error.type not in (b"cancel", b"error"):
-            id = error.ids[0] if error.ids else None
-            if id is None:
-                return
-            answer = Envelope(error.format or Format.TNETSTRING, None, id, address=error.sender)
-            last = {"type": b"error", "condition": Condition.BAD_REQUEST}
-            self._publish(error.sender, answer.encode(last))
+        if error.sender and error.ids and error.type not in (b"cancel", b"error"):
+            format = error.format or Format.TNETSTRING
+            answer = Envelope(format, None, error.ids[0], address=error.sender)
+            fields = error_fields(Condition.BAD_REQUEST, "bad-message", error.reason)
+            self._outlet.publish(error.sender, answer.encode(fields))
 
     def _drop(self, where: str, reason: str) -> None:
         self._log.warning(f"{where}: dropped a message: {reason[:_LOGGED]}")
 
-    def _subscription(self, frames: list[bytes]) -> None:
-        assert self._publisher is not None
-        self._publisher.subscription(frames)
 
-    def _publish(self, address: bytes, message: bytes) -> None:
-        if self._publisher is not None:
-            self._publisher.publish(address, message)
+class _Asked:
+    """A request that was read: its packet, where its one answer goes, and when it came.
 
-    def _session_ended(self, session: Session) -> None:
-        self._open.discard(session)
-        if isinstance(session, _Streamed):
-            assert session.sender is not None
-            assert session.id is not None
-            del self._streams[(session.sender, session.id)]
-            rest = self._by_id[session.id]
-            rest.remove(session)
-            if not rest:
-                del self._by_id[session.id]
+    Attributes:
+        reply: sends the answer of the request interface; None for in_spec.
+        arrived: seconds.
+    """
+
+    __slots__ = ("arrived", "packet", "reply")
+
+    def __init__(
+        self, packet: RequestPacket, arrived: float, reply: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.packet = packet
+        self.arrived = arrived
+        self.reply = reply
+
+    @property
+    def deadline(self) -> float | None:
+        """When its own timeout is over."""
+        timeout = self.packet.timeout
+        return None if timeout is None else self.arrived + timeout / 1000.0

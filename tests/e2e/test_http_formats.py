@@ -63,10 +63,12 @@ def test_malformed_is_answered_in_the_format_of_the_question(worker: Worker, for
         "id": f"bad-{format}".encode(),
         "type": b"error",
         "condition": b"bad-request",
+        "ext": {"error": b"bad-message", "detail": b"method must be text, not a number"},
     }
     worker.send_req({"id": "r", "method": []}, format)
     answer = worker.recv_req()
     assert (answer.format, answer["condition"], answer.id) == (format, b"bad-request", b"r")
+    assert answer["ext"]["detail"] == b"method must be text, not a list"
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,13 @@ def test_the_log_says_why_and_the_worker_learns_that(
 ) -> None:
     daemon, worker = start_daemon(deny="*.evil.test,@private")
     answer = worker.request(id="1", method="GET", uri="http://a.evil.test/x")
-    assert set(answer.fields) == {"id", "seq", "type", "condition"}
+    assert set(answer.fields) == {"id", "seq", "type", "condition", "ext"}
     assert condition(answer) == b"policy-violation"
+    # Which rule it was, and what a name means, is the operator's to know.
+    assert answer["ext"] == {
+        "error": b"deny",
+        "detail": b"the policy of the gateway does not allow it: deny",
+    }
     daemon.wait_log("a.evil.test refused by deny=*.evil.test")
     worker.request(id="2", method="GET", uri=origin.url())
     log = daemon.wait_log("127.0.0.1 refused by deny=@private (127.0.0.0/8 Loopback (RFC 1122))")

@@ -83,8 +83,8 @@ class GatewayLink:
         socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket = socket
         self._monitor = socket.get_monitor_socket(_EVENTS)
-        self._monitor_inbox = SocketReader(self._monitor, loop, self._take_event)
-        self.inbox = SocketReader(socket, loop, self._take_answer)
+        self._monitor_inbox = SocketReader(self._monitor, loop)
+        self.inbox = SocketReader(socket, loop)
         socket.connect(endpoint)
         self._timer = Timer(self._look_for_overdue)
         loop.set_timer(self._timer, loop.now + _CHECK)
@@ -117,8 +117,8 @@ class GatewayLink:
 
     def read(self, batch: int) -> None:
         """Handle what has come."""
-        self._monitor_inbox.read(batch)
-        self.inbox.read(batch)
+        self._monitor_inbox.read(batch, self._take_event)
+        self.inbox.read(batch, self._take_answer)
 
     def settle(self) -> bool:
         """Whether there is more to read."""

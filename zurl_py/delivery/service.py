@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -123,15 +124,15 @@ class Service:
         self.loop.watch(thread.fd, READ, lambda _fd, _events: thread.deliver_results())
         return thread
 
-    def _make_readers(self) -> list[SocketReader]:
-        readers = []
+    def _make_readers(self) -> list[tuple[SocketReader, Callable[[list[bytes]], None]]]:
+        readers: list[tuple[SocketReader, Callable[[list[bytes]], None]]] = []
         acceptor = self.acceptor
         for socket, handle in (
             (self._sockets.questions, acceptor.take_question),
             (self._sockets.pushed, acceptor.take_pushed),
         ):
             if socket is not None:
-                readers.append(SocketReader(socket, self.loop, handle, self._may_read))
+                readers.append((SocketReader(socket, self.loop), handle))
         return readers
 
     # -- running -------------------------------------------------------------------------------
@@ -160,8 +161,8 @@ class Service:
 
     def _turn(self) -> bool:
         """Read, schedule, hand over. Returns whether more is waiting to be read."""
-        for reader in self._readers:
-            reader.read(_BATCH)
+        for reader, handle in self._readers:
+            reader.read(_BATCH, handle, self._may_read)
         for link in self._links:
             link.read(_BATCH)
         self.acceptor.flush()
@@ -171,8 +172,8 @@ class Service:
             self._sweep(now)
         self._set_wake(now)
         more = False
-        for reader in self._readers:
-            more |= reader.settle()
+        for reader, _ in self._readers:
+            more |= reader.settle() and self._may_read()
         for link in self._links:
             more |= link.settle()
         return more
@@ -188,7 +189,7 @@ class Service:
     def _send(self, frames: list[bytes]) -> None:
         socket = self._sockets.questions
         assert socket is not None
-        self._readers[0].used()
+        self._readers[0][0].used()
         try:
             socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.ZMQError as error:  # the asker has gone, or reads nothing

@@ -77,7 +77,7 @@ class _Outbox(Generic[Message]):
         self._held: list[tuple[bytes, Message]] = []
         self._waiting: dict[bytes, _Queue[Message]] = {}
         self.slow: Collection[bytes] = self._waiting.keys()
-        self._told: dict[bytes, list[Callable[[], None]]] = {}
+        self._told: dict[bytes, dict[Callable[[], None], None]] = {}
         self.dropped = 0
 
     def _transmit(self, worker: bytes, message: Message) -> None:
@@ -90,7 +90,7 @@ class _Outbox(Generic[Message]):
 
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
         """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
-        self._told.setdefault(worker, []).append(tell)
+        self._told.setdefault(worker, {})[tell] = None
 
     def _hold(self, worker: bytes, message: Message) -> None:
         held = self._held
@@ -129,9 +129,13 @@ class _Outbox(Generic[Message]):
                     f"({self.dropped} so far)"
                 )
             self.dropped += 1
+            self._gave_up(worker, message)
             return
         messages.append(message)
         queue.size = size
+
+    def _gave_up(self, worker: bytes, message: Message) -> None:
+        """A message was dropped."""
 
     def _state(self, worker: bytes) -> str:
         """Why a worker's packets wait, for the log."""
@@ -181,12 +185,17 @@ class _Outbox(Generic[Message]):
 
 
 class Publisher(_Outbox[bytes]):
-    """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``."""
+    """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``.
+
+    Attributes:
+        given_up: packets that were dropped, with their addresses, until somebody takes note.
+    """
 
     def __init__(
         self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
     ) -> None:
         super().__init__(loop, log, lambda: None)
+        self.given_up: list[tuple[bytes, bytes]] = []
         self._socket = socket
         self._send_frame = socket.send
         self._look_for_subscriptions = used
@@ -217,6 +226,9 @@ class Publisher(_Outbox[bytes]):
 
     def _size(self, message: bytes) -> int:
         return len(message)
+
+    def _gave_up(self, worker: bytes, message: bytes) -> None:
+        self.given_up.append((worker, message))
 
     def _transmit(self, worker: bytes, message: bytes) -> None:
         if worker not in self._reached and not self._is_reached(worker, message):

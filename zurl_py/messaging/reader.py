@@ -25,23 +25,12 @@ class SocketReader:
     """The messages of one socket: in each turn of the loop ``read``, and at its end ``settle``.
 
     Args:
-        handle: takes one message, as its frames.
-        may_start: False while no message may be taken; None: always.
         answers: the socket is written to as well, later in the turn; so it is enough to ask then
             whether more messages wait.
     """
 
-    def __init__(
-        self,
-        socket: zmq.Socket[bytes],
-        loop: Loop,
-        handle: Callable[[list[bytes]], None],
-        may_start: Callable[[], bool] | None = None,
-        answers: bool = False,
-    ) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, answers: bool = False) -> None:
         self._socket = socket
-        self._handle = handle
-        self._may_start = may_start
         self._answers = answers
         self._signalled = True  # messages may be waiting
         self._unasked = False  # whether they are, is to be asked
@@ -52,18 +41,22 @@ class SocketReader:
         """The socket was used for something else than reading."""
         self._unasked = True
 
-    def read(self, batch: int) -> None:
-        """Handle up to ``batch`` messages."""
+    def read(
+        self,
+        batch: int,
+        handle: Callable[[list[bytes]], None],
+        may_take: Callable[[], bool] | None = None,
+    ) -> None:
+        """Handle up to ``batch`` messages, each as its frames, while one more may be taken."""
         if not self._signalled:
             return
         socket = self._socket
-        may_start = self._may_start
         self._unasked = True
         for number in range(batch):
             # One that comes alone is followed by one alone: then asking is cheaper than failing.
             if number == 1 and not self._many and (self._answers or not self._ask()):
                 return
-            if may_start is not None and not may_start():
+            if may_take is not None and not may_take():
                 return
             try:
                 frame = socket.recv(_NOBLOCK, False)
@@ -75,7 +68,7 @@ class SocketReader:
             while frame.more:
                 frame = socket.recv(_NOBLOCK, False)
                 frames.append(frame.bytes)
-            self._handle(frames)
+            handle(frames)
 
     @property
     def backlog(self) -> bool:
@@ -83,12 +76,10 @@ class SocketReader:
         return self._signalled
 
     def settle(self) -> bool:
-        """True if messages are waiting and may be taken; False: the descriptor will signal."""
+        """True if messages are waiting; False: the descriptor will signal."""
         if self._unasked:
             self._ask()
-        if not self._signalled:
-            return False
-        return self._may_start is None or self._may_start()
+        return self._signalled
 
     def _ask(self) -> bool:
         # This also makes libzmq take note of what its descriptor signals; it would go on else.

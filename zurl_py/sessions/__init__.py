@@ -1,11 +1,14 @@
 """Sessions: one object per request, turning packets into transfers and back."""
 
-from .base import Services, Session, WebSocketSettings
+from .admission import Admission
+from .base import Outlet, Services, Session, WebSocketSettings
 from .single import SingleSession
 from .stream import StreamSession
 from .websocket import WebSocketSession
 
 __all__ = [
+    "Admission",
+    "Outlet",
     "Services",
     "Session",
     "SingleSession",

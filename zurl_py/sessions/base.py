@@ -1,18 +1,20 @@
-"""What all sessions have in common: who asked, what it may use, and the one final answer."""
+"""What all sessions have in common: who asked, what it may use, one final answer, one guard."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
 
 from ..egress import Egress, TransferError
 from ..log import Log
 from ..loop import Loop, Timer
 from ..policy import Policy
-from ..zhttp import Condition, Envelope, RequestPacket
-from .opening import Refused
+from ..zhttp import Condition, Endpoint, RequestPacket
+from .refusal import Refused
 
-__all__ = ["MAX_OVERSTEP", "Services", "Session", "WebSocketSettings"]
+__all__ = ["MAX_OVERSTEP", "Outlet", "Services", "Session", "WebSocketSettings", "entry"]
 
 # A worker may send more than it has credits for, within reason: this many times buffer_size.
 MAX_OVERSTEP = 8
@@ -37,20 +39,34 @@ class WebSocketSettings:
     close_timeout: float = 10.0
 
 
-@dataclass(slots=True)
-class Services:
-    """What a session uses. The gateway makes one and shares it among all sessions.
+class Outlet(Protocol):
+    """Where packets for workers' addresses go.
 
     Attributes:
-        policy: the policy in force; a reload replaces it for sessions to come.
+        slow: the workers who take packets more slowly than they are sent.
+    """
+
+    slow: Collection[bytes]
+
+    def publish(self, address: bytes, message: bytes) -> None:
+        """Send a message that begins with the worker's address."""
+
+    def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once when a worker who is slow now is so no more."""
+
+
+@dataclass(slots=True, frozen=True)
+class Services:
+    """What a session uses: one for all sessions.
+
+    Attributes:
+        policy: the policy in force; a reload changes it in place, for sessions under way as well.
         instance_id: the ``from`` of our packets.
         buffer_size: bytes held per session and direction, and of one packet's body.
         activity_timeout: seconds without activity until a session ends.
-        publish: sends a worker's address and a message that begins with it, by out_spec.
-        ended: told once of every session that ends.
+        outlet: where packets of the streaming interface go.
         websocket: what is set for WebSockets.
-        slow_workers: those who take packets more slowly than they are sent.
-        when_caught_up: has a function called when one of them is so no more.
+        max_request_time: seconds that a request may take, whatever its own timeout; None: no limit.
     """
 
     loop: Loop
@@ -60,15 +76,38 @@ class Services:
     instance_id: bytes
     buffer_size: int
     activity_timeout: float
-    publish: Callable[[bytes, bytes], None]
-    ended: Callable[[Session], None]
+    outlet: Outlet
     websocket: WebSocketSettings = WebSocketSettings()
-    slow_workers: Collection[bytes] = ()
-    when_caught_up: Callable[[bytes, Callable[[], None]], None] | None = None
+    max_request_time: float | None = None
+
+
+_Entry = TypeVar("_Entry", bound=Callable[..., None])
+
+
+def entry(method: _Entry) -> _Entry:
+    """Guard a method by which a session is entered from outside: packet, news, timer or reload.
+
+    A bug of ours in one session is logged with its traceback and ends that session, with an answer,
+    and nothing else.
+    """
+
+    @functools.wraps(method)
+    def guarded(self: Session, *args: Any) -> None:
+        try:
+            method(self, *args)
+        except Exception:
+            self.crash()
+
+    return cast("_Entry", guarded)
 
 
 class Session:
     """One request of a worker, from its first packet to its one final answer.
+
+    Args:
+        sender: where packets are published; None where none are.
+        ended: told once, when the session has ended.
+        arrived: when the first packet came; now, if not given.
 
     Attributes:
         sender: the worker's address; None where nobody is told anything.
@@ -77,8 +116,9 @@ class Session:
     """
 
     __slots__ = (
-        "_envelope",
-        "_out_seq",
+        "_deadline",
+        "_ended",
+        "_endpoint",
         "_quiet",
         "_s",
         "_started",
@@ -88,31 +128,57 @@ class Session:
         "sender",
     )
 
-    def __init__(self, services: Services, packet: RequestPacket, sender: bytes | None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        packet: RequestPacket,
+        sender: bytes | None,
+        ended: Callable[[Any], None],
+        arrived: float | None = None,
+    ) -> None:
+        now = services.loop.now
         self._s = services
+        self._ended = ended
         self.sender = sender
         self.id = packet.id
         self.open = True
-        self._envelope = Envelope(
-            packet.format,
-            services.instance_id if sender is not None else None,
-            packet.id or None,
-            packet.user_data,
-            sender,
+        self._endpoint = Endpoint.accept(
+            packet, services.instance_id if sender is not None else None, now
         )
-        self._out_seq = 0
         self._quiet = packet.quiet
-        self._started = services.loop.now
-        self._timer = Timer(self._timer_fired)
+        self._started = now if arrived is None else arrived
+        self._deadline: float | None = None
+        self._timer = Timer(self._wake)
 
+    def __repr__(self) -> str:
+        state = "open" if self.open else "ended"
+        return f"<{type(self).__name__} {show_id(self.id)} {state} {self._endpoint!r}>"
+
+    # -- entries, for all kinds ----------------------------------------------------------------
+
+    @entry
     def start(self, packet: RequestPacket) -> None:
         """Handle the first packet."""
+        self._start(packet)
+
+    @entry
+    def abort(self, error: str, detail: str) -> None:
+        """End the session with an error, for a reason of the daemon's own."""
+        if self.open:
+            self._shut()
+            self._end_with_error(Condition.UNDEFINED_CONDITION, error, detail)
+
+    @entry
+    def _wake(self) -> None:
+        self._timer_fired()
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    def _start(self, packet: RequestPacket) -> None:
         raise NotImplementedError
 
-    # -- for subclasses ----------------------------------------------------------------------
-
-    def _send(self, fields: dict[str, object]) -> None:
-        """Give a packet to the worker."""
+    def _publish(self, message: bytes) -> None:
+        """Give an encoded packet to the worker."""
         raise NotImplementedError
 
     def _timer_fired(self) -> None:
@@ -122,21 +188,58 @@ class Session:
         """Give back what the session holds of the egress."""
         raise NotImplementedError
 
-    # ----------------------------------------------------------------------------------------
+    def _shut(self) -> None:
+        """Tell the origin that the session ends, where there is a way to say so."""
 
-    def abort(self, reason: str) -> None:
-        """End the session with an error, for a reason of the daemon's own."""
-        self._end_with_error(Condition.UNDEFINED_CONDITION, reason)
+    # ------------------------------------------------------------------------------------------
 
-    def _end_with_error(self, condition: bytes, detail: str) -> None:
-        self._log_out(f"ERR id={show_id(self.id)} condition={condition.decode()}", detail)
-        self._finish({"type": b"error", "condition": condition})
+    def _send(self, fields: dict[str, Any]) -> None:
+        self._publish(self._endpoint.send(fields, self._s.loop.now))
+
+    def _set_deadline(self, packet: RequestPacket) -> bool:
+        """Note the request's timeout. False if that is over already, which ended the session."""
+        limit = self._s.max_request_time
+        if packet.timeout is not None:
+            timeout = packet.timeout / 1000.0
+            limit = timeout if limit is None else min(timeout, limit)
+        if limit is None:
+            return True
+        self._deadline = self._started + limit
+        if self._s.loop.now < self._deadline:
+            return True
+        self._time_out()
+        return False
+
+    def _time_out(self) -> None:
+        """The request's time is up."""
+        self._end_with_error(
+            Condition.SESSION_TIMEOUT, "total-timeout", "the request took longer than its timeout"
+        )
 
     def _end_with_failure(self, failure: TransferError | Refused) -> None:
-        detail = failure.detail if isinstance(failure, TransferError) else failure.reason
-        self._end_with_error(failure.condition, detail)
+        detail = failure.detail
+        if failure.condition == Condition.POLICY_VIOLATION and failure.error != "privilege":
+            # Which addresses a name has, and which rule met them, is the operator's to know.
+            detail = f"the policy of the gateway does not allow it: {failure.error}"
+        self._end_with_error(failure.condition, failure.error, detail, log=failure.detail)
 
-    def _finish(self, last: dict[str, object] | None) -> None:
+    def _end_with_error(
+        self, condition: bytes, error: str, detail: str, log: str | None = None
+    ) -> None:
+        """End with an error packet.
+
+        Args:
+            error: a stable short name of what went wrong.
+            detail: what went wrong, for the worker's people.
+            log: the same for ours, where that may hold more.
+        """
+        self._log_out(
+            f"ERR id={show_id(self.id)} condition={condition.decode()}",
+            detail if log is None else log,
+        )
+        self._finish(error_fields(condition, error, detail))
+
+    def _finish(self, last: dict[str, Any] | None) -> None:
         """End the session with its last packet, or silently. Nothing may follow it."""
         assert self.open, "a session has one final answer"
         self.open = False
@@ -145,10 +248,26 @@ class Session:
         self._timer.callback = _nothing
         try:
             self._release()
-            if last is not None:
-                self._send(last)
         finally:
-            self._s.ended(self)
+            try:
+                if last is not None:
+                    self._send(last)
+                else:
+                    self._endpoint.close()
+            finally:
+                self._ended(self)
+
+    def crash(self) -> None:
+        """Handle an exception that is a bug of ours: log it, answer, let go of everything."""
+        log = self._s.log
+        log.exception("a bug in a session, which ends")
+        try:
+            if self.open:
+                self._end_with_error(Condition.UNDEFINED_CONDITION, "internal", _BUG)
+            elif not self._endpoint.closed:  # its final answer is what could not be made
+                self._send(error_fields(Condition.UNDEFINED_CONDITION, "internal", _BUG))
+        except Exception:
+            log.exception("and it could not be ended in good order")
 
     # -- log lines in Zurl's form --------------------------------------------------------------
 
@@ -170,6 +289,18 @@ class Session:
                 log.debug(line)
             else:
                 log.info(line)
+
+
+_BUG = "a bug in the gateway, whose log has the details"
+
+
+def error_fields(condition: bytes, error: str, detail: str) -> dict[str, Any]:
+    """An error packet that says, beyond its condition, what went wrong."""
+    return {
+        "type": b"error",
+        "condition": condition,
+        "ext": {"error": error, "detail": detail},
+    }
 
 
 def _nothing() -> None:

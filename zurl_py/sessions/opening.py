@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from ..egress import HttpRequest, check_names
 from ..http.fields import BadHeader, RequestHeaders, check_method
-from ..policy import Decision, Policy
+from ..policy import Policy
 from ..url import BadUrl, Target, parse
 from ..zhttp import Condition, RequestPacket
+from .refusal import Refused
 
-__all__ = ["Refused", "open_http", "open_target"]
+__all__ = ["apply_transport", "open_http", "open_target", "request_headers"]
 
 _MAX_PORT = 65535
-
-
-class Refused(Exception):
-    """A request that is not carried out.
-
-    Attributes:
-        condition: the ZHTTP error condition of the answer.
-        reason: why, for the log.
-        decision: the policy's decision, where that was the reason.
-        uri: the URI, fit for a log line, where it could be parsed.
-    """
-
-    def __init__(self, condition: bytes, reason: str, decision: Decision | None = None) -> None:
-        super().__init__(condition, reason)
-        self.condition = condition
-        self.reason = reason
-        self.decision = decision
-        self.uri = "-"
 
 
 def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
@@ -38,14 +21,15 @@ def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
         Refused: no URI, or one that cannot be used.
     """
     if not packet.uri:
-        raise Refused(Condition.BAD_REQUEST, "uri is missing")
+        raise Refused.bad_request("uri is missing", "bad-uri")
     try:
         target = parse(packet.uri)
     except BadUrl as error:
-        raise Refused(Condition.BAD_REQUEST, f"uri: {error}") from None
+        raise Refused.bad_request(f"uri: {error}", "bad-uri") from None
     if target.scheme not in schemes:
-        raise Refused(
-            Condition.BAD_REQUEST, f"uri: the scheme {target.scheme!r} cannot be used here"
+        allowed = " and ".join(schemes)
+        raise Refused.bad_request(
+            f"uri: the scheme {target.scheme!r} cannot be used here, {allowed} can", "bad-uri"
         )
     return target
 
@@ -67,14 +51,16 @@ def open_http(packet: RequestPacket, policy: Policy) -> HttpRequest:
 def _request_to(target: Target, packet: RequestPacket, policy: Policy) -> HttpRequest:
     method = packet.method
     if not method:
-        raise Refused(Condition.BAD_REQUEST, "method is missing")
+        raise Refused.bad_request("method is missing", "bad-method")
+    headers = request_headers(packet)
     try:
-        headers = RequestHeaders(packet.headers)
         check_method(method)
     except BadHeader as error:
-        raise Refused(Condition.BAD_REQUEST, str(error)) from None
+        raise Refused.bad_request(str(error), "bad-method") from None
     if packet.body and method == b"HEAD":
-        raise Refused(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body")
+        raise Refused(
+            Condition.CONTENT_NOT_ALLOWED, "a HEAD request has no body", "content-not-allowed"
+        )
     request = HttpRequest(target, method, headers, policy, body=packet.body)
     if packet.more:
         request.upload = True
@@ -84,6 +70,18 @@ def _request_to(target: Target, packet: RequestPacket, policy: Policy) -> HttpRe
     request.follow_redirects = packet.follow_redirects
     apply_transport(request, packet, policy)
     return request
+
+
+def request_headers(packet: RequestPacket) -> RequestHeaders:
+    """The headers of a first packet.
+
+    Raises:
+        Refused: one of them cannot be sent.
+    """
+    try:
+        return RequestHeaders(packet.headers)
+    except BadHeader as error:
+        raise Refused.bad_request(f"headers: {error}", "bad-header") from None
 
 
 def apply_transport(request: HttpRequest, packet: RequestPacket, policy: Policy) -> None:
@@ -101,11 +99,7 @@ def apply_transport(request: HttpRequest, packet: RequestPacket, policy: Policy)
         _apply_privileges(request, packet, policy)
     decision = check_names(request)
     if not decision.allowed:
-        raise _refused_by(decision)
-
-
-def _refused_by(decision: Decision) -> Refused:
-    return Refused(Condition.POLICY_VIOLATION, f"{decision.subject} {decision.reason}", decision)
+        raise Refused.by_policy(decision)
 
 
 def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Policy) -> None:
@@ -116,14 +110,16 @@ def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Polic
         trust_connect_host=packet.trust_connect_host,
     )
     if not decision.allowed:
-        raise _refused_by(decision)
+        raise Refused.by_policy(decision)
     if packet.ignore_policies:
         request.privileged = True
         request.policy = policy.privileged()
     request.ignore_tls_errors = packet.ignore_tls_errors
     if packet.connect_port is not None:
         if not 0 < packet.connect_port <= _MAX_PORT:
-            raise Refused(Condition.BAD_REQUEST, f"connect-port {packet.connect_port}")
+            raise Refused.bad_request(
+                f"connect-port must be from 1 to {_MAX_PORT}, not {packet.connect_port}"
+            )
         request.connect_port = packet.connect_port
     if packet.connect_host:
         request.connect_host = _connect_host(packet.connect_host)
@@ -136,10 +132,10 @@ def _connect_host(text: bytes) -> str:
     try:
         target = parse(b"http://" + bracketed + b"/")
     except BadUrl as error:
-        raise Refused(Condition.BAD_REQUEST, f"connect-host: {error}") from None
+        raise Refused.bad_request(f"connect-host: {error}") from None
     more = text.startswith(b"[") and not text.endswith(b"]")
     if more or target.port != 80 or any(mark in text for mark in (b"/", b"?", b"#", b"@")):
-        raise Refused(Condition.BAD_REQUEST, "connect-host is not a host name or address")
+        raise Refused.bad_request("connect-host must be a host name or an address, and no more")
     return target.host
 
 
@@ -148,5 +144,5 @@ def _upload_length(headers: RequestHeaders) -> int | None:
     if text is None:
         return None
     if not text.isdigit() or len(text) > 18:
-        raise Refused(Condition.BAD_REQUEST, "Content-Length is not a number")
+        raise Refused.bad_request("headers: Content-Length must be a number", "bad-header")
     return int(text)

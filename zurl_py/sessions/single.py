@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from ..egress import BufferedTransfer, TransferError
-from ..http.fields import Head
-from ..zhttp import Condition, RequestPacket
-from .base import Services, Session, show_id
-from .opening import Refused, open_http
+from ..egress import BufferedTransfer
+from ..zhttp import RequestPacket
+from .base import Services
+from .http import HttpSession
+from .refusal import Refused
 
 __all__ = ["SingleSession"]
 
-# libcurl collects the answer without telling us when bytes come. So a session looks this often,
-# within its activity timeout, whether there are more than before.
-_LOOKS_PER_TIMEOUT = 8
 
-
-class SingleSession(Session):
+class SingleSession(HttpSession):
     """One request packet in, one answer packet out.
 
     Args:
@@ -28,87 +25,49 @@ class SingleSession(Session):
     it is refused at once.
     """
 
-    __slots__ = ("_deadline", "_last_activity", "_progress", "_reply", "_transfer")
+    __slots__ = ("_reply",)
 
     def __init__(
-        self, services: Services, packet: RequestPacket, reply: Callable[[bytes], None] | None
+        self,
+        services: Services,
+        packet: RequestPacket,
+        reply: Callable[[bytes], None] | None,
+        ended: Callable[[Any], None],
+        arrived: float | None = None,
     ) -> None:
-        super().__init__(services, packet, packet.sender if reply is None else None)
+        sender = packet.sender if reply is None else None
+        super().__init__(services, packet, sender, ended, arrived)
         self._reply = reply
-        self._transfer: BufferedTransfer | None = None
-        self._progress = 0
-        self._last_activity = self._started
-        self._deadline: float | None = None
 
-    def start(self, packet: RequestPacket) -> None:
-        """Carry out the request; any outcome is reported later, refusals at once."""
-        s = self._s
-        try:
-            if packet.more:
-                raise Refused(Condition.BAD_REQUEST, "more: this interface takes whole requests")
-            request = open_http(packet, s.policy)
-        except Refused as refused:
-            self._log_in(f"{_show(packet.method)} {refused.uri}")
-            if self._reply is None and self.sender:
-                self._reply = partial(s.publish, self.sender)
-            self._end_with_failure(refused)
+    def _start(self, packet: RequestPacket) -> None:
+        request = self._open(packet)
+        if request is None:
             return
-        self._log_in(f"{_show(packet.method)} {request.target.text}")
         request.discard = self._reply is None
-        if packet.timeout == 0:
-            self._end_with_error(Condition.SESSION_TIMEOUT, "a timeout of 0 is at once")
+        if not self._set_deadline(packet):
             return
-        if packet.timeout is not None:
-            self._deadline = self._started + packet.timeout / 1000.0
-        self._transfer = BufferedTransfer(s.egress, request, self)
-        self._transfer.start()
+        transfer = BufferedTransfer(self._s.egress, request, self)
+        self._transfer = transfer
+        transfer.start()
         self._set_timer()
 
-    # -- reports of the transfer ---------------------------------------------------------------
+    def _check(self, packet: RequestPacket) -> None:
+        if packet.more:
+            raise Refused.bad_request("more must be false: this interface takes whole requests")
 
-    def response_came(self, head: Head, body: bytes) -> None:
-        """The answer is here."""
-        self._log_out(f"id={show_id(self.id)} code={head.code} {len(body)}")
-        self._finish(
-            {"code": head.code, "reason": head.reason, "headers": head.headers, "body": body}
-        )
+    def _refuse(self, refused: Refused) -> None:
+        if self._reply is None and self.sender:
+            self._reply = partial(self._s.outlet.publish, self.sender)
+        super()._refuse(refused)
 
-    def request_failed(self, failure: TransferError) -> None:
-        """There will be no answer."""
-        self._end_with_failure(failure)
-
-    # ------------------------------------------------------------------------------------------
-
-    def _send(self, fields: dict[str, object]) -> None:
+    def _publish(self, message: bytes) -> None:
         if self._reply is not None:
-            if self.id:
-                fields["seq"] = 0
-            self._reply(self._envelope.encode(fields))
-
-    def _release(self) -> None:
-        if self._transfer is not None:
-            self._transfer.cancel()
+            self._reply(message)
 
     def _set_timer(self) -> None:
-        loop = self._s.loop
-        when = loop.now + self._s.activity_timeout / _LOOKS_PER_TIMEOUT
-        if self._deadline is not None and self._deadline < when:
-            when = self._deadline
-        loop.set_timer(self._timer, when)
+        if self.open:
+            self._s.loop.set_timer(self._timer, self._next_look())
 
     def _timer_fired(self) -> None:
-        now = self._s.loop.now
-        progress = self._transfer.progress if self._transfer is not None else 0
-        if progress != self._progress:
-            self._progress = progress
-            self._last_activity = now
-        if self._deadline is not None and now >= self._deadline:
-            self._end_with_error(Condition.SESSION_TIMEOUT, "timeout of the request")
-        elif now - self._last_activity >= self._s.activity_timeout:
-            self._end_with_error(Condition.SESSION_TIMEOUT, "no activity")
-        else:
+        if self._in_time():
             self._set_timer()
-
-
-def _show(method: bytes | None) -> str:
-    return (method or b"-")[:32].decode("ascii", "replace")

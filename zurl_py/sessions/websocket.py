@@ -12,14 +12,14 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ..egress import ErrorName, TransferError
 from ..egress.websocket import WebSocketTransfer
 from ..websocket import BadInput, Close, Data, Event, Ping, Pong, ProtocolViolation, Response
 from ..zhttp import Condition, Format, RequestPacket
-from .base import MAX_OVERSTEP, Services, show_id
-from .opening import Refused
+from .base import MAX_OVERSTEP, Services, entry, show_id
+from .refusal import Refused
 from .websocket_json import JsonFrames
 from .websocket_packets import (
     close_fields,
@@ -28,7 +28,7 @@ from .websocket_packets import (
     opened_fields,
     rejected_fields,
 )
-from .websocket_worker import GOING_AWAY, WorkerSide
+from .worker import WorkerSide
 
 __all__ = ["PING_PATIENCE", "State", "WebSocketSession"]
 
@@ -42,7 +42,7 @@ _LAST_CREDITS: Final = 2.0
 
 _FRAMES: Final = (Data, Ping, Pong)
 _SENDS: Final = frozenset((None, b"ping", b"pong", b"close"))
-_INTERNAL_ERROR, _TOO_BIG = 1011, 1009
+_GOING_AWAY, _TOO_BIG, _INTERNAL_ERROR = 1001, 1009, 1011
 _NAMES: Final = {1002: "protocol-error", 1007: "invalid-data", _TOO_BIG: "frame-too-large"}
 
 
@@ -90,6 +90,7 @@ class WebSocketSession(WorkerSide):
         "_farewell",
         "_json",
         "_last_activity",
+        "_owed",
         "_pinged_at",
         "_received",
         "_token",
@@ -98,8 +99,14 @@ class WebSocketSession(WorkerSide):
         "state",
     )
 
-    def __init__(self, services: Services, packet: RequestPacket) -> None:
-        super().__init__(services, packet)
+    def __init__(
+        self,
+        services: Services,
+        packet: RequestPacket,
+        ended: Callable[[Any], None],
+        arrived: float | None = None,
+    ) -> None:
+        super().__init__(services, packet, packet.sender, ended, arrived)
         self.state = State.CONNECTING
         self._alarms: dict[_Alarm, float] = {}
         self._auto_pong = packet.auto_pong
@@ -108,7 +115,8 @@ class WebSocketSession(WorkerSide):
         # The close frame at the end, if none was sent by then; None: the connection is cut.
         self._farewell: tuple[int, bytes] | None = None
         self._json = JsonFrames() if packet.format is Format.JSON else None
-        self._last_activity = self._started
+        self._last_activity = services.loop.now
+        self._owed: int | None = None  # credits to be granted when the worker has caught up
         self._pinged_at = 0.0
         self._received = 0  # bytes of the origin's frames given to the worker
         self._token = b""  # what the gateway's own pings hold
@@ -129,8 +137,7 @@ class WebSocketSession(WorkerSide):
 
     # -- the worker's packets ------------------------------------------------------------------
 
-    def start(self, packet: RequestPacket) -> None:
-        """Handle the first packet."""
+    def _start(self, packet: RequestPacket) -> None:
         s = self._s
         try:
             request, handshake = open_websocket(packet, s)
@@ -139,18 +146,17 @@ class WebSocketSession(WorkerSide):
             self._end_with_failure(refused)
             return
         self._log_in(f"websocket {request.target.text}")
-        if packet.timeout is not None:
-            self._alarms[_Alarm.HANDSHAKE] = self._started + packet.timeout / 1000.0
+        if not self._set_deadline(packet):
+            return
+        if self._deadline is not None:
+            self._alarms[_Alarm.HANDSHAKE] = self._deadline
         self._transfer = WebSocketTransfer(
             s.egress, s.loop, request, handshake, self, s.buffer_size, s.websocket.split_frames
         )
         self._transfer.start()
         self._set_timer()
 
-    def receive(self, packet: RequestPacket, seq: int | None) -> None:
-        """Handle a later packet."""
-        if not self._accept(packet, seq):
-            return
+    def _receive(self, packet: RequestPacket) -> None:
         if packet.type in _SENDS:
             if self.state is State.CONNECTING:
                 self._keep_for_later(packet)
@@ -165,11 +171,21 @@ class WebSocketSession(WorkerSide):
         if len(self._early) > _MAX_WAITING or self._early_size > MAX_OVERSTEP * self._s.buffer_size:
             self._bad_request("too much before the handshake was over")
 
-    def _refuse(self, packet: RequestPacket, reason: str) -> None:
+    def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
         if self.state is State.CONNECTING:
             self._keep_for_later(packet)  # refused when what came before it is on its way
         else:
             self._bad_request(reason)
+
+    def _bad_request(self, detail: str) -> None:
+        """The worker asked for what cannot be done. The origin is told that it is not its fault."""
+        self._shut(_INTERNAL_ERROR)
+        if self._endpoint.closed:
+            # Both have closed: the worker expects nothing any more.
+            self._log_out(f"id={show_id(self.id)}", detail)
+            self._finish(None)
+        else:
+            super()._bad_request(detail)
 
     def _send_frame(self, packet: RequestPacket) -> None:
         """Data, ping, pong or close for the origin."""
@@ -216,6 +232,7 @@ class WebSocketSession(WorkerSide):
 
     # -- reports of the transfer ---------------------------------------------------------------
 
+    @entry
     def websocket_opened(self, response: Response) -> None:
         """The handshake succeeded: hand on the answer, and send what came early."""
         self._enter(State.OPEN)
@@ -231,6 +248,7 @@ class WebSocketSession(WorkerSide):
         if self.open:
             self._deliver()
 
+    @entry
     def websocket_rejected(self, response: Response) -> None:
         """The origin would not switch protocols: hand on what it said instead."""
         self._transfer = None
@@ -240,17 +258,20 @@ class WebSocketSession(WorkerSide):
         )
         self._finish(rejected_fields(response))
 
+    @entry
     def websocket_failed(self, failure: TransferError) -> None:
         """There is no connection."""
         self._transfer = None
         self._end_with_failure(failure)
 
+    @entry
     def websocket_moved(self) -> None:
         """There may be frames, or an end."""
         if self._waiting and self.state is State.CLOSING:
             self._hurry()
         self._deliver()
 
+    @entry
     def websocket_wrote(self, size: int) -> None:
         """A worker's frame has gone out that had to wait."""
         self._last_activity = self._s.loop.now
@@ -342,7 +363,7 @@ class WebSocketSession(WorkerSide):
             Condition.FRAME_TOO_LARGE if event.code == _TOO_BIG else Condition.UNDEFINED_CONDITION
         )
         name = _NAMES.get(event.code, "protocol-error")
-        self._end_with_name(condition, name, f"the origin: {event.reason}")
+        self._end_with_error(condition, name, f"the origin: {event.reason}")
         return False
 
     def _end_closed(self, code: int | None, last: dict[str, object] | None) -> None:
@@ -400,8 +421,21 @@ class WebSocketSession(WorkerSide):
             transfer.send_pong(ping.payload, tell=False)
 
     def _go_on(self) -> None:
+        if self._owed is not None:
+            owed, self._owed = self._owed, None
+            self._send({"type": b"credit", "credits": owed})
         if self._waiting:
             self._deliver()
+
+    def _grant(self, credits: int) -> None:
+        """Credit what the network took; in one sum where the worker is slow to hear of it."""
+        if self._owed is not None:
+            self._owed += credits
+        elif self._worker_is_slow:
+            self._owed = credits
+            self._wait_for_worker()
+        else:
+            self._send({"type": b"credit", "credits": credits})
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -426,7 +460,7 @@ class WebSocketSession(WorkerSide):
             if transfer.lost is not None:
                 self._end_with_failure(transfer.lost)
                 return
-        self._end_with_name(
+        self._end_with_error(
             Condition.SESSION_TIMEOUT,
             "close-timeout",
             f"no close from the origin within {self._s.websocket.close_timeout:g} s",
@@ -450,7 +484,7 @@ class WebSocketSession(WorkerSide):
         if self._connection.heard_at >= self._pinged_at:
             return
         self._shut(_INTERNAL_ERROR, b"no answer to a ping")
-        self._end_with_name(
+        self._end_with_error(
             Condition.SESSION_TIMEOUT,
             "ping-timeout",
             f"nothing heard of the origin within {self._s.websocket.ping_timeout:g} s of a ping",
@@ -476,8 +510,8 @@ class WebSocketSession(WorkerSide):
 
     def _look_at_clock(self, now: float) -> None:
         if now >= self._idle_at:
-            self._shut(GOING_AWAY)
-            self._end_with_name(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")
+            self._shut(_GOING_AWAY)
+            self._end_with_error(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")
             return
         for alarm in sorted(alarm for alarm, when in self._alarms.items() if now >= when):
             if self.open:
@@ -489,13 +523,13 @@ class WebSocketSession(WorkerSide):
         if response is not None:
             self.websocket_rejected(response)
             return
-        self._end_with_name(
+        self._end_with_error(
             Condition.SESSION_TIMEOUT, ErrorName.TOTAL_TIMEOUT, "timeout of the handshake"
         )
 
     # -- ends ---------------------------------------------------------------------------------
 
-    def _shut(self, code: int, reason: bytes = b"") -> None:
+    def _shut(self, code: int = _GOING_AWAY, reason: bytes = b"") -> None:
         """Let the session's end be one in good order for the origin, with a close frame."""
         self._farewell = (code, reason)
 

@@ -7,7 +7,8 @@ from ..http.fields import RequestHeaders
 from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
 from ..zhttp import Condition, RequestPacket
 from .base import Services
-from .opening import Refused, apply_transport, open_target
+from .opening import apply_transport, open_target
+from .refusal import Refused
 
 __all__ = [
     "close_fields",
@@ -25,12 +26,12 @@ def open_websocket(packet: RequestPacket, services: Services) -> tuple[HttpReque
         Refused: with the condition of the answer.
     """
     if packet.seq != 0:
-        raise Refused(Condition.BAD_REQUEST, "seq must be 0")
+        raise Refused.bad_request("seq must be 0")
     target = open_target(packet, ("ws", "wss"))
     try:
         handshake = Handshake(packet.headers, services.websocket.compression)
     except BadInput as error:
-        raise Refused(Condition.BAD_REQUEST, str(error)) from None
+        raise Refused.bad_request(f"headers: {error}", "bad-header") from None
     request = HttpRequest(target, b"GET", RequestHeaders(()), services.policy)
     request.follow_redirects = packet.follow_redirects
     apply_transport(request, packet, services.policy)

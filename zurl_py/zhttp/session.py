@@ -327,6 +327,10 @@ class Endpoint:
         if after is not self.theirs:
             self._move(self.ours, after)
 
+    def expects(self, seq: int | None) -> bool:
+        """Whether this is the number of the next packet of the other side."""
+        return seq == self._in_seq + 1
+
     def _meet(self, packet: Packet, now: float) -> None:
         """A worker hears of its gateway for the first time."""
         self.peer = packet.sender

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from tests.support.messages import Message, decode, encode
+from tests.fakes.sessions import FakeOutlet, make_services
+from tests.support.messages import encode
 from tests.unit.egress.test_streaming import FakeEgress
-from zurl_py.config import Config
-from zurl_py.log import Log
 from zurl_py.loop import Loop
-from zurl_py.sessions import Services, Session, SingleSession, StreamSession, WebSocketSession
+from zurl_py.sessions import Session, SingleSession, StreamSession, WebSocketSession
 from zurl_py.zhttp import RequestPacket
 
 BUFFER = 1000
@@ -25,33 +24,20 @@ class Bench:
         self.time = 1000.0
         self.loop = Loop(lambda: self.time)
         self.egress = FakeEgress()
-        self.packets: list[Message] = []
+        self.outlet = FakeOutlet()
+        self.packets = self.outlet.packets
         self.ended: list[Session] = []
-        self.broken = False  # packets cannot be sent
-        self.services = Services(
-            loop=self.loop,
-            egress=cast(Any, self.egress),
-            log=Log(0),
-            policy=Config().policy(),
-            instance_id=b"gw",
-            buffer_size=BUFFER,
-            activity_timeout=600.0,
-            publish=self._publish,
-            ended=self.ended.append,
-        )
+        self.services = make_services(self.loop, self.outlet, self.egress, buffer_size=BUFFER)
         self.seq = 0
-
-    def _publish(self, _address: bytes, message: bytes) -> None:
-        if self.broken:
-            raise RecursionError("user-data that is nested too deep, for one")
-        self.packets.append(decode(message.partition(b" ")[2]))
 
     def start(self, kind: Any = StreamSession, **fields: Any) -> Any:
         first = {"from": "w", "id": "1", "seq": 0, "method": "POST", "uri": "http://192.0.2.1/"}
         fields = {key.replace("_", "-"): value for key, value in fields.items()}
         packet = RequestPacket.parse(encode({**first, **fields}, "T"))
-        reply = (lambda answer: self._publish(b"", b"w " + answer),)
-        session = kind(self.services, packet, *(reply if kind is SingleSession else ()))
+        reply = (lambda answer: self.outlet.publish(b"w", b"w " + answer),)
+        session = kind(
+            self.services, packet, *(reply if kind is SingleSession else ()), self.ended.append
+        )
         session.start(packet)
         return session
 
@@ -84,9 +70,8 @@ def test_a_session_whose_last_packet_cannot_be_sent_is_over_all_the_same(
     bench: Bench, kind: Any
 ) -> None:
     session = bench.start(kind)
-    bench.broken = True
-    with pytest.raises(RecursionError):
-        session.abort("for whatever reason")
+    bench.outlet.broken = True
+    session.abort("stopping", "for whatever reason")
     assert not session.open
     assert bench.ended == [session]  # or its id is in use, and its place taken, for ever
 
@@ -130,7 +115,7 @@ def test_credits_of_any_size_are_arithmetic(bench: Bench, credits: int) -> None:
     bench.turn()
     assert bench.received() == max(0, min(500, 10 + credits))
     bench.send(session, type="credit", credits=-credits)
-    assert session._credits == 10 - bench.received()
+    assert session._endpoint.credits == 10 - bench.received()
     assert session.open
 
 

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.messages import Message, decode, encode
+from tests.fakes.sessions import FakeOutlet, make_services
+from tests.support.messages import Message, encode
 from tests.support.websocket import BINARY, CLOSE, PING, TEXT, frame
-from zurl_py.config import Config
 from zurl_py.egress import TransferError
-from zurl_py.log import Log
 from zurl_py.loop import Loop
-from zurl_py.sessions import Services, WebSocketSession, WebSocketSettings
+from zurl_py.sessions import WebSocketSession, WebSocketSettings
 from zurl_py.sessions import websocket as module
 from zurl_py.websocket import Connection, Response
 from zurl_py.zhttp import RequestPacket
@@ -149,29 +148,15 @@ class Bench:
         self.format = format
         self.time = 1000.0
         self.loop = Loop(lambda: self.time)
-        self.packets: list[Message] = []
         self.ended = 0
-        self.slow: set[bytes] = set()
-        self.told: list[Any] = []
-        self.services = Services(
-            loop=self.loop,
-            egress=None,  # type: ignore[arg-type]
-            log=Log(0),
-            policy=Config().policy(),
-            instance_id=b"gw",
-            buffer_size=BUFFER,
-            activity_timeout=600.0,
-            publish=lambda _address, message: self.packets.append(
-                decode(message.partition(b" ")[2])
-            ),
-            ended=lambda _: self._count_end(),
-            websocket=websocket,
-            slow_workers=self.slow,
-            when_caught_up=lambda _address, tell: self.told.append(tell),
+        self.outlet = FakeOutlet()
+        self.slow = self.outlet.slow
+        self.services = make_services(
+            self.loop, self.outlet, buffer_size=BUFFER, websocket=websocket
         )
         first = {"from": "w", "id": "1", "seq": 0, "uri": "ws://192.0.2.1/", **fields}
         packet = RequestPacket.parse(encode(first, format))
-        self.session = WebSocketSession(self.services, packet)
+        self.session = WebSocketSession(self.services, packet, lambda _: self._count_end())
         self.session.start(packet)
         self.seq = 0
         self.transfer: FakeTransfer = self.session._transfer  # type: ignore[assignment]
@@ -194,8 +179,7 @@ class Bench:
 
     def take(self) -> list[Message]:
         """The packets since the last call."""
-        taken, self.packets = self.packets, []
-        return taken
+        return self.outlet.take()
 
     def types(self) -> list[bytes]:
         return [packet.type for packet in self.take()]
@@ -345,9 +329,7 @@ class TestPace:
         bench.transfer.feed(frame(TEXT, b"a"), frame(TEXT, b"b"))
         assert bench.types() == []
         assert bench.transfer.paused
-        bench.slow.clear()
-        for tell in bench.told:
-            tell()
+        bench.outlet.catch_up()
         assert [packet.body for packet in bench.take()] == [b"a", b"b"]
         assert not bench.transfer.paused
 
@@ -356,9 +338,8 @@ class TestPace:
         for _ in range(5):
             bench.send(body="four")
         assert bench.types() == []
-        assert len(bench.told) == 1
-        bench.slow.clear()
-        bench.told[0]()
+        assert len(bench.outlet.told) == 1
+        bench.outlet.catch_up()
         (credit,) = bench.take()
         assert (credit.type, credit["credits"]) == (b"credit", 20)
 
@@ -366,7 +347,7 @@ class TestPace:
         bench.slow.add(b"w")
         bench.send(body="four")
         bench.send(type="cancel")
-        bench.told[0]()
+        bench.outlet.catch_up()
         assert bench.types() == []
 
     def test_credits_come_when_a_frame_has_gone_out(self, bench: Bench) -> None:
@@ -389,8 +370,10 @@ class TestPace:
 
 class TestEnds:
     def test_abort(self, bench: Bench) -> None:
-        bench.session.abort("stopping")
-        assert bench.take()[0]["condition"] == b"undefined-condition"
+        bench.session.abort("stopping", "the gateway is stopping")
+        (error,) = bench.take()
+        assert error["condition"] == b"undefined-condition"
+        assert error["ext"] == {"error": b"stopping", "detail": b"the gateway is stopping"}
         assert bench.transfer.opcodes() == [CLOSE]
 
     def test_lost_behind_frames_that_wait(self) -> None:
@@ -451,10 +434,7 @@ def test_any_course_of_events(
         elif action == "slow":
             bench.slow.add(b"w")
         elif action == "caught up":
-            bench.slow.clear()
-            told, bench.told[:] = bench.told[:], []
-            for tell in told:
-                tell()
+            bench.outlet.catch_up()
         elif action == "lost":
             bench.transfer.lost = TransferError(b"undefined-condition", "gone")
             bench.transfer.feed()

@@ -1,0 +1,177 @@
+"""The daemon's four sockets on the loop: what comes in is handed on, what goes out is sent.
+
+In each turn of the loop at most a batch of messages is read from each socket, so that a flood on
+one cannot starve the others, timers or transfers. Continuing messages (credits, cancels) are always
+read, new requests only while there is room for them, so that ZeroMQ's own high-water marks push
+back on the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+import zmq
+
+from ..log import Log
+from ..loop import Loop, Timer
+from .outbox import Publisher, Replier
+from .reader import SocketReader
+from .sockets import Endpoints
+
+__all__ = ["Frontend", "Nowhere", "Receiver"]
+
+_BATCH = 64  # messages read from one socket in one turn
+_SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
+_SETTLING_INTERVAL = 0.01  # seconds
+
+
+class Receiver(Protocol):
+    """Who takes the messages; each comes as its frames."""
+
+    def has_room(self) -> bool:
+        """Whether a new request may be read."""
+
+    def begin(self, frames: list[bytes]) -> None:
+        """A message of in_spec."""
+
+    def go_on(self, frames: list[bytes]) -> None:
+        """A message of in_stream_spec."""
+
+    def request(self, frames: list[bytes]) -> None:
+        """A message of in_req_spec."""
+
+    def packet_dropped(self, address: bytes, message: bytes) -> None:
+        """A message that was to be published, and was given up."""
+
+
+class Nowhere:
+    """Takes the place of a socket for answers that is not configured."""
+
+    slow: Collection[bytes] = ()
+
+    def publish(self, address: bytes, message: bytes) -> None:
+        """Nobody can hear it."""
+
+    def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
+        """Nobody is slow."""
+
+    def reply(self, envelope: list[bytes], answer: bytes) -> None:
+        """Nobody has asked."""
+
+
+class Frontend:
+    """Reads and writes the sockets that there are.
+
+    Attributes:
+        outlet: where packets to workers' addresses go.
+        replier: where answers of the request interface go.
+    """
+
+    def __init__(self, endpoints: Endpoints, loop: Loop, log: Log) -> None:
+        self._loop = loop
+        self._first = self._reader(endpoints.in_)
+        self._later = self._reader(endpoints.in_stream)
+        self._requests = self._reader(endpoints.in_req, answers=True)
+        # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
+        self._subscriptions = self._reader(endpoints.out)
+        self._requests_go_first = False
+        self._publisher = self._replier = None
+        self.outlet: Publisher | Nowhere = Nowhere()
+        self.replier: Replier | Nowhere = Nowhere()
+        if endpoints.out is not None and self._subscriptions is not None:
+            self.outlet = self._publisher = Publisher(
+                endpoints.out, loop, log, self._subscriptions.used
+            )
+        if endpoints.in_req is not None and self._requests is not None:
+            self.replier = self._replier = Replier(endpoints.in_req, loop, log, self._requests.used)
+        self._in_stream = endpoints.in_stream
+        self._settled = endpoints.in_stream is None
+        self._settling = Timer(self._settle)
+        self._settling_ends = loop.now + _SETTLING
+        self._settle()
+
+    def _reader(
+        self, socket: zmq.Socket[bytes] | None, answers: bool = False
+    ) -> SocketReader | None:
+        return None if socket is None else SocketReader(socket, self._loop, answers)
+
+    @property
+    def idle(self) -> bool:
+        """No answer waits for a worker who is slow or not there yet."""
+        return not any(outbox and outbox.slow for outbox in (self._publisher, self._replier))
+
+    @property
+    def first_packets_wait(self) -> bool:
+        """Messages wait, or may wait, in in_spec."""
+        return self._first is not None and self._first.backlog
+
+    # -- one turn ------------------------------------------------------------------------------
+
+    def read(self, receiver: Receiver) -> None:
+        """Hand on what has come, a batch from each socket at most.
+
+        First packets are read before later ones: a worker may send both at once. The two sockets
+        that bring new requests take turns in going first where there is not room for all.
+        """
+        if self._requests_go_first:
+            self._read_requests(receiver)
+            self._read_first(receiver)
+        else:
+            self._read_first(receiver)
+            self._read_requests(receiver)
+        if not receiver.has_room():
+            self._requests_go_first = not self._requests_go_first
+        if self._later is not None:
+            self._later.read(_BATCH, receiver.go_on)
+        if self._subscriptions is not None and self._publisher is not None:
+            self._subscriptions.read(_BATCH, self._publisher.subscription)
+
+    def _read_first(self, receiver: Receiver) -> None:
+        if self._first is not None and self._settled:
+            self._first.read(_BATCH, receiver.begin, receiver.has_room)
+
+    def _read_requests(self, receiver: Receiver) -> None:
+        if self._requests is not None:
+            self._requests.read(_BATCH, receiver.request, receiver.has_room)
+
+    def flush(self, receiver: Receiver) -> None:
+        """Send what was to be sent in this turn."""
+        publisher = self._publisher
+        if publisher is not None:
+            publisher.flush()
+            if publisher.given_up:
+                given_up, publisher.given_up = publisher.given_up, []
+                for address, message in given_up:
+                    receiver.packet_dropped(address, message)
+        if self._replier is not None:
+            self._replier.flush()
+
+    def settle(self, receiver: Receiver) -> bool:
+        """True if messages wait that may be read; False: their descriptors will signal."""
+        more = False
+        if self._first is not None:
+            more = self._first.settle() and self._settled and receiver.has_room()
+        if self._requests is not None:
+            more = (self._requests.settle() and receiver.has_room()) or more
+        if self._later is not None:
+            more = self._later.settle() or more
+        if self._subscriptions is not None:
+            more = self._subscriptions.settle() or more
+        return more
+
+    # -- the start -----------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Wait until a worker can send later packets, which are lost where they cannot be sent.
+
+        A worker's sockets connect each in their own time. Its first packet may be here before the
+        socket for what follows, such as the rest of an upload, has found us.
+        """
+        if self._settled or self._in_stream is None or self._later is None:
+            return
+        self._later.used()
+        connected = bool(int(self._in_stream.getsockopt(zmq.EVENTS)) & int(zmq.POLLOUT))
+        self._settled = connected or self._loop.now >= self._settling_ends
+        if not self._settled:
+            self._loop.set_timer(self._settling, self._loop.now + _SETTLING_INTERVAL)

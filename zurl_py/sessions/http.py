@@ -1,0 +1,119 @@
+"""What HTTP sessions of both interfaces have in common: their transfer, and its time limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
+from ..http.fields import Head
+from ..zhttp import Condition, RequestPacket
+from .base import Services, Session, entry, show_id
+from .opening import open_http
+from .refusal import Refused
+
+__all__ = ["HttpSession"]
+
+# libcurl collects a whole answer without telling us when bytes come. So a session looks this often,
+# within its activity timeout, whether there are more than before.
+_LOOKS_PER_TIMEOUT = 8
+
+
+class HttpSession(Session):
+    """A session with an HTTP transfer."""
+
+    __slots__ = ("_last_activity", "_progress", "_transfer")
+
+    def __init__(
+        self,
+        services: Services,
+        packet: RequestPacket,
+        sender: bytes | None,
+        ended: Callable[[Any], None],
+        arrived: float | None = None,
+    ) -> None:
+        super().__init__(services, packet, sender, ended, arrived)
+        self._transfer: BufferedTransfer | StreamTransfer | None = None
+        self._progress = 0
+        self._last_activity = services.loop.now
+
+    def _open(self, packet: RequestPacket) -> HttpRequest | None:
+        """What the first packet asks for; None if it was refused, which ended the session."""
+        try:
+            self._check(packet)
+            request = open_http(packet, self._s.policy)
+        except Refused as refused:
+            self._log_in(f"{_show(packet.method)} {refused.uri}")
+            self._refuse(refused)
+            return None
+        self._log_in(f"{_show(packet.method)} {request.target.text}")
+        return request
+
+    def _check(self, packet: RequestPacket) -> None:
+        """Check what this interface does not allow.
+
+        Raises:
+            Refused: there is something of that.
+        """
+
+    def _refuse(self, refused: Refused) -> None:
+        self._end_with_failure(refused)
+
+    # -- news of a whole answer ----------------------------------------------------------------
+
+    @entry
+    def response_came(self, head: Head, body: bytes) -> None:
+        """The answer is here."""
+        if self.open:
+            self._log_answer(head.code, len(body))
+            self._finish({**head_fields(head), "body": body})
+
+    @entry
+    def request_failed(self, failure: TransferError) -> None:
+        """There will be no answer."""
+        if self.open:
+            self._end_with_failure(failure)
+
+    # ------------------------------------------------------------------------------------------
+
+    def _log_answer(self, code: int, size: int) -> None:
+        self._log_out(f"id={show_id(self.id)} code={code} {size}")
+
+    def _release(self) -> None:
+        if self._transfer is not None:
+            self._transfer.cancel()
+
+    def _next_look(self) -> float:
+        """When the time limits are to be looked at again."""
+        s = self._s
+        if isinstance(self._transfer, StreamTransfer):
+            when = self._last_activity + s.activity_timeout
+        else:
+            when = s.loop.now + s.activity_timeout / _LOOKS_PER_TIMEOUT
+        if self._deadline is not None and self._deadline < when:
+            return self._deadline
+        return when
+
+    def _in_time(self) -> bool:
+        """Whether both time limits are kept; if not, the session has ended."""
+        s = self._s
+        now = s.loop.now
+        if isinstance(self._transfer, BufferedTransfer):
+            progress = self._transfer.progress
+            if progress != self._progress:
+                self._progress = progress
+                self._last_activity = now
+        if self._deadline is not None and now >= self._deadline:
+            self._time_out()
+        elif now >= self._last_activity + s.activity_timeout:
+            self._end_with_error(Condition.SESSION_TIMEOUT, "idle-timeout", "no activity")
+        return self.open
+
+
+def head_fields(head: Head) -> dict[str, Any]:
+    """The fields of a response's head."""
+    return {"code": head.code, "reason": head.reason, "headers": head.headers}
+
+
+def _show(method: bytes | None) -> str:
+    return (method or b"-")[:32].decode("ascii", "replace")

@@ -1,0 +1,37 @@
+"""Why a first packet is not carried out."""
+
+from __future__ import annotations
+
+from ..policy import Decision
+from ..zhttp import Condition
+
+__all__ = ["Refused"]
+
+
+class Refused(Exception):
+    """A request that is not carried out.
+
+    Attributes:
+        condition: the ZHTTP error condition of the answer.
+        error: a stable short name for the reason, of the answer's ``ext``.
+        detail: the reason: the field and what is wrong with it, or what the policy says.
+        uri: the URI, fit for a log line, where it could be parsed.
+    """
+
+    def __init__(self, condition: bytes, detail: str, error: str) -> None:
+        super().__init__(condition, detail, error)
+        self.condition = condition
+        self.detail = detail
+        self.error = error
+        self.uri = "-"
+
+    @classmethod
+    def bad_request(cls, detail: str, error: str = "bad-message") -> Refused:
+        """The packet cannot be used: the worker's fault."""
+        return cls(Condition.BAD_REQUEST, detail, error)
+
+    @classmethod
+    def by_policy(cls, decision: Decision) -> Refused:
+        """The policy does not allow it."""
+        name = decision.code.replace("_", "-")
+        return cls(Condition.POLICY_VIOLATION, f"{decision.subject} {decision.reason}", name)

@@ -1,0 +1,115 @@
+"""The worker's side of a session of the streaming interface: packets in order, pace, expiry."""
+
+from __future__ import annotations
+
+from ..zhttp import Condition, RemoteProtocolError, RequestPacket
+from .base import Session, entry, show_id
+
+__all__ = ["WorkerSide"]
+
+
+class WorkerSide(Session):
+    """The half of a session that faces a worker who sends more than one packet."""
+
+    __slots__ = ()
+
+    # -- for the other half --------------------------------------------------------------------
+
+    def _receive(self, packet: RequestPacket) -> None:
+        """Handle a later packet that may come now; its credits are counted already."""
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
+        """The worker can take packets again."""
+        raise NotImplementedError
+
+    def _next_alarm(self) -> float:
+        """When `_look_at_clock` is to be called."""
+        raise NotImplementedError
+
+    def _look_at_clock(self, now: float) -> None:
+        """Do what is due; called when ``_next_alarm`` has come, or earlier."""
+        raise NotImplementedError
+
+    # -- packets -------------------------------------------------------------------------------
+
+    @entry
+    def receive(self, packet: RequestPacket, seq: int | None) -> None:
+        """Handle a later packet, whose number in this session is ``seq``."""
+        if not self.open:
+            return
+        endpoint = self._endpoint
+        try:
+            endpoint.receive(packet, seq, self._s.loop.now)
+        except RemoteProtocolError as error:
+            if error.condition is None:
+                self._log_out(f"id={show_id(self.id)} {error.reason}")
+                self._finish({"type": b"cancel"})
+            else:
+                self._refuse_packet(packet, error.reason)
+            return
+        if packet.type == b"cancel":
+            self._log_out(f"id={show_id(self.id)} cancelled by the worker")
+            self._finish(None)
+            return
+        self._receive(packet)
+
+    def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
+        """A packet asks for what may not be said any more."""
+        self._bad_request(reason)
+
+    def _bad_request(self, detail: str) -> None:
+        """End the session, as the worker asked for what cannot be done."""
+        self._end_with_error(Condition.BAD_REQUEST, "bad-message", detail)
+
+    def _publish(self, message: bytes) -> None:
+        assert self.sender is not None
+        self._s.outlet.publish(self.sender, message)
+
+    def expects(self, seq: int | None) -> bool:
+        """Whether a packet with this number is the one to come next."""
+        return self._endpoint.expects(seq)
+
+    @entry
+    def packet_dropped(self) -> None:
+        """A packet of ours was given up: the worker is far too slow, and sees a gap at best."""
+        if self.open:
+            self._log_out(f"id={show_id(self.id)} ended: a packet for its worker was dropped")
+            self._shut()
+            self._finish(None)
+
+    # -- pace ----------------------------------------------------------------------------------
+
+    @property
+    def _worker_is_slow(self) -> bool:
+        """Packets wait for the worker already: do not make more than can be helped."""
+        return self.sender in self._s.outlet.slow
+
+    def _wait_for_worker(self) -> None:
+        assert self.sender is not None
+        self._s.outlet.when_caught_up(self.sender, self._worker_caught_up)
+
+    @entry
+    def _worker_caught_up(self) -> None:
+        if self.open:
+            self._go_on()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        if self.open:
+            self._s.loop.set_timer(self._timer, min(self._endpoint.deadline, self._next_alarm()))
+
+    def _timer_fired(self) -> None:
+        now = self._s.loop.now
+        self._look_at_clock(now)
+        if not self.open:
+            return
+        if self._endpoint.expired(now):
+            self._log_out(f"id={show_id(self.id)} expired: nothing heard of the worker")
+            self._shut()
+            self._finish(None)
+            return
+        if self._endpoint.keep_alive_due(now):
+            self._send({"type": b"keep-alive"})
+        self._set_timer()
