@@ -21,22 +21,26 @@ class Carried(Protocol):
 
     Attributes:
         request: the request of the current hop.
+        streamed: its answer is taken as it comes, and may have to wait.
         handle: the easy handle, while the transfer is in libcurl.
         multi: the multi handle it is in.
         leave: takes it out of the queue that it waits in; None where it waits nowhere.
         rules: the `Carrier.rules` under which it was last asked about.
         attempts: how often this hop was given to libcurl.
         avoids_kept: it goes by a new connection, for a kept one has died under it.
+        patience: until when it may wait for another's connection; 0: it has not waited yet.
         names_since: names that were looked up since then are good for it, on the loop's clock.
     """
 
     request: HttpRequest
+    streamed: bool
     handle: EasyHandle | None
     multi: Multi | None
     leave: Callable[[], None] | None
     rules: int
     attempts: int
     avoids_kept: bool
+    patience: float
     names_since: float
 
     def prepare(self, handle: EasyHandle) -> None:

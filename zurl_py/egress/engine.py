@@ -16,13 +16,15 @@ from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
 from .multi import Multi
+from .origins import PATIENCE, FirstConnections, Origins
 from .permission import check_peer, check_request
-from .placement import LookUp, Place, Placement, connects_to
+from .placement import LookUp, Place, Placement, Share, connects_to
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
 from .trace import make_trace
 from .turns import TurnQueue
+from .window import ReceiveWindow, StreamBudget
 
 __all__ = ["Egress"]
 
@@ -31,6 +33,7 @@ _MAX_IDLE_CONNECTIONS = 16_384
 # Seconds: a host that closes each connection without a word must not cost a look-up each.
 _MOVES_NO_SOONER = 1.0
 # What a connection that its peer has given up ends with, where no byte of an answer had come.
+_VERSIONS = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
 _LOST_CONNECTION = frozenset(
     (
         pycurl.E_GOT_NOTHING,
@@ -68,8 +71,14 @@ class Egress:
         self._resolver = make_resolver(
             loop, options.dns_cache, options.dns_negative_cache, self._look_up
         )
+        self._settled: list[EasyHandle] = []
         self._routes = Routes(options.connections, self._make_route)
-        self._placement = Placement(self._routes, self._resolver)
+        self._origins = Origins()
+        self._firsts: FirstConnections[Carried] = FirstConnections(loop)
+        self._budget = StreamBudget(options.stream_memory)
+        self._placement = Placement(
+            self._routes, self._resolver, self._origins, self._firsts, self._budget
+        )
         self._retired: list[Multi] = []  # no request goes there any more
         self._closing: list[Multi] = []  # nor is one there
         self._transfers: dict[pycurl.Curl, Carried] = {}
@@ -82,7 +91,7 @@ class Egress:
         return look_up(name, self._ipv6)
 
     def _make_route(self, settings: ConnectionSettings) -> Route:
-        pool = HandlePool(settings, self.max_response_size, self._log)
+        pool = HandlePool(settings, self.max_response_size, self._log, self._settled)
         return Route(settings, pool, self._make_multi)
 
     def _make_multi(self) -> Multi:
@@ -111,6 +120,7 @@ class Egress:
         """Start a transfer, or its next hop."""
         transfer.attempts = 0
         transfer.avoids_kept = False
+        transfer.patience = 0.0
         transfer.names_since = self._loop.now
         self._place(transfer)
 
@@ -123,6 +133,10 @@ class Egress:
         elif isinstance(place, LookUp):
             self._resolver.ask(place.name, transfer)
             transfer.leave = partial(self._resolver.leave, place.name, transfer)
+        elif isinstance(place, Share):
+            transfer.patience = transfer.patience or self._loop.now + PATIENCE
+            self._firsts.wait(place.key, transfer)
+            transfer.leave = partial(self._firsts.leave, place.key, transfer)
         else:
             self._stillborn.append((transfer, place))
 
@@ -140,6 +154,9 @@ class Egress:
             self._stillborn.append((transfer, failure))
             return
         multi.add(handle.curl)
+        if place.first is not None and not self._firsts.leads(place.first):
+            handle.first = place.first
+            self._firsts.lead(place.first, transfer)
         transfer.attempts += 1
         transfer.handle = handle
         transfer.multi = multi
@@ -150,11 +167,24 @@ class Egress:
         handle.kept = place.multi.kept
         if place.resolve:
             handle.set(pycurl.RESOLVE, place.resolve)
+        if transfer.streamed:
+            self._prepare_stream(handle, transfer, place)
         if transfer.avoids_kept:
             handle.set(pycurl.FRESH_CONNECT, 1)
         if self._log.debug_on:
             handle.set(pycurl.VERBOSE, 1)
             handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
+
+    def _prepare_stream(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
+        """Bound what libcurl holds of a streamed answer, if its connection may be shared."""
+        target = transfer.request.target
+        version = transfer.request.http_version or place.route.settings.http_version
+        if target.scheme != "https" or version == "1.1":
+            return
+        if place.http1 or self._origins.version((target.host, target.port)) == 1:
+            handle.limit_to_http1()
+        else:
+            handle.open_window(self._budget, self._loop.now)
 
     def remove(self, transfer: Carried) -> None:
         """Take a transfer out of libcurl, finished or not; harmless if it is out."""
@@ -166,6 +196,8 @@ class Egress:
         if handle is None or multi is None:
             return
         transfer.handle = transfer.multi = None
+        if handle.first is not None:
+            self._firsts.settle(handle.first, transfer)
         del self._transfers[handle.curl]
         try:
             multi.remove(handle.curl)
@@ -184,6 +216,10 @@ class Egress:
             self.kick()
         if self._resolver.finished:
             self._go_on_with_names()
+        if self._settled:
+            self._settle()
+        if self._firsts.released:
+            self._go_on_with_connections()
         while self._finished:
             multi = self._finished.pop()
             for transfer, curl, code, message in list(self._results(multi)):
@@ -201,6 +237,19 @@ class Egress:
 
     def _tell_moved(self, mover: Mover) -> None:
         self.report(mover, mover.moved)
+        handle = mover.handle
+        if handle is not None and handle.window is not None:
+            self._look_at_window(mover, handle, handle.window)
+
+    def _look_at_window(self, transfer: Carried, handle: EasyHandle, window: ReceiveWindow) -> None:
+        try:
+            if handle.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_1_1:
+                window.lift()
+                handle.window = None
+            elif window.refill(self._loop.now) and transfer.multi is not None:
+                transfer.multi.call()
+        except pycurl.error as error:
+            self.report(transfer, transfer.fail, TransferError.from_curl(*error.args[:2]))
 
     def _go_on_with_names(self) -> None:
         for transfer, answer in self._resolver.collect():
@@ -208,12 +257,42 @@ class Egress:
             transfer.names_since = min(transfer.names_since, answer.made_at)
             self._place(transfer)
 
+    def _settle(self) -> None:
+        """Connections are there that others wait for."""
+        settled, self._settled[:] = self._settled[:], []
+        for handle in settled:
+            transfer = self._transfers.get(handle.curl)
+            if transfer is not None and transfer.handle is handle:
+                first, handle.first = handle.first, None
+                self._firsts.settle(first, transfer)
+
+    def _go_on_with_connections(self) -> None:
+        released, self._firsts.released = self._firsts.released, []
+        for transfer in released:
+            transfer.leave = None
+            self._place(transfer)
+
     def _ended(self, transfer: Carried, code: int, message: str) -> None:
+        if not code:
+            self._learn(transfer)
         if code and self._is_to_repeat(transfer, code) and transfer.rewind():
             self.remove(transfer)
             self._place(transfer)
         else:
             transfer.ended(code, message)
+
+    def _learn(self, transfer: Carried) -> None:
+        """An answer is here: remember which HTTP its origin speaks."""
+        handle, multi, target = transfer.handle, transfer.multi, transfer.request.target
+        if target.scheme != "https" or handle is None or multi is None:
+            return
+        curl = handle.curl
+        version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION), 1)
+        # A connection of HTTP/1.1 says nothing, where it was asked for, or was there already.
+        if version > 1 or (handle.offers_http2 and curl.getinfo(pycurl.NUM_CONNECTS)):
+            self._origins.spoke((target.host, target.port), version)
+        if version == 2 and handle.peer is not None:
+            multi.kept.speaks_http2((handle.peer, handle.peer_port))
 
     def _is_to_repeat(self, transfer: Carried, code: int) -> bool:
         """Whether a failed attempt says nothing of the origin: then another one is made.
@@ -281,6 +360,8 @@ class Egress:
             or self.moved
             or self._stillborn
             or self._closing
+            or self._settled
+            or self._firsts.released
             or self._resolver.finished
         )
 
@@ -319,10 +400,13 @@ class Egress:
     def enforce(self) -> None:
         """The rules of the policy have changed: end what they do not let pass any more."""
         self.rules += 1
-        for transfer in [*self._transfers.values(), *self._resolver.waiting()]:
+        for transfer in self._all():
             refused = self._refusal(transfer)
             if refused is not None:
                 self.report(transfer, transfer.fail, refused)
+
+    def _all(self) -> list[Carried]:
+        return [*self._transfers.values(), *self._resolver.waiting(), *self._firsts.waiting()]
 
     def configure(self, options: TransportOptions) -> None:
         """Let other options hold for requests to come.
@@ -332,6 +416,7 @@ class Egress:
         """
         self.max_response_size = options.max_response_size
         self._ipv6 = _uses_ipv6(options)
+        self._budget.limit = options.stream_memory
         self._resolver.lifetime = options.dns_cache
         self._resolver.negative_lifetime = options.dns_negative_cache
         for route in self._routes.change(options.connections):

@@ -18,6 +18,7 @@ from ..policy import Decision
 from .kept import KeptConnections
 from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
+from .window import ReceiveWindow, StreamBudget
 
 __all__ = ["EasyHandle", "HandlePool"]
 
@@ -63,6 +64,9 @@ class EasyHandle:
         broken: a bug of ours in a callback has ended the transfer.
         kept: what is known of the sockets of its multi handle.
         was_dead: the request was about to go out on a connection that is dead.
+        offers_http2: the request may go by a version above HTTP/1.1.
+        first: what others wait for while this one connects; None if nobody may.
+        window: of a streamed answer whose connection may be shared.
     """
 
     __slots__ = (
@@ -78,15 +82,19 @@ class EasyHandle:
         "broken",
         "chunks",
         "curl",
+        "first",
         "header_lines",
         "kept",
         "kept_only",
+        "offers_http2",
         "peer",
+        "peer_port",
         "proxied",
         "refused",
         "tried",
         "wanted_socket",
         "was_dead",
+        "window",
     )
 
     def __init__(self, pool: HandlePool) -> None:
@@ -98,6 +106,10 @@ class EasyHandle:
         self.broken = False
         self.kept: KeptConnections | None = None
         self.was_dead = False
+        self.offers_http2 = pool.settings.http_version != "1.1"
+        self.first: object = None
+        self.window: ReceiveWindow | None = None
+        self.peer_port = 0
         self.header_lines: list[bytes] = []
         self.chunks: list[bytes] = []
         self.refused: Decision | None = None
@@ -137,7 +149,7 @@ class EasyHandle:
         # knows how old a name is, and tells libcurl anew.
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)
-        setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version])
+        setopt(pycurl.HTTP_VERSION, self._http_version(options.http_version))
         self._prepare_tls(options)
         if options.tcp_keepalive:
             setopt(pycurl.TCP_KEEPALIVE, 1)
@@ -149,6 +161,12 @@ class EasyHandle:
         setopt(pycurl.PREREQFUNCTION, self._before_request)
         setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
         setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+
+    def _http_version(self, version: str) -> int:
+        """``CURLOPT_HTTP_VERSION`` for the highest version that may be used."""
+        if version == "3" and self.proxied:
+            version = "2"  # libcurl would ask the proxy for a tunnel of QUIC first
+        return int(_HTTP_VERSIONS[version])
 
     def _prepare_tls(self, options: ConnectionSettings) -> None:
         setopt = self.curl.setopt
@@ -203,6 +221,14 @@ class EasyHandle:
             setopt(pycurl.WRITEFUNCTION, len)  # "all of it is taken"
         if request.connects_elsewhere or request.ignore_tls_errors:
             self._apply_connection(request)
+        if request.client_certificate is not None:
+            self.set(pycurl.SSLCERT_BLOB, request.client_certificate.chain)
+            self.set(pycurl.SSLKEY_BLOB, request.client_certificate.key)
+        if request.http_version:
+            self.offers_http2 = request.http_version != "1.1"
+            self.set(pycurl.HTTP_VERSION, self._http_version(request.http_version))
+        if request.connect_timeout:
+            self.set(pycurl.CONNECTTIMEOUT_MS, request.connect_timeout)
 
     def _apply_body(self, request: HttpRequest, lines: list[bytes]) -> None:
         setopt = self.curl.setopt
@@ -230,14 +256,25 @@ class EasyHandle:
         header_came: Callable[[bytes], int | None],
         body_came: Callable[[memoryview], int | None],
     ) -> None:
-        """Give header lines and body to these as they come, over HTTP/1.1, however much it is."""
+        """Give header lines and body to these as they come, however much it is."""
         self._streams = True
+        take_in = self.guarded(body_came, 0)
+
+        def came(data: memoryview) -> int | None:
+            answer: int | None = take_in(data)
+            window = self.window
+            if window is not None:
+                if answer is None:
+                    window.paused = False
+                    window.taken += len(data)
+                elif answer == pycurl.WRITEFUNC_PAUSE:
+                    window.pause()
+            return answer
+
         setopt = self.curl.setopt
         setopt(pycurl.HEADERFUNCTION, self.guarded(header_came, 0))
-        setopt(pycurl.WRITEFUNCTION, self.guarded(body_came, 0), use_memoryview=True)
+        setopt(pycurl.WRITEFUNCTION, came, use_memoryview=True)
         setopt(pycurl.MAXFILESIZE_LARGE, 0)
-        # A paused stream of a shared HTTP/2 connection would buffer up to 10 MB in libcurl.
-        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
 
     def guarded(self, callback: Callable[[_Data], Any], failure: Any) -> Callable[[_Data], Any]:
         """A callback that returns ``failure`` where it would raise, which libcurl only prints."""
@@ -260,6 +297,16 @@ class EasyHandle:
         """Return to the pool; the transfer must be out of its multi handle."""
         self._pool.give_back(self)
 
+    def limit_to_http1(self) -> None:
+        """A connection of its own, by HTTP/1.1."""
+        self.offers_http2 = False
+        self.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+
+    def open_window(self, budget: StreamBudget, now: float) -> None:
+        """The answer's stream may share its connection: bound what libcurl holds of it."""
+        self._dirty = True
+        self.window = ReceiveWindow(self.curl, budget, now)
+
     def set(self, option: int, value: Any) -> None:
         """Set an option that only a reset takes back."""
         self._dirty = True
@@ -268,6 +315,11 @@ class EasyHandle:
     def release(self) -> None:
         """Take back what the request set; the transfer must be out of its multi handle."""
         self._request = None
+        self.kept = self.first = None
+        self.offers_http2 = self._settings.http_version != "1.1"
+        if self.window is not None:
+            self.window.close()
+            self.window = None
         self.header_lines.clear()
         self.chunks.clear()
         if self._dirty:
@@ -280,7 +332,6 @@ class EasyHandle:
             self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
             self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
             self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
-            self.curl.setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[self._settings.http_version])
         elif self._discards:
             self._discards = False
             self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
@@ -332,7 +383,9 @@ class EasyHandle:
     def _before_request(self, address: str, local: str, port: int, local_port: int) -> int:
         """``CURLOPT_PREREQFUNCTION``: asked before every request, on reused connections too."""
         try:
-            self.peer = address
+            self.peer, self.peer_port = address, port
+            if self.first is not None:
+                self._pool.settled.append(self)
             kept = self.kept
             if kept is not None and kept.dead and (local, local_port) in kept.dead:
                 self.was_dead = True
@@ -370,13 +423,21 @@ class HandlePool:
 
     Attributes:
         settings: how their connections are made.
+        settled: handles that others wait for, as soon as these have a connection.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
     """
 
-    def __init__(self, settings: ConnectionSettings, max_response_size: int, log: Log) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        max_response_size: int,
+        log: Log,
+        settled: list[EasyHandle],
+    ) -> None:
         self.settings = settings
         self.max_response_size = max_response_size
         self.log = log
+        self.settled: list[EasyHandle] = settled
         self._idle: list[EasyHandle] = []
 
     def take(self) -> EasyHandle:

@@ -22,6 +22,7 @@ Endpoint = tuple[str, int]
 SWEEP_INTERVAL: Final = 1.05
 """Seconds: libcurl looks through its kept connections no more often than once a second."""
 
+_MAX_PEERS = 16_384
 _ESTABLISHED = 1  # of the states in <netinet/tcp.h>
 
 
@@ -62,6 +63,12 @@ class KeptConnections:
         if host is not None:
             self._lost(host)
         return True
+
+    def speaks_http2(self, peer: Endpoint) -> None:
+        """This peer may say something on a kept connection, and means nothing by it."""
+        if len(self.multiplexed) >= _MAX_PEERS:
+            self.multiplexed.clear()
+        self.multiplexed.add(peer)
 
     def forget_closed(self) -> None:
         """libcurl has looked through its connections: keep in mind those only that it has left."""

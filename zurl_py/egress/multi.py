@@ -101,6 +101,10 @@ class Multi:
         self.active -= 1
         self._curl.remove_handle(curl)
 
+    def call(self) -> None:
+        """Have libcurl called in this turn or the next, whatever its timer says."""
+        self._make_due()
+
     def kick(self) -> None:
         """Let libcurl do what its timers ask for; call it for every multi handle in ``due``."""
         self._is_due = False

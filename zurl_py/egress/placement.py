@@ -13,11 +13,13 @@ from ..zhttp import Condition
 from .carrier import Carried
 from .errors import ErrorName, TransferError
 from .multi import Multi
+from .origins import FirstConnections, Origins
 from .request import HttpRequest
 from .resolver import Resolver
 from .routes import Route, Routes
+from .window import START, StreamBudget
 
-__all__ = ["LookUp", "Place", "Placement", "connects_to"]
+__all__ = ["LookUp", "Place", "Placement", "Share", "connects_to"]
 
 
 @dataclass(slots=True)
@@ -28,10 +30,19 @@ class LookUp:
 
 
 @dataclass(slots=True)
+class Share:
+    """Wait for the connection that another is making, then ask again."""
+
+    key: object
+
+
+@dataclass(slots=True)
 class Place:
     """Go there.
 
     Attributes:
+        first: what others wait for until this transfer has a connection; None if nobody may.
+        http1: by HTTP/1.1, whatever the settings allow.
         resolve: what libcurl has to be told of names (``CURLOPT_RESOLVE``).
         kept_only: names are too old: use a connection that is there, open none.
     """
@@ -39,25 +50,40 @@ class Place:
     route: Route
     multi: Multi
     resolve: list[str]
-    kept_only: bool = False
+    kept_only: bool
+    first: object
+    http1: bool
 
 
 class Placement:
     """Decides by what is known of names and multi handles."""
 
-    def __init__(self, routes: Routes, resolver: Resolver[Carried]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        resolver: Resolver[Carried],
+        origins: Origins,
+        firsts: FirstConnections[Carried],
+        budget: StreamBudget,
+    ) -> None:
         self._routes = routes
         self._resolver = resolver
+        self._origins = origins
+        self._firsts = firsts
+        self._budget = budget
 
-    def place(self, transfer: Carried, now: float) -> Place | LookUp | TransferError:
+    def place(self, transfer: Carried, now: float) -> Place | LookUp | Share | TransferError:
         """Where a transfer goes.
 
         1. A name that it needs was never found, or too long ago and there is no connection from
            then (5 was tried): it waits for a look-up.
         2. A name was looked up for it, in vain: it fails.
         3. No multi handle is there, and no descriptor for one: it fails.
-        4. Names are fresh: it goes to its host's multi handle, or beside it if that is full.
-        5. Names are too old: it goes there as well, but only onto a connection that is kept.
+        4. Somebody is making a connection that it may be able to share: it waits for that.
+        5. Names are too old: it goes to its host's multi handle, but only onto a kept connection.
+        6. It goes to its host's multi handle, or beside it if that is full.
+
+        Where libcurl may hold no more for streams that share connections, it goes by HTTP/1.1.
         """
         request = transfer.request
         route = self._routes.of(request)
@@ -76,12 +102,43 @@ class Placement:
         multi = route.groups[request.privileged].choose(request.connect_host or request.target.host)
         if multi is None:
             return _no_descriptors()  # 3
+        http1 = transfer.streamed and not self._budget.allows(START)
+        first = None if http1 or kept_only else self._first(transfer, route, multi)
+        if (
+            first is not None
+            and self._firsts.leads(first)
+            and (not transfer.patience or now < transfer.patience)
+        ):
+            return Share(first)  # 4
         resolve: list[str] = []
         for name, port in names:
             answer = self._resolver.known(name)
             assert answer is not None
             resolve += multi.addresses_to_tell(name, port, answer)
-        return Place(route, multi, resolve, kept_only)  # 4, 5
+        return Place(route, multi, resolve, kept_only, first, http1)  # 5, 6
+
+    def _first(self, transfer: Carried, route: Route, multi: Multi) -> object:
+        """What a connection for this transfer would have in common with others that may share it.
+
+        None where the origin does not speak HTTP/2, as far as is known.
+        """
+        request = transfer.request
+        target = request.target
+        version = request.http_version or route.settings.http_version
+        if target.scheme != "https" or version == "1.1":
+            return None
+        if self._origins.version((target.host, target.port)) == 1:
+            return None
+        certificate = request.client_certificate
+        return (
+            id(multi),
+            target.host,
+            target.port,
+            request.connect_host,
+            request.connect_port,
+            request.ignore_tls_errors,
+            certificate.chain if certificate is not None else None,
+        )
 
     def _names(self, request: HttpRequest, route: Route) -> list[tuple[str, int]]:
         """Names, with ports, whose addresses libcurl will ask for."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pycurl
 
+from ..client_certificate import ClientCertificate
 from ..http.fields import RequestHeaders
 from ..policy import Decision
 from ..url import Target
@@ -50,6 +51,9 @@ class HttpRequest:
     follow_redirects: bool = False
     max_size: int | None = None  # bytes of decoded response body
     discard: bool = False  # nobody wants the answer
+    client_certificate: ClientCertificate | None = None  # of the message; wins over the settings'
+    http_version: str = ""  # the highest that may be used; "": as the settings say
+    connect_timeout: int = 0  # milliseconds until there is a connection; 0: as libcurl has it
 
     @property
     def connects_elsewhere(self) -> bool:
@@ -70,6 +74,7 @@ class HttpRequest:
             self,
             target=target,
             headers=self.headers if same_origin else self.headers.without_secrets(),
+            client_certificate=self.client_certificate if same_origin else None,
         )
         if code == 303:
             hop.method = self.method if self.method == b"HEAD" else b"GET"

@@ -75,6 +75,7 @@ class StreamTransfer(HttpTransfer):
         self, egress: Carrier, request: HttpRequest, sink: StreamSink, limit: int | None
     ) -> None:
         super().__init__(egress, request)
+        self.streamed = True
         self._stream_sink: StreamSink | None = sink
         self._limit = limit  # bytes read ahead; None where the whole answer is collected
         self._most = request.max_size  # bytes of body, where that is bounded

@@ -49,8 +49,10 @@ class HttpTransfer:
         "leave",
         "multi",
         "names_since",
+        "patience",
         "request",
         "rules",
+        "streamed",
     )
 
     def __init__(self, egress: Carrier, request: HttpRequest) -> None:
@@ -65,6 +67,8 @@ class HttpTransfer:
         self.attempts = 0
         self.avoids_kept = False
         self.names_since = 0.0
+        self.patience = 0.0
+        self.streamed = False
 
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""

@@ -126,6 +126,10 @@ class FakeMulti:
         assert not self.closed
         self.kicked += 1
 
+    def call(self) -> None:
+        if self not in self._due:
+            self._due.append(self)
+
     def results(self) -> list[tuple[pycurl.Curl, int, str]]:
         ended, self._ended = self._ended, []
         return ended

@@ -1,0 +1,50 @@
+"""Who waits for whose connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.clock import Clock, let_pass
+from zurl_py.egress import origins as module
+from zurl_py.egress.origins import PATIENCE, FirstConnections, Origins
+from zurl_py.loop import Loop
+
+
+def test_those_who_wait_go_on_when_the_connection_is_there() -> None:
+    firsts: FirstConnections[str] = FirstConnections(Loop(Clock()))
+    firsts.lead("key", "leader")
+    assert firsts.leads("key")
+    for waiter in ("one", "two", "three"):
+        firsts.wait("key", waiter)
+    firsts.leave("key", "two")
+    firsts.settle("key", "another")
+    assert firsts.released == []
+    firsts.settle("key", "leader")
+    assert firsts.released == ["one", "three"]
+    assert not firsts.leads("key")
+    firsts.leave("key", "three")
+    assert firsts.released == ["one"]
+    assert firsts.waiting() == []
+
+
+def test_nobody_waits_for_long() -> None:
+    clock = Clock()
+    loop = Loop(clock)
+    firsts: FirstConnections[str] = FirstConnections(loop)
+    firsts.lead("key", "leader")
+    firsts.wait("key", "one")
+    let_pass(PATIENCE + 0.1, clock, loop)
+    assert firsts.released == ["one"]
+    assert firsts.leads("key")
+
+
+def test_origins_without_end_are_not_remembered_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MAX_ORIGINS", 10)
+    origins = Origins()
+    for number in range(100):
+        origins.spoke((f"n{number}.test", 443), 2)
+    assert origins.version(("n99.test", 443)) == 2
+    assert origins.version(("n0.test", 443)) is None
+    assert len(origins._versions) <= 10

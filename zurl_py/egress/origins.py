@@ -1,0 +1,95 @@
+"""What is remembered of origins: which HTTP they speak, and whether one is being connected to."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from ..cache import remember
+from ..loop import Loop, Timer
+
+__all__ = ["PATIENCE", "FirstConnections", "Origins"]
+
+_Waiter = TypeVar("_Waiter")
+
+_MAX_ORIGINS = 16_384
+PATIENCE = 1.0
+"""Seconds that a request waits for another's connection, to share it."""
+
+
+class Origins:
+    """The version of HTTP that each origin spoke last, by host and port: 1, 2 or 3."""
+
+    __slots__ = ("_versions",)
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, int], int] = {}
+
+    def version(self, origin: tuple[str, int]) -> int | None:
+        """None, if that is not known."""
+        return self._versions.get(origin)
+
+    def spoke(self, origin: tuple[str, int], version: int) -> None:
+        """An answer came over this version."""
+        if self._versions.get(origin) != version:
+            remember(self._versions, origin, version, _MAX_ORIGINS)
+
+
+class FirstConnections(Generic[_Waiter]):
+    """Connections that are being made to origins which may speak HTTP/2.
+
+    Twenty requests at once to a new origin are to share one connection, not to make twenty. So the
+    first goes ahead, and the others wait until its connection is there, or for a second: none waits
+    for a connection that never comes. (libcurl's own ``PIPEWAIT`` waits as long as the first does.)
+
+    Attributes:
+        released: those who wait no more.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._leaders: dict[object, _Waiter] = {}
+        self._waiting: dict[object, deque[_Waiter]] = {}
+        self._timers: dict[object, Timer] = {}
+        self.released: list[_Waiter] = []
+
+    def leads(self, key: object) -> bool:
+        """Whether somebody is connecting."""
+        return key in self._leaders
+
+    def lead(self, key: object, leader: _Waiter) -> None:
+        """``leader`` connects; `settle` has to follow."""
+        self._leaders[key] = leader
+
+    def wait(self, key: object, waiter: _Waiter) -> None:
+        """Wait for the connection that is being made."""
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = deque()
+            timer = self._timers[key] = Timer(lambda: self._release(key))
+            self._loop.set_timer(timer, self._loop.now + PATIENCE)
+        waiting.append(waiter)
+
+    def leave(self, key: object, waiter: _Waiter) -> None:
+        """``waiter`` does not wait any more."""
+        waiting = self._waiting.get(key)
+        if waiting is not None and waiter in waiting:
+            waiting.remove(waiter)
+        elif waiter in self.released:
+            self.released.remove(waiter)
+
+    def waiting(self) -> list[_Waiter]:
+        """All who wait."""
+        return [waiter for waiting in self._waiting.values() for waiter in waiting]
+
+    def settle(self, key: object, leader: _Waiter) -> None:
+        """The leader has a connection, or has given up: those who wait go on."""
+        if self._leaders.get(key) is leader:
+            del self._leaders[key]
+            self._release(key)
+
+    def _release(self, key: object) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            self._loop.cancel_timer(timer)
+            self.released.extend(self._waiting.pop(key))

@@ -1,0 +1,123 @@
+"""How much libcurl may take in for a stream that shares its connection.
+
+A stream of HTTP/2 or 3 cannot be left in the kernel: its connection has to be drained for the
+others, and libcurl holds up to 20 MB for one that is paused. With a limit of speed
+(``CURLOPT_MAX_RECV_SPEED_LARGE``) it opens the stream's window no further than that many bytes; we
+set the limit anew for each half of it that was taken, and so what counts is the bytes, not the
+second.
+"""
+
+from __future__ import annotations
+
+import pycurl
+
+__all__ = ["START", "ReceiveWindow", "StreamBudget"]
+
+START = 131_072
+"""Bytes of a new window."""
+
+_LARGEST = 4_194_304  # bytes: 52 MB/s over a round trip of 40 ms
+_HELD_PER_BYTE = 2  # what libcurl holds for a stalled stream, for each byte of its window
+_FAST = 0.1  # seconds: half a window that is taken as soon is worth a larger one
+
+
+class StreamBudget:
+    """What libcurl may hold for all streams together.
+
+    Attributes:
+        limit: bytes.
+        used: bytes that it might hold now.
+    """
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def allows(self, size: int) -> bool:
+        """Whether there is room for ``size`` more bytes of windows."""
+        return self.used + size * _HELD_PER_BYTE <= self.limit
+
+    def take(self, size: int) -> None:
+        """A window has grown by this; shrunk, if it is negative."""
+        self.used += size * _HELD_PER_BYTE
+
+
+class ReceiveWindow:
+    """The window of one stream.
+
+    A window that was granted cannot be taken back: so one that shrinks counts in the budget by
+    its largest size.
+
+    Attributes:
+        size: bytes.
+        taken: bytes of the body taken in all.
+        paused: the last bytes were not taken.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_curl",
+        "_filled_at",
+        "_filled_when",
+        "_granted",
+        "_open",
+        "paused",
+        "size",
+        "taken",
+    )
+
+    def __init__(self, curl: pycurl.Curl, budget: StreamBudget, now: float) -> None:
+        self._curl = curl
+        self._budget = budget
+        self.size = self._granted = START
+        self.taken = 0
+        self.paused = False
+        self._filled_at = 0
+        self._filled_when = now
+        self._open = True
+        budget.take(START)
+        curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, START)
+
+    def refill(self, now: float) -> bool:
+        """Open the window again if half of it was taken; only in the loop's turn.
+
+        Returns:
+            Whether libcurl has to be called.
+        """
+        if self.paused or not self._open or (self.taken - self._filled_at) * 2 < self.size:
+            return False
+        self._resize(now)
+        self._filled_at, self._filled_when = self.taken, now
+        self._curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, self.size)
+        # libcurl looks at the limit where it resumes a stream.
+        self._curl.unpause()
+        return True
+
+    def _resize(self, now: float) -> None:
+        if now - self._filled_when > _FAST or self.size >= _LARGEST:
+            return
+        size = self.size * 2
+        more = max(0, size - self._granted)
+        if self._budget.allows(more):
+            self._budget.take(more)
+            self._granted = max(self._granted, size)
+            self.size = size
+
+    def pause(self) -> None:
+        """The reader has no room: a large window does not help it."""
+        self.paused = True
+        self.size = START
+
+    def lift(self) -> None:
+        """The stream has its connection for itself after all: what it does not take stays there."""
+        if self._open:
+            self.close()
+            self._curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, 0)
+
+    def close(self) -> None:
+        """The stream is over."""
+        if self._open:
+            self._open = False
+            self._budget.take(-self._granted)
