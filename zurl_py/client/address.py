@@ -19,7 +19,7 @@ from typing import Final
 from ..ini import IniError, parse_ini
 from .errors import GatewayNotConfigured, GatewayUnavailable
 
-__all__ = ["Embedded", "Endpoints", "Gateway", "GatewayAddress", "resolve"]
+__all__ = ["Embedded", "Endpoints", "Gateway", "GatewayAddress", "GatewayAddresses", "resolve"]
 
 VARIABLE: Final = "ZURL_CONNECT"
 DEFAULT_PATH: Final = "/etc/zurl.conf"
@@ -97,12 +97,15 @@ Gateway = Endpoints | Embedded
 GatewayAddress = str | os.PathLike[str] | Endpoints | Embedded
 """What names one gateway."""
 
+GatewayAddresses = GatewayAddress | Sequence[GatewayAddress] | None
+"""What names the gateways of a client."""
+
 Policy = Mapping[str, str | bool | int | Iterable[str]]
 """Keys of ``zurl.conf`` for an embedded gateway."""
 
 
 def resolve(
-    gateway: GatewayAddress | Sequence[GatewayAddress] | None = None,
+    gateway: GatewayAddresses = None,
     policy: Policy | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> list[Gateway]:

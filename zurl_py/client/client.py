@@ -12,7 +12,7 @@ from typing import Any, Final, Self, Unpack
 
 from ..zhttp import Format
 from . import errors
-from .address import GatewayAddress, Policy, resolve
+from .address import GatewayAddresses, Policy, resolve
 from .call import HttpCall, Note
 from .headers import Headers
 from .hub import Hub
@@ -78,7 +78,7 @@ class _Core:
 
     def __init__(
         self,
-        gateway: GatewayAddress | Sequence[GatewayAddress] | None = None,
+        gateway: GatewayAddresses = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         rest: dict[str, Any] = dict(options)
@@ -97,6 +97,11 @@ class _Core:
         self._hub: Hub | None = None
         self._lock = threading.Lock()
         self._closed = False
+
+    @property
+    def request_options(self) -> RequestOptions:
+        """What holds for every request that does not say otherwise."""
+        return self._options
 
     def build_request(
         self, method: str, url: str, **arguments: Unpack[RequestArguments]

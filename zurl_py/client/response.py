@@ -48,6 +48,16 @@ class BodySource(Protocol):
         """Have the gateway give up what is not over."""
 
 
+_TIMING: Final = (
+    "resolve",
+    "connect",
+    "tls",
+    "first-byte",
+    "total",
+    "reused",
+    "http-version",
+    "address",
+)
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
 
 
@@ -105,15 +115,15 @@ class BaseResponse:
 
     @property
     def timing(self) -> dict[str, Any]:
-        """Phases in microseconds, where ``timing`` was asked for and the gateway knows it."""
-        timing = self.ext.get("timing")
-        return dict(timing) if isinstance(timing, dict) else {}
+        """Phases in microseconds, where ``timing`` was asked for. Known when the body was read."""
+        ext = self.ext
+        return {name: ext[name] for name in _TIMING if name in ext}
 
     @property
     def http_version(self) -> str | None:
         """Of the origin's answer, such as ``"1.1"`` or ``"2"``, where ``timing`` was asked for."""
         version = self.timing.get("http-version")
-        return str(version) if version is not None else None
+        return str(version) if version else None
 
     @property
     def truncated(self) -> bool:

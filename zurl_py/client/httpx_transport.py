@@ -1,0 +1,232 @@
+"""Transports for httpx and for httpx2, which have the same interface and classes of their own.
+
+A module for either names its classes; all that they do is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from . import errors
+from .adapting import ADAPTED, ArgumentRefused, body_of_pieces, decorate, headers_of, version_of
+from .body import Body
+from .client import AsyncClient, Client, ClientOptions
+from .failures import failure_of_exception
+from .headers import Headers
+from .request import Request, RequestOptions
+from .response import AsyncResponse, BaseResponse, Response
+from .timeouts import Timeout
+
+__all__ = ["AsyncStream", "AsyncTransport", "Library", "Stream", "Transport", "split_arguments"]
+
+_SCHEMES: Final = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Library:
+    """The classes of httpx or of httpx2.
+
+    Attributes:
+        module: it.
+        special: our exceptions that have a subclass of its own there, and that.
+    """
+
+    module: Any
+    special: Mapping[type[errors.ZurlError], type[Exception]]
+
+    def translated(self, error: errors.ZurlError, request: Any) -> Exception:
+        """The library's exception for one of ours."""
+        kind: Any = self.special.get(type(error))
+        if kind is None:
+            kind = getattr(self.module, failure_of_exception(error).httpx)
+        made: Exception = kind(str(error), request=request)
+        decorate(made, error)
+        return made
+
+
+def _request(library: Library, request: Any, body: Body, defaults: RequestOptions) -> Request:
+    """Ours for theirs."""
+    url = request.url
+    if url.scheme not in _SCHEMES:
+        text = (
+            f"Request URL has an unsupported protocol '{url.scheme}://'."
+            if url.scheme
+            else "Request URL is missing an 'http://' or 'https://' protocol."
+        )
+        raise library.module.UnsupportedProtocol(text, request=request)
+    netloc = url.netloc  # without user and password, of which httpx has made a header
+    options: RequestOptions = {**defaults}
+    raw = []
+    for name, value in request.headers.raw:
+        if name.lower() == b"host":
+            if value.lower() != netloc.lower():
+                options["host"] = value.decode("latin-1")
+        else:
+            raw.append((name, value))
+    limits = request.extensions.get("timeout") or {}
+    return Request(
+        request.method,
+        f"{url.scheme}://{netloc.decode('ascii')}{url.raw_path.decode('ascii')}",
+        Headers.of_pairs(raw),
+        body,
+        Timeout(**{name: limits.get(name) for name in ("connect", "read", "write", "pool")}),
+        options,
+    )
+
+
+def _length(request: Any) -> int | None:
+    """Bytes of a request's body; None where it is chunked."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit():
+        return int(length)
+    return None if "transfer-encoding" in request.headers else 0
+
+
+_Answer = TypeVar("_Answer", bound=BaseResponse)
+
+
+class _Mapped(Generic[_Answer]):
+    """A body whose errors are the library's."""
+
+    def __init__(self, answer: _Answer, library: Library, request: Any) -> None:
+        self._answer = answer
+        self._library = library
+        self._request = request
+
+    def _translated(self, error: errors.ZurlError) -> Exception:
+        return self._library.translated(error, self._request)
+
+
+class Stream(_Mapped[Response]):
+    """The body of an answer."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._answer.iter_bytes()
+        except errors.ZurlError as error:
+            raise self._translated(error) from error
+
+    def close(self) -> None:
+        """Give up what was not read."""
+        self._answer.close()
+
+
+class AsyncStream(_Mapped[AsyncResponse]):
+    """The body of an answer."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._answer.iter_bytes():
+                yield part
+        except errors.ZurlError as error:
+            raise self._translated(error) from error
+
+    async def aclose(self) -> None:
+        """Give up what was not read."""
+        await self._answer.close()
+
+
+def _response(library: Library, answer: BaseResponse, stream: Any) -> Any:
+    extensions = {
+        "http_version": version_of(answer).encode("ascii"),
+        "reason_phrase": answer.reason.encode("latin-1"),
+    }
+    return library.module.Response(
+        status_code=answer.status_code,
+        headers=headers_of(answer),
+        stream=stream,
+        extensions=extensions,
+    )
+
+
+class Transport:
+    """What a synchronous transport does."""
+
+    _library: Library
+    _stream: type[Stream]
+    _client: Client
+    _options: RequestOptions
+
+    def _open(self, gateway: Any, defaults: ClientOptions) -> None:
+        _check_defaults(defaults)
+        self._client = Client(gateway, **defaults)
+        self._options = RequestOptions(**{**self._client.request_options, **ADAPTED})  # type: ignore[typeddict-item]
+
+    def _handle(self, request: Any) -> Any:
+        body = body_of_pieces(request.stream, _length(request))
+        ours = _request(self._library, request, body, self._options)
+        try:
+            answer = self._client.send(ours, stream=True)
+        except errors.ZurlError as error:
+            raise self._library.translated(error, request) from error
+        return _response(self._library, answer, self._stream(answer, self._library, request))
+
+    def close(self) -> None:
+        """End what is open, and let go of the sockets."""
+        self._client.close()
+
+
+class AsyncTransport:
+    """What an asynchronous transport does."""
+
+    _library: Library
+    _stream: type[AsyncStream]
+    _client: AsyncClient
+    _options: RequestOptions
+
+    def _open(self, gateway: Any, defaults: ClientOptions) -> None:
+        _check_defaults(defaults)
+        self._client = AsyncClient(gateway, **defaults)
+        self._options = RequestOptions(**{**self._client.request_options, **ADAPTED})  # type: ignore[typeddict-item]
+
+    async def _handle(self, request: Any) -> Any:
+        length = _length(request)
+        pieces: Any = request.stream
+        if length == 0:
+            pieces = [part async for part in pieces]
+        body = body_of_pieces(pieces, length)
+        ours = _request(self._library, request, body, self._options)
+        try:
+            answer = await self._client.send(ours, stream=True)
+        except errors.ZurlError as error:
+            raise self._library.translated(error, request) from error
+        return _response(self._library, answer, self._stream(answer, self._library, request))
+
+    async def aclose(self) -> None:
+        """End what is open, and let go of the sockets."""
+        await self._client.close()
+
+
+def _check_defaults(defaults: ClientOptions) -> None:
+    for name in _THEIRS:
+        if name in defaults:
+            raise ArgumentRefused(f"{name}= is for the client, not for its transport")
+
+
+# -- the factories' arguments ----------------------------------------------------------------------
+
+_REFUSED: Final = {
+    "proxy": "requests would go through it, around the gateway and its policy",
+    "mounts": "requests to what is mounted would go around the gateway and its policy",
+    "transport": "requests would go around the gateway and its policy",
+    "verify": "the gateway verifies certificates; ignore_tls_errors=True asks it not to",
+    "cert": "the gateway shows certificates: give client_cert= and client_key= their text",
+}
+_HARMLESS: Final = {"proxy": None, "mounts": None, "transport": None, "verify": True, "cert": None}
+_THEIRS: Final = frozenset(("headers", "timeout", "follow_redirects", "max_redirects"))
+_OURS: Final = ClientOptions.__annotations__.keys() - _THEIRS
+
+
+def split_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A factory's arguments: those of our transport, and those of the library's client.
+
+    Raises:
+        ArgumentRefused: one that would go around the gateway, or do nothing.
+    """
+    for name, why in _REFUSED.items():
+        if name in arguments and arguments.pop(name) is not _HARMLESS[name]:
+            raise ArgumentRefused(f"{name}= cannot be used with a gateway: {why}")
+    ours = {name: arguments.pop(name) for name in list(arguments) if name in _OURS}
+    return ours, arguments

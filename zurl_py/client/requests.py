@@ -1,0 +1,304 @@
+"""requests through a gateway, by changing one line.
+
+::
+
+    session = requests.Session()
+    session.mount("https://", ZurlAdapter("embedded"))
+    session.mount("http://", ZurlAdapter("embedded"))
+
+Redirects, cookies, authentication and decoding stay those of requests; connections, TLS and the
+policy are the gateway's. Proxies, of the environment too, are not used: the gateway has its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Unpack
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPHeaderDict, HTTPResponse
+from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError
+from urllib3.util import Timeout as Urllib3Timeout
+
+from . import errors
+from .adapting import ADAPTED, body_of_pieces, decorate, headers_of, version_of
+from .address import GatewayAddresses
+from .body import PIECE, Body
+from .client import Client, ClientOptions
+from .failures import failure_of_exception
+from .headers import Headers
+from .request import Request, RequestOptions
+from .response import Response
+from .timeouts import Timeout
+
+__all__ = ["GatewayUnavailable", "MaxSizeExceeded", "PolicyViolation", "ZurlAdapter"]
+
+_VERSIONS: Final = {"HTTP/1.0": 10, "HTTP/2": 20, "HTTP/3": 30}
+
+
+class PolicyViolation(requests.ConnectionError):
+    """The gateway's policy refuses the origin; ``error`` is the code of the rule."""
+
+
+class GatewayUnavailable(requests.ConnectionError):
+    """No gateway answers; the text names its endpoint."""
+
+
+class MaxSizeExceeded(requests.ConnectionError):
+    """The answer is larger than ``max_size``."""
+
+
+_SPECIAL: Final[dict[type[errors.ZurlError], type[requests.RequestException]]] = {
+    errors.PolicyViolation: PolicyViolation,
+    errors.GatewayUnavailable: GatewayUnavailable,
+    errors.GatewayNotConfigured: GatewayUnavailable,
+    errors.MaxSizeExceeded: MaxSizeExceeded,
+}
+
+
+class ZurlAdapter(HTTPAdapter):
+    """For ``Session.mount``. May be shared by threads, pickled, and used on after ``close``.
+
+    Args:
+        gateway: where it is: see ``zurl_py.client.Client``.
+        defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
+    """
+
+    __attrs__ = [*HTTPAdapter.__attrs__, "_gateway", "_defaults"]  # noqa: RUF012 - as there
+
+    def __init__(self, gateway: GatewayAddresses = None, **defaults: Unpack[ClientOptions]) -> None:
+        self._gateway = gateway
+        self._defaults = defaults
+        self._lock = threading.Lock()
+        self._client: Client | None = Client(gateway, **defaults)
+        super().__init__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._client = None
+        super().__setstate__(state)  # type: ignore[no-untyped-call, unused-ignore]
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = Client(self._gateway, **self._defaults)
+            return self._client
+
+    def close(self) -> None:
+        """End what is open, and let go of the sockets."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        super().close()
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """Send a request; returns when the answer's head is here.
+
+        Args:
+            stream: not looked at: the session reads the body, or leaves it.
+            timeout: seconds, ``(connect, read)``, or urllib3's.
+            verify: False asks the gateway to accept any certificate. Whose certificates it
+                accepts is its own setting: a path is not looked at.
+            cert: path of a client certificate with its key, or the paths of both.
+            proxies: not used: they would go around the gateway.
+        """
+        client = self._connected()
+        ours = _request(request, _timeout(timeout), client.request_options)
+        if verify is False:
+            ours.options["ignore_tls_errors"] = True
+        if cert:
+            ours.options.update(_certificate(cert))
+        try:
+            answer = client.send(ours, stream=True)
+        except errors.ZurlError as error:
+            raise _translated(error, request) from error
+        return self.build_response(request, _response(answer, request))
+
+
+def _translated(error: errors.ZurlError, request: requests.PreparedRequest) -> Exception:
+    kind = _SPECIAL.get(type(error))
+    if kind is None:
+        kind = getattr(requests.exceptions, failure_of_exception(error).requests)
+    made = kind(str(error), request=request)
+    decorate(made, error)
+    return made
+
+
+# -- the request -----------------------------------------------------------------------------------
+
+
+def _request(
+    request: requests.PreparedRequest, timeout: Timeout, defaults: RequestOptions
+) -> Request:
+    url = urlsplit(str(request.url))
+    netloc = url.netloc.rpartition("@")[2]
+    options = RequestOptions(**{**defaults, **ADAPTED})  # type: ignore[typeddict-item]
+    raw = []
+    for name, value in (request.headers or {}).items():
+        key, content = _bytes(name), _bytes(value)
+        if key.lower() != b"host":
+            raw.append((key, content))
+        elif content.decode("latin-1").lower() != netloc.lower():
+            options["host"] = content.decode("latin-1")
+    target = url._replace(netloc=netloc, fragment="").geturl()
+    method = _bytes(request.method or "GET").decode("latin-1")
+    return Request(method, target, Headers.of_pairs(raw), _body(request), timeout, options)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """As http.client writes header fields."""
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()
+
+
+def _body(request: requests.PreparedRequest) -> Body:
+    content: Any = request.body
+    if not content:
+        return Body()
+    if isinstance(content, str):
+        content = content.encode()
+    length = request.headers.get("Content-Length") if request.headers else None
+    size = int(length) if length is not None and str(length).isdigit() else None
+    if isinstance(content, (bytes, bytearray)):
+        return Body(bytes(content), None, len(content))
+    return body_of_pieces(_pieces(content), size)
+
+
+def _pieces(content: Any) -> Iterator[bytes]:
+    parts: Iterable[Any] = content
+    if hasattr(content, "read"):  # until it gives nothing, of its own kind
+        parts = iter(lambda: content.read(PIECE), content.read(0))
+    for part in parts:
+        yield part.encode() if isinstance(part, str) else bytes(part)
+
+
+def _timeout(timeout: Any) -> Timeout:
+    if isinstance(timeout, tuple):
+        try:
+            connect, read = timeout
+        except ValueError:
+            raise ValueError(
+                f"Invalid timeout {timeout}. Pass a (connect, read) timeout tuple, or a single "
+                "float to set both timeouts to the same value."
+            ) from None
+        timeout = Urllib3Timeout(connect=connect, read=read)
+    elif not isinstance(timeout, Urllib3Timeout):
+        timeout = Urllib3Timeout(connect=timeout, read=timeout)
+    connect, read = timeout.connect_timeout, timeout.read_timeout
+    limits = [limit if isinstance(limit, (int, float)) else None for limit in (connect, read)]
+    return Timeout(connect=limits[0], read=limits[1], write=limits[1])
+
+
+def _certificate(cert: Any) -> RequestOptions:
+    paths = (cert, cert) if isinstance(cert, (str, os.PathLike)) else tuple(cert)
+    texts = []
+    for path, what in zip(paths, ("certificate", "key"), strict=True):
+        try:
+            with open(path, "rb") as file:
+                texts.append(file.read())
+        except OSError as error:
+            text = f"Could not find the TLS {what} file, invalid path: {path}: {error.strerror}"
+            raise OSError(text) from None
+    return {"client_cert": texts[0], "client_key": texts[1]}
+
+
+# -- the answer ------------------------------------------------------------------------------------
+
+
+class _Raw(io.RawIOBase):
+    """The body as a file, which is what urllib3 reads from."""
+
+    def __init__(self, answer: Response, url: str) -> None:
+        self._answer = answer
+        self._url = url
+        self._parts = answer.iter_bytes()
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer).cast("B")
+        while not self._rest:
+            try:
+                self._rest = memoryview(next(self._parts))
+            except StopIteration:
+                return 0
+            except errors.ReadTimeout as error:
+                pool: Any = self._url  # is only shown
+                raise _carrying(ReadTimeoutError(pool, self._url, str(error)), error) from error
+            except errors.DecodingError as error:
+                raise _carrying(DecodeError(str(error)), error) from error
+            except errors.ZurlError as error:
+                raise _carrying(ProtocolError(str(error), error), error) from error
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            self._answer.close()
+        super().close()
+
+
+def _carrying(error: Exception, cause: errors.ZurlError) -> Exception:
+    decorate(error, cause)
+    return error
+
+
+class _Original:
+    """What cookies are taken from, in place of the answer of ``http.client``."""
+
+    def __init__(self, raw: _Raw, headers: list[tuple[str, str]]) -> None:
+        self._raw = raw
+        self.msg = http.client.HTTPMessage()
+        for name, value in headers:
+            self.msg.add_header(name, value)
+
+    def isclosed(self) -> bool:
+        return self._raw.closed
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def _response(answer: Response, request: requests.PreparedRequest) -> HTTPResponse:
+    pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers_of(answer)]
+    headers = HTTPHeaderDict()
+    for name, value in pairs:
+        headers.add(name, value)
+    raw = _Raw(answer, str(request.url))
+    version = version_of(answer)
+    return HTTPResponse(
+        body=raw,
+        headers=headers,
+        status=answer.status_code,
+        version=_VERSIONS.get(version, 11),
+        version_string=version,
+        reason=answer.reason,
+        preload_content=False,
+        decode_content=False,
+        original_response=_Original(raw, pairs),  # type: ignore[arg-type]
+        request_method=request.method,
+        request_url=request.url,
+    )
