@@ -20,6 +20,7 @@ from .request import Request
 from .response import AsyncResponse, Redirect, Response
 from .timeouts import Timeout
 from .trace import Direction, PacketTrace
+from .webhooks import AsyncWebhooks, Webhooks
 from .websocket import AsyncWebSocket, WebSocket
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "AsyncClient",
     "AsyncResponse",
     "AsyncWebSocket",
+    "AsyncWebhooks",
     "Client",
     "Direction",
     "Endpoints",
@@ -38,6 +40,7 @@ __all__ = [
     "Response",
     "Timeout",
     "WebSocket",
+    "Webhooks",
     "exit_code",
     "resolve",
 ]

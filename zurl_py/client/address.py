@@ -19,7 +19,15 @@ from typing import Final
 from ..ini import IniError, parse_ini
 from .errors import GatewayNotConfigured, GatewayUnavailable
 
-__all__ = ["Embedded", "Endpoints", "Gateway", "GatewayAddress", "GatewayAddresses", "resolve"]
+__all__ = [
+    "Embedded",
+    "Endpoints",
+    "Gateway",
+    "GatewayAddress",
+    "GatewayAddresses",
+    "connectable",
+    "resolve",
+]
 
 VARIABLE: Final = "ZURL_CONNECT"
 DEFAULT_PATH: Final = "/etc/zurl.conf"
@@ -205,7 +213,7 @@ def read_conf(path: str) -> Endpoints:
             f"{path}, line {error.line}: {error}", error="no-gateway"
         ) from None
     specs = {
-        _KEYS[entry.key]: _connectable(entry.items[0])
+        _KEYS[entry.key]: connectable(entry.items[0])
         for entry in entries
         if entry.section == "General" and entry.key in _KEYS and entry.items
     }
@@ -219,7 +227,7 @@ def read_conf(path: str) -> Endpoints:
         ) from None
 
 
-def _connectable(spec: str) -> str:
+def connectable(spec: str) -> str:
     """The endpoint to connect to, where one is bound that may be on any interface."""
     transport, separator, rest = spec.partition("://")
     host, colon, port = rest.rpartition(":")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..client.webhooks import new_id
 from ..log import Log
 from ..zhttp import Format
 from .counts import Counts
+from .digest import digest_of
 from .endpoints import name_of_uri
-from .ids import digest_of, new_id
 from .messages import (
     NO_USER_DATA,
     BadQuestion,
