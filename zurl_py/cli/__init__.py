@@ -19,6 +19,7 @@ _COMMANDS = {
     "check-config": "check_config",
     "check-url": "check_url",
     "deliver": "deliver",
+    "webhooks": "webhooks",
     "version": "version",
 }
 

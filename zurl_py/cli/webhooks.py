@@ -14,6 +14,7 @@ import click
 
 from ..client.errors import ZurlError
 from ..client.webhooks import Webhooks
+from ..log import printable
 
 __all__ = ["webhooks"]
 
@@ -68,7 +69,7 @@ def show(id: str, connect: str | None, as_json: bool) -> None:
             print("  " + _attempt_line(attempt))
             body = _readable(attempt["body"]).strip()
             if body:
-                print("\n".join("    " + _clean(line) for line in body.splitlines()[:20]))
+                print("\n".join("    " + printable(line) for line in body.splitlines()[:20]))
 
 
 @webhooks.command()
@@ -90,9 +91,7 @@ def replay(id: str | None, endpoint: str | None, state: str | None, connect: str
 @click.option("--disable", metavar="NAME", help="Disable this endpoint: what comes is held.")
 @_connect
 @_json
-def endpoints(
-    enable: str | None, disable: str | None, connect: str | None, as_json: bool
-) -> None:
+def endpoints(enable: str | None, disable: str | None, connect: str | None, as_json: bool) -> None:
     """List endpoints; or enable or disable one."""
     with _asking(connect) as client:
         if enable:
@@ -130,7 +129,7 @@ def _asking(connect: str | None) -> Iterator[Webhooks]:
         with Webhooks(connect, timeout=_TIMEOUT) as client:
             yield client
     except ZurlError as error:
-        print(f"error: {_clean(str(error))}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -154,7 +153,7 @@ def _delivery_line(delivery: dict[str, Any]) -> str:
         parts.append(f"due {_time(delivery['due'])}")
     if "reason" in delivery:
         parts.append(delivery["reason"])
-    return _clean("  ".join(parts))
+    return printable("  ".join(parts))
 
 
 def _attempt_line(attempt: dict[str, Any]) -> str:
@@ -162,12 +161,12 @@ def _attempt_line(attempt: dict[str, Any]) -> str:
     if "error" in attempt:
         what += f" ({attempt['error']})"
     took = attempt["phases"].get("total", 0) / 1000
-    return _clean(f"{_time(attempt['time'])}  {what}  {took:.0f} ms")
+    return printable(f"{_time(attempt['time'])}  {what}  {took:.0f} ms")
 
 
 def _endpoint_line(endpoint: dict[str, Any]) -> str:
     state = f"disabled: {endpoint.get('reason', '?')}" if endpoint["disabled"] else "enabled"
-    return _clean(f"{endpoint['endpoint']}  {state}  {endpoint['uri']}")
+    return printable(f"{endpoint['endpoint']}  {state}  {endpoint['uri']}")
 
 
 def _time(seconds: float) -> str:
@@ -176,10 +175,3 @@ def _time(seconds: float) -> str:
 
 def _readable(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _clean(text: str) -> str:
-    """Control characters as escapes: what a stranger sent must not move the cursor."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
