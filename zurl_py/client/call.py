@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from ..zhttp import Envelope
 from . import errors
-from .exchange import Data, Ended, Event, Exchange, Failed, HttpExchange, Opened
-from .request import Request, first_fields
+from .exchange import Data, Ended, Event, Exchange, Failed, HttpExchange, Opened, Sender
+from .request import Request, first_packet
 from .response import Head
 from .running import Runtime
 
@@ -61,7 +60,7 @@ class Call:
 
     # -- for the hub, in its thread ------------------------------------------------------------
 
-    def begin(self, envelope: Envelope, now: float) -> bytes:
+    def begin(self, sender: Sender, now: float) -> bytes:
         """The first packet. Called again if it is to be repeated."""
         raise NotImplementedError
 
@@ -123,9 +122,9 @@ class HttpCall(Call):
 
     # -- for the hub, in its thread ------------------------------------------------------------
 
-    def begin(self, envelope: Envelope, now: float) -> bytes:
-        self.exchange = HttpExchange(envelope, self.request, now, self.started)
-        return self.exchange.first_packet()
+    def begin(self, sender: Sender, now: float) -> bytes:
+        self.exchange = HttpExchange(sender, self.request, now, self.started)
+        return self.exchange.first
 
     def deliver(self, event: Event) -> bool:
         if isinstance(event, Data):
@@ -158,7 +157,7 @@ class HttpCall(Call):
     def _grant(self) -> None:
         exchange = self.exchange
         if exchange is not None and exchange.grant_is_due():
-            exchange.grant()
+            exchange.grant(self._hub.clock())
             self._hub.send_later(self)
 
     # -- for the caller ------------------------------------------------------------------------
@@ -252,7 +251,7 @@ class HttpCall(Call):
     def _send_body(self, part: bytes, more: bool) -> None:
         exchange = self.exchange
         if exchange is not None and not exchange.over:
-            exchange.send_body(part, more)
+            exchange.send_body(part, more, self._hub.clock())
             self._hub.send_later(self)
 
 
@@ -261,12 +260,11 @@ class Note(Call):
 
     expects_answer = False
 
-    def begin(self, envelope: Envelope, now: float) -> bytes:
-        fields = first_fields(self.request)
-        body = self.request.body.whole
-        if body:
-            fields["body"] = body
-        return envelope.encode(fields)
+    def begin(self, sender: Sender, now: float) -> bytes:
+        packet = first_packet(self.request)
+        packet.format = sender.format
+        packet.body = self.request.body.whole
+        return packet.encode()
 
     async def post(self) -> None:
         """Wait until ZeroMQ has it."""

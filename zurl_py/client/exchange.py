@@ -11,19 +11,18 @@ name is known from then on. Until then they are held.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..zhttp import Envelope
+from ..zhttp import Endpoint, Format, RemoteProtocolError, RequestPacket, ResponsePacket
+from ..zhttp.session import SESSION_EXPIRY
 from . import errors
 from .failures import error_of
-from .packets import Answer
-from .request import Request, first_fields, milliseconds
+from .request import Request, first_packet
 from .response import Head
 
 __all__ = [
-    "EXPIRY",
-    "KEEP_ALIVE_INTERVAL",
     "WINDOW",
     "Data",
     "Ended",
@@ -33,14 +32,28 @@ __all__ = [
     "HttpExchange",
     "Opened",
     "Room",
+    "Sender",
+    "head_of",
 ]
 
-KEEP_ALIVE_INTERVAL: Final = 30.0  # seconds between keep-alives to the daemon
-EXPIRY: Final = 60.0  # seconds without a packet of the daemon until it counts as lost
 WINDOW: Final = 400_000  # bytes of body that the daemon may be ahead of the reader
 GRACE: Final = 0.5  # seconds that the daemon may be late with its own session-timeout
 
 _GRANT_SHARE: Final = 2  # a part of the window that is worth a packet
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who writes the packets of a session.
+
+    Attributes:
+        address: ``from``; None where the answer needs none.
+        id: of the session; None for fire and forget.
+    """
+
+    format: Format
+    address: bytes | None
+    id: bytes | None
 
 
 @dataclass(slots=True)
@@ -83,18 +96,19 @@ Event = object
 
 
 class Exchange:
-    """What every session has: numbered packets both ways, keep-alives, an end.
+    """What every session has: its endpoint, the limits of its time, an end.
 
     Args:
-        envelope: encodes our packets.
+        sender: who writes.
+        packet: the first one, but for what ``sender`` adds.
         request: what is asked for; its timeouts hold.
         now: seconds, of any clock.
-        started: when the call began, which its whole time counts from; ``now`` if not given.
+        started: when the call began, which its whole time counts from.
+        patience: seconds until the daemon has to have taken the request.
         window: bytes that the daemon may send ahead of ``consumed``.
 
     Attributes:
-        peer: the daemon's name, once known.
-        over: no event comes any more.
+        first: the first packet, encoded.
         heard: the daemon has taken the request.
         got_head: an answer has begun.
         granted: bytes that may have been sent in all; grows with the daemon's credits.
@@ -107,84 +121,91 @@ class Exchange:
 
     def __init__(
         self,
-        envelope: Envelope,
+        sender: Sender,
+        packet: RequestPacket,
         request: Request,
         now: float,
-        started: float | None = None,
+        started: float,
+        patience: float,
         window: int = WINDOW,
     ) -> None:
-        timeout = request.timeout
-        self._window = window
-        self.consumed = 0
-        self._swallowed = 0  # bytes that cost credits and that no reader gets
-        self._credited = 0  # of what was consumed
-        self._envelope = envelope
+        packet.format, packet.sender, packet.id = sender.format, sender.address, sender.id
+        packet.credits = window
+        self._endpoint, self.first = Endpoint.open(packet, now, patience)
         self._request = request
-        self.peer: bytes | None = None
-        self.over = False
+        self._window = window
         self.heard = False
         self.got_head = False
         self.granted = 0
+        self.consumed = 0
+        self._swallowed = 0  # bytes that cost credits and that no reader gets
+        self._credited = 0  # of both
         self.reading_since: float | None = now
         self.writing_since: float | None = None
-        self._out: list[bytes] = []
-        self._seq_in = 0
-        self._seq_out = 0
-        self._last_heard = now
         self._last_data = now
         self._last_room = now
-        self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
-        self._taken_by = now + _seconds(timeout.pool)
+        self._out: list[bytes] = []
+        timeout = request.timeout
         self._read_limit = _seconds(timeout.read)
         self._write_limit = _seconds(timeout.write)
-        self._ends_at = (now if started is None else started) + _seconds(timeout.total) + GRACE
+        self._ends_at = started + _seconds(timeout.total) + GRACE
+
+    @property
+    def over(self) -> bool:
+        """Whether no event comes any more."""
+        return self._endpoint.closed
+
+    @property
+    def peer(self) -> bytes | None:
+        """The daemon's name, once known."""
+        return self._endpoint.peer
+
+    def meet(self, peer: bytes) -> None:
+        """The daemon's name is known from somewhere else."""
+        self._endpoint.peer = peer
 
     # -- packets
 
-    def receive(self, answer: Answer, now: float) -> list[Event]:
+    def receive(self, packet: ResponsePacket, now: float) -> list[Event]:
         """What a packet of the daemon means."""
         if self.over:
             return []
-        if answer.seq is not None:
-            if answer.seq != self._seq_in:
-                text = f"a packet was lost: seq {answer.seq} where {self._seq_in} was due"
-                self.cancel()
-                return [self._failed(errors.GatewayLost(text, error="gateway-lost"))]
-            self._seq_in += 1
-        self._last_heard = now
+        try:
+            self._endpoint.receive(packet, packet.seq, now)
+        except RemoteProtocolError as error:
+            self.cancel(now)
+            return [self._failed(_lost(f"a packet was lost: {error.reason}"))]
         self.heard = True
-        if self.peer is None and answer.sender:
-            self.peer = answer.sender
         events: list[Event] = []
-        if answer.type is None:
+        if packet.type is None:
             self._last_data = now
-            self._receive_data(answer, events)
-        elif answer.type == b"error":
-            events.append(self._ended_by(answer))
-        elif answer.type == b"cancel":
-            text = "the gateway has given up the request"
-            events.append(self._failed(errors.GatewayLost(text, error="gateway-lost")))
+            self._receive_data(packet, events, now)
+        elif packet.type == b"error":
+            events.append(self._ended_by(packet))
+        elif packet.type == b"cancel":
+            events.append(self._failed(_lost("the gateway has given up the request")))
         else:
-            self._receive_other(answer, events)
-        if answer.credits and not self.over:
-            self.granted += answer.credits
+            self._receive_other(packet, events, now)
+        if packet.credits and not self.over:
+            self.granted += packet.credits
             self._last_room = now
             events.append(Room())
         return events
 
-    def _receive_data(self, answer: Answer, events: list[Event]) -> None:
+    def _receive_data(self, packet: ResponsePacket, events: list[Event], now: float) -> None:
         raise NotImplementedError
 
-    def _receive_other(self, answer: Answer, events: list[Event]) -> None:
+    def _receive_other(self, packet: ResponsePacket, events: list[Event], now: float) -> None:
         """Credit, keep-alive, and what a WebSocket has."""
 
-    def _ended_by(self, answer: Answer) -> Failed:
+    def _ended_by(self, packet: ResponsePacket) -> Failed:
         """What an error packet means."""
-        condition = (answer.condition or b"undefined-condition").decode("utf-8", "replace")
-        return self._failed(error_of(condition, answer.ext, self._request))
+        condition = (packet.condition or b"undefined-condition").decode("utf-8", "replace")
+        error, detail = _text(packet.error), _text(packet.detail)
+        return self._failed(error_of(condition, error, detail, self._request))
 
     def _failed(self, error: errors.ZurlError) -> Failed:
-        self.over = True
+        self._endpoint.close()
         if error.request is None:
             error.request = self._request
         return Failed(error)
@@ -196,28 +217,27 @@ class Exchange:
         packets, self._out = self._out, []
         return packets
 
-    def _send(self, fields: dict[str, Any]) -> None:
-        fields["seq"] = self._seq_out
-        self._seq_out += 1
-        self._out.append(self._envelope.encode(fields))
+    def _send(self, fields: dict[str, Any], now: float) -> None:
+        if not self.over:
+            self._out.append(self._endpoint.send(fields, now))
 
     def grant_is_due(self) -> bool:
         """Whether so much was consumed that the daemon should be told."""
-        return self.consumed + self._swallowed - self._credited >= self._window // _GRANT_SHARE
+        read = self.consumed + self._swallowed
+        return read - self._credited >= self._window // _GRANT_SHARE
 
-    def grant(self) -> None:
+    def grant(self, now: float) -> None:
         """Let the daemon send as much more as was consumed."""
         due = self.consumed + self._swallowed - self._credited
-        if due > 0 and not self.over:
+        if due > 0:
             self._credited += due
-            self._send({"type": b"credit", "credits": due})
+            self._send({"type": b"credit", "credits": due}, now)
 
-    def cancel(self) -> None:
+    def cancel(self, now: float) -> None:
         """Give up. Where the daemon's name is not known yet, its first packet will be told so."""
         if not self.over:
-            self.over = True
             self._out = []
-            self._send({"type": b"cancel"})
+            self._send({"type": b"cancel"}, now)
 
     def fail(self, error: errors.ZurlError) -> Failed | None:
         """End because of something that no packet told of; None if it is over already."""
@@ -227,10 +247,10 @@ class Exchange:
 
     def deadline(self, now: float) -> float:
         """When ``expire`` is to be called next."""
-        when = min(self._ends_at, self._keep_alive_at)
+        when = min(self._ends_at, self._endpoint.deadline)
         if not self.heard:
-            return min(when, self._taken_by)
-        return min(when, self._last_heard + EXPIRY, self._silence_ends(now), self._jam_ends(now))
+            return when
+        return min(when, self._silence_ends(now), self._jam_ends(now))
 
     def _silence_ends(self, now: float) -> float:
         """When the origin has said nothing for too long, while somebody waited for it."""
@@ -246,47 +266,66 @@ class Exchange:
         """What the time that went by means."""
         if self.over:
             return []
-        if now >= self._ends_at:
-            return self._give_up(errors.ReadTimeout("the whole time allowed is over"))
-        if not self.heard and now >= self._taken_by:
-            return self._give_up(
-                errors.PoolTimeout(
-                    "the gateway has not taken the request: it has as many as it may"
-                )
-            )
-        if self.heard and now >= self._last_heard + EXPIRY:
-            text = f"nothing was heard of the gateway for {EXPIRY:.0f} seconds"
-            return self._give_up(errors.GatewayLost(text))
-        if self.heard and self.reading_since is not None and now >= self._silence_ends(now):
-            text = f"nothing came for {self._read_limit:g} seconds"
-            return self._give_up(errors.ReadTimeout(text))
-        if self.heard and self.writing_since is not None and now >= self._jam_ends(now):
-            text = f"the origin took nothing for {self._write_limit:g} seconds"
-            return self._give_up(errors.WriteTimeout(text))
-        if now >= self._keep_alive_at:
-            self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
-            if self.heard:
-                self._send({"type": b"keep-alive"})
+        error = self._expired(now)
+        if error is not None:
+            error.args = (f"{self._request.method} {self._request.url}: {error}",)
+            self.cancel(now)
+            return [self._failed(error)]
+        if self._endpoint.keep_alive_due(now):
+            self._send({"type": b"keep-alive"}, now)
         return []
 
-    def _give_up(self, error: errors.ZurlError) -> list[Event]:
-        row = type(error)
-        error.error = _OWN_ERRORS[row]
-        error.args = (f"{self._request.method} {self._request.url}: {error}",)
-        self.cancel()
-        return [self._failed(error)]
+    def _expired(self, now: float) -> errors.ZurlError | None:
+        if now >= self._ends_at:
+            return errors.ReadTimeout("the whole time allowed is over", error="read-timeout")
+        if self._endpoint.expired(now):
+            if self.heard:
+                return _lost(f"nothing was heard of the gateway for {SESSION_EXPIRY:.0f} seconds")
+            return self._not_taken()
+        if self.heard and self.reading_since is not None and now >= self._silence_ends(now):
+            text = f"nothing came for {self._read_limit:g} seconds"
+            return errors.ReadTimeout(text, error="read-timeout")
+        if self.heard and self.writing_since is not None and now >= self._jam_ends(now):
+            text = f"the origin took nothing for {self._write_limit:g} seconds"
+            return errors.WriteTimeout(text, error="write-timeout")
+        return None
+
+    def _not_taken(self) -> errors.ZurlError:
+        text = "the gateway has not taken the request: it has as many as it may"
+        return errors.PoolTimeout(text, error="pool-timeout")
 
 
-_OWN_ERRORS: Final[dict[type[errors.ZurlError], str]] = {
-    errors.GatewayLost: "gateway-lost",
-    errors.PoolTimeout: "pool-timeout",
-    errors.ReadTimeout: "read-timeout",
-    errors.WriteTimeout: "write-timeout",
-}
+def _lost(text: str) -> errors.GatewayLost:
+    return errors.GatewayLost(text, error="gateway-lost")
 
 
 def _seconds(limit: float | None) -> float:
     return math.inf if limit is None else limit
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def head_of(packet: ResponsePacket) -> Head:
+    """The head that a packet has."""
+    headers = packet.headers if isinstance(packet.headers, list) else list(packet.headers)
+    return Head(packet.code or 0, packet.reason or b"", headers, ext_of(packet))
+
+
+def ext_of(packet: ResponsePacket) -> dict[str, Any]:
+    """A packet's ``ext`` with text as ``str``, whatever the format was."""
+    return {name: _plain(value) for name, value in packet.ext.items()} if packet.ext else {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(content) for content in value]
+    return value
 
 
 class HttpExchange(Exchange):
@@ -298,53 +337,40 @@ class HttpExchange(Exchange):
 
     def __init__(
         self,
-        envelope: Envelope,
+        sender: Sender,
         request: Request,
         now: float,
         started: float | None = None,
     ) -> None:
-        window = request.options.get("credits", WINDOW)
-        super().__init__(envelope, request, now, started, window)
+        packet = first_packet(request)
+        packet.stream = True
         self.uploads = request.body.streams
+        if self.uploads:
+            packet.more = True
+        elif request.body.whole:
+            packet.body = request.body.whole
+        started = now if started is None else started
+        patience = _seconds(request.timeout.pool)
+        window = request.options.get("credits", WINDOW)
+        super().__init__(sender, packet, request, now, started, patience, window)
         if self.uploads:
             self.reading_since = None  # nothing is due before the upload is over
 
-    def first_packet(self) -> bytes:
-        """What starts the session."""
-        request = self._request
-        fields = first_fields(request)
-        fields["stream"] = True
-        fields["credits"] = self._window
-        if "user_data" in request.options:
-            fields["user-data"] = request.options["user_data"]
-        if request.timeout.total is not None:
-            fields["timeout"] = milliseconds(request.timeout.total)
-        if self.uploads:
-            fields["more"] = True
-        elif request.body.whole:
-            fields["body"] = request.body.whole
-        fields["seq"] = 0
-        self._seq_out = 1
-        return self._envelope.encode(fields)
-
-    def send_body(self, data: bytes, more: bool) -> None:
+    def send_body(self, data: bytes, more: bool, now: float) -> None:
         """A part of the request's body; the caller keeps to ``granted``."""
         fields: dict[str, Any] = {"body": data}
         if more:
             fields["more"] = True
-        self._send(fields)
+        self._send(fields, now)
 
-    def _receive_data(self, answer: Answer, events: list[Event]) -> None:
+    def _receive_data(self, packet: ResponsePacket, events: list[Event], now: float) -> None:
         if not self.got_head:
-            if answer.code is None:
-                text = "the gateway's answer has no status"
-                events.append(self._failed(errors.GatewayLost(text, error="gateway-lost")))
+            if packet.code is None:
+                events.append(self._failed(_lost("the gateway's answer has no status")))
                 return
             self.got_head = True
-            head = Head(answer.code, answer.reason, answer.headers, answer.ext)
-            events.append(Opened(head))
-        if answer.body:
-            events.append(Data(answer.body))
-        if not answer.more:
-            self.over = True
-            events.append(Ended(answer.ext))
+            events.append(Opened(head_of(packet)))
+        if packet.body:
+            events.append(Data(packet.body))
+        if not packet.more:
+            events.append(Ended(ext_of(packet)))

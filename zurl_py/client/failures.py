@@ -6,9 +6,8 @@ gives no ``ext.error`` (Zurl gives none) leads to the condition's own row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from . import errors
 
@@ -145,14 +144,12 @@ def exit_code(error: errors.ZurlError) -> int:
 
 
 def error_of(
-    condition: str, ext: Mapping[str, Any] | None = None, request: Request | None = None
+    condition: str,
+    error: str | None = None,
+    detail: str | None = None,
+    request: Request | None = None,
 ) -> errors.ZurlError:
-    """The exception for an error packet.
-
-    Args:
-        ext: the packet's ``ext``, in which ``error`` and ``detail`` are looked for.
-    """
-    error, detail = (_text_in(ext, name) for name in ("error", "detail"))
+    """The exception for an error packet: its ``condition``, and two entries of its ``ext``."""
     row = failure_of(condition, error)
     message = row.text
     if detail:
@@ -161,10 +158,3 @@ def error_of(
     if request is not None:
         message = f"{request.method} {request.url}: {message}"
     return row.exception(message, condition=condition, error=error, detail=detail, request=request)
-
-
-def _text_in(ext: Mapping[str, Any] | None, name: str) -> str | None:
-    value = ext.get(name) if ext else None
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else None

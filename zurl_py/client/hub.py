@@ -19,13 +19,12 @@ from typing import Any, Final
 
 import zmq
 
-from ..zhttp import Envelope, Format
+from ..zhttp import Envelope, Format, PacketError, ResponsePacket
 from . import embedded, errors
 from .address import Embedded, Endpoints, Gateway
 from .call import Call
-from .exchange import Event, Failed
+from .exchange import Event, Failed, Sender
 from .link import Link, Socket
-from .packets import Answer, AnswerError, parse_answer
 from .running import Runtime, Signal
 from .trace import Direction, PacketTrace, Tracer
 
@@ -267,7 +266,7 @@ class Hub:
         if call.id is None and call.expects_answer:
             call.id = b"%d" % next(self._ids)
         if call.packet is None:
-            call.packet = call.begin(self._envelope(call), self.clock())
+            call.packet = call.begin(self._sender(call), self.clock())
         packet = call.packet
         if not link.send_first(packet):
             return False
@@ -279,12 +278,9 @@ class Hub:
             self.wake(call.signal)
         return True
 
-    def _envelope(self, call: Call) -> Envelope:
-        user_data = call.request.options
-        sender = self._address if call.expects_answer and self.sessions else None
-        if "user_data" in user_data:
-            return Envelope(self._format, sender, call.id, user_data["user_data"])
-        return Envelope(self._format, sender, call.id)
+    def _sender(self, call: Call) -> Sender:
+        address = self._address if call.expects_answer and self.sessions else None
+        return Sender(self._format, address, call.id)
 
     def _fail(self, call: Call, error: errors.ZurlError) -> None:
         if error.request is None:
@@ -305,7 +301,7 @@ class Hub:
         """Give up a call, at the daemon too."""
         exchange = call.exchange
         if exchange is not None and not exchange.over:
-            exchange.cancel()
+            exchange.cancel(self.clock())
             if call.sent:
                 self._send_cancel(call)
         self._forget(call)
@@ -319,8 +315,8 @@ class Hub:
         exchange, link = call.exchange, call.link
         assert exchange is not None
         assert link is not None
-        if exchange.peer is None:
-            exchange.peer = link.peer
+        if exchange.peer is None and link.peer is not None:
+            exchange.meet(link.peer)
         if exchange.peer is not None:
             self.send_later(call)
         elif call.id is not None and self.sessions:
@@ -345,7 +341,7 @@ class Hub:
         for call in {*self._calls.values(), *self._unplaced, *queued}:
             exchange = call.exchange
             if exchange is not None and call.sent and not exchange.over:
-                exchange.cancel()
+                exchange.cancel(self.clock())
                 self._send_cancel(call)
             self._fail(call, type(error)(str(error)))
         self._wake_waiters()
@@ -356,8 +352,8 @@ class Hub:
         socket = "out" if link.endpoints.streams else "req"
         self._trace(Direction.RECEIVED, link, socket, message)
         try:
-            answer = parse_answer(message)
-        except AnswerError as error:
+            answer = ResponsePacket.parse(message)
+        except PacketError as error:
             _log.warning("%s: dropped a message: %s", link.endpoints, error)
             return
         if answer.sender and answer.sender != link.peer:
@@ -386,9 +382,9 @@ class Hub:
         if wake:
             self.wake(call.signal)
 
-    def _cancel_unknown(self, link: Link, answer: Answer) -> None:
+    def _cancel_unknown(self, link: Link, answer: ResponsePacket) -> None:
         """A session that was given up before its daemon's name was known."""
-        if answer.sender and answer.id and not answer.is_final:
+        if answer.sender and answer.id and not answer.final:
             self._cancel_id(link, answer.sender, answer.id)
 
     def _cancel_id(self, link: Link, peer: bytes, id: bytes) -> None:

@@ -8,11 +8,12 @@ from typing import Any, Final, TypedDict
 from urllib.parse import urlencode
 
 from .. import __version__
+from ..zhttp import RequestPacket
 from .body import Body, ContentTypes, DataTypes, FileTypes, encode_body
 from .headers import Headers
 from .timeouts import Timeout, TimeoutTypes
 
-__all__ = ["Request", "RequestArguments", "RequestOptions", "build_request", "first_fields"]
+__all__ = ["Request", "RequestArguments", "RequestOptions", "build_request", "first_packet"]
 
 USER_AGENT: Final = f"zurl-py/{__version__}"
 
@@ -206,54 +207,27 @@ def _param(value: Any) -> Any:
 
 # -- the packet ------------------------------------------------------------------------------------
 
-_FIELDS: Final = {
-    "connect_host": "connect-host",
-    "connect_port": "connect-port",
-    "trust_connect_host": "trust-connect-host",
-    "client_cert": "client-cert",
-    "client_key": "client-key",
-    "follow_redirects": "follow-redirects",
-    "ignore_policies": "ignore-policies",
-    "ignore_tls_errors": "ignore-tls-errors",
-    "max_size": "max-size",
-}
-_EXT: Final = {
-    "host": "host",
-    "http_version": "http-version",
-    "history": "history",
-    "interim": "interim",
-    "max_redirects": "max-redirects",
-    "quiet": "quiet",
-    "raw": "raw",
-    "redirect_method": "redirect-method",
-    "timing": "timing",
-    "trailers": "trailers",
-    "truncate": "truncate",
-}
 
-
-def first_fields(request: Request, websocket: bool = False) -> dict[str, Any]:
-    """The fields of a first packet, but for those of the session and the body."""
-    fields: dict[str, Any] = {"uri": request.url.encode(), "headers": request.headers.raw}
+def first_packet(request: Request, websocket: bool = False) -> RequestPacket:
+    """The first packet of a session, but for who sends it, and the body."""
+    packet = RequestPacket(uri=request.url.encode(), headers=request.headers.raw)
     if not websocket:
-        fields["method"] = request.method.encode()
-    ext: dict[str, Any] = {}
-    for name, value in request.options.items():
-        if value is None or value is False:
-            continue
-        if name in _FIELDS:
-            fields[_FIELDS[name]] = value.encode() if isinstance(value, str) else value
-        elif name in _EXT:
-            ext[_EXT[name]] = value
+        packet.method = request.method.encode()
+    options: dict[str, Any] = dict(request.options)
+    extra = options.pop("ext", None)
+    if "user_data" in options:
+        packet.user_data = options.pop("user_data")
+    for name, value in options.items():  # named as the packet's attributes
+        if value is not None:
+            setattr(packet, name, value.encode() if isinstance(value, str) else value)
     timeout = request.timeout
     if timeout.connect is not None and timeout.connect > 0:
-        ext["connect-timeout"] = milliseconds(timeout.connect)
-    extra = request.options.get("ext")
+        packet.connect_timeout = milliseconds(timeout.connect)
+    if timeout.total is not None:
+        packet.timeout = milliseconds(timeout.total)
     if extra:
-        ext.update(extra)
-    if ext:
-        fields["ext"] = ext
-    return fields
+        packet.ext = dict(extra)
+    return packet
 
 
 def milliseconds(seconds: float) -> int:

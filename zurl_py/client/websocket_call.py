@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from ..zhttp import Envelope
 from . import errors
 from .call import Call
-from .exchange import Data, Event, Failed, Opened, Room
+from .exchange import Data, Event, Failed, Opened, Room, Sender
 from .request import Request
 from .response import Head
 from .running import Runtime, Signal
@@ -33,6 +32,8 @@ _FINE: Final = (1000, 1001, 1005)  # codes of an end in good order
 
 Message = str | bytes | bytearray | memoryview
 """What can be sent: text as text, bytes as binary."""
+
+_Verb = Callable[[WebSocketExchange, float], None]
 
 Messages = Message | Iterable[Message] | AsyncIterable[Message]
 """A message, or the parts of one."""
@@ -107,9 +108,9 @@ class WebSocketCall(Call):
 
     # -- for the hub, in its thread ------------------------------------------------------------
 
-    def begin(self, envelope: Envelope, now: float) -> bytes:
-        self.exchange = WebSocketExchange(envelope, self.request, now, self.started)
-        return self.exchange.first_packet()
+    def begin(self, sender: Sender, now: float) -> bytes:
+        self.exchange = WebSocketExchange(sender, self.request, now, self.started)
+        return self.exchange.first
 
     def deliver(self, event: Event) -> bool:
         if isinstance(event, Data):
@@ -140,7 +141,8 @@ class WebSocketCall(Call):
             return False
         self._frames.append(frame)
         if len(self._frames) > _MOST_QUEUED:
-            exchange.cancel()
+            exchange.cancel(self._hub.clock())
+            self._hub.send_later(self)
             text = f"more than {_MOST_QUEUED} frames wait to be read"
             self._end(errors.ConnectionClosedError(text, request=self.request))
         return True
@@ -175,13 +177,13 @@ class WebSocketCall(Call):
 
     def _grant(self) -> None:
         if self.exchange is not None and self.exchange.grant_is_due():
-            self.exchange.grant()
+            self.exchange.grant(self._hub.clock())
             self._hub.send_later(self)
 
-    def _do(self, verb: Callable[[WebSocketExchange], None]) -> None:
+    def _do(self, verb: _Verb) -> None:
         exchange = self.exchange
         if exchange is not None and not exchange.over and not exchange.close_sent:
-            verb(exchange)
+            verb(exchange, self._hub.clock())
             self._hub.send_later(self)
 
     def _do_ping(self, payload: bytes, tell: Callable[[bool], None]) -> None:
@@ -189,7 +191,7 @@ class WebSocketCall(Call):
             tell(False)
             return
         self._pings.append((payload, tell))
-        self._do(lambda exchange: exchange.send_ping(payload))
+        self._do(lambda exchange, now: exchange.send_ping(payload, now))
 
     def _cut(self) -> None:
         self._hub.cancel(self)
@@ -221,7 +223,7 @@ class WebSocketCall(Call):
         error.code, error.reason = code, reason
         self._closing = True
         self._frames.clear()
-        self._hub.post(self._do, lambda exchange: exchange.send_close(code, reason))
+        self._hub.post(self._do, lambda exchange, now: exchange.send_close(code, reason, now))
         self._hub.post(self._end, error)
         self._hub.post(self._hub.cancel, self)
         return error
@@ -241,7 +243,7 @@ class WebSocketCall(Call):
         signal = self.runtime.signal()
         self._closers.append(signal)
         self._hub.post(self._discard)
-        self._hub.post(self._do, lambda exchange: exchange.send_close(code, reason))
+        self._hub.post(self._do, lambda exchange, now: exchange.send_close(code, reason, now))
         until = self._hub.clock() + CLOSE_TIMEOUT
         self._hub.post(self._hub.wake_at, until, signal)
         try:
@@ -376,7 +378,7 @@ class WebSocketCall(Call):
             rest = rest[len(piece) :]
             follows = more or bool(rest)
             self._sent += len(piece)
-            self._hub.post(self._do, _sender(piece, not text, follows))
+            self._hub.post(self._do, _data(piece, not text, follows))
             if not rest:
                 return
 
@@ -406,15 +408,15 @@ class WebSocketCall(Call):
         _check_control(payload)
         if self.over or self._closing:
             raise self._ended()
-        self._hub.post(self._do, lambda exchange: exchange.send_pong(payload))
+        self._hub.post(self._do, lambda exchange, now: exchange.send_pong(payload, now))
 
     def wake(self, signal: Signal) -> None:
         """Set a signal. For the hub's thread."""
         self._hub.wake(signal)
 
 
-def _sender(piece: bytes, binary: bool, more: bool) -> Callable[[WebSocketExchange], None]:
-    return lambda exchange: exchange.send_data(piece, binary, more)
+def _data(piece: bytes, binary: bool, more: bool) -> _Verb:
+    return lambda exchange, now: exchange.send_data(piece, binary, more, now)
 
 
 async def _parts(message: Messages) -> AsyncIterator[Message]:

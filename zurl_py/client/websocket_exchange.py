@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..zhttp import ResponsePacket
 from . import errors
-from .exchange import Data, Event, Exchange, Failed, Opened
-from .packets import Answer
-from .request import first_fields, milliseconds
+from .exchange import WINDOW, Data, Event, Exchange, Failed, Opened, Sender, head_of
+from .request import Request, first_packet
 from .response import Head
 
 __all__ = ["Closed", "Pong", "Rejected", "WebSocketExchange"]
@@ -48,43 +48,46 @@ class WebSocketExchange(Exchange):
         close_sent: our close frame is on its way.
     """
 
-    close_sent = False
-
-    def first_packet(self) -> bytes:
-        """What starts the session."""
-        request = self._request
-        fields = first_fields(request, websocket=True)
-        fields["credits"] = self._window
-        # The daemon answers pings, if it can; it is nearer.
-        fields["ext"] = {"auto-pong": True, **fields.get("ext", {})}
-        if request.timeout.total is not None:
-            fields["timeout"] = milliseconds(request.timeout.total)
-        fields["seq"] = 0
-        self._seq_out = 1
+    def __init__(
+        self,
+        sender: Sender,
+        request: Request,
+        now: float,
+        started: float | None = None,
+    ) -> None:
+        packet = first_packet(request, websocket=True)
+        packet.auto_pong = True  # by the daemon, if it can: it is nearer
+        self.close_sent = False
+        started = now if started is None else started
         # Nothing is heard of the daemon before the handshake is over.
-        self._taken_by = min(math.inf, self._last_heard + self._read_limit)
-        return self._envelope.encode(fields)
+        read = request.timeout.read
+        patience = math.inf if read is None else read
+        window = request.options.get("credits", WINDOW)
+        super().__init__(sender, packet, request, now, started, patience, window)
+
+    def _not_taken(self) -> errors.ZurlError:
+        return errors.ReadTimeout("the handshake took too long", error="read-timeout")
 
     # -- to the origin
 
-    def send_data(self, data: bytes, binary: bool, more: bool) -> None:
+    def send_data(self, data: bytes, binary: bool, more: bool, now: float) -> None:
         """A message, or a part of one; the caller keeps to ``granted``."""
         fields: dict[str, Any] = {"body": data}
         if binary:
             fields["content-type"] = b"binary"
         if more:
             fields["more"] = True
-        self._send(fields)
+        self._send(fields, now)
 
-    def send_ping(self, payload: bytes) -> None:
+    def send_ping(self, payload: bytes, now: float) -> None:
         """A ping."""
-        self._send({"type": b"ping", "body": payload})
+        self._send({"type": b"ping", "body": payload}, now)
 
-    def send_pong(self, payload: bytes) -> None:
+    def send_pong(self, payload: bytes, now: float) -> None:
         """A pong."""
-        self._send({"type": b"pong", "body": payload})
+        self._send({"type": b"pong", "body": payload}, now)
 
-    def send_close(self, code: int | None, reason: str) -> None:
+    def send_close(self, code: int | None, reason: str, now: float) -> None:
         """Our close frame; nothing can be sent after it."""
         if self.close_sent or self.over:
             return
@@ -93,41 +96,39 @@ class WebSocketExchange(Exchange):
         if code is not None and code != _NO_CODE:
             fields["code"] = code
             fields["body"] = reason.encode()
-        self._send(fields)
+        self._send(fields, now)
 
     # -- from the origin
 
-    def _receive_data(self, answer: Answer, events: list[Event]) -> None:
+    def _receive_data(self, packet: ResponsePacket, events: list[Event], now: float) -> None:
         if self.got_head:
-            events.append(Data(answer.body, answer.content_type == b"binary", answer.more))
+            events.append(Data(packet.body, packet.content_type == b"binary", packet.more))
             return
-        if answer.code != _SWITCHING:
-            text = f"the gateway answers a WebSocket's handshake with {answer.code}"
+        if packet.code != _SWITCHING:
+            text = f"the gateway answers a WebSocket's handshake with {packet.code}"
             events.append(self._failed(errors.GatewayLost(text, error="gateway-lost")))
             return
         self.got_head = True
         self.reading_since = None  # a WebSocket may be silent
         self._ends_at = math.inf
         # A frame comes whole, if at all: let one of the largest come, whatever is not read yet.
-        missing = 2 * answer.credits - self._window
+        missing = 2 * (packet.credits or 0) - self._window
         if missing > 0:
             self._window += missing
-            self._send({"type": b"credit", "credits": missing})
-        events.append(Opened(Head(answer.code, answer.reason, answer.headers, answer.ext)))
+            self._send({"type": b"credit", "credits": missing}, now)
+        events.append(Opened(head_of(packet)))
 
-    def _receive_other(self, answer: Answer, events: list[Event]) -> None:
-        if answer.type == b"ping":
-            self._send({"type": b"pong", "body": answer.body})
-            self._swallowed += len(answer.body)
-        elif answer.type == b"pong":
-            events.append(Pong(answer.body))
-            self._swallowed += len(answer.body)
-        elif answer.type == b"close":
-            code = _NO_CODE if answer.code is None else answer.code
-            reason = answer.body.decode("utf-8", "replace")
-            self.send_close(code, "")
-            self.over = True
-            events.append(Closed(code, reason))
+    def _receive_other(self, packet: ResponsePacket, events: list[Event], now: float) -> None:
+        if packet.type == b"ping":
+            self.send_pong(packet.body, now)
+            self._swallowed += len(packet.body)
+        elif packet.type == b"pong":
+            events.append(Pong(packet.body))
+            self._swallowed += len(packet.body)
+        elif packet.type == b"close":
+            code = _NO_CODE if packet.code is None else packet.code
+            self.send_close(code, "", now)
+            events.append(Closed(code, packet.body.decode("utf-8", "replace")))
 
     def _failed(self, error: errors.ZurlError) -> Failed:
         """Once it is open, whatever ends it is a closed connection."""
@@ -147,9 +148,8 @@ class WebSocketExchange(Exchange):
         closed.reason = error.detail or ""
         return Failed(closed)
 
-    def _ended_by(self, answer: Answer) -> Failed:
-        failed = super()._ended_by(answer)
-        if answer.condition != b"rejected":
+    def _ended_by(self, packet: ResponsePacket) -> Failed:
+        failed = super()._ended_by(packet)
+        if packet.condition != b"rejected":
             return failed
-        head = Head(answer.code or 0, answer.reason, answer.headers, answer.ext)
-        return Rejected(failed.error, head, answer.body)
+        return Rejected(failed.error, head_of(packet), packet.body)

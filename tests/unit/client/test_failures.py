@@ -42,7 +42,7 @@ CASES = [
 def test_condition_and_error_choose_the_exception(
     condition: str, name: str | None, kind: type[errors.ZurlError], code: int
 ) -> None:
-    error = error_of(condition, {"error": name, "detail": "why"} if name else None)
+    error = error_of(condition, name, "why" if name else None)
     assert type(error) is kind
     assert (error.condition, error.error) == (condition, name)
     assert error.detail == ("why" if name else None)
@@ -67,7 +67,7 @@ def test_timeouts_are_timeouts_for_python_too() -> None:
 
 
 def test_errors_travel_to_other_processes() -> None:
-    error = error_of("policy-violation", {"error": "ip-denied", "detail": "@private"})
+    error = error_of("policy-violation", "ip-denied", "@private")
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is errors.PolicyViolation
     assert (str(copy), copy.error, copy.detail) == (str(error), "ip-denied", "@private")

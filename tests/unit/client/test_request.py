@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zurl_py.client import Headers, Request, Timeout
-from zurl_py.client.request import build_request, first_fields
+from zurl_py.client.request import build_request, first_packet
 from zurl_py.client.running import run
 
 
@@ -139,7 +139,7 @@ def test_options_become_fields_of_the_first_packet() -> None:
         ext={"of-tomorrow": 1},
         timeout=Timeout(connect=1.5),
     )
-    assert first_fields(made) == {
+    assert first_packet(made).fields() == {
         "method": b"GET",
         "uri": b"http://h/",
         "headers": [],
@@ -155,8 +155,8 @@ def test_options_become_fields_of_the_first_packet() -> None:
             "truncate": True,
             "timing": True,
             "max-redirects": 3,
-            "http-version": "2",
-            "host": "other",
+            "http-version": b"2",
+            "host": b"other",
             "connect-timeout": 1500,
             "of-tomorrow": 1,
         },
