@@ -24,6 +24,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _CONTINUES = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # an odd number of backslashes at the end
 # An IPv6 address with a port has brackets of its own: [host [2001:db8::1]:8443].
 _SECTION = re.compile(r"\[(host\s+\[[^\]]*\][^\]]*|[^\]]*)\]?", re.IGNORECASE)
+_QUOTED = re.compile(r'\\.|"(?:[^"\\]|\\.)*"')
+_COMMENT = re.compile(r"(?:^|[ \t])#")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _HEX = re.compile(r"x([0-9A-Fa-f]{1,6})")
 _OCTAL = re.compile(r"[0-7]{1,3}")
@@ -52,6 +54,8 @@ class Entry:
             items are left out.
         text: the value as one text, commas included.
         line: its number, from 1; that of the first if it goes over several.
+        commented: a ``#`` with a blank before it stands in the value, outside of quotes. It is a
+            part of the value, but may be meant for a comment.
     """
 
     section: str
@@ -59,6 +63,7 @@ class Entry:
     items: tuple[str, ...]
     text: str
     line: int
+    commented: bool = False
 
 
 def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]:
@@ -84,7 +89,8 @@ def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]
             skipped(number, line)
             continue
         items = tuple(_split(value, number))
-        yield Entry(section, key, tuple(item for item in items if item), ",".join(items), number)
+        given = tuple(item for item in items if item)
+        yield Entry(section, key, given, ",".join(items), number, _is_commented(value))
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -134,6 +140,12 @@ def _split(value: str, line: int) -> Iterator[str]:
     if quoted:
         raise IniError(line, "a quote is opened and not closed")
     yield _trim(item, keep)
+
+
+def _is_commented(value: str) -> bool:
+    """Whether a ``#`` stands where a comment would begin."""
+    bare = _QUOTED.sub("", value)
+    return bool(_COMMENT.search(bare.partition(";")[0]))
 
 
 def _unescape(value: str, position: int, line: int) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import stat
 import sys
 import threading
 import time
@@ -326,7 +327,11 @@ def to_json(fields: Mapping[str, object]) -> str:
 
 
 def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
+        # For writing alone, opening a named pipe waits until somebody reads it.
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(path, flags, 0o644)
 
 
 def _is_journal(fd: int) -> bool:

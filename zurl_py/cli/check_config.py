@@ -3,50 +3,116 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 
 import click
 
-from ..config import KEYS, Config, ConfigError, load
+from ..config import HOST_KEYS, KEYS, Config, ConfigError, collisions, load
+from ..config.hosts import choose_section
+from ..url import BadUrl, parse
+from .preflight import preflight
 
 __all__ = ["check_config"]
 
 
 @click.command("check-config")
-@click.argument("file", type=click.Path(), default="/etc/zurl.conf")
+@click.argument("files", metavar="[FILE]...", type=click.Path(), nargs=-1)
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors and warnings.")
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
-def check_config(file: str, quiet: bool, strict: bool) -> None:
+@click.option("--host", metavar="NAME", help="Show what holds for this host, NAME or NAME:PORT.")
+def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | None) -> None:
     """Check FILE (/etc/zurl.conf) and print the effective configuration.
 
     Each value is followed by where it comes from: the line of the file, or the default. The exit
-    status is 1 if the daemon would not start on it.
+    status is 1 if the daemon would not start on it. Of several files, one for each daemon, it is
+    checked as well whether the daemons can stand beside each other.
     """
+    failed = False
+    configs: dict[str, Config] = {}
+    for file in files or ("/etc/zurl.conf",):
+        try:
+            config = configs[file] = load(file)
+        except ConfigError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        found = preflight(config, file)
+        if not quiet:
+            print(describe(config, file) if host is None else describe_host(config, file, host))
+        failed |= report(found.errors, [*config.warnings, *found.warnings], strict)
+    failed |= report(*compare(configs), strict)
+    raise SystemExit(1 if failed else 0)
+
+
+def report(errors: Iterable[str], warnings: Iterable[str], strict: bool) -> bool:
+    """Print what was found. Returns whether it is a failure."""
+    failed = False
+    for kind, texts, counts in (("error", errors, True), ("warning", warnings, strict)):
+        for text in texts:
+            print(f"{kind}: {text}", file=sys.stderr)
+            failed |= counts
+    return failed
+
+
+def compare(configs: Mapping[str, Config]) -> tuple[list[str], list[str]]:
+    """Errors and warnings of several daemons side by side.
+
+    One endpoint can be bound once; a worker's ROUTER knows one daemon by a name.
+    """
+    errors, warnings = [], []
+    for (file, config), (other_file, other) in combinations(configs.items(), 2):
+        shared = collisions(config, other)
+        errors += [f"{file} and {other_file}: {spec} is bound by both" for spec in shared]
+        if config.instance_id and config.instance_id == other.instance_id:
+            warnings.append(
+                f"{file}:{config.origins['instance_id']} and "
+                f"{other_file}:{other.origins['instance_id']}: one instance_id, "
+                f"{config.instance_id!r}, for two daemons: a worker that connects to both reaches "
+                "but one of them with its credits; leave it empty, or give each its own"
+            )
+    return errors, warnings
+
+
+def describe_host(config: Config, file: str, host: str) -> str:
+    """What holds for the requests to one host, with the origins."""
     try:
-        config = load(file)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    if not quiet:
-        print(describe(config, file))
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    raise SystemExit(1 if strict and config.warnings else 0)
+        target = parse(f"https://{host}/".encode())
+    except BadUrl as error:
+        raise click.BadParameter(str(error), param_hint="--host") from None
+    section = choose_section(config.hosts, target.host, target.port, target.scheme)
+    lines = [f"[host {section.host}]" if section else "[General]"]
+    for key in HOST_KEYS:
+        if section and key in section.values:
+            lines.append(_line(key, section.values[key], f"{file}:{section.origins[key]}"))
+        elif key in KEYS:
+            line = config.origins.get(key)
+            origin = f"{file}:{line}" if line else "default"
+            lines.append(_line(key, getattr(config, key), origin))
+    return "\n".join(lines)
+
+
+def _line(key: str, value: object, origin: str) -> str:
+    return f"{f'{key}={show(key, value)}':40}  ; {origin}"
 
 
 def describe(config: Config, file: str) -> str:
     """The effective configuration as a file that has the same effect, with the origins."""
     lines = ["[General]"]
-    given = {key: show(key, config) for key in KEYS}
+    given = {key: show(key, getattr(config, key)) for key in KEYS}
     width = max(len(f"{key}={value}") for key, value in given.items() if len(value) < 40)
     for key, value in given.items():
         origin = f"{file}:{config.origins[key]}" if key in config.origins else "default"
         lines.append(f"{f'{key}={value}':{width}}  ; {origin}")
+    for section in config.hosts:
+        lines += ["", f"[host {section.host}]"]
+        for key, given_value in section.values.items():
+            lines.append(_line(key, given_value, f"{file}:{section.origins[key]}"))
     return "\n".join(lines)
 
 
-def show(key: str, config: Config) -> str:
+def show(key: str, value: object) -> str:
     """A value as it is written in the file."""
-    value = getattr(config, key)
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import resource
+import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import click
 
 from ..config import Config, ConfigError, load
-from ..log import Log
-from ..systemd import private_tmp
+from ..log import INFO, Log
+from .preflight import preflight
 
 __all__ = ["run_daemon", "serve"]
 
-_MOST_DESCRIPTORS = 1 << 20
-_OWN_DESCRIPTORS = 100  # sockets of ours, workers, the log, idle connections
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Where the paths lead to sockets, as they do under systemd, they cannot be opened.
+_OWN_DESCRIPTOR = re.compile(r"/dev/(?:std(out|err)|fd/([0-9]{1,6}))|/proc/self/fd/([0-9]{1,6})")
 
 
 @click.command()
@@ -33,22 +34,20 @@ _OWN_DESCRIPTORS = 100  # sockets of ours, workers, the log, idle connections
 @click.option(
     "--loglevel",
     type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="0 errors, 1 warnings, 2 information, 3 debug.",
+    help="0 errors, 1 warnings, 2 information, 3 debug. Default: log_level of the configuration.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
-def serve(config: str, logfile: str | None, loglevel: int, verbose: bool) -> None:
+def serve(config: str, logfile: str | None, loglevel: int | None, verbose: bool) -> None:
     """Run the daemon in the foreground.
 
-    SIGHUP reopens the log file and reads the policy anew; SIGTERM and SIGINT stop.
+    SIGHUP reopens the log file and reads the configuration anew; SIGTERM and SIGINT stop.
     """
     raise SystemExit(run_daemon(config, 3 if verbose else loglevel, logfile, log_fd=2))
 
 
 def run_daemon(
     config_path: str,
-    level: int,
+    level: int | None,
     log_path: str | None,
     log_fd: int,
     remarks: Iterable[str] = (),
@@ -56,7 +55,7 @@ def run_daemon(
     """Run the daemon until a signal ends it.
 
     Args:
-        level: 0 errors to 3 debug.
+        level: 0 errors to 3 debug; None: as the configuration says.
         log_path: file to log to, or None for ``log_fd``.
         log_fd: 1 or 2.
         remarks: warnings of the caller's for the log.
@@ -64,59 +63,56 @@ def run_daemon(
     Returns:
         The exit status: 0 after a stop by signal, 1 if the daemon could not start.
     """
-    # Until the loop catches them: a stop is no failure, and there is nothing to reopen or reload.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
-    try:
-        log = Log(level, log_path, log_fd)
-    except OSError as error:
-        print(f"zurl: cannot open the log {log_path}: {error.strerror}", file=sys.stderr)
-        return 1
+    _listen_to_signals()
+    config: Config | None = None
+    errors: list[str] = []
+    warnings = list(remarks)
     try:
         config = load(config_path)
     except ConfigError as error:
-        log.error(str(error))
-        log.close()
-        if log_path is not None or log_fd != 2:
-            print(f"zurl: {error}", file=sys.stderr)
+        errors.append(str(error))
+    else:
+        found = preflight(config, config_path)
+        errors += found.errors
+        warnings += (*config.warnings, *found.warnings)
+    log = _open_log(config.log_level if config and level is None else level, log_path, log_fd)
+    if log is None:
         return 1
-    descriptors = _raise_descriptor_limit()
-    for remark in (*remarks, *config.warnings, *_surroundings(config, descriptors)):
-        log.warning(remark)
-    from ..daemon import run  # libcurl and libzmq are loaded here
+    for warning in warnings:
+        log.warning(warning)
+    if config is None or errors:
+        for text in errors:
+            log.error(text)
+            if log_path is not None or log_fd != 2:
+                print(f"zurl: {text}", file=sys.stderr)
+        log.close()
+        return 1
+    from ..daemon import run  # libcurl is loaded here
 
     return run(config, config_path, log)
 
 
-def _surroundings(config: Config, descriptors: int) -> Iterator[str]:
-    """What is odd not in the configuration but in where it is used."""
-    if config.max_open_requests + _OWN_DESCRIPTORS > descriptors:
-        yield (
-            f"max_open_requests={config.max_open_requests} takes more descriptors than the "
-            f"{descriptors} that this process may have (ulimit -n)"
-        )
-    for spec in (
-        *config.in_spec,
-        *config.in_stream_spec,
-        *config.out_spec,
-        *config.in_req_spec,
-    ):
-        path = spec.removeprefix("ipc://")
-        if path != spec and path.startswith(("/tmp/", "/var/tmp/")) and private_tmp():
-            yield f"{spec} is in this service's own {os.path.dirname(path)}, hidden from all"
+def _listen_to_signals() -> None:
+    """Be there for signals, also where a parent (a Java or .NET runtime) has left them blocked.
 
-
-def _raise_descriptor_limit() -> int:
-    """Take as many descriptors as we may. Returns how many that are.
-
-    The soft limit is low, 1024, for the sake of programs that use select(); we do not.
+    Until the loop catches them a stop is no failure, and there is nothing to reopen or reload.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if wanted > soft:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):  # a sandbox may forbid it
-            return soft
-    return max(soft, wanted)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _open_log(level: int | None, path: str | None, fd: int) -> Log | None:
+    """The log; None if it cannot be opened, which was told on standard error."""
+    own = _OWN_DESCRIPTOR.fullmatch(path or "")
+    if own:
+        name, *numbers = own.groups()
+        path, fd = None, {"out": 1, "err": 2}[name] if name else int(numbers[0] or numbers[1])
+    try:
+        os.fstat(fd)
+        return Log(INFO if level is None else level, path, fd)
+    except OSError as error:
+        where = path or f"descriptor {fd}"
+        print(f"zurl: cannot open the log {where}: {error.strerror}", file=sys.stderr)
+        return None

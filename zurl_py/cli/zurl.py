@@ -14,7 +14,8 @@ usage: zurl [--config=FILE] [--logfile=FILE] [--loglevel=N] [--verbose] [--versi
 
   --config=FILE    the configuration; /etc/zurl.conf if not given
   --logfile=FILE   append the log to FILE in place of standard output
-  --loglevel=N     0 errors, 1 warnings, 2 information (default), 3 debug
+  --loglevel=N     0 errors, 1 warnings, 2 information, 3 debug; default: log_level
+                   of the configuration, which is 2 if it is not set
   --verbose        the same as --loglevel=3
   --version        print the version and exit
 """
@@ -27,13 +28,13 @@ class Options:
     Attributes:
         config: path of the configuration.
         logfile: path of the log; None: standard output.
-        loglevel: 0 to 3.
+        loglevel: 0 to 3; None: as the configuration says.
         unknown: what else was there.
     """
 
     config: str = "/etc/zurl.conf"
     logfile: str | None = None
-    loglevel: int = 2
+    loglevel: int | None = None
     version: bool = False
     help: bool = False
     unknown: list[str] = field(default_factory=list)

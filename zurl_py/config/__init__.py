@@ -1,7 +1,8 @@
 """``zurl.conf``: Qt's INI dialect to a frozen, validated ``Config``."""
 
+from .check import SOCKET_KEYS, collisions
 from .errors import ConfigError
 from .load import load
-from .model import KEYS, Config
+from .model import HOST_KEYS, KEYS, Config
 
-__all__ = ["KEYS", "Config", "ConfigError", "load"]
+__all__ = ["HOST_KEYS", "KEYS", "SOCKET_KEYS", "Config", "ConfigError", "collisions", "load"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError"]
+from ..ini import Entry
+
+__all__ = ["ConfigError", "refuse_comment"]
 
 
 class ConfigError(ValueError):
@@ -27,3 +29,19 @@ class ConfigError(ValueError):
         where = f"{file}:{line}" if line else file
         text = allowed if found is None else f"found {found!r}, allowed: {allowed}"
         super().__init__(": ".join(part for part in (where, key, text) if part))
+
+
+def refuse_comment(path: str, entry: Entry) -> None:
+    """A ``#`` behind a value begins no comment, though many a file format has it so.
+
+    Raises:
+        ConfigError: it was meant for one.
+    """
+    if entry.commented:
+        raise ConfigError(
+            path,
+            f"found {entry.text!r}; a comment behind a value begins with ; (a # that is meant "
+            "stands in quotes)",
+            line=entry.line,
+            key=entry.key,
+        )

@@ -12,7 +12,8 @@ from ..ini import Entry, IniError, parse_ini
 from ..policy import PolicyError
 from ..policy.rulelist import RuleList
 from . import values
-from .errors import ConfigError
+from .check import check_endpoints, relative_paths
+from .errors import ConfigError, refuse_comment
 from .model import KEYS, NEEDS_VALUE, Config
 from .rule_files import RULE_FILES, read_rules
 from .sections import SectionReader, host_of
@@ -117,6 +118,7 @@ def _unknown(path: str, entry: Entry, keys: Collection[str]) -> str:
 
 
 def _convert(path: str, entry: Entry, convert: values.Converter) -> object:
+    refuse_comment(path, entry)
     try:
         return convert(entry)
     except values.Invalid as allowed:
@@ -152,6 +154,7 @@ def _check(
         if given.get(key)
     }
     config = Config(**given, file_rules=file_rules, origins=origins)  # type: ignore[arg-type]
+    check_endpoints(path, config)
     try:
         policy = config.policy()
     except PolicyError as error:
@@ -164,6 +167,7 @@ def _check(
             f"{path}:{origins['nat64']}: nat64 has no effect: allow_ipv6 is false, so no IPv6 "
             "address is connected to"
         )
+    warnings += relative_paths(path, config)
     if config.proxy:
         warnings.append(
             f"{path}:{origins['proxy']}: proxy: it looks names up, so rules about addresses hold "

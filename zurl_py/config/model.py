@@ -46,6 +46,7 @@ class Config:
             0: never.
         worker_heartbeat: seconds between ZMTP's heartbeats over TCP; 0: none.
         worker_heartbeat_timeout: seconds in which one has to be answered.
+        allow_insecure_tcp: tcp endpoints may be reached from other machines without a key.
         drain_timeout: seconds that open requests get when the daemon is told to stop.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
@@ -116,6 +117,7 @@ class Config:
     worker_keepalive: int = 60
     worker_heartbeat: int = 20
     worker_heartbeat_timeout: int = 60
+    allow_insecure_tcp: bool = False
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
     ca_file: str = ""
@@ -184,7 +186,7 @@ class Config:
 
 
 KEYS: dict[str, values.Converter] = {
-    "instance_id": values.text,
+    "instance_id": values.identity,
     "in_spec": values.endpoints,
     "in_stream_spec": values.endpoints,
     "out_spec": values.endpoints,
@@ -220,6 +222,7 @@ KEYS: dict[str, values.Converter] = {
     "worker_keepalive": values.number(0, _MAX_KEEPALIVE),
     "worker_heartbeat": values.number(0, 3600),
     "worker_heartbeat_timeout": values.number(1, 3600),
+    "allow_insecure_tcp": values.boolean,
     "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
     "ca_file": values.text,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from ..ini import Entry
-from .errors import ConfigError
+from .errors import ConfigError, refuse_comment
 from .hosts import BadHost, HostSection, host_pattern
 from .model import HOST_KEYS, KEYS
 from .tls_files import check_ca_file, read_client_certificate
@@ -66,6 +66,7 @@ class SectionReader:
             self.warnings.append(
                 f"{path}:{entry.line}: {key} is given again in [host {host}]; this one counts"
             )
+        refuse_comment(path, entry)
         try:
             draft.values[key] = convert(entry)
         except Invalid as allowed:

@@ -17,6 +17,8 @@ __all__ = [
     "boolean",
     "choice",
     "endpoints",
+    "field_value",
+    "identity",
     "items",
     "listener",
     "number",
@@ -30,6 +32,7 @@ __all__ = [
 
 Converter = Callable[[Entry], Any]
 
+_MAX_IDENTITY = 255  # bytes; RFC 37 of ZeroMQ
 _YES = frozenset(("true", "yes", "on", "1"))
 _NO = frozenset(("false", "no", "off", "0", ""))
 _PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
@@ -67,6 +70,20 @@ class Invalid(ValueError):
 
 def text(entry: Entry) -> str:
     """Any text."""
+    return entry.text
+
+
+def identity(entry: Entry) -> str:
+    """The identity of a ZeroMQ socket."""
+    if len(entry.text.encode()) > _MAX_IDENTITY or entry.text.startswith("\0"):
+        raise Invalid(f"a name of {_MAX_IDENTITY} bytes at most")
+    return entry.text
+
+
+def field_value(entry: Entry) -> str:
+    """The value of a header field (RFC 9110 section 5.5), in ASCII."""
+    if entry.text and not (entry.text.isascii() and entry.text.isprintable()):
+        raise Invalid("printable ASCII characters")
     return entry.text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket as unix
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ import zmq
 
 from ..config import Config
 from ..config.endpoint import Endpoint, parse_endpoint
+from .obstacles import obstacle
 
 __all__ = ["BindError", "Endpoints", "NotBound", "bind_ipc", "bind_one", "remove_files"]
 
@@ -139,8 +139,6 @@ def bind_ipc(
         NotBound: it cannot be bound.
     """
     path = endpoint.path
-    if not endpoint.is_abstract:
-        _refuse_live_socket(path)
     with _file_mode(mode):
         bind_one(socket, endpoint)
     if endpoint.is_abstract:
@@ -167,6 +165,9 @@ def bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
     Raises:
         NotBound: it cannot be bound.
     """
+    in_the_way = obstacle(endpoint)
+    if in_the_way is not None:
+        raise NotBound(in_the_way.reason)
     try:
         socket.bind(endpoint.address)
     except zmq.ZMQError as error:
@@ -191,16 +192,6 @@ def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: boo
     if heartbeat and config.worker_heartbeat:
         socket.setsockopt(zmq.HEARTBEAT_IVL, config.worker_heartbeat * 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, config.worker_heartbeat_timeout * 1000)
-
-
-def _refuse_live_socket(path: str) -> None:
-    """libzmq removes a socket file that is in its way, even one that somebody listens on."""
-    with unix.socket(unix.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return
-    raise NotBound("another process listens there")
 
 
 @contextmanager

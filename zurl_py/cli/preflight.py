@@ -1,0 +1,89 @@
+"""What can be known before the start: the same for the daemon and for ``check-config``."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..config import SOCKET_KEYS, Config
+from ..systemd import private_tmp
+
+__all__ = ["Findings", "preflight"]
+
+_MOST_DESCRIPTORS = 1 << 20
+_OWN_DESCRIPTORS = 100  # sockets of ours, workers, the log, idle connections
+_FEWEST_DESCRIPTORS = 64  # with fewer, libzmq and libcurl end the process
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found.
+
+    Attributes:
+        errors: why the daemon does not start.
+        warnings: what may be so when it starts, and what is odd.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def preflight(config: Config, path: str) -> Findings:
+    """Look at what the configuration meets on this machine, for this user.
+
+    Takes as many descriptors as this process may have.
+
+    Args:
+        path: of the configuration, for what is said.
+    """
+    # libzmq is loaded here: errors of the configuration come without that.
+    from ..egress.configure import NoAuthorities, transport_options
+    from ..messaging.obstacles import obstacles
+
+    found = Findings()
+    descriptors = _raise_descriptor_limit()
+    if descriptors < _FEWEST_DESCRIPTORS:
+        found.errors.append(
+            f"this process may have {descriptors} descriptors (ulimit -n); it needs "
+            f"{_FEWEST_DESCRIPTORS} at least, and one for each open request"
+        )
+    for key, spec, obstacle in obstacles(config):
+        text = f"{path}:{config.origins.get(key, 0)}: {key}: cannot bind {spec}: {obstacle.reason}"
+        (found.warnings if obstacle.passing else found.errors).append(text)
+    try:
+        transport_options(config)
+    except NoAuthorities as error:
+        found.errors.append(str(error))
+    found.warnings += _surroundings(config, descriptors)
+    return found
+
+
+def _surroundings(config: Config, descriptors: int) -> Iterator[str]:
+    """What is odd not in the configuration but in where it is used."""
+    if config.max_open_requests + _OWN_DESCRIPTORS > descriptors:
+        yield (
+            f"max_open_requests={config.max_open_requests} takes more descriptors than the "
+            f"{descriptors} that this process may have (ulimit -n)"
+        )
+    for key in SOCKET_KEYS:
+        for spec in getattr(config, key):
+            path = spec.removeprefix("ipc://")
+            if path != spec and path.startswith(("/tmp/", "/var/tmp/")) and private_tmp():
+                yield f"{spec} is in this service's own {os.path.dirname(path)}, hidden from all"
+
+
+def _raise_descriptor_limit() -> int:
+    """Take as many descriptors as we may. Returns how many that are.
+
+    The soft limit is low, 1024, for the sake of programs that use select(); we do not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if wanted > soft:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # a sandbox may forbid it
+            return soft
+    return max(soft, wanted)

@@ -1,0 +1,78 @@
+"""What is wrong with endpoints that are each well written: two in one place, strangers' access."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .endpoint import Endpoint, parse_endpoint
+from .errors import ConfigError
+from .model import Config
+
+__all__ = ["SOCKET_KEYS", "check_endpoints", "collisions", "relative_paths"]
+
+SOCKET_KEYS = ("in_spec", "in_stream_spec", "out_spec", "in_req_spec")
+_ANY = frozenset(("*", "0.0.0.0", "::"))  # hosts that stand for all addresses of this machine
+
+
+def endpoints(config: Config) -> Iterator[tuple[str, str, Endpoint]]:
+    """Key, text and endpoint of each socket."""
+    for key in SOCKET_KEYS:
+        for spec in getattr(config, key):
+            yield key, spec, parse_endpoint(spec)
+
+
+def check_endpoints(path: str, config: Config) -> None:
+    """No endpoint is given twice, and none is open to strangers without the operator's word.
+
+    Args:
+        path: of the configuration.
+
+    Raises:
+        ConfigError: one is.
+    """
+    seen: list[tuple[str, Endpoint]] = []
+    for key, spec, endpoint in endpoints(config):
+        line = config.origins.get(key, 0)
+        for other_key, other in seen:
+            if _collide(endpoint, other):
+                where = key if other_key == key else f"{other_key} as well"
+                raise ConfigError(path, f"{spec} is given twice, in {where}", line=line, key=key)
+        seen.append((key, endpoint))
+        if not endpoint.is_loopback and not config.allow_insecure_tcp:
+            raise ConfigError(
+                path,
+                f"{spec} can be reached from other machines, and whoever reaches it is obeyed: use "
+                "ipc or 127.0.0.1, or say allow_insecure_tcp=true where the network keeps "
+                "strangers out",
+                line=line,
+                key=key,
+            )
+
+
+def collisions(config: Config, other: Config) -> list[str]:
+    """Endpoints of a configuration that cannot be bound beside those of another."""
+    theirs = [endpoint for _, _, endpoint in endpoints(other)]
+    return [
+        spec
+        for _, spec, endpoint in endpoints(config)
+        if any(_collide(endpoint, their) for their in theirs)
+    ]
+
+
+def relative_paths(path: str, config: Config) -> list[str]:
+    """Warnings about ipc endpoints that are elsewhere for a daemon started elsewhere."""
+    return [
+        f"{path}:{config.origins.get(key, 0)}: {key}: {spec} is relative: where it is depends on "
+        "the directory that the daemon is started in"
+        for key, spec, endpoint in endpoints(config)
+        if endpoint.path and not endpoint.path.startswith(("/", "@"))
+    ]
+
+
+def _collide(one: Endpoint, other: Endpoint) -> bool:
+    """Whether only one of two endpoints can be bound."""
+    if one.path or other.path:
+        return one.path == other.path
+    if one.port is None or one.port != other.port:
+        return False
+    return one.host == other.host or bool(_ANY & {one.host, other.host})

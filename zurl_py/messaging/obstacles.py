@@ -1,0 +1,144 @@
+"""What keeps an endpoint from being bound, said before libzmq is asked.
+
+libzmq removes whatever is at the path of an ipc socket, a regular file too, and what it says of an
+address that cannot be bound is an error number.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..config import SOCKET_KEYS, Config
+from ..config.endpoint import Endpoint, parse_endpoint
+from ..host_addresses import is_local
+
+__all__ = ["Obstacle", "obstacle", "obstacles"]
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an endpoint cannot be bound.
+
+    Attributes:
+        reason: what is in the way.
+        passing: it may be gone, or there, when the daemon starts: another process that listens
+            (which may be the daemon itself), a folder that the service manager makes.
+    """
+
+    reason: str
+    passing: bool = False
+
+
+def obstacles(config: Config) -> Iterator[tuple[str, str, Obstacle]]:
+    """Key, endpoint and obstacle, for each endpoint of a configuration that cannot be bound."""
+    for key in SOCKET_KEYS:
+        for spec in getattr(config, key):
+            found = obstacle(parse_endpoint(spec))
+            if found is not None:
+                yield key, spec, found
+
+
+def obstacle(endpoint: Endpoint) -> Obstacle | None:
+    """What is in the way of an endpoint; None: nothing that we can see."""
+    if not endpoint.path:
+        return _of_address(endpoint.host)
+    return None if endpoint.is_abstract else _of_path(endpoint.path)
+
+
+def _of_address(host: str) -> Obstacle | None:
+    if host == "*" or any(host == name for _, name in socket.if_nameindex()):
+        return None
+    if _is_address(host):
+        if is_local(host):
+            return None
+        return Obstacle(f"{host} is no address of this machine")
+    return Obstacle(f"{host} is neither an address nor an interface of this machine")
+
+
+def _is_address(host: str) -> bool:
+    # An IPv6 address may have a zone: fe80::1%eth0.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except OSError:
+        return False
+    return True
+
+
+def _of_path(path: str) -> Obstacle | None:
+    folder = os.path.dirname(path) or "."
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return _of_folder(folder)
+    except OSError as error:
+        return Obstacle(f"{folder}: {error.strerror}")
+    if not stat.S_ISSOCK(found.st_mode):
+        return Obstacle(f"{_kind(found.st_mode)} is in the way; it is left alone")
+    return _of_socket(path, folder, found)
+
+
+def _of_folder(folder: str) -> Obstacle | None:
+    try:
+        is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
+    except FileNotFoundError:
+        return Obstacle(f"the folder {folder} does not exist", passing=True)
+    except OSError as error:
+        return Obstacle(f"{folder}: {error.strerror}")
+    if not is_folder:
+        return Obstacle(f"{folder} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Obstacle(f"this user ({_user(os.geteuid())}) may not write to the folder {folder}")
+    return None
+
+
+def _of_socket(path: str, folder: str, found: os.stat_result) -> Obstacle | None:
+    """A socket is in the way of another unless it is a leftover that nobody listens on."""
+    owner = _user(found.st_uid)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                return Obstacle(f"a socket of the user {owner} is in the way")
+            if error.errno != errno.ECONNREFUSED:  # EAGAIN: its queue of connections is full
+                return Obstacle("another process listens there", passing=True)
+        else:
+            return Obstacle("another process listens there", passing=True)
+    if not _may_remove(folder, found):
+        return Obstacle(
+            f"a socket that the user {owner} left behind is in the way, and may not be removed"
+        )
+    return None
+
+
+def _may_remove(folder: str, found: os.stat_result) -> bool:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    about = os.stat(folder)
+    sticky = bool(about.st_mode & stat.S_ISVTX)
+    return not sticky or os.geteuid() in (0, found.st_uid, about.st_uid)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if stat.S_ISFIFO(mode):
+        return "a named pipe"
+    return "a regular file" if stat.S_ISREG(mode) else "a device"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
