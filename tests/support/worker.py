@@ -130,6 +130,7 @@ class Worker:
         socket.linger = 0
         socket.set_hwm(hwm)
         socket.reconnect_ivl = 10
+        socket.ipv6 = "://[" in self.daemon.endpoints[key]
         if mandatory:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if topic is not None:

@@ -40,7 +40,7 @@ def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | 
         found = preflight(config, file)
         if not quiet:
             print(describe(config, file) if host is None else describe_host(config, file, host))
-        failed |= report(found.errors, [*config.warnings, *found.warnings], strict)
+        failed |= report(found.errors, [*config.warnings, *found.later, *found.warnings], strict)
     failed |= report(*compare(configs), strict)
     raise SystemExit(1 if failed else 0)
 

@@ -23,10 +23,12 @@ class Findings:
 
     Attributes:
         errors: why the daemon does not start.
-        warnings: what may be so when it starts, and what is odd.
+        later: what keeps it from starting now, and may be over when it is started.
+        warnings: what is odd.
     """
 
     errors: list[str] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -40,7 +42,7 @@ def preflight(config: Config, path: str) -> Findings:
     """
     # libzmq is loaded here: errors of the configuration come without that.
     from ..egress.configure import NoAuthorities, transport_options
-    from ..messaging.obstacles import obstacles
+    from ..messaging.obstacles import Lasts, obstacles
 
     found = Findings()
     descriptors = _raise_descriptor_limit()
@@ -49,9 +51,14 @@ def preflight(config: Config, path: str) -> Findings:
             f"this process may have {descriptors} descriptors (ulimit -n); it needs "
             f"{_FEWEST_DESCRIPTORS} at least, and one for each open request"
         )
+    missing: dict[str, list[str]] = {}
     for key, spec, obstacle in obstacles(config):
-        text = f"{path}:{config.origins.get(key, 0)}: {key}: cannot bind {spec}: {obstacle.reason}"
-        (found.warnings if obstacle.passing else found.errors).append(text)
+        if obstacle.lasts is Lasts.YES:
+            where = f"{path}:{config.origins.get(key, 0)}"
+            found.errors.append(f"{where}: {key}: cannot bind {spec}: {obstacle.reason}")
+        elif obstacle.lasts is Lasts.PERHAPS:
+            missing.setdefault(obstacle.reason, []).append(key)
+    found.later += [f"{path}: {', '.join(keys)}: {reason}" for reason, keys in missing.items()]
     try:
         transport_options(config)
     except NoAuthorities as error:

@@ -6,6 +6,7 @@ address that cannot be bound is an error number.
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 import pwd
@@ -18,7 +19,15 @@ from ..config import SOCKET_KEYS, Config
 from ..config.endpoint import Endpoint, parse_endpoint
 from ..host_addresses import is_local
 
-__all__ = ["Obstacle", "obstacle", "obstacles"]
+__all__ = ["Lasts", "Obstacle", "obstacle", "obstacles"]
+
+
+class Lasts(enum.Enum):
+    """What an obstacle of now says about a start later."""
+
+    YES = enum.auto()
+    PERHAPS = enum.auto()  # a folder is missing, which the service manager makes
+    UNKNOWN = enum.auto()  # a process listens, which may be the daemon itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +36,11 @@ class Obstacle:
 
     Attributes:
         reason: what is in the way.
-        passing: it may be gone, or there, when the daemon starts: another process that listens
-            (which may be the daemon itself), a folder that the service manager makes.
+        lasts: whether it will be so when the daemon starts.
     """
 
     reason: str
-    passing: bool = False
+    lasts: Lasts = Lasts.YES
 
 
 def obstacles(config: Config) -> Iterator[tuple[str, str, Obstacle]]:
@@ -88,12 +96,12 @@ def _of_folder(folder: str) -> Obstacle | None:
     try:
         is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
     except FileNotFoundError:
-        return Obstacle(f"the folder {folder} does not exist", passing=True)
+        return Obstacle(f"the folder {folder} does not exist", Lasts.PERHAPS)
     except OSError as error:
         return Obstacle(f"{folder}: {error.strerror}")
     if not is_folder:
         return Obstacle(f"{folder} is no folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return Obstacle(f"this user ({_user(os.geteuid())}) may not write to the folder {folder}")
     return None
 
@@ -109,9 +117,9 @@ def _of_socket(path: str, folder: str, found: os.stat_result) -> Obstacle | None
             if error.errno == errno.EACCES:
                 return Obstacle(f"a socket of the user {owner} is in the way")
             if error.errno != errno.ECONNREFUSED:  # EAGAIN: its queue of connections is full
-                return Obstacle("another process listens there", passing=True)
+                return Obstacle("another process listens there", Lasts.UNKNOWN)
         else:
-            return Obstacle("another process listens there", passing=True)
+            return Obstacle("another process listens there", Lasts.UNKNOWN)
     if not _may_remove(folder, found):
         return Obstacle(
             f"a socket that the user {owner} left behind is in the way, and may not be removed"
@@ -120,7 +128,7 @@ def _of_socket(path: str, folder: str, found: os.stat_result) -> Obstacle | None
 
 
 def _may_remove(folder: str, found: os.stat_result) -> bool:
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return False
     about = os.stat(folder)
     sticky = bool(about.st_mode & stat.S_ISVTX)

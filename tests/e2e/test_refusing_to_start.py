@@ -1,0 +1,275 @@
+"""What keeps the daemon from starting: one line that says why, and check-config says the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT, Daemon, Worker, free_port, wait_until
+from tests.support.deadline import DEADLINE
+from zurl_py.cli.check_config import check_config as check_config_command
+
+ZURL = [sys.executable, "-m", "zurl_py.cli.zurl"]
+ZURL_PY = [sys.executable, "-m", "zurl_py"]
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+def check(*arguments: str) -> tuple[int, str]:
+    """Exit status and standard error of check-config, which runs in this process."""
+    from click.testing import CliRunner
+
+    result = CliRunner().invoke(check_config_command, ["--quiet", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stderr
+
+
+def write(tmp_path: Path, text: str, name: str = "zurl.conf") -> str:
+    conf = tmp_path / name
+    conf.write_text(f"[General]\ndeny=@private\n{text}\n")
+    return str(conf)
+
+
+def refuses(tmp_path: Path, text: str, words: str) -> None:
+    """Both the start and check-config end with 1, and with one line that has these words."""
+    conf = write(tmp_path, text)
+    result = run(*ZURL, f"--config={conf}")
+    assert result.returncode == 1, result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("[ERR]")]
+    assert words in line
+    assert "Traceback" not in result.stdout + result.stderr
+    code, told = check(conf)
+    assert code == 1
+    (line,) = told.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("file", "a regular file is in the way"),
+        ("pipe", "a named pipe is in the way"),
+        ("link", "a symbolic link is in the way"),
+        ("folder", "a folder is in the way"),
+    ],
+)
+def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str, words: str) -> None:
+    path = tmp_path / "data"
+    target = tmp_path / "target"
+    target.write_text("precious")
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(target)
+    else:
+        path.mkdir()
+    before = path.lstat()
+    refuses(tmp_path, f"in_req_spec=ipc://{path}", words)
+    refuses(tmp_path, f"in_req_spec=ipc://{path}", f"in_req_spec: cannot bind ipc://{path}: ")
+    assert path.lstat().st_ino == before.st_ino
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("in_req_spec=ipc://*", "in_req_spec: found 'ipc://*', allowed: "),
+        ("in_req_spec=ipc:///a,ipc:///a", "in_req_spec: ipc:///a is given twice"),
+        ("in_req_spec=tcp://192.0.2.1:5555\nallow_insecure_tcp=true", "no address of this machine"),
+        ("in_req_spec=tcp://nowhere:5555\nallow_insecure_tcp=true", "neither an address nor an"),
+        ("in_req_spec=tcp://*:5555", "allow_insecure_tcp=true"),
+        ("in_req_spec=ipc:///a\ninstance_id=" + "x" * 256, "instance_id: "),
+        ("in_req_spec=ipc:///a\nca_file=/none", "ca_file: cannot read /none"),
+        ("in_req_spec=ipc:///a\nca_file=/etc/passwd", "ca_file: no certificates"),
+        (
+            "in_req_spec=ipc:///a # all of them",
+            "in_req_spec: found 'ipc:///a # all of them'; a comm",
+        ),
+    ],
+)
+def test_what_cannot_be_meant(tmp_path: Path, text: str, words: str) -> None:
+    refuses(tmp_path, text, words)
+
+
+def test_one_endpoint_under_two_keys(tmp_path: Path) -> None:
+    specs = ["in_spec=ipc:///a", "in_stream_spec=ipc:///b", "out_spec=ipc:///a"]
+    refuses(tmp_path, "\n".join(specs), "out_spec: ipc:///a is given twice, in in_spec as well")
+
+
+def test_too_few_descriptors(tmp_path: Path) -> None:
+    conf = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/req")
+    limited = ["sh", "-c", 'ulimit -n 12; exec "$0" "$@"']
+    for command in ([*ZURL, f"--config={conf}"], [*ZURL_PY, "check-config", "--quiet", conf]):
+        result = run(*limited, *command)
+        assert result.returncode == 1
+        told = (result.stdout + result.stderr).splitlines()
+        assert [line for line in told if "12 descriptors (ulimit -n)" in line], told
+        assert not [line for line in told if "Traceback" in line]
+
+
+def test_a_folder_that_is_missing_is_a_warning_until_the_start(tmp_path: Path) -> None:
+    conf = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/none/req")
+    code, told = check(conf)
+    assert (code, told) == (
+        0,
+        f"warning: {conf}: in_req_spec: the folder {tmp_path}/none does not exist\n",
+    )
+    assert check("--strict", conf)[0] == 1
+    result = run(*ZURL, f"--config={conf}")
+    assert result.returncode == 1
+    assert f"in_req_spec: cannot bind ipc://{tmp_path}/none/req: the folder " in result.stdout
+
+
+def test_a_daemon_that_runs_is_no_obstacle_for_check_config(tmp_path: Path) -> None:
+    with Daemon(interfaces=("req",), deny="@private") as daemon, Worker(daemon) as worker:
+        worker.ready()
+        assert check("--strict", str(daemon.config_path)) == (0, "")
+        result = run(*ZURL, f"--config={daemon.config_path}")
+        assert result.returncode == 1
+        assert (
+            f"in_req_spec: cannot bind {daemon.endpoints['in_req_spec']}: another" in result.stdout
+        )
+        assert worker.request(id="1", uri="x:").get("condition") == b"bad-request"
+
+
+def test_relative_paths_are_warned_of(tmp_path: Path) -> None:
+    code, told = check(write(tmp_path, "in_req_spec=ipc://req"))
+    assert code == 0
+    assert "in_req_spec: ipc://req is relative" in told
+
+
+@pytest.mark.parametrize("form", ["tcp://[::1]:{}", "tcp://127.0.0.1:{}/", "tcp://lo:{}"])
+def test_spellings_of_tcp_endpoints(form: str) -> None:
+    port = free_port()
+    with Daemon(interfaces=(), in_req_spec=form.format(port)) as daemon:
+        host = "[::1]" if "::1" in form else "127.0.0.1"
+        daemon.endpoints["in_req_spec"] = f"tcp://{host}:{port}"
+        with Worker(daemon) as worker:
+            worker.ready()
+
+
+def test_two_daemons_side_by_side(tmp_path: Path) -> None:
+    first, second, third = (
+        write(
+            tmp_path, f"in_req_spec=ipc://{tmp_path}/{path}\ninstance_id={name}", f"{path}-{name}"
+        )
+        for path, name in (("a", "gw"), ("b", "gw"), ("a", ""))
+    )
+    code, told = check(first, second)
+    assert code == 0
+    assert "one instance_id, 'gw', for two daemons" in told
+    assert check("--strict", first, second)[0] == 1
+    code, told = check(first, third)
+    assert code == 1
+    assert f"error: {first} and {third}: ipc://{tmp_path}/a is bound by both\n" == told
+
+
+def test_what_holds_for_a_host(tmp_path: Path) -> None:
+    conf = write(tmp_path, "in_req_spec=ipc:///run/req\ntimeout=9\n[host *.example]\ntimeout=5")
+    shown = run(*ZURL_PY, "check-config", "--host", "a.example:8443", conf).stdout
+    assert shown.startswith("[host *.example]\n")
+    assert re.search(rf"^timeout=5 +; {conf}:6$", shown, re.M)
+    assert re.search(r"^proxy= +; default$", shown, re.M)
+    shown = run(*ZURL_PY, "check-config", "--host", "example", conf).stdout
+    assert re.search(rf"^timeout=9 +; {conf}:4$", shown, re.M)
+    assert run(*ZURL_PY, "check-config", "--host", "a b", conf).returncode == 2
+
+
+# -- how it is started ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_that_the_parent_blocked_are_listened_to(number: int) -> None:
+    blocked = (
+        "import os, signal, sys;"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP});"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", blocked, "-m", "zurl_py.cli.zurl"]
+    with Daemon(command=command) as daemon:
+        daemon.wait_log("started")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("read anew")
+        daemon.signal(number)
+        assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"])
+def test_the_log_goes_to_a_socket(path: str) -> None:
+    """As systemd has it: such a path cannot be opened."""
+    daemon = Daemon(interfaces=("req",))
+    daemon.write_config()
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    command = [*ZURL, f"--config={daemon.config_path}", f"--logfile={path}"]
+    process = subprocess.Popen(command, stdout=theirs.fileno(), cwd=ROOT)
+    theirs.close()
+    told = b""
+    while b"started" not in told:
+        told += ours.recv(4096)
+    process.terminate()
+    assert process.wait(DEADLINE) == 0
+    ours.close()
+    daemon.close()
+
+
+def test_a_named_pipe_that_nobody_reads_yet_takes_the_log(tmp_path: Path) -> None:
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    with Daemon(arguments=(f"--logfile={pipe}",), interfaces=("req",)) as daemon:
+        with Worker(daemon) as worker:
+            worker.ready()
+        with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+            wait_until(lambda: b"started" in (reader.read() or b""), "the log", interval=0.5)
+        assert daemon.stop() == 0
+
+
+def test_a_log_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    conf = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/req")
+    result = run(*ZURL, f"--config={conf}", "--logfile=/dev/fd/77")
+    assert result.returncode == 1
+    assert result.stderr == "zurl: cannot open the log descriptor 77: Bad file descriptor\n"
+
+
+def test_the_level_is_in_the_configuration_and_the_command_line_wins() -> None:
+    with Daemon(arguments=(), interfaces=("req",), log_level=1) as daemon:
+        with Worker(daemon) as worker:
+            worker.ready()
+        daemon.stop()
+        assert "[INFO]" not in daemon.log()
+    with Daemon(arguments=("--loglevel=2",), interfaces=("req",), log_level=0) as daemon:
+        daemon.wait_log("[INFO]")
+
+
+@pytest.mark.parametrize("command", ["zurl", "zurl-py"])
+def test_modules_of_others_are_not_taken_for_ours(tmp_path: Path, command: str) -> None:
+    script = Path(sys.executable).parent / command
+    if not script.exists():
+        pytest.skip(f"{script} is not there: pip install --editable .")
+    for module in ("click", "msgpack", "tnetstring", "pycurl", "zmq"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('not the one that was meant')")
+    conf = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/none/req")
+    options = ["serve", "--config", conf] if command == "zurl-py" else [f"--config={conf}"]
+    result = run(str(script), *options, PYTHONPATH=f"{tmp_path}:/nowhere")
+    assert "not the one" not in result.stdout + result.stderr
+    assert "the folder" in result.stdout + result.stderr
