@@ -100,7 +100,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str, words: str) 
         ("in_req_spec=tcp://*:5555", "allow_insecure_tcp=true"),
         ("in_req_spec=ipc:///a\ninstance_id=" + "x" * 256, "instance_id: "),
         ("in_req_spec=ipc:///a\nca_file=/none", "ca_file: cannot read /none"),
-        ("in_req_spec=ipc:///a\nca_file=/etc/passwd", "ca_file: no certificates"),
+        ("in_req_spec=ipc:///a\nca_file=/etc/passwd", "ca_file: /etc/passwd holds no certificates"),
         (
             "in_req_spec=ipc:///a # all of them",
             "in_req_spec: found 'ipc:///a # all of them'; a comm",
