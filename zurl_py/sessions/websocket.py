@@ -389,7 +389,8 @@ class WebSocketSession(WorkerSide):
         """Take frames behind the one that waits, as far as one more buffer_size reaches."""
         transfer, waiting = self._connection, self._waiting
         transfer.look_ahead()
-        size = sum(len(event.payload) for event in waiting if isinstance(event, Data))
+        behind = list(waiting)[1:]
+        size = sum(len(event.payload) for event in behind if isinstance(event, Data))
         while len(waiting) < _MAX_WAITING and size < self._s.buffer_size:
             event = self._fetch()
             if event is None:

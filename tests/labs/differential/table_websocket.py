@@ -19,6 +19,20 @@ ROWS = [
         "ws-refused-by-redirect",
     ),
     _row(
+        "A refusal with a body that is shorter than its length, or whose framing makes no sense, is "
+        "`undefined-condition`.",
+        "`rejected`, with as much of the body as came. One that is left open is waited for until the "
+        "origin has been silent for a second.",
+        "The origin has refused; its reason is in the head.",
+        "ws-refused-broken-off",
+    ),
+    _row(
+        "`Content-Length: 0` and hop-by-hop fields of the worker go out.",
+        "They stay behind, as does what Connection names.",
+        "They are about another connection (RFC 9110 section 7.6.1).",
+        "ws-open",
+    ),
+    _row(
         "The answer to the handshake is not checked.",
         "Sec-WebSocket-Accept, Upgrade, the subprotocol and the extensions must fit what was sent; "
         "else `undefined-condition`, with the name of the fault in `ext`.",
@@ -57,6 +71,12 @@ ROWS = [
         "`ext`, the reason to the worker.",
         "RFC 6455 sections 5 and 8.1.",
         "ws-bad-text-from-origin",
+    ),
+    _row(
+        "A frame of more than `buffer_size` bytes ends the session with `frame-too-large`.",
+        "It is handed on in pieces with `more`, as a message of several frames is "
+        "(`websocket_large_frames=refuse` does as Zurl does).",
+        "How a message is cut into frames is the sender's affair (RFC 6455 section 5.4).",
         "ws-frame-too-large",
     ),
     _row(

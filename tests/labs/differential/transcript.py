@@ -41,6 +41,8 @@ def message(item: Message, skip: frozenset[str] = frozenset()) -> str:
     parts = [item.format, item.type.decode()]
     for name in ("type", *skip):
         fields.pop(name, None)
+    if item.type == b"error":
+        fields.pop("ext", None)  # name and detail of the error, which Zurl does not have
     if fields.get("body") == b"":
         del fields["body"]  # "present even if empty" and absent mean the same
     if "user-data" in fields:
