@@ -144,9 +144,7 @@ class TestCompressed:
         assert joined(message(session, 10_000)) == text
 
 
-def test_what_waits_for_credits_does_not_hide_pings(
-    worker: Worker, origin: ScriptedOrigin
-) -> None:
+def test_what_waits_for_credits_does_not_hide_pings(worker: Worker, origin: ScriptedOrigin) -> None:
     wire = Wire(frame(BINARY, b"x" * (BUFFER + 1)), frame(PING, b"there?"))
     session = begin(worker, origin, wire.script, credits=0)
     assert wire.next() == (FIN | PONG, b"there?")
