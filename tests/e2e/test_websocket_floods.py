@@ -60,7 +60,7 @@ def test_tiny_frames_leave_time_for_others(
             assert session.next()["code"] == 101
         time.sleep(0.3)
         before = daemon.memory()
-        assert statistics.median(latencies(worker, quick.url("/"), 30)) < 0.2
+        assert statistics.mean(latencies(worker, quick.url("/"), 30)) < 0.2
         assert daemon.memory() - before < 50_000_000
         for session in sessions:
             session.cancel()

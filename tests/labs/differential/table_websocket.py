@@ -19,10 +19,10 @@ ROWS = [
         "ws-refused-by-redirect",
     ),
     _row(
-        "A refusal with a body that is shorter than its length, or whose framing makes no sense, is "
-        "`undefined-condition`.",
-        "`rejected`, with as much of the body as came. One that is left open is waited for until the "
-        "origin has been silent for a second.",
+        "A refusal with a body that is shorter than its length, or whose framing makes no sense, "
+        "is `undefined-condition`.",
+        "`rejected`, with as much of the body as came. One that is left open is waited for until "
+        "the origin has been silent for a second.",
         "The origin has refused; its reason is in the head.",
         "ws-refused-broken-off",
     ),
