@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from ..attempts import State
-from ..endpoints import by_uri, name_of_uri, to_text
+from ..endpoints import by_uri, name_of_uri
 from ..model import (
     Accepted,
     Claim,
@@ -29,10 +29,11 @@ from ..model import (
     Recovered,
 )
 from .base import Query, QueryResult, StoreFull, StoreUnavailable
+from .queries import Queries
 from .secrets import SecretBox
 from .sqlite_file import open_file, path_of
-from .sqlite_queries import SqliteQueries
-from .sqlite_state import DEAD, DONE, PENDING, STOPS, SqliteState, values
+from .sqlite_state import SqliteState, values
+from .state import DEAD, DONE, PENDING, STOPS
 
 __all__ = ["SqliteStore"]
 
@@ -103,7 +104,7 @@ class SqliteStore:
             connection.close()
             os.close(self._lock)
             raise
-        self._queries = SqliteQueries(self._state)
+        self._queries = Queries(self._state)
         self.max_bytes = max_bytes
         (self._page_size,) = connection.execute("PRAGMA page_size").fetchone()
         (last,) = connection.execute("SELECT max(seq) FROM delivery").fetchone()
@@ -124,14 +125,13 @@ class SqliteStore:
         self._refuse_if_full(sum(len(new.body) + _ROW for new in batch))
         state = self._state
         seq = self._last_seq
-        made: list[Endpoint] = []
         results: list[Accepted] = []
         rows: list[tuple[Any, ...]] = []
         taken: list[tuple[NewDelivery, Accepted, Endpoint, int]] = []
         heads: set[tuple[int, str]] = set()
         with self._transaction("FULL", full=True):
             for new in batch:
-                endpoint = self._endpoint_of(new, made)
+                endpoint = self._endpoint_of(new)
                 result = Accepted(new.token, new.id)
                 results.append(result)
                 if endpoint is None:
@@ -156,8 +156,6 @@ class SqliteStore:
             )
             state.count({PENDING: len(taken)})
         self._last_seq = seq
-        for endpoint in made:
-            state.remember(endpoint)
         for new, result, endpoint, number in taken:
             self._lease_if_wished(new, result, endpoint, number, now)
         return results
@@ -175,24 +173,12 @@ class SqliteStore:
     def in_flight(self, numbers: Container[int]) -> None:
         self._state.in_flight = numbers
 
-    def _endpoint_of(self, new: NewDelivery, made: list[Endpoint]) -> Endpoint | None:
+    def _endpoint_of(self, new: NewDelivery) -> Endpoint | None:
         state = self._state
         if new.endpoint:
-            return state.by_name.get(new.endpoint)
+            return state.find(new.endpoint)
         name = name_of_uri(new.uri)
-        known = state.by_name.get(name)
-        if known is not None:
-            return known
-        for endpoint in made:
-            if endpoint.name == name:
-                return endpoint
-        settings = by_uri(new.uri, state.schedule)
-        cursor = state.connection.execute(
-            "INSERT INTO endpoint (name, settings) VALUES (?, ?)", (name, to_text(settings))
-        )
-        assert cursor.lastrowid is not None
-        made.append(Endpoint(cursor.lastrowid, name, settings))
-        return made[-1]
+        return state.find(name) or state.insert_endpoint(name, by_uri(new.uri, state.schedule))
 
     def _waits(self, endpoint: int, okey: str, heads: set[tuple[int, str]]) -> bool:
         """Whether another of this key is open; ``heads``: those of this batch."""
@@ -475,7 +461,10 @@ class _Transaction(_Errors):
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 pass
-        self._state.unsettle()
+        try:
+            self._state.unsettle()
+        except sqlite3.Error:
+            pass  # the next transaction fails as well, and says why
         super().__exit__(kind, error, traceback)
 
 

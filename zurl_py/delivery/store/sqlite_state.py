@@ -1,24 +1,17 @@
-"""What the SQLite store knows beside the file: endpoints, leases, counts; and helpers on rows."""
+"""What the SQLite store keeps in memory: leases and counts; and many rows in one statement."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 
-from ..attempts import horizon
-from ..endpoints import from_text
-from ..model import Endpoint, Recovered
+from ..model import Endpoint
 from .secrets import SecretBox
+from .state import SqlState
 
-__all__ = ["DEAD", "DONE", "PENDING", "STOPS", "WAITS", "SqliteState", "values"]
+__all__ = ["SqliteState", "values"]
 
-PENDING, DONE, DEAD = range(3)
-WAITS, STOPS = 1, 2  # values of ``blocked``
-
-_DAY: Final = 86_400.0  # seconds
-_DEAD_DAYS: Final = 30  # that dead letters are kept beyond the others
 _CHUNKS: Final = (64, 16, 4, 1)  # rows in one statement; so few statements are kept prepared
 
 # A skip scan: from one endpoint of the index to the next, whatever the number of its deliveries.
@@ -54,84 +47,46 @@ def values(
     return changed
 
 
-class SqliteState:
-    """Endpoints, leases and counts of one store.
+class SqliteState(SqlState):
+    """Endpoints, leases and counts of one file.
 
     Attributes:
-        endpoints: by number, the deleted ones included.
-        by_name: those that are not deleted.
         leases: numbers of deliveries that are leased, by the number of their endpoint.
-        counts: deliveries by state.
-        in_flight: numbers of the deliveries that an attempt of is under way.
         synchronous: of the connection.
     """
+
+    SHOWN: ClassVar = (
+        "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked, 0 FROM delivery"
+    )
 
     def __init__(
         self, connection: sqlite3.Connection, box: SecretBox, schedule: tuple[float, ...]
     ) -> None:
+        super().__init__(box, schedule)
         self.connection = connection
-        self.box = box
-        self.schedule = schedule
-        self.in_flight: Container[int] = ()
         self.synchronous = "FULL"
-        self.endpoints: dict[int, Endpoint] = {}
-        self.by_name: dict[str, Endpoint] = {}
         self.leases: dict[int, set[int]] = {}
-        self.counts: dict[int, int] = dict(
+        self._counts: dict[int, int] = dict(
             connection.execute("SELECT state, number FROM counter").fetchall()
         )
         self._counted: dict[int, int] = {}  # by the transaction under way
-        self._load_endpoints()
+        self._touched = False  # it changed what we know of endpoints
+        self.load()
+        self.encrypt_secrets()
 
-    # -- endpoints -----------------------------------------------------------------------------
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement."""
+        return self.connection.execute(sql, values)
 
-    def _load_endpoints(self) -> None:
-        rows = self.connection.execute(
-            "SELECT id, name, settings, secrets, disabled, hold_until, failing_since, noticed,"
-            " deleted FROM endpoint"
-        ).fetchall()
-        stale = []
-        for id, name, settings, secrets, *state, deleted in rows:
-            if not self.box.is_current(secrets):
-                stale.append(id)
-            disabled, hold_until, failing_since, noticed = state
-            self.remember(
-                Endpoint(
-                    id,
-                    name,
-                    from_text(settings, self.schedule),
-                    self.box.open(secrets),
-                    disabled,
-                    hold_until,
-                    failing_since,
-                    noticed,
-                    bool(deleted),
-                )
-            )
-        for id in stale:  # kept in the clear until now
-            self.connection.execute(
-                "UPDATE endpoint SET secrets = ? WHERE id = ?",
-                (self.box.close(self.endpoints[id].secrets), id),
-            )
+    def refresh(self) -> None:
+        """Nobody else can have the file."""
 
-    def remember(self, endpoint: Endpoint) -> None:
-        """An endpoint is new or changed."""
-        self.endpoints[endpoint.id] = endpoint
-        if not endpoint.deleted:
-            self.by_name[endpoint.name] = endpoint
-            return
-        named = self.by_name.get(endpoint.name)
-        if named is not None and named.id == endpoint.id:  # and no new one of that name
-            del self.by_name[endpoint.name]
+    def hold_key(self, endpoint: int, okey: str) -> None:
+        """Nobody else can have the file."""
 
-    def recover(self) -> list[Recovered]:
-        """All endpoints, and when each has something to do."""
-        due = dict(self.connection.execute(_NEXT_DUE).fetchall())
-        return [
-            Recovered(replace(endpoint), due.get(endpoint.id))
-            for endpoint in self.endpoints.values()
-            if not endpoint.deleted
-        ]
+    def next_dues(self) -> dict[int, float]:
+        """When each endpoint has something to do next."""
+        return dict(self.connection.execute(_NEXT_DUE).fetchall())
 
     # -- leases --------------------------------------------------------------------------------
 
@@ -162,41 +117,27 @@ class SqliteState:
                     "UPDATE counter SET number = number + ? WHERE state = ?", (change, state)
                 )
 
+    def count_states(self) -> dict[int, int]:
+        """How many deliveries there are in each state."""
+        return self._counts
+
     def settle(self) -> None:
         """The transaction was committed."""
         for state, change in self._counted.items():
-            self.counts[state] += change
+            self._counts[state] += change
         self._counted = {}
+        self._touched = False
 
     def unsettle(self) -> None:
-        """The transaction was rolled back."""
+        """The transaction was rolled back; so is what was learnt of endpoints in it."""
         self._counted = {}
+        if self._touched:
+            self._touched = False
+            self.endpoints.clear()
+            self.by_name.clear()
+            self.load()
 
-    # -- rows ----------------------------------------------------------------------------------
-
-    def head(self, endpoint: int, okey: str) -> tuple[int, int, int, float] | None:
-        """The first that is open of a key: seq, state, blocked and due."""
-        found: tuple[int, int, int, float] | None = self.connection.execute(
-            "SELECT seq, state, blocked, due FROM delivery"
-            " WHERE endpoint = ? AND okey = ? AND okey IS NOT NULL AND (state = 0 OR blocked = 2)"
-            " ORDER BY seq LIMIT 1",
-            (endpoint, okey),
-        ).fetchone()
-        return found
-
-    def unblock(self, endpoint: int, okey: str) -> float | None:
-        """Let the next of a key go. Returns when it is due; None: there is none that may."""
-        head = self.head(endpoint, okey)
-        if head is None:
-            return None
-        seq, state, blocked, due = head
-        if state != PENDING:
-            return None
-        if blocked:
-            self.connection.execute("UPDATE delivery SET blocked = 0 WHERE seq = ?", (seq,))
-        return due
-
-    def forget_at(self, endpoint: Endpoint, accepted: float, ended: float, state: int) -> float:
-        """When a delivery that has ended is forgotten, and its id with it."""
-        remembered = max(accepted + horizon(endpoint.settings.schedule), ended) + _DAY
-        return remembered + _DEAD_DAYS * _DAY if state == DEAD else remembered
+    def remember(self, endpoint: Endpoint) -> None:
+        """An endpoint is new or changed."""
+        self._touched = True
+        super().remember(endpoint)

@@ -1,4 +1,4 @@
-"""The verb ``query`` of the SQLite store: endpoints, lists, replay, stats, and the sweep.
+"""The verb ``query`` of both stores: endpoints, lists, replay, stats, and the sweep.
 
 What may touch many rows does so in slices: the query that carries on is handed back, and others
 have their turn in between.
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..endpoints import describe, settings_from, to_text
+from ..endpoints import describe, settings_from
 from ..messages import (
     DeliveryGet,
     DeliveryList,
@@ -25,9 +25,9 @@ from ..messages import (
 )
 from ..model import Endpoint, Recovered
 from .base import Continued, Query, QueryResult, SaveEndpoint, SetSchedule, Sweep
-from .sqlite_state import DEAD, DONE, PENDING, STOPS, WAITS, SqliteState
+from .state import DEAD, DONE, PENDING, STOPS, WAITS, SqlState
 
-__all__ = ["SqliteQueries"]
+__all__ = ["Queries"]
 
 _SLICE: Final = 5000  # rows that one query looks at
 _SWEPT: Final = 1000  # rows of a kind that one sweep changes
@@ -42,12 +42,12 @@ _NUMBERS: Final = {
 }
 
 
-class SqliteQueries:
+class Queries:
     """One method per kind of query, each run in a transaction."""
 
-    def __init__(self, state: SqliteState) -> None:
+    def __init__(self, state: SqlState) -> None:
         self._state = state
-        self._execute = state.connection.execute
+        self._execute = state.execute
         self._kinds: dict[type, Callable[[Any, float], QueryResult]] = {
             EndpointPut: self._put,
             EndpointVerb: self._endpoint_verb,
@@ -71,29 +71,19 @@ class SqliteQueries:
 
     def _put(self, put: EndpointPut, now: float) -> QueryResult:
         state = self._state
-        known = state.by_name.get(put.endpoint)
+        known = state.find(put.endpoint)
         kept = known.secrets if known else ()
         settings, secrets = settings_from(put, kept, state.schedule)
-        row = (to_text(settings), state.box.close(secrets))
         if known is None:
-            cursor = self._execute(
-                "INSERT INTO endpoint (name, settings, secrets) VALUES (?, ?, ?)",
-                (put.endpoint, *row),
-            )
-            assert cursor.lastrowid is not None
-            endpoint = Endpoint(cursor.lastrowid, put.endpoint, settings, secrets)
-        else:
-            self._execute(
-                "UPDATE endpoint SET settings = ?, secrets = ? WHERE id = ?", (*row, known.id)
-            )
-            endpoint = replace(known, settings=settings, secrets=secrets)
+            endpoint = state.insert_endpoint(put.endpoint, settings, secrets)
+            return QueryResult(changed=[Recovered(replace(endpoint))])
+        endpoint = replace(known, settings=settings, secrets=secrets)
+        state.write_endpoint(endpoint)
         next_due = None
-        if known is not None:
-            before = (known.settings.order, known.settings.dead_head)
-            if before != (settings.order, settings.dead_head):
-                self._order_anew(endpoint)
-                next_due = self._next_due(endpoint.id)
-        state.remember(endpoint)
+        before = (known.settings.order, known.settings.dead_head)
+        if before != (settings.order, settings.dead_head):
+            self._order_anew(endpoint)
+            next_due = self._next_due(endpoint.id)
         return QueryResult(changed=[Recovered(replace(endpoint), next_due)])
 
     def _order_anew(self, endpoint: Endpoint) -> None:
@@ -122,37 +112,29 @@ class SqliteQueries:
         if verb.type == "endpoint-enable":
             return self._enable(endpoint, now)
         if not endpoint.disabled:
-            self._execute("UPDATE endpoint SET disabled = 'operator' WHERE id = ?", (endpoint.id,))
             endpoint = replace(endpoint, disabled="operator")
-            self._state.remember(endpoint)
+            self._state.write_endpoint(endpoint)
         return QueryResult(changed=[Recovered(replace(endpoint))])
 
     def _enable(self, endpoint: Endpoint, now: float) -> QueryResult:
         """Send at once what was held: what waits for a retry need not wait for it any more."""
-        self._execute(
-            "UPDATE endpoint SET disabled = '', hold_until = 0, failing_since = 0, noticed = 0"
-            " WHERE id = ?",
-            (endpoint.id,),
-        )
         if endpoint.disabled:
             self._execute(
-                "UPDATE delivery SET due = ?1 WHERE endpoint = ?2 AND state = 0 AND blocked = 0"
-                " AND due > ?1 AND tries > 0",
-                (now, endpoint.id),
+                "UPDATE delivery SET due = ? WHERE endpoint = ? AND state = 0 AND blocked = 0"
+                " AND due > ? AND tries > 0",
+                (now, endpoint.id, now),
             )
         enabled = replace(endpoint, disabled="", hold_until=0.0, failing_since=0.0, noticed=0)
-        self._state.remember(enabled)
+        self._state.write_endpoint(enabled)
         return QueryResult(changed=[Recovered(replace(enabled), self._next_due(endpoint.id))])
 
     def _delete(self, endpoint: Endpoint, now: float) -> QueryResult:
-        self._execute(
-            "UPDATE endpoint SET deleted = 1, secrets = NULL WHERE id = ?", (endpoint.id,)
-        )
-        deleted = replace(endpoint, deleted=True)
-        self._state.remember(deleted)
+        deleted = replace(endpoint, deleted=True, secrets=())
+        self._state.write_endpoint(deleted)
         return QueryResult(changed=[Recovered(replace(deleted))], again=Sweep(now))
 
     def _list_endpoints(self, query: EndpointList, now: float) -> QueryResult:
+        self._state.refresh()
         names = sorted(name for name in self._state.by_name if name > query.after)
         answer: dict[str, Any] = {
             "endpoints": [describe(self._state.by_name[name]) for name in names[: query.limit]]
@@ -162,15 +144,10 @@ class SqliteQueries:
         return QueryResult(answer)
 
     def _save(self, save: SaveEndpoint, now: float) -> QueryResult:
-        endpoint = self._state.endpoints.get(save.id)
+        endpoint = self._state.find_number(save.id)
         if endpoint is None or endpoint.deleted:
             return QueryResult()
-        self._execute(
-            "UPDATE endpoint SET disabled = ?, hold_until = ?, failing_since = ?, noticed = ?"
-            " WHERE id = ?",
-            (save.disabled, save.hold_until, save.failing_since, save.noticed, save.id),
-        )
-        self._state.remember(
+        self._state.write_endpoint(
             replace(
                 endpoint,
                 disabled=save.disabled,
@@ -193,7 +170,7 @@ class SqliteQueries:
         return result
 
     def _known(self, name: str) -> Endpoint:
-        endpoint = self._state.by_name.get(name)
+        endpoint = self._state.find(name)
         if endpoint is None:
             raise Failure("unknown-endpoint", "unknown-endpoint", f"there is no endpoint {name!r}")
         return endpoint
@@ -209,7 +186,7 @@ class SqliteQueries:
     # -- deliveries ----------------------------------------------------------------------------
 
     def _get(self, query: DeliveryGet, now: float) -> QueryResult:
-        row = self._execute(f"{_SHOWN} WHERE id = ?", (query.id,)).fetchone()
+        row = self._execute(f"{self._state.SHOWN} WHERE id = ?", (query.id,)).fetchone()
         if row is None:
             raise _unknown(query.id)
         shown = self._show(row)
@@ -231,7 +208,7 @@ class SqliteQueries:
     def _go_on_listing(self, listing: _Listing, now: float) -> QueryResult:
         query = listing.query
         rows = self._execute(
-            f"{_SHOWN} WHERE seq > ? ORDER BY seq LIMIT ?", (listing.after, _SLICE)
+            f"{self._state.SHOWN} WHERE seq > ? ORDER BY seq LIMIT ?", (listing.after, _SLICE)
         ).fetchall()
         found = listing.found
         for row in rows:
@@ -253,15 +230,15 @@ class SqliteQueries:
         return QueryResult(answer)
 
     def _show(self, row: tuple[Any, ...]) -> dict[str, Any]:
-        seq, id, number, state, due, attempt, accepted, reason, blocked = row
-        endpoint = self._state.endpoints[number]
+        seq, id, number, state, due, attempt, accepted, reason, blocked, leased = row
+        endpoint = self._state.known(number)
         shown: dict[str, Any] = {"id": id, "endpoint": endpoint.name, "accepted": accepted}
         shown["state"] = _NAMES[state]
         shown["tried"] = attempt
         if state == PENDING:
             if endpoint.deleted:
                 shown["state"], reason = "dead", "endpoint-deleted"
-            elif seq in self._state.in_flight:
+            elif leased or seq in self._state.in_flight:
                 shown["state"] = "leased"
             elif endpoint.disabled:
                 shown["state"] = "held"
@@ -304,7 +281,7 @@ class SqliteQueries:
             " ORDER BY seq LIMIT ?",
             (replaying.after, replaying.last, _SLICE),
         ).fetchall()
-        held = bool(self._state.endpoints[replaying.endpoint].disabled)
+        held = bool(self._state.known(replaying.endpoint).disabled)
         wanted = _NUMBERS[query.state]
         if query.state in ("held", "pending") and held != (query.state == "held"):
             rows = []
@@ -347,10 +324,10 @@ class SqliteQueries:
         return count
 
     def _look_again(self, endpoint: int) -> list[Recovered]:
-        return [Recovered(replace(self._state.endpoints[endpoint]), self._next_due(endpoint))]
+        return [Recovered(replace(self._state.known(endpoint)), self._next_due(endpoint))]
 
     def _refuse_deleted(self, endpoint: int) -> None:
-        found = self._state.endpoints[endpoint]
+        found = self._state.known(endpoint)
         if found.deleted:
             raise Failure(
                 "unknown-endpoint", "unknown-endpoint", f"{found.name!r} was deleted since"
@@ -368,7 +345,7 @@ class SqliteQueries:
             due = recovered.next_due
             if due is not None and not recovered.endpoint.disabled:
                 oldest = due if oldest is None else min(oldest, due)
-        counts = self._state.counts
+        counts = self._state.count_states()
         states = {
             "pending": counts[PENDING] - held,
             "held": held,
@@ -424,7 +401,7 @@ class SqliteQueries:
             if self._state.is_leased(number, seq):
                 continue  # the end of its lease decides
             killed += 1
-            endpoint = self._state.endpoints[number]
+            endpoint = self._state.known(number)
             self._execute(
                 "UPDATE delivery SET state = ?, blocked = 0, reason = coalesce(reason, ?),"
                 " forget = ? WHERE seq = ?",
@@ -474,11 +451,6 @@ class _Replaying(Continued):
         self.last = last
         self.after = 0
         self.count = 0
-
-
-_SHOWN: Final = (
-    "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked FROM delivery"
-)
 
 
 def _show_attempt(row: tuple[Any, ...]) -> dict[str, Any]:
