@@ -6,11 +6,14 @@ import ctypes
 import gc
 import os
 import signal
+from dataclasses import replace
+from typing import Any
 
 import pycurl
 
 from . import __version__, systemd
 from .config import Config, ConfigError, load
+from .config.changes import Changes
 from .egress import Egress, TransportOptions
 from .egress.configure import NoAuthorities, transport_options
 from .gateway import Gateway
@@ -39,15 +42,18 @@ class StartError(Exception):
     """The daemon cannot start; the text says why."""
 
 
-def run(config: Config, config_path: str, log: Log) -> int:
+def run(config: Config, config_path: str, log: Log, log_level: int | None = None) -> int:
     """Run until a signal ends it.
+
+    Args:
+        log_level: that of the command line, which wins over the configuration's; None: none.
 
     Returns:
         The exit status: 0 after a stop by signal, 1 if it could not start.
     """
     log.info("starting...")
     try:
-        daemon = Daemon(config, log, config_path)
+        daemon = Daemon(config, log, config_path, log_level)
     except (StartError, BindError) as error:
         log.error(str(error))
         log.close()
@@ -64,20 +70,24 @@ class Daemon:
     """Sockets, egress and gateway on one loop.
 
     Args:
-        config_path: where the policy is read anew from on SIGHUP.
+        config_path: where the configuration is read anew from on SIGHUP.
+        log_level: that of the command line; None: the configuration's counts.
 
     Raises:
         StartError: libcurl is too old, or there is no CA store.
         BindError: an endpoint cannot be bound.
     """
 
-    def __init__(self, config: Config, log: Log, config_path: str) -> None:
+    def __init__(
+        self, config: Config, log: Log, config_path: str, log_level: int | None = None
+    ) -> None:
         _check_libcurl()
         _keep_freed_memory()
         if not MASKS_IN_C:
             log.warning("websockets is installed without its C extension: large frames are slow")
         self._config = config
         self._config_path = config_path
+        self._log_level = log_level
         self._log = log
         self.loop = Loop()
         # Before anyone is told that we are there, and may send one.
@@ -93,11 +103,8 @@ class Daemon:
             log=log,
             policy=self._policy_of(config),
             instance_id=instance_id,
-            buffer_size=config.buffer_size,
-            activity_timeout=float(config.timeout),
             outlet=self._frontend.outlet,
-            websocket=_websocket_settings(config),
-            max_request_time=float(config.max_request_time) or None,
+            **_session_settings(config),
         )
         self.gateway = Gateway(
             services,
@@ -195,22 +202,44 @@ class Daemon:
         return not self._egress.lingering or self.loop.now >= self._goodbye_by
 
     def _reload(self) -> None:
-        """SIGHUP: a fresh log file, and the policy as the configuration now has it."""
+        """SIGHUP: a fresh log file, and the configuration as it now is; all of it or nothing."""
         self._log.reopen()
         try:
             config = load(self._config_path)
             options = self._transport_options(config)
+            policy = self._policy_of(config)
         except (ConfigError, StartError) as error:
-            self._log.error(f"the policy stays as it was: {error}")
+            self._log.error(f"nothing is changed, and the policy stays as it was: {error}")
             return
+        changes = Changes.between(self._config, config)
+        self._config = config = changes.running
         # In place, so that it holds for what is under way as well.
-        self._services.policy.become(self._policy_of(config))
-        for warning in config.warnings:
-            self._log.warning(warning)
-        self._log.info("policy read anew")
+        self._services.policy.become(policy)
+        self._services = replace(self._services, **_session_settings(config))
+        self.gateway.configure(
+            self._services, max(0, config.max_open_requests), config.max_requests_per_client
+        )
         self._egress.enforce()
         self._egress.configure(options)
+        level = config.log_level if self._log_level is None else self._log_level
+        self._log.configure(level, config.log_format)
+        self._report(changes)
         self._log_counts()
+
+    def _report(self, changes: Changes) -> None:
+        """Say what a reload has done, and what it could not do."""
+        log = self._log
+        for warning in changes.running.warnings:
+            log.warning(warning)
+        if "log_level" in changes.made and self._log_level is not None:
+            log.warning(
+                f"log_level={changes.running.log_level} has no effect: the command line says "
+                f"{self._log_level}"
+            )
+        if changes.waiting:
+            log.warning(f"changed, but a restart is needed: {', '.join(changes.waiting)}")
+        made = ", ".join(changes.made) or "nothing"
+        log.info(f"configuration and policy read anew; changed: {made}")
 
     def _policy_of(self, config: Config) -> Policy:
         policy = config.policy(self._endpoints.ports, is_local)
@@ -237,6 +266,16 @@ class Daemon:
         self._endpoints.close()
         self._egress.close()
         self.loop.close()
+
+
+def _session_settings(config: Config) -> dict[str, Any]:
+    """What of the configuration the sessions need; it may change at a reload."""
+    return {
+        "buffer_size": config.buffer_size,
+        "activity_timeout": float(config.timeout),
+        "websocket": _websocket_settings(config),
+        "max_request_time": float(config.max_request_time) or None,
+    }
 
 
 def _websocket_settings(config: Config) -> WebSocketSettings:

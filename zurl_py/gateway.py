@@ -68,6 +68,15 @@ class Gateway:
     def __len__(self) -> int:
         return len(self._open) + self._admission.waiting
 
+    def configure(self, services: Services, max_open: int, max_per_worker: int) -> None:
+        """Let other settings hold for sessions to come.
+
+        Args:
+            max_open, max_per_worker: as for `Admission`.
+        """
+        self._services = services
+        self._admission.configure(max_open, max_per_worker)
+
     def has_room(self) -> bool:
         """Whether a new request may be read."""
         return self._admission.has_room()
@@ -177,7 +186,7 @@ class Gateway:
         self._by_id.setdefault(packet.id, []).append(session)
         session.start(packet)
         for early, seq in self._early.take(key):
-            self._continue(early, packet.id, seq)
+            self._continue(early, packet.id, seq, 0)
 
     def _make(self, asked: _Asked) -> Session:
         packet, services, ended = asked.packet, self._services, self._session_ended
@@ -235,17 +244,20 @@ class Gateway:
         except PacketError as error:
             self._refuse("in_stream_spec", error)
             return
+        size = len(frames[1])
         for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
-            self._continue(packet, id, seq)
+            self._continue(packet, id, seq, size)
 
-    def _continue(self, packet: RequestPacket, id: bytes | None, seq: int | None) -> None:
+    def _continue(
+        self, packet: RequestPacket, id: bytes | None, seq: int | None, size: int
+    ) -> None:
         if not id:
             return
         sender = packet.sender
         session = self._streams.get((sender, id)) if sender else self._find_by_id(packet, id)
         if session is not None:
             session.receive(packet, seq)
-        elif sender and not self._wait_for_session((sender, id), packet, seq):
+        elif sender and not self._wait_for_session((sender, id), packet, seq, size):
             self._cancel_unknown(packet, id)
 
     def _find_by_id(self, packet: RequestPacket, id: bytes) -> _Streamed | None:
@@ -259,12 +271,14 @@ class Gateway:
         session = candidates[0]
         return session if session.expects(packet.seq) else None
 
-    def _wait_for_session(self, key: _Key, packet: RequestPacket, seq: int | None) -> bool:
+    def _wait_for_session(
+        self, key: _Key, packet: RequestPacket, seq: int | None, size: int
+    ) -> bool:
         """Keep a packet that may be early; False if there is no place for it."""
         if packet.type == b"cancel" and self._admission.forget(key) is not None:
             self._early.take(key)
             return True
-        return self._early.keep(key, packet, seq)
+        return self._early.keep(key, packet, seq, size)
 
     def _may_still_begin(self) -> bool:
         """Whether first packets wait: that of any session may be among them."""

@@ -59,7 +59,7 @@ def test_every_requirement_is_pinned_by_hash() -> None:
         for line in setup["options"]["install_requires"].split()
     }
     pinned = (ROOT / "debian" / "requirements.txt").read_text()
-    assert wanted == set(re.findall(r"^([\w-]+)==", pinned, re.M))
+    assert wanted <= set(re.findall(r"^([\w-]+)==", pinned, re.M))  # and what these need
     for block in re.split(r"^(?=[\w-]+==)", pinned, flags=re.M)[1:]:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
 

@@ -75,7 +75,12 @@ def run_daemon(
         found = preflight(config, config_path)
         errors += found.errors
         warnings += (*config.warnings, *found.warnings)
-    log = _open_log(config.log_level if config and level is None else level, log_path, log_fd)
+    log = _open_log(
+        config.log_level if config and level is None else level,
+        log_path,
+        log_fd,
+        config.log_format if config else "text",
+    )
     if log is None:
         return 1
     for warning in warnings:
@@ -89,7 +94,7 @@ def run_daemon(
         return 1
     from ..daemon import run  # libcurl is loaded here
 
-    return run(config, config_path, log)
+    return run(config, config_path, log, level)
 
 
 def _listen_to_signals() -> None:
@@ -103,7 +108,7 @@ def _listen_to_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _open_log(level: int | None, path: str | None, fd: int) -> Log | None:
+def _open_log(level: int | None, path: str | None, fd: int, form: str) -> Log | None:
     """The log; None if it cannot be opened, which was told on standard error."""
     own = _OWN_DESCRIPTOR.fullmatch(path or "")
     if own:
@@ -111,7 +116,7 @@ def _open_log(level: int | None, path: str | None, fd: int) -> Log | None:
         path, fd = None, {"out": 1, "err": 2}[name] if name else int(numbers[0] or numbers[1])
     try:
         os.fstat(fd)
-        return Log(INFO if level is None else level, path, fd)
+        return Log(INFO if level is None else level, path, fd, form)
     except OSError as error:
         where = path or f"descriptor {fd}"
         print(f"zurl: cannot open the log {where}: {error.strerror}", file=sys.stderr)

@@ -42,6 +42,7 @@ class Config:
         timeout: seconds without activity until a session ends.
         connection_max_time: seconds that a connection may be used.
         in_hwm, out_hwm: messages queued per ZeroMQ connection; 0: no limit.
+        max_message_size: bytes of one message of a worker; 0: no limit.
         worker_keepalive: seconds of silence after which TCP asks whether a worker is still there;
             0: never.
         worker_heartbeat: seconds between ZMTP's heartbeats over TCP; 0: none.
@@ -114,6 +115,7 @@ class Config:
     connection_max_time: int = 7200
     in_hwm: int = 1000
     out_hwm: int = 1000
+    max_message_size: int = 100_000_000
     worker_keepalive: int = 60
     worker_heartbeat: int = 20
     worker_heartbeat_timeout: int = 60
@@ -219,6 +221,7 @@ KEYS: dict[str, values.Converter] = {
     "connection_max_time": values.number(1, NEVER, minus_1=NEVER, zero=1),
     "in_hwm": values.number(0, 1_000_000_000),
     "out_hwm": values.number(0, 1_000_000_000),
+    "max_message_size": values.number(0, _MAX_BYTES),
     "worker_keepalive": values.number(0, _MAX_KEEPALIVE),
     "worker_heartbeat": values.number(0, 3600),
     "worker_heartbeat_timeout": values.number(1, 3600),

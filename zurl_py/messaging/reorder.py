@@ -7,6 +7,7 @@ a packet that belongs to no session may be one that is early. It waits for a mom
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..loop import Loop, Timer
 from ..zhttp import RequestPacket
@@ -16,8 +17,24 @@ __all__ = ["ReorderBuffer"]
 _GRACE = 0.02  # seconds
 _PATIENCE = 5.0  # seconds, where first packets queue
 _MAX_WAITING = 1000  # packets
+_MAX_WAITING_SIZE = 16 << 20  # bytes, of the messages that they came in
 
 _Key = tuple[bytes, bytes]  # a worker's address and its id for the session
+
+
+@dataclass(slots=True)
+class _Early:
+    """What waits for one session.
+
+    Attributes:
+        since: when the first of it came; seconds.
+        packets: with their numbers, in their order.
+        size: bytes of all.
+    """
+
+    since: float
+    packets: list[tuple[RequestPacket, int | None]] = field(default_factory=list)
+    size: int = 0
 
 
 class ReorderBuffer:
@@ -37,35 +54,43 @@ class ReorderBuffer:
         self._loop = loop
         self._blocked = blocked
         self._give_up = give_up
-        # Since when, and what; in order of time.
-        self._waiting: dict[_Key, tuple[float, list[tuple[RequestPacket, int | None]]]] = {}
+        self._waiting: dict[_Key, _Early] = {}  # in order of time
         self._count = 0
+        self._size = 0
         self._timer = Timer(self._give_up_old)
 
-    def keep(self, key: _Key, packet: RequestPacket, seq: int | None) -> bool:
-        """Keep a packet with its number in the session; False if too many are here already."""
-        if self._count >= _MAX_WAITING:
+    def keep(self, key: _Key, packet: RequestPacket, seq: int | None, size: int) -> bool:
+        """Keep a packet with its number in the session; False if there is no room for it.
+
+        Args:
+            size: bytes of the message that it came in.
+        """
+        if self._count >= _MAX_WAITING or self._size + size > _MAX_WAITING_SIZE:
             return False
         self._count += 1
+        self._size += size
         if not self._waiting:
             self._loop.set_timer(self._timer, self._loop.now + _GRACE)
-        self._waiting.setdefault(key, (self._loop.now, []))[1].append((packet, seq))
+        early = self._waiting.setdefault(key, _Early(self._loop.now))
+        early.packets.append((packet, seq))
+        early.size += size
         return True
 
     def take(self, key: _Key) -> list[tuple[RequestPacket, int | None]]:
         """The packets of a session that has begun, in their order."""
-        if key not in self._waiting:
+        early = self._waiting.pop(key, None)
+        if early is None:
             return []
-        _, packets = self._waiting.pop(key)
-        self._count -= len(packets)
-        return packets
+        self._count -= len(early.packets)
+        self._size -= early.size
+        return early.packets
 
     def _give_up_old(self) -> None:
         now = self._loop.now
         patience = _PATIENCE if self._blocked() else _GRACE
-        for key in [key for key, (since, _) in self._waiting.items() if since + patience <= now]:
+        for key in [key for key, early in self._waiting.items() if early.since + patience <= now]:
             for packet, _ in self.take(key):
                 self._give_up(packet, key[1])
         if self._waiting:
-            oldest, _ = next(iter(self._waiting.values()))
-            self._loop.set_timer(self._timer, max(oldest, now) + _GRACE)
+            oldest = next(iter(self._waiting.values()))
+            self._loop.set_timer(self._timer, max(oldest.since, now) + _GRACE)

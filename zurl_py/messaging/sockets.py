@@ -93,6 +93,8 @@ class Endpoints:
         socket.setsockopt(zmq.RCVHWM, self._config.in_hwm)
         socket.setsockopt(zmq.SNDHWM, self._config.out_hwm)
         socket.setsockopt(zmq.LINGER, _LINGER)
+        # libzmq hangs up on a peer that sends more, before it makes room for it.
+        socket.setsockopt(zmq.MAXMSGSIZE, self._config.max_message_size or -1)
         return socket
 
     def _bind(self, socket: zmq.Socket[bytes], key: str, heartbeat: bool = False) -> None:

@@ -53,8 +53,7 @@ class Admission(Generic[_Request]):
     """
 
     def __init__(self, max_open: int, max_per_worker: int = 0) -> None:
-        self._max_open = max_open
-        self._max_per_worker = max_per_worker
+        self.configure(max_open, max_per_worker)
         self._held: dict[bytes, int] = {}
         self._waiting: dict[bytes, deque[Waiting[_Request]]] = {}
         self._by_key: dict[Hashable, Waiting[_Request]] = {}
@@ -62,6 +61,11 @@ class Admission(Generic[_Request]):
         self._size = 0
         self.accepting = True
         self.open = 0
+
+    def configure(self, max_open: int, max_per_worker: int) -> None:
+        """Let other limits hold for what begins from now on."""
+        self._max_open = max_open
+        self._max_per_worker = max_per_worker
 
     def __repr__(self) -> str:
         return f"<Admission open={self.open} workers={len(self._held)} waiting={self._count}>"

@@ -29,8 +29,8 @@ class Lab:
             self.loop, lambda: self.blocked, lambda p, id: self.given_up.append((p.seq, id))
         )
 
-    def keep(self, key: tuple[bytes, bytes], seq: int) -> bool:
-        return self.early.keep(key, packet(seq), seq)
+    def keep(self, key: tuple[bytes, bytes], seq: int, size: int = 100) -> bool:
+        return self.early.keep(key, packet(seq), seq, size)
 
     def wait(self, seconds: float) -> None:
         let_pass(seconds, self.clock, self.loop, step=0.005)
@@ -83,3 +83,15 @@ def test_not_more_than_so_many_wait(lab: Lab) -> None:
     assert lab.keep((b"w", b"x"), 1)
     lab.wait(1)
     assert len(lab.given_up) == reorder._MAX_WAITING - reorder._MAX_WAITING // 10 + 1
+
+
+def test_bytes_are_bounded_as_well(lab: Lab) -> None:
+    """A thousand large packets would be gigabytes: 16 MiB wait at most."""
+    for number in range(16):
+        assert lab.keep((b"w", b"%d" % number), 1, size=1 << 20)
+    assert not lab.keep((b"w", b"x"), 1, size=1)
+    lab.early.take((b"w", b"0"))
+    assert lab.keep((b"w", b"x"), 1, size=1 << 20)
+    assert not lab.keep((b"w", b"y"), 1, size=1)
+    lab.wait(10)
+    assert lab.keep((b"w", b"y"), 1, size=16 << 20)
