@@ -281,7 +281,7 @@ class WebSocketSession(WorkerSide):
 
     def _deliver(self) -> None:
         """Hand frames on as far as credits reach."""
-        waiting = self._waiting
+        waiting, transfer = self._waiting, self._connection
         while True:
             event = waiting[0] if waiting else self._fetch()
             if event is None:
@@ -295,11 +295,11 @@ class WebSocketSession(WorkerSide):
                 return
             if waiting:
                 waiting.popleft()
-        transfer = self._connection
         if transfer.lost is not None:
             self._end_with_failure(transfer.lost)
             return
-        self._silence(_Alarm.LOOK)
+        if self._alarms:
+            self._silence(_Alarm.LOOK)
         transfer.resume()
 
     def _fetch(self) -> Event | None:
@@ -310,7 +310,7 @@ class WebSocketSession(WorkerSide):
             if isinstance(event, Data):
                 if self._json is not None and not event.binary:
                     return self._json.whole_characters(event)
-            elif isinstance(event, Pong) and self._token and event.payload == self._token:
+            elif self._token and isinstance(event, Pong) and event.payload == self._token:
                 continue  # it answers a ping that the worker knows nothing of
             return event
 
