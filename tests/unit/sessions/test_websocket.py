@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from tests.fakes.sessions import FakeOutlet, make_services
 from tests.support.messages import Message, encode
-from tests.support.websocket import BINARY, CLOSE, PING, TEXT, frame
+from tests.support.websocket import BINARY, CLOSE, PING, PONG, TEXT, frame
 from zurl_py.egress import TransferError
 from zurl_py.loop import Loop
 from zurl_py.sessions import WebSocketSession, WebSocketSettings
 from zurl_py.sessions import websocket as module
+from zurl_py.sessions.websocket import State
 from zurl_py.websocket import Connection, Response
 from zurl_py.zhttp import RequestPacket
 
@@ -390,12 +391,222 @@ class TestEnds:
         assert bench.ended == 1
 
 
+class TestClosing:
+    def close(self, bench: Bench) -> None:
+        bench.send(type="close", code=1000)
+        assert bench.session.state is State.CLOSING
+
+    def test_deadline(self, bench: Bench) -> None:
+        self.close(bench)
+        bench.pass_time(9)
+        bench.transfer.feed(frame(TEXT, b"still talking"))
+        assert bench.types() == [b"data"]
+        bench.pass_time(2)
+        (error,) = bench.take()
+        assert (error["condition"], error["ext"]["error"]) == (b"session-timeout", b"close-timeout")
+        assert bench.transfer.ended == "cut"
+
+    def test_setting(self) -> None:
+        bench = Bench(websocket=WebSocketSettings(close_timeout=2.0)).open()
+        self.close(bench)
+        bench.pass_time(3)
+        assert bench.types() == [b"error"]
+        bench.loop.close()
+
+    def test_is_no_deadline_for_the_worker(self, bench: Bench) -> None:
+        bench.transfer.feed(frame(CLOSE))
+        assert bench.types() == [b"close"]
+        assert bench.session.state is State.CLOSED_BY_ORIGIN
+        for _ in range(3):
+            bench.pass_time(20)
+            bench.send(type="keep-alive")
+        assert bench.session.open
+        bench.send(type="close")
+        assert bench.ended == 1
+        assert bench.transfer.ended == "finished"
+
+    def test_frames_wait_and_the_close_is_behind_them(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(frame(TEXT, b"a"), frame(TEXT, b"b"), frame(CLOSE, b"\x03\xe8x"))
+        self.close(bench)
+        bench.pass_time(9)
+        assert bench.types() == []
+        bench.pass_time(2)
+        (last,) = bench.take()
+        assert (last.type, last["code"], last.body) == (b"close", 1000, b"x")
+        assert bench.transfer.ended == "finished"
+        bench.loop.close()
+
+    def test_origin_has_hung_up(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(frame(TEXT, b"a"), frame(CLOSE))
+        self.close(bench)
+        bench.transfer.hung_up = True
+        bench.session.websocket_moved()
+        bench.pass_time(1)
+        assert bench.types() == []
+        bench.pass_time(2)
+        assert bench.types() == [b"close"]
+        bench.loop.close()
+
+    def test_origin_had_hung_up_before(self) -> None:
+        bench = Bench(credits=0).open()
+        bench.transfer.feed(frame(TEXT, b"a"))
+        bench.transfer.hung_up = True
+        bench.transfer.lost = TransferError(b"undefined-condition", "gone")
+        bench.pass_time(20)
+        assert bench.session.open  # the worker may still want what waits
+        self.close(bench)
+        bench.pass_time(3)
+        assert bench.take()[-1]["condition"] == b"undefined-condition"
+        bench.loop.close()
+
+    def test_the_workers_faults_end_in_good_order(self, bench: Bench) -> None:
+        bench.send(type="close", code=1006)
+        assert bench.take()[0]["condition"] == b"bad-request"
+        assert bench.transfer.payloads() == [(1011).to_bytes(2)]
+        assert bench.transfer.ended == "finished"
+
+
+class TestGatewayPings:
+    SETTINGS = WebSocketSettings(ping_interval=10.0, ping_timeout=5.0)
+
+    @pytest.fixture
+    def pinging(self) -> Iterator[Bench]:
+        made = Bench(credits=BUFFER, websocket=self.SETTINGS).open()
+        yield made
+        made.loop.close()
+
+    def ping(self, bench: Bench) -> bytes:
+        """Waits for the next ping; what it holds."""
+        bench.transfer.sent.clear()
+        for _ in range(21):
+            if not bench.transfer.sent:
+                bench.pass_time(0.5)
+        assert bench.transfer.opcodes() == [PING]
+        return bench.transfer.payloads()[0]
+
+    def test_its_pongs_stay_here(self, pinging: Bench) -> None:
+        payload = self.ping(pinging)
+        pinging.transfer.feed(frame(PONG, payload), frame(PONG, payload + b"x"), frame(PONG))
+        assert [packet.body for packet in pinging.take()] == [payload + b"x", b""]
+        pinging.pass_time(6)
+        assert pinging.session.open
+
+    def test_nothing_comes(self, pinging: Bench) -> None:
+        self.ping(pinging)
+        pinging.pass_time(6)
+        error = pinging.take()[-1]
+        assert (error["condition"], error["ext"]["error"]) == (b"session-timeout", b"ping-timeout")
+        assert pinging.transfer.opcodes() == [PING, CLOSE]
+
+    def test_anything_will_do(self, pinging: Bench) -> None:
+        self.ping(pinging)
+        pinging.transfer.feed(frame(BINARY))
+        pinging.pass_time(6)
+        assert pinging.session.open
+
+    def test_not_while_frames_wait(self) -> None:
+        bench = Bench(credits=0, websocket=self.SETTINGS).open()
+        self.ping(bench)
+        bench.transfer.feed(frame(TEXT, b"a"))
+        bench.transfer.sent.clear()
+        for _ in range(4):
+            bench.pass_time(20)
+            bench.send(type="keep-alive")
+        assert bench.session.open
+        assert bench.transfer.sent == []
+        bench.send(type="credit", credits=1)
+        assert self.ping(bench)
+        bench.loop.close()
+
+    def test_not_after_a_close(self, pinging: Bench) -> None:
+        pinging.transfer.feed(frame(CLOSE))
+        for _ in range(2):
+            pinging.pass_time(20)
+            pinging.send(type="keep-alive")
+        assert pinging.session.open
+        assert pinging.transfer.sent == []
+
+    def test_pongs_are_activity(self, pinging: Bench) -> None:
+        for _ in range(70):
+            pinging.transfer.feed(frame(PONG, self.ping(pinging)))
+            pinging.send(type="keep-alive")
+        assert pinging.session.open
+
+    def test_an_origin_that_does_not_read(self, pinging: Bench) -> None:
+        """No ping joins what waits for room, but something has to come all the same."""
+        pinging.transfer.has_room = False
+        pinging.send(body="x" * 500)
+        pinging.pass_time(16)
+        assert pinging.take()[-1]["ext"]["error"] == b"ping-timeout"
+        assert PING not in pinging.transfer.opcodes()
+
+
+class TestPieces:
+    def test_as_far_as_credits_reach(self) -> None:
+        bench = Bench(credits=700).open()
+        bench.transfer.feed(frame(BINARY, b"x" * 1500))
+        assert [len(packet.body) for packet in bench.take()] == [700]
+        for credits in (100, 200, 300, 400):
+            bench.send(type="credit", credits=credits)
+        packets = bench.take()
+        assert [len(packet.body) for packet in packets] == [100, 200, 300, 200]
+        assert [packet.get("more") for packet in packets] == [True, True, True, None]
+        bench.loop.close()
+
+    def test_a_frame_that_is_no_larger_stays_whole(self) -> None:
+        bench = Bench(credits=BUFFER - 1).open()
+        bench.transfer.feed(frame(BINARY, b"x" * BUFFER))
+        assert bench.types() == []
+        bench.send(type="credit", credits=1)
+        assert [len(packet.body) for packet in bench.take()] == [BUFFER]
+        bench.loop.close()
+
+    def test_refused_where_the_operator_wants_it(self) -> None:
+        bench = Bench(websocket=WebSocketSettings(split_frames=False)).open()
+        bench.transfer.feed(frame(BINARY, b"x" * (BUFFER + 1)))
+        assert bench.take()[0]["condition"] == b"frame-too-large"
+        bench.loop.close()
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=400), st.integers(1, 1500)), max_size=4),
+    st.lists(st.integers(1, 700), max_size=12),
+)
+@settings(max_examples=200, deadline=None)
+def test_json_text_in_any_pieces(texts: list[tuple[str, int]], grants: list[int]) -> None:
+    """However frames are cut and credits come: whole characters, nothing lost, all paid once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WebSocketTransfer", FakeTransfer)
+        bench = Bench("J", credits=0).open()
+    packets: list[Message] = []
+    for text, size in texts:
+        data = text.encode()
+        pieces = [data[i : i + size] for i in range(0, len(data), size)] or [b""]
+        for number, piece in enumerate(pieces):
+            last = number == len(pieces) - 1
+            bench.transfer.feed(frame(0 if number else TEXT, piece, fin=last))
+            packets += bench.take()
+    granted = 0
+    for grant in [*grants, *[1000] * 20]:
+        granted += grant
+        bench.send(type="credit", credits=grant)
+        packets += bench.take()
+    assert bench.session.open
+    messages = "".join(packet.body.decode() + "\n" * (not packet.get("more")) for packet in packets)
+    assert messages == "".join(text + "\n" for text, _ in texts)
+    assert sum(len(packet.body) for packet in packets) <= granted
+    bench.loop.close()
+
+
 ACTIONS = st.one_of(
-    st.tuples(st.just("credit"), st.integers(0, 300)),
+    st.tuples(st.just("credit"), st.integers(0, 300) | st.just(5000)),
     st.tuples(st.just("body"), st.binary(max_size=60)),
     st.tuples(st.just("ping"), st.binary(max_size=130)),
     st.tuples(st.just("close"), st.sampled_from([1000, 1005, 4000])),
     st.tuples(st.just("frame"), st.binary(max_size=120)),
+    st.tuples(st.just("large frame"), st.integers(BUFFER, 3 * BUFFER).map(bytes)),
     st.tuples(st.just("origin ping"), st.binary(max_size=20)),
     st.tuples(st.just("origin close"), st.just(b"")),
     st.tuples(st.just("violation"), st.just(b"")),
@@ -441,11 +652,12 @@ def test_any_course_of_events(
         elif bench.transfer.lost is None:
             wire = {
                 "frame": frame(BINARY, value),
+                "large frame": frame(BINARY, value),
                 "origin ping": frame(PING, value),
                 "origin close": frame(CLOSE),
                 "violation": frame(3),
             }[action]
-            sent_by_origin += value if action == "frame" else b""
+            sent_by_origin += value if "frame" in action else b""
             bench.transfer.feed(wire)
     packets = bench.take()
     used = sum(len(p.body) for p in packets if p.type in (b"data", b"ping", b"pong"))

@@ -1,0 +1,64 @@
+"""Fair shares of the loop's time."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from zurl_py.egress.turns import TurnQueue
+from zurl_py.loop import Loop
+
+
+class Bench:
+    """A queue whose items take time on the test's clock, and some of which come back."""
+
+    def __init__(self) -> None:
+        self.time = 1.0
+        self.loop = Loop(lambda: self.time)
+        self.served: list[str] = []
+        self.cost = 0.0
+        self.come_back = True
+        self.queue: TurnQueue[str] = TurnQueue(self.loop, self._serve)
+
+    def _serve(self, item: str) -> None:
+        self.served.append(item)
+        self.time += self.cost
+        if self.come_back:
+            self.queue.append(item)
+
+    def turn(self) -> str:
+        """Those served in one turn of the loop, which runs the queue twice."""
+        self.loop.turn(wait=False)
+        self.served.clear()
+        self.queue.run()
+        self.queue.run()
+        return "".join(self.served)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.loop.close()
+
+
+def test_each_once(bench: Bench) -> None:
+    for item in "abc":
+        bench.queue.append(item)
+    bench.come_back = False
+    assert bench.turn() == "abc"
+    assert len(bench.queue) == 0
+    assert bench.turn() == ""
+
+
+def test_what_there_is_no_time_for_comes_first_then(bench: Bench) -> None:
+    for item in "abcde":
+        bench.queue.append(item)
+    bench.cost = 0.0011
+    assert [bench.turn() for _ in range(5)] == ["ab", "cd", "ea", "bc", "de"]
+
+
+def test_somebody_is_served_in_every_turn(bench: Bench) -> None:
+    for item in "ab":
+        bench.queue.append(item)
+    bench.cost = 1.0
+    assert [bench.turn() for _ in range(4)] == ["a", "b", "a", "b"]
