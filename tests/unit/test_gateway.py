@@ -11,7 +11,7 @@ from tests.fakes.sessions import FakeOutlet, make_services
 from tests.support.messages import Message, decode, encode
 from zurl_py.egress import TransferError
 from zurl_py.gateway import Gateway
-from zurl_py.http.fields import Head
+from zurl_py.http.heads import Head
 from zurl_py.loop import Loop
 from zurl_py.sessions import Admission, Session
 from zurl_py.sessions import http as http_module
@@ -37,7 +37,8 @@ class FakeTransfer:
         self.body = b""
         self.failure: TransferError | None = None
         self.ended_well = False
-        self.taken = self.unsent = self.progress = 0
+        self.taken = self.unsent = 0
+        self.extras = None
         self.connection: Connection | None = None
         self.heard_at = 0.0
         self.hung_up = self.close_sent = False
@@ -57,6 +58,9 @@ class FakeTransfer:
 
     def start(self) -> None:
         self._maybe("start")
+
+    def sign_of_life(self, _now: float) -> float:
+        return 0.0
 
     def read(self, size: int) -> bytes:
         self._maybe("read")

@@ -50,6 +50,7 @@ class Config:
         allow_insecure_tcp: tcp endpoints may be reached from other machines without a key.
         drain_timeout: seconds that open requests get when the daemon is told to stop.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
+        max_expansion: bytes of a body for one byte of its coding; 0: no limit.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
         websocket_compression: offer permessage-deflate to WebSocket origins.
         websocket_large_frames: what comes of a frame of more than buffer_size: "split" or "refuse".
@@ -122,6 +123,7 @@ class Config:
     allow_insecure_tcp: bool = False
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
+    max_expansion: int = 0
     ca_file: str = ""
     websocket_compression: bool = False
     websocket_large_frames: str = "split"
@@ -228,6 +230,7 @@ KEYS: dict[str, values.Converter] = {
     "allow_insecure_tcp": values.boolean,
     "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
+    "max_expansion": values.number(0, 1_000_000_000),
     "ca_file": values.text,
     "websocket_compression": values.boolean,
     "websocket_large_frames": values.choice("split", "refuse"),

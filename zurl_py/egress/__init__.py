@@ -1,13 +1,14 @@
 """Everything that leaves the machine: libcurl transfers and connections, under the policy."""
 
+from .buffered import BufferedTransfer, ResponseSink
 from .engine import Egress
 from .errors import ErrorName, TransferError
+from .extras import Extras
 from .handles import EasyHandle
 from .permission import check_names
 from .request import AddressPolicy, HttpRequest
 from .settings import ConnectionSettings, HostSettings, TransportOptions
 from .streaming import StreamSink, StreamTransfer
-from .transfer import BufferedTransfer, ResponseSink
 
 __all__ = [
     "AddressPolicy",
@@ -16,6 +17,7 @@ __all__ = [
     "EasyHandle",
     "Egress",
     "ErrorName",
+    "Extras",
     "HostSettings",
     "HttpRequest",
     "ResponseSink",

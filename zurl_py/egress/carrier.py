@@ -11,6 +11,7 @@ from typing import Protocol
 from .errors import TransferError
 from .handles import EasyHandle
 from .multi import Multi
+from .one_by_one import OneByOne
 from .request import HttpRequest
 
 __all__ = ["Carried", "Carrier", "Mover", "Turns"]
@@ -75,12 +76,16 @@ class Carrier(Protocol):
 
     Attributes:
         max_response_size: bytes of an answer that is collected; 0 is unlimited.
+        max_expansion: bytes of a body for one of its coding; 0 is unlimited.
+        large_bodies: bodies that are unpacked one at a time, as each is held whole.
         moved: transfers that have something to tell; told in the next turn, or soon after.
         lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
         rules: how often the rules of the policy have changed.
     """
 
     max_response_size: int
+    max_expansion: int
+    large_bodies: OneByOne[Mover]
     lingering: set[Carried]
     rules: int
 

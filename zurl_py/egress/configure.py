@@ -30,6 +30,7 @@ def transport_options(config: Config) -> TransportOptions:
     return TransportOptions(
         connections=host_settings(config),
         max_response_size=config.max_response_size,
+        max_expansion=config.max_expansion,
         dns_cache=config.dns_cache,
         dns_negative_cache=config.dns_negative_cache,
         stream_memory=config.stream_memory,

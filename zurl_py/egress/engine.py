@@ -16,6 +16,7 @@ from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
 from .multi import Multi
+from .one_by_one import OneByOne
 from .origins import PATIENCE, FirstConnections, Origins
 from .permission import check_peer, check_request
 from .placement import LookUp, Place, Placement, Share, connects_to
@@ -49,6 +50,8 @@ class Egress:
 
     Attributes:
         max_response_size: bytes of an answer that is collected; 0 is unlimited.
+        max_expansion: bytes of a body for one of its coding; 0 is unlimited.
+        large_bodies: bodies that are unpacked one at a time, as each is held whole.
         moved: transfers that have something to tell; told in the next ``turn``, or, where there are
             many, in one of the next.
         lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
@@ -65,6 +68,7 @@ class Egress:
         self._loop = loop
         self._log = log
         self.max_response_size = options.max_response_size
+        self.max_expansion = options.max_expansion
         self._ipv6 = _uses_ipv6(options)  # read by other threads as well
         self._due: list[Multi] = []
         self._finished: list[Multi] = []
@@ -84,6 +88,7 @@ class Egress:
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._stillborn: list[tuple[Carried, TransferError]] = []
         self.moved: TurnQueue[Mover] = TurnQueue(loop, self._tell_moved)
+        self.large_bodies: OneByOne[Mover] = OneByOne(self.moved.append)
         self.lingering: set[Carried] = set()
         self.rules = 0
 
@@ -415,6 +420,7 @@ class Egress:
         used ones after their answer.
         """
         self.max_response_size = options.max_response_size
+        self.max_expansion = options.max_expansion
         self._ipv6 = _uses_ipv6(options)
         self._budget.limit = options.stream_memory
         self._resolver.lifetime = options.dns_cache

@@ -46,6 +46,7 @@ class ErrorName:
     BAD_REDIRECT: Final = "bad-redirect"
     INSECURE_REDIRECT: Final = "insecure-redirect"  # from wss to ws
     MAX_SIZE: Final = "max-size"
+    MAX_EXPANSION: Final = "max-expansion"  # max_expansion was reached
     TOO_MANY_REDIRECTS: Final = "too-many-redirects"
     CONTENT_NOT_ALLOWED: Final = "content-not-allowed"
     TOTAL_TIMEOUT: Final = "total-timeout"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, TypeVar
 
 import pycurl
 
+from ..http.codings import OFFERED
 from ..log import Log
 from ..policy import Decision
 from .kept import KeptConnections
@@ -20,7 +22,7 @@ from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
 from .window import ReceiveWindow, StreamBudget
 
-__all__ = ["EasyHandle", "HandlePool"]
+__all__ = ["EasyHandle", "HandlePool", "with_slack"]
 
 _Data = TypeVar("_Data")
 
@@ -48,13 +50,21 @@ _FAMILIES = {
 }
 
 
+def with_slack(limit: int) -> int:
+    """What a body of ``limit`` bytes may have in its coding, with room for what does not compress.
+
+    libcurl counts bytes as they come, and limits are about bodies as they are handed over.
+    """
+    return limit + limit // 8 + 65_536 if limit else 0
+
+
 class EasyHandle:
     """One ``pycurl.Curl`` with the callbacks that every transfer needs.
 
     Attributes:
         curl: the handle itself.
         header_lines: header lines of a buffered answer, as libcurl gives them.
-        chunks: body of a buffered answer.
+        body: of a buffered answer, as the origin sent it.
         refused: the policy decision that refused an address, if one did.
         tried: addresses that the policy let pass.
         peer: address of the connection in use, once known.
@@ -79,8 +89,8 @@ class EasyHandle:
         "_request",
         "_settings",
         "_streams",
+        "body",
         "broken",
-        "chunks",
         "curl",
         "first",
         "header_lines",
@@ -111,7 +121,7 @@ class EasyHandle:
         self.window: ReceiveWindow | None = None
         self.peer_port = 0
         self.header_lines: list[bytes] = []
-        self.chunks: list[bytes] = []
+        self.body = BytesIO()
         self.refused: Decision | None = None
         self.tried = 0
         self.peer: str | None = None
@@ -141,9 +151,10 @@ class EasyHandle:
                 setopt(pycurl.PROXYUSERPWD, options.proxy_userpwd)
         setopt(pycurl.IPRESOLVE, _FAMILIES[options.families])
         setopt(pycurl.USERAGENT, "")  # none, unless the worker sends one
-        setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl can undo
+        # Undone here, piece by piece: libcurl makes gigabytes of a read where it is asked to.
+        setopt(pycurl.ACCEPT_ENCODING, OFFERED)
+        setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         setopt(pycurl.PATH_AS_IS, 1)
-        # What one read unpacks to is held at once, however small its credits: so not larger.
         setopt(pycurl.BUFFERSIZE, 65536)
         # Never aged by libcurl, which would scan its whole cache after every transfer: the engine
         # knows how old a name is, and tells libcurl anew.
@@ -156,11 +167,11 @@ class EasyHandle:
             setopt(pycurl.TCP_KEEPIDLE, options.tcp_keepalive)
             setopt(pycurl.TCP_KEEPINTVL, _PROBE_INTERVAL)
             setopt(_TCP_KEEPCNT, _PROBES)
-        setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
+        setopt(pycurl.MAXFILESIZE_LARGE, with_slack(self._max_response_size))
         setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         setopt(pycurl.PREREQFUNCTION, self._before_request)
         setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
-        setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+        setopt(pycurl.WRITEFUNCTION, self.body.write)
 
     def _http_version(self, version: str) -> int:
         """``CURLOPT_HTTP_VERSION`` for the highest version that may be used."""
@@ -186,7 +197,7 @@ class EasyHandle:
     def apply(self, request: HttpRequest, verify_connect_host: bool = False) -> None:
         """Set what this request needs beyond the prepared options, but for an upload's body.
 
-        The answer is buffered in ``header_lines`` and ``chunks``.
+        The answer is buffered in ``header_lines`` and ``body``.
 
         Args:
             verify_connect_host: the certificate must be the connect host's, not the URI's.
@@ -215,7 +226,7 @@ class EasyHandle:
                     setopt(pycurl.MAXFILESIZE_LARGE, 0)
         if request.max_size is not None and method != b"HEAD":
             self._dirty = True
-            setopt(pycurl.MAXFILESIZE_LARGE, max(1, request.max_size))
+            setopt(pycurl.MAXFILESIZE_LARGE, with_slack(max(1, request.max_size)))
         if request.discard:
             self._discards = True
             setopt(pycurl.WRITEFUNCTION, len)  # "all of it is taken"
@@ -251,17 +262,28 @@ class EasyHandle:
             self.curl.setopt(pycurl.SSL_VERIFYPEER, 0)
             self.curl.setopt(pycurl.SSL_VERIFYHOST, 0)
 
+    def watch(
+        self,
+        header_came: Callable[[bytes], int | None],
+        body_came: Callable[[memoryview], int | None] | None,
+    ) -> None:
+        """Give header lines to this as they come, and body, if that is wanted, however much."""
+        self._streams = True
+        self.curl.setopt(pycurl.HEADERFUNCTION, self.guarded(header_came, 0))
+        if body_came is not None:
+            take = self.guarded(body_came, 0)
+            self.curl.setopt(pycurl.WRITEFUNCTION, take, use_memoryview=True)
+            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, 0)
+
     def stream(
         self,
         header_came: Callable[[bytes], int | None],
         body_came: Callable[[memoryview], int | None],
     ) -> None:
         """Give header lines and body to these as they come, however much it is."""
-        self._streams = True
-        take_in = self.guarded(body_came, 0)
 
         def came(data: memoryview) -> int | None:
-            answer: int | None = take_in(data)
+            answer = body_came(data)
             window = self.window
             if window is not None:
                 if answer is None:
@@ -271,10 +293,7 @@ class EasyHandle:
                     window.pause()
             return answer
 
-        setopt = self.curl.setopt
-        setopt(pycurl.HEADERFUNCTION, self.guarded(header_came, 0))
-        setopt(pycurl.WRITEFUNCTION, came, use_memoryview=True)
-        setopt(pycurl.MAXFILESIZE_LARGE, 0)
+        self.watch(header_came, came)
 
     def guarded(self, callback: Callable[[_Data], Any], failure: Any) -> Callable[[_Data], Any]:
         """A callback that returns ``failure`` where it would raise, which libcurl only prints."""
@@ -321,7 +340,9 @@ class EasyHandle:
             self.window.close()
             self.window = None
         self.header_lines.clear()
-        self.chunks.clear()
+        if self.body.tell():
+            self.body.seek(0)
+            self.body.truncate()
         if self._dirty:
             self._dirty = self._posted = self._discards = self._streams = False
             self.curl.reset()
@@ -330,11 +351,11 @@ class EasyHandle:
         if self._streams:
             self._streams = False
             self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
-            self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
-            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._max_response_size)
+            self.curl.setopt(pycurl.WRITEFUNCTION, self.body.write)
+            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, with_slack(self._max_response_size))
         elif self._discards:
             self._discards = False
-            self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+            self.curl.setopt(pycurl.WRITEFUNCTION, self.body.write)
         if self._posted:
             self._posted = False
             self.curl.setopt(pycurl.POSTFIELDS, b"")

@@ -9,6 +9,7 @@ import pycurl
 
 from ..client_certificate import ClientCertificate
 from ..http.fields import RequestHeaders
+from ..http.redirects import MAX_REDIRECTS, keeps_body, next_method
 from ..policy import Decision
 from ..url import Target
 
@@ -34,7 +35,14 @@ class AddressPolicy(Protocol):
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One HTTP request, with what the worker said about how to carry it out."""
+    """One HTTP request, with what the worker said about how to carry it out.
+
+    Attributes:
+        raw: the body is handed on as the origin sent it, and the worker says what it can undo.
+        truncate: a body beyond ``max_size`` is cut, where it would be refused.
+        timing, trailers, interim, history: the worker wants to be told of these.
+        redirect_as_get: 301 and 302 make a GET of POST.
+    """
 
     target: Target
     method: bytes
@@ -54,17 +62,34 @@ class HttpRequest:
     client_certificate: ClientCertificate | None = None  # of the message; wins over the settings'
     http_version: str = ""  # the highest that may be used; "": as the settings say
     connect_timeout: int = 0  # milliseconds until there is a connection; 0: as libcurl has it
+    raw: bool = False
+    truncate: bool = False
+    timing: bool = False
+    trailers: bool = False
+    interim: bool = False
+    history: bool = False
+    max_redirects: int = MAX_REDIRECTS
+    redirect_as_get: bool = False
 
     @property
     def connects_elsewhere(self) -> bool:
         """The connection goes to another host or port than the URI's."""
         return self.connect_host is not None or self.connect_port is not None
 
+    @property
+    def offers_codings(self) -> bool:
+        """The gateway says which content codings it can undo, and undoes them.
+
+        Not with HEAD, whose answer is to tell the length that a GET without codings would have,
+        nor with Range, as a part of coded data cannot be undone.
+        """
+        return not (self.raw or self.headers.has_range or self.method == b"HEAD")
+
     def redirected(self, target: Target, code: int) -> HttpRequest:
         """The request of the next hop, after an answer with ``code`` (RFC 9110 section 15.4).
 
-        301, 302, 307 and 308 repeat method and body, as Zurl does; 303 makes a GET of all but
-        HEAD. To another origin, credentials stay behind.
+        ``http.redirects`` has the rules of methods. To another origin, credentials stay behind;
+        without a body, what was said about it.
         """
         here, there = self.target, target
         same_origin = here.origin == there.origin
@@ -76,8 +101,9 @@ class HttpRequest:
             headers=self.headers if same_origin else self.headers.without_secrets(),
             client_certificate=self.client_certificate if same_origin else None,
         )
-        if code == 303:
-            hop.method = self.method if self.method == b"HEAD" else b"GET"
+        hop.method = next_method(self.method, code, as_get=self.redirect_as_get)
+        if not keeps_body(self.method, code, as_get=self.redirect_as_get):
+            hop.headers = hop.headers.without_content()
             hop.body = b""
             hop.upload = False
             hop.content_length = None
@@ -108,6 +134,12 @@ def header_lines(request: HttpRequest, verify_connect_host: bool) -> list[bytes]
     authorization = request.target.authorization
     if authorization is not None and not request.headers.has_authorization:
         lines = [*lines, b"Authorization: " + authorization]
+    if not request.offers_codings:
+        # An empty one keeps libcurl from making its own.
+        accepted = request.headers.accepted if request.raw else ()
+        lines = [*lines, *(accepted or (b"Accept-Encoding:",))]
+    if request.trailers:
+        lines = [*request.headers.without_te(lines), b"TE: trailers", b"Connection: TE"]
     if verify_connect_host:
         lines = [*lines, b"Host: " + request.target.host_header]
     return lines

@@ -116,6 +116,7 @@ class TransportOptions:
     Attributes:
         connections: how connections are made.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
+        max_expansion: bytes of a body for one of its coding; 0 is unlimited.
         dns_cache: seconds that a name's addresses are used; 0 looks up each time.
         dns_negative_cache: seconds that "no such name" is remembered.
         stream_memory: bytes that libcurl may hold for all streams of HTTP/2 and 3.
@@ -124,6 +125,7 @@ class TransportOptions:
 
     connections: HostSettings = field(default_factory=lambda: HostSettings(ConnectionSettings()))
     max_response_size: int = 0
+    max_expansion: int = 0
     dns_cache: int = 60
     dns_negative_cache: int = 0
     stream_memory: int = 64_000_000

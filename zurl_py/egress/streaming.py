@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 import pycurl
 
-from ..http.fields import Head, decoded_headers, is_upgrade, read_head
+from ..http.codings import BodyDecoder
+from ..http.heads import Head, trailer_fields
 from ..zhttp import Condition
+from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .request import HttpRequest, header_lines
-from .transfer import HttpTransfer
+from .upload import UploadBody
 
 __all__ = ["StreamSink", "StreamTransfer"]
 
 # Methods that are held back until it is known whether they have a body.
-_HELD_BACK = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
-# An upload is kept up to this size, to be sent again where a redirect asks for it.
-_REPLAY_LIMIT = 1_000_000
-# And up to this size for the case that a kept connection dies under it.
-_REPEAT_LIMIT = 131_072
-_UPLOAD_BUFFER = 131_072  # bytes that one send may have; each costs a tenth of a turn of the loop
+_HELD_BACK: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
+_UPLOAD_BUFFER: Final = 131_072  # bytes that one send may have; each costs a tenth of a turn
+# Bytes of an upload that are kept, to be sent again: where a redirect asks for it, or where a kept
+# connection dies under it.
+_REPLAY_LIMIT: Final = 1_000_000
+_REPEAT_LIMIT: Final = 131_072
+_CODED_AHEAD: Final = 65_536  # bytes of coded body that are held, in front of the decoder
 
 
 class StreamSink(Protocol):
@@ -33,42 +35,32 @@ class StreamSink(Protocol):
         """A head or body came, an upload was taken, or the transfer ended: look at it."""
 
 
-class StreamTransfer(HttpTransfer):
+class StreamTransfer(AnswerTransfer):
     """A request whose body is fed and whose answer is read as both sides have room.
 
+    Args:
+        limit: bytes of the answer that are read ahead; None where it is collected whole.
+
     Attributes:
-        head: the final response head, once it is complete.
         failure: why the transfer ended without a complete answer, if it did.
         ended_well: the whole answer is here (or was read already).
-        taken: bytes of the request body that libcurl took for the network, over all hops
-            counted once.
-        unsent: bytes of the request body that wait for libcurl.
     """
 
     __slots__ = (
         "_body",
-        "_dirty",
+        "_cut",
+        "_input_over",
         "_limit",
         "_most",
-        "_offset",
-        "_position",
+        "_outcome",
         "_read_paused",
         "_received",
-        "_redirecting",
-        "_refusal",
-        "_replay",
-        "_replay_limit",
-        "_replay_size",
         "_started",
         "_stream_sink",
-        "_unsent",
-        "_upload_ended",
+        "_upload",
         "_write_paused",
         "ended_well",
         "failure",
-        "head",
-        "taken",
-        "unsent",
     )
 
     def __init__(
@@ -77,38 +69,37 @@ class StreamTransfer(HttpTransfer):
         super().__init__(egress, request)
         self.streamed = True
         self._stream_sink: StreamSink | None = sink
-        self._limit = limit  # bytes read ahead; None where the whole answer is collected
+        self._limit = limit
         self._most = request.max_size  # bytes of body, where that is bounded
         if limit is None and egress.max_response_size:
             bound = egress.max_response_size
             self._most = bound if self._most is None else min(self._most, bound)
         self._body = bytearray()
-        self.head: Head | None = None
         self.failure: TransferError | None = None
         self.ended_well = False
+        self._cut = False  # the body is not wanted beyond what is there
+        self._input_over = False  # libcurl is done; some of the body is still to be unpacked
+        self._outcome: TransferError | None = None  # what it was done with
         self._write_paused = False
         self._read_paused = False
-        self._redirecting = False
         self._received = 0  # bytes of body of this hop
-        self._refusal: TransferError | None = None  # why we made libcurl stop
-        self._dirty = False
         self._started = False
-        self._unsent: deque[bytes] = deque()
-        self._offset = 0  # bytes of the first of these that have gone
-        self.unsent = 0
-        if request.upload and request.body:
-            self._unsent.append(request.body)
-            self.unsent = len(request.body)
-        self._upload_ended = not request.upload
-        self._replay_limit = _REPLAY_LIMIT if request.follow_redirects else _REPEAT_LIMIT
-        self._replay: list[bytes] | None = list(self._unsent) if request.upload else None
-        self._replay_size = len(request.body)
-        if self._replay_size > self._replay_limit:
-            self._replay = None
-        self._position = 0
-        self.taken = 0
+        kept = _REPLAY_LIMIT if request.follow_redirects else _REPEAT_LIMIT
+        self._upload = UploadBody(request.body if request.upload else b"", kept)
+        self._upload.ended = not request.upload
 
     # -- used by sessions --------------------------------------------------------------------
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the request body that libcurl took for the network, over all hops counted
+        once."""
+        return self._upload.taken
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of the request body that wait for libcurl."""
+        return self._upload.unsent
 
     def start(self) -> None:
         """Send the request, or hold it back until it is known whether it has a body."""
@@ -121,14 +112,10 @@ class StreamTransfer(HttpTransfer):
         """More of the request body."""
         if not data:
             return
-        self._unsent.append(data)
-        self.unsent += len(data)
-        if self._replay is not None:
-            self._replay.append(data)
-            self._replay_size += len(data)
-            if self._replay_size > self._replay_limit:
-                self._replay = None
-        if self._started:
+        self._upload.feed(data)
+        if not self.request.upload:
+            self._mark()  # a redirect has dropped the body: it is taken, and counts for nothing
+        elif self._started:
             self._resume_upload()
         elif self.request.method == b"HEAD":
             self._end(TransferError(Condition.CONTENT_NOT_ALLOWED, "HEAD with a body"))
@@ -137,7 +124,7 @@ class StreamTransfer(HttpTransfer):
 
     def end_upload(self) -> None:
         """The request body is complete."""
-        self._upload_ended = True
+        self._upload.ended = True
         if self._started:
             self._resume_upload()
         elif self.failure is None:
@@ -156,9 +143,13 @@ class StreamTransfer(HttpTransfer):
         else:
             data = bytes(memoryview(self._body)[:size])
             del self._body[:size]
-        if self._write_paused and self._limit is not None and self.buffered * 2 <= self._limit:
-            self._write_paused = False
-            self._unpause()
+        if self._limit is not None and self.buffered * 2 <= self._limit:
+            if self._decoder is not None:
+                if not self._decoder.hungry:
+                    self._mark()
+            elif self._write_paused:
+                self._write_paused = False
+                self._unpause()
         return data
 
     @property
@@ -175,9 +166,8 @@ class StreamTransfer(HttpTransfer):
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of this hop of the request."""
-        self._redirecting = False
-        self._read_paused = self._write_paused = False
-        self._position = self._received = 0
+        self._read_paused = self._write_paused = self._cut = False
+        self._received = 0
         super().prepare(handle)
         handle.stream(self._header_came, self._body_came)
         if self.request.upload:
@@ -197,39 +187,50 @@ class StreamTransfer(HttpTransfer):
         handle.set(pycurl.HTTPHEADER, lines)
 
     def moved(self) -> None:
-        """Tell the sink, once per turn of the loop."""
+        """Do what callbacks could not do, and tell the sink, once per turn of the loop."""
         self._dirty = False
-        if self._stream_sink is not None:
-            self._stream_sink.transfer_moved()
+        if self._stream_sink is None:
+            return
+        if self._redirecting and self.handle is not None:
+            self._leave()
+            return
+        if self._decoder is not None and not self._ended:
+            self._unpack(self._decoder)
+        self._stream_sink.transfer_moved()
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
         if self._retry_as_connect_host(code):
             return
-        failure = self._refusal or self._failure(code, message)
-        if self.head is None:
-            self._look_at_head()
-        self._egress.remove(self)
-        head = self.head
-        if head is None:
-            failure = failure or TransferError(
-                Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.NOT_HTTP
+        if self._redirecting:
+            self._leave()  # its body counts for nothing, and neither does how it ended
+            return
+        handle = self.handle
+        assert handle is not None
+        failure = None if self._cut else self._refusal or self._failure(code, message)
+        if failure is None and self.head is None:
+            failure = TransferError(
+                Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.EMPTY_ANSWER
             )
-        elif self._redirecting and (
-            # The body of a redirect counts for nothing, and neither does its size.
-            failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED
-        ):
-            try:
-                self._send_again(head)
-                return
-            except TransferError as stop:
-                failure = stop
-        self._end(failure)
+        if self.extras is not None:
+            self.extras.ended(handle)
+            self.extras.trailers = trailer_fields(handle.header_lines)
+        self._egress.remove(self)
+        if self._decoder is None:
+            self._end(failure)
+            return
+        self._input_over = True
+        self._outcome = failure
+        self._mark()
 
     def fail(self, failure: TransferError) -> None:
         """End without an answer, for a reason that is not libcurl's."""
         self._egress.remove(self)
         self._end(failure)
+
+    @property
+    def _ended(self) -> bool:
+        return self.ended_well or self.failure is not None
 
     def _end(self, failure: TransferError | None) -> None:
         self.failure = failure
@@ -238,114 +239,110 @@ class StreamTransfer(HttpTransfer):
 
     def rewind(self) -> bool:
         """Make ready to send all of the request again; whether that can be done."""
-        if self.request.upload and self._position:
-            if self._replay is None:
-                return False
-            self._unsent = deque(self._replay)
-            self._offset, self.unsent = 0, self._replay_size
-        return True
+        return not self.request.upload or self._upload.rewind()
 
-    def _send_again(self, head: Head) -> None:
+    def _leave(self) -> None:
+        """Follow a redirect, whatever comes behind its head."""
+        head = self.head
+        assert head is not None
+        self._egress.remove(self)
         self.head = None
-        self._redirecting = False
-        if head.code == 303:
-            self._unsent.clear()
-            self._offset = self.unsent = 0
-        elif self.request.upload:
-            if self._replay is None:
-                raise TransferError(
-                    Condition.UNDEFINED_CONDITION,
-                    f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again",
-                    error=ErrorName.BAD_REDIRECT,
-                )
-            self._unsent = deque(self._replay)
-            self._offset, self.unsent = 0, self._replay_size
-        self._follow(head.first(b"location") or b"", head.code)
+        try:
+            self._follow(head.location, head.code)
+        except TransferError as stop:
+            self._end(stop)
+
+    def _start_hop(self, hop: HttpRequest) -> None:
+        """Start the next hop, with the body from its start, where it still has one."""
+        if self.request.upload and not hop.upload:
+            self._upload.discard()
+            self._mark()
+        elif hop.upload and not self._upload.rewind():
+            detail = f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again"
+            raise TransferError(Condition.UNDEFINED_CONDITION, detail, error=ErrorName.BAD_REDIRECT)
+        super()._start_hop(hop)
+
+    # -- the body's coding -----------------------------------------------------------------------
+
+    def _unpack(self, decoder: BodyDecoder) -> None:
+        """One piece, if there is room for it; the rest in other turns of the loop."""
+        room = PIECE if self._limit is None else min(PIECE, self._limit - self.buffered)
+        if room > 0 and not decoder.hungry:
+            try:
+                piece = self._unpack_piece(decoder, room)
+            except TransferError as failure:
+                self.fail(failure)
+                return
+            if not self._take(piece):
+                self._egress.remove(self)
+                self._end(self._refusal)
+                return
+        if self._write_paused and decoder.waiting * 2 <= _CODED_AHEAD:
+            self._write_paused = False
+            self._unpause()
+        if not decoder.hungry:
+            if self._limit is None or self.buffered < self._limit:
+                self._mark()
+        elif self._input_over:
+            outcome = self._outcome
+            self._end(self._check_end(decoder) if outcome is None and not self._cut else outcome)
+
+    def _take(self, data: bytes | memoryview) -> bool:
+        """Add to the body what may be added; False if it has to end with that."""
+        most = self._most
+        if most is None or self._received + len(data) <= most:
+            self._body += data
+            self._received += len(data)
+            return True
+        if self.request.truncate and self.extras is not None:
+            self._body += data[: most - self._received]
+            self._received = most
+            self._cut = self.extras.truncated = True
+        else:
+            self._stop(Condition.MAX_SIZE_EXCEEDED, f"more than {most} bytes")
+        return False
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
-
-    def _mark(self) -> None:
-        if not self._dirty:
-            self._dirty = True
-            self._egress.moved.append(self)
-
-    def _header_came(self, line: bytes) -> int | None:
-        assert self.handle is not None
-        lines = self.handle.header_lines
-        lines.append(line)
-        if len(line) <= 2 and self.head is None:
-            self._look_at_head()
-            if self.head is None:
-                if is_upgrade(lines):
-                    return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
-                lines.clear()  # an interim head: not to be read again with each that follows
-        return None
-
-    def _look_at_head(self) -> None:
-        assert self.handle is not None
-        try:
-            head = read_head(self.handle.header_lines)
-        except ValueError:
-            return  # libcurl refuses it as well, or the end of the transfer will show it
-        if head is None:
-            return
-        self._redirecting = self._is_redirect(head)
-        head.headers = decoded_headers(head)
-        self.head = head
-        if not self._redirecting:
-            self._mark()
 
     def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
-        most = self._most
-        if most is not None and self._received + len(data) > most:
-            return self._stop(Condition.MAX_SIZE_EXCEEDED, f"more than {most} bytes")
+        if self._decoder is not None:
+            return self._coded_came(self._decoder, data)
         body = self._body
         if self._limit is not None and body and len(body) + len(data) > self._limit:
             self._write_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
-        body += data
-        self._received += len(data)
+        if not self._take(data):
+            return 0
         if not self._dirty:
             self._mark()
         return None
 
-    def _stop(self, condition: bytes, detail: str) -> int:
-        """End the transfer from a callback: libcurl takes "nothing written" for an error."""
-        self._refusal = TransferError(condition, detail)
-        return 0
+    def _coded_came(self, decoder: BodyDecoder, data: memoryview) -> int | None:
+        if decoder.waiting and decoder.waiting + len(data) > _CODED_AHEAD:
+            self._write_paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)
+        decoder.feed(bytes(data))
+        self._mark()
+        return None
+
+    def _take_head(self, head: Head) -> None:
+        super()._take_head(head)
+        if not self._redirecting:
+            self._upload.keep_no_more()
 
     def _body_wanted(self, size: int) -> bytes | int:
-        if not self.unsent:
-            if self._upload_ended:
+        upload = self._upload
+        if not upload.unsent:
+            if upload.ended:
                 return b""
             self._read_paused = True
             return int(pycurl.READFUNC_PAUSE)
-        data = self._take(size)
-        self._position += len(data)
-        if self._position > self.taken:
-            self.taken = self._position
+        before = upload.taken
+        data = upload.take(size)
+        if upload.taken > before:
             self._mark()
-        return data
-
-    def _take(self, size: int) -> bytes:
-        """The next bytes of the request body, ``size`` at most: many small pieces in one."""
-        pieces, start = self._unsent, self._offset
-        data = pieces[0][start : start + size]  # no copy, where it is the whole piece
-        self.unsent -= len(data)
-        if start + len(data) < len(pieces[0]):
-            self._offset = start + len(data)
-            return data
-        pieces.popleft()
-        self._offset = 0
-        if pieces and len(data) + len(pieces[0]) <= size:
-            parts, total = [data], len(data)
-            while pieces and total + len(pieces[0]) <= size:
-                total += len(pieces[0])
-                parts.append(pieces.popleft())
-            self.unsent -= total - len(data)
-            data = b"".join(parts)
         return data
 
     # ------------------------------------------------------------------------------------------

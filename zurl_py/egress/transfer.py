@@ -1,29 +1,24 @@
-"""HTTP transfers: one request on one easy handle, hop by hop through redirects.
+"""What all transfers have in common: one request on one easy handle, hop by hop through redirects.
 
-``BufferedTransfer`` collects its answer by libcurl calling ``list.append``, which costs no Python
-code per chunk; ``StreamTransfer`` in ``streaming.py`` has flow control in both directions.
+``BufferedTransfer`` in ``buffered.py`` collects its answer, ``StreamTransfer`` in ``streaming.py``
+has flow control in both directions, ``WebSocketTransfer`` in ``websocket.py`` is a connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import pycurl
 
-from .. import url
-from ..http.fields import Head, decoded_headers, read_head
 from ..zhttp import Condition
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle
 from .multi import Multi
-from .permission import check_names
+from .redirects import next_hop
 from .request import HttpRequest
 
-__all__ = ["MAX_REDIRECTS", "BufferedTransfer", "HttpTransfer", "ResponseSink"]
-
-MAX_REDIRECTS = 8
+__all__ = ["HttpTransfer"]
 
 
 class HttpTransfer:
@@ -32,12 +27,9 @@ class HttpTransfer:
     Attributes:
         request: the request of the current hop.
         hops: redirects followed.
-        schemes: those that a redirect may lead to.
 
     The others are the engine's; see `Carried`.
     """
-
-    schemes: tuple[str, ...] = ("http", "https")
 
     __slots__ = (
         "_egress",
@@ -131,144 +123,22 @@ class HttpTransfer:
         self._egress.add(self)
         return True
 
-    def _is_redirect(self, head: Head) -> bool:
-        return (
-            self.request.follow_redirects
-            and 300 <= head.code < 400
-            and bool(head.first(b"location"))
-        )
-
     def _follow(self, location: bytes, code: int) -> None:
         """Go on at the Location of a redirect; the policy is asked about its name first.
 
         Raises:
             TransferError: not there, or not again.
         """
+        hop = next_hop(self.request, code, location, self.hops)
         self.hops += 1
-        if self.hops > MAX_REDIRECTS:
-            raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}")
-        hop = self.request.redirected(self._resolve(location), code)
-        decision = check_names(hop)
-        if not decision.allowed:
-            detail = f"redirect to {decision.subject}: {decision.reason}"
-            raise TransferError.from_decision(decision, detail)
         self._start_hop(hop)
 
-    def _resolve(self, location: bytes) -> url.Target:
-        """Where a Location leads.
+    def _start_hop(self, hop: HttpRequest) -> None:
+        """Carry out the next hop.
 
         Raises:
-            TransferError: nowhere that the request can go.
+            TransferError: it cannot be made.
         """
-        try:
-            target = url.resolve(self.request.target, location)
-        except url.BadUrl as error:
-            raise TransferError(
-                Condition.UNDEFINED_CONDITION,
-                f"unusable redirect: {error}",
-                error=ErrorName.BAD_REDIRECT,
-            ) from None
-        if target.scheme not in self.schemes:
-            raise TransferError(
-                Condition.UNDEFINED_CONDITION,
-                f"redirect to the scheme {target.scheme!r}",
-                error=ErrorName.BAD_REDIRECT,
-            )
-        return target
-
-    def _start_hop(self, hop: HttpRequest) -> None:
-        """Carry out the next hop."""
         self.request = hop
         self._verify_connect_host = False
         self._egress.add(self)
-
-
-class ResponseSink(Protocol):
-    """Whoever asked for a buffered transfer.
-
-    Exactly one of the two is called, once, from the loop's turn; none after ``cancel``.
-    """
-
-    def response_came(self, head: Head, body: bytes) -> None: ...
-
-    def request_failed(self, failure: TransferError) -> None: ...
-
-
-class BufferedTransfer(HttpTransfer):
-    """A request whose answer is wanted whole."""
-
-    __slots__ = ("_sink",)
-
-    def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
-        super().__init__(egress, request)
-        self._sink: ResponseSink | None = sink
-
-    def start(self) -> None:
-        """Send the request."""
-        self._egress.add(self)
-
-    def cancel(self) -> None:
-        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
-        self._sink = None
-        super().cancel()
-
-    @property
-    def progress(self) -> int:
-        """A number that grows as long as the origin sends."""
-        handle = self.handle
-        if handle is None:
-            return 0
-        if self.request.discard:
-            return len(handle.header_lines) + int(handle.curl.getinfo(pycurl.SIZE_DOWNLOAD))
-        return len(handle.header_lines) + len(handle.chunks)
-
-    def ended(self, code: int, message: str) -> None:
-        """libcurl is done with the handle, with this result."""
-        if self._retry_as_connect_host(code):
-            return
-        handle = self.handle
-        assert handle is not None
-        try:
-            head = read_head(handle.header_lines)
-        except ValueError:
-            head = None
-        failure = self._failure(code, message)
-        chunks = handle.chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._egress.remove(self)
-        if head is None:
-            failure = failure or TransferError(
-                Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.NOT_HTTP
-            )
-        elif self._is_redirect(head):
-            # The body of a redirect counts for nothing, and neither does its size.
-            if failure is None or failure.condition == Condition.MAX_SIZE_EXCEEDED:
-                failure = self._try_to_follow(head)
-                if failure is None:
-                    return
-        elif failure is None:
-            # libcurl's own limit cannot be zero.
-            if self.request.max_size is None or len(body) <= self.request.max_size:
-                head.headers = decoded_headers(head)
-                if self._sink is not None:
-                    self._sink.response_came(head, body)
-                return
-            failure = TransferError(Condition.MAX_SIZE_EXCEEDED, f"{len(body)} bytes")
-        assert failure is not None
-        self._report(failure)
-
-    def _try_to_follow(self, head: Head) -> TransferError | None:
-        try:
-            self._follow(head.first(b"location") or b"", head.code)
-        except TransferError as failure:
-            return failure
-        return None
-
-    def fail(self, failure: TransferError) -> None:
-        """End without an answer, for a reason that is not libcurl's."""
-        self._egress.remove(self)
-        self._report(failure)
-
-    def _report(self, failure: TransferError) -> None:
-        if self._sink is not None:  # None: cancelled by a report before this one
-            self._sink.request_failed(failure)

@@ -35,8 +35,6 @@ __all__ = ["WebSocketSink", "WebSocketTransfer"]
 # To libcurl a handshake is HTTP, which has ALPN; its own schemes ws and wss have none.
 _SCHEMES: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _HTTP_SCHEME: Final = {"ws": "http", "wss": "https"}
-# A handshake is HTTP to servers, too, and they redirect it as such.
-_REDIRECT_SCHEMES: Final = ((b"http:", b"ws:"), (b"https:", b"wss:"))
 
 _LINGER: Final = 2.0  # seconds that the origin has to hang up after the closing handshake
 # A refusal is handed on with what has come of its body; the rest has this long (seconds).
@@ -95,8 +93,6 @@ class WebSocketTransfer(HttpTransfer):
     Attributes:
         heard_at: when something last came from the origin (seconds on the loop's clock).
     """
-
-    schemes = ("ws", "wss")
 
     __slots__ = (
         "_broken",
@@ -487,7 +483,7 @@ class WebSocketTransfer(HttpTransfer):
             response.headers = accepted.headers
             sink.websocket_opened(response)
         elif self.request.follow_redirects and response.location is not None:
-            self._follow(response.location, response.code)
+            self._follow(response.location.strip(b" \t"), response.code)
         else:
             self._reject()
 
@@ -501,20 +497,6 @@ class WebSocketTransfer(HttpTransfer):
         sink.websocket_rejected(reader.end())
 
     # -- redirects ---------------------------------------------------------------------------
-
-    def _resolve(self, location: bytes) -> url.Target:
-        for http, websocket in _REDIRECT_SCHEMES:
-            if location[: len(http)].lower() == http:
-                location = websocket + location[len(http) :]
-        target = super()._resolve(location)
-        if self.request.target.scheme == "wss" and target.scheme == "ws":
-            # As browsers do: what was asked to be secret does not go on in the clear.
-            raise TransferError(
-                Condition.POLICY_VIOLATION,
-                f"redirect from wss to {target.text}, which is not encrypted",
-                error=ErrorName.INSECURE_REDIRECT,
-            )
-        return target
 
     def _start_hop(self, hop: HttpRequest) -> None:
         if hop.target.origin != self.request.target.origin:

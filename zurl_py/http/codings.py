@@ -26,6 +26,8 @@ __all__ = ["OFFERED", "BadCoding", "BodyDecoder", "choose_coding"]
 # frames: well under a millisecond, with empty ones as well.
 _STEP: Final = 16_384  # bytes
 _PARTS_PER_STEP: Final = 64
+# Each takes as long as some kilobytes of a body.
+_MAX_EMPTY_RUNS: Final = 1000
 # RFC 9659: no window of the coding "zstd" is larger than 8 MB.
 _ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
 
@@ -236,9 +238,11 @@ class BodyDecoder:
     __slots__ = (
         "_at",
         "_coding",
+        "_empty_runs",
         "_head",
         "_input",
         "_passes_over",
+        "_run_began",
         "_stream",
         "_whole",
         "consumed",
@@ -252,6 +256,8 @@ class BodyDecoder:
         self._input: deque[bytes] = deque()
         self._at = 0  # bytes of the first of these that were taken
         self._head = b""  # the first bytes of a run, while it is not clear what they begin
+        self._run_began = 0  # with so many bytes produced
+        self._empty_runs = 0
         self._whole = False  # a run has ended well
         self._passes_over = False  # what comes now is no part of the body
         self.waiting = 0
@@ -289,10 +295,10 @@ class BodyDecoder:
                     break
                 continue
             output = stream.decode(self._take(_STEP) if stream.hungry else b"", limit)
+            self.produced += len(output)
             if stream.ended:
                 self._run_ended(stream.rest)
             if output:
-                self.produced += len(output)
                 return output
             if self.consumed - before >= _STEP:
                 break
@@ -325,11 +331,16 @@ class BodyDecoder:
         self._head = b""
         self._give_back(head)
         self._stream = stream
+        self._run_began = self.produced
         return True
 
     def _run_ended(self, rest: bytes) -> None:
         self._stream = None
         self._whole = True
+        if self.produced == self._run_began:
+            self._empty_runs += 1
+            if self._empty_runs > _MAX_EMPTY_RUNS:
+                raise BadCoding(f"more than {_MAX_EMPTY_RUNS} parts with nothing in them")
         if self._coding.repeats:
             self._give_back(rest)
         else:

@@ -188,6 +188,10 @@ class Session:
         """Give back what the session holds of the egress."""
         raise NotImplementedError
 
+    def _error_extras(self) -> dict[str, Any]:
+        """What an error's ``ext`` has besides its name and detail."""
+        return {}
+
     def _shut(self) -> None:
         """Tell the origin that the session ends, where there is a way to say so."""
 
@@ -237,7 +241,9 @@ class Session:
             f"ERR id={show_id(self.id)} condition={condition.decode()}",
             detail if log is None else log,
         )
-        self._finish(error_fields(condition, error, detail))
+        fields = error_fields(condition, error, detail)
+        fields["ext"].update(self._error_extras())
+        self._finish(fields)
 
     def _finish(self, last: dict[str, Any] | None) -> None:
         """End the session with its last packet, or silently. Nothing may follow it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
-from ..http.fields import Head
+from ..http.heads import Head
 from ..zhttp import Condition, RequestPacket
 from .base import Services, Session, entry, show_id
 from .opening import open_http
@@ -22,7 +22,7 @@ _LOOKS_PER_TIMEOUT = 8
 class HttpSession(Session):
     """A session with an HTTP transfer."""
 
-    __slots__ = ("_last_activity", "_progress", "_transfer")
+    __slots__ = ("_last_activity", "_transfer")
 
     def __init__(
         self,
@@ -34,7 +34,6 @@ class HttpSession(Session):
     ) -> None:
         super().__init__(services, packet, sender, ended, arrived)
         self._transfer: BufferedTransfer | StreamTransfer | None = None
-        self._progress = 0
         self._last_activity = services.loop.now
 
     def _open(self, packet: RequestPacket) -> HttpRequest | None:
@@ -65,8 +64,12 @@ class HttpSession(Session):
     def response_came(self, head: Head, body: bytes) -> None:
         """The answer is here."""
         if self.open:
+            assert self._transfer is not None
             self._log_answer(head.code, len(body))
-            self._finish({**head_fields(head), "body": body})
+            fields = {**head_fields(head), "body": body}
+            if self._transfer.extras is not None:
+                add_ext(fields, self._transfer.extras.whole())
+            self._finish(fields)
 
     @entry
     def request_failed(self, failure: TransferError) -> None:
@@ -78,6 +81,10 @@ class HttpSession(Session):
 
     def _log_answer(self, code: int, size: int) -> None:
         self._log_out(f"id={show_id(self.id)} code={code} {size}")
+
+    def _error_extras(self) -> dict[str, Any]:
+        extras = self._transfer.extras if self._transfer is not None else None
+        return extras.with_head() if extras is not None else {}
 
     def _release(self) -> None:
         if self._transfer is not None:
@@ -98,11 +105,8 @@ class HttpSession(Session):
         """Whether both time limits are kept; if not, the session has ended."""
         s = self._s
         now = s.loop.now
-        if isinstance(self._transfer, BufferedTransfer):
-            progress = self._transfer.progress
-            if progress != self._progress:
-                self._progress = progress
-                self._last_activity = now
+        if self._transfer is not None:
+            self._last_activity = max(self._last_activity, self._transfer.sign_of_life(now))
         if self._deadline is not None and now >= self._deadline:
             self._time_out()
         elif now >= self._last_activity + s.activity_timeout:
@@ -113,6 +117,12 @@ class HttpSession(Session):
 def head_fields(head: Head) -> dict[str, Any]:
     """The fields of a response's head."""
     return {"code": head.code, "reason": head.reason, "headers": head.headers}
+
+
+def add_ext(fields: dict[str, Any], ext: dict[str, Any]) -> None:
+    """Put what the origin said besides into a packet."""
+    if ext:
+        fields["ext"] = ext
 
 
 def _show(method: bytes | None) -> str:

@@ -68,8 +68,23 @@ def _request_to(target: Target, packet: RequestPacket, policy: Policy) -> HttpRe
     if packet.max_size is not None:
         request.max_size = packet.max_size
     request.follow_redirects = packet.follow_redirects
+    if packet.ext is not None:
+        _apply_wishes(request, packet)
     apply_transport(request, packet, policy)
     return request
+
+
+def _apply_wishes(request: HttpRequest, packet: RequestPacket) -> None:
+    """What ``ext`` asks for, beyond what every answer has."""
+    request.raw = packet.raw
+    request.truncate = packet.truncate
+    request.timing = packet.timing
+    request.trailers = packet.trailers
+    request.interim = packet.interim
+    request.history = packet.history
+    request.redirect_as_get = packet.redirect_method == b"get"
+    if packet.max_redirects is not None:
+        request.max_redirects = packet.max_redirects
 
 
 def request_headers(packet: RequestPacket) -> RequestHeaders:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..egress import BufferedTransfer, HttpRequest, StreamTransfer
-from ..http.fields import Head
+from ..egress import BufferedTransfer, Extras, HttpRequest, StreamTransfer
+from ..http.heads import Head
 from ..zhttp import RequestPacket, State
 from .base import MAX_OVERSTEP, Services, entry
-from .http import HttpSession, head_fields
+from .http import HttpSession, add_ext, head_fields
 from .refusal import Refused
 from .worker import WorkerSide
 
@@ -116,7 +116,15 @@ class StreamSession(HttpSession, WorkerSide):
         if self.open:
             self._last_activity = self._s.loop.now
             self._grant_upload()
+            self._tell_interim()
             self._flush()
+
+    def _tell_interim(self) -> None:
+        """Interim heads need no credits: each is told as it comes."""
+        extras = self._transfer.extras if self._transfer is not None else None
+        if extras is not None and self._stream:
+            for head in extras.take_interim():
+                self._send({"type": b"keep-alive", "ext": {"interim": head_fields(head)}})
 
     def _grant_upload(self) -> None:
         """Credit what the network took, as long as more body is to come."""
@@ -176,6 +184,8 @@ class StreamSession(HttpSession, WorkerSide):
         fields: dict[str, Any] = {"body": body, "more": True}
         if first:
             fields.update(head_fields(head))
+            if transfer.extras is not None:
+                add_ext(fields, transfer.extras.with_head())
         self._sent += len(body)
         self._send(fields)
         return True
@@ -190,7 +200,16 @@ class StreamSession(HttpSession, WorkerSide):
     def _send_last(self, head: Head, body: bytes | bytearray, first: bool) -> None:
         self._sent += len(body)
         self._log_answer(head.code, self._sent)
-        self._finish({"body": body, **(head_fields(head) if first else {})})
+        fields: dict[str, Any] = {"body": body, **(head_fields(head) if first else {})}
+        extras = self._transfer.extras if self._transfer is not None else None
+        if extras is not None:
+            add_ext(fields, self._last_extras(extras, first))
+        self._finish(fields)
+
+    def _last_extras(self, extras: Extras, first: bool) -> dict[str, Any]:
+        if not self._stream:
+            return extras.whole()
+        return {**(extras.with_head() if first else {}), **extras.at_end()}
 
     # -- time ----------------------------------------------------------------------------------
 

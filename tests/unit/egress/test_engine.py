@@ -18,7 +18,8 @@ from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolver import Answer, Resolver
 from zurl_py.egress.settings import ConnectionSettings, HostSettings, TransportOptions
-from zurl_py.http.fields import Head, RequestHeaders
+from zurl_py.http.fields import RequestHeaders
+from zurl_py.http.heads import Head
 from zurl_py.log import Log
 from zurl_py.loop import Loop
 from zurl_py.policy import Decision

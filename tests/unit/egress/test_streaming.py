@@ -9,8 +9,9 @@ import pytest
 
 from tests.unit.egress.test_engine import Rules, StreamedSink
 from zurl_py import url
-from zurl_py.egress import HttpRequest, StreamTransfer, TransferError, streaming
-from zurl_py.http.fields import RequestHeaders, read_head
+from zurl_py.egress import HttpRequest, StreamTransfer, TransferError, answer
+from zurl_py.http.fields import RequestHeaders
+from zurl_py.http.heads import read_head
 from zurl_py.zhttp import Condition
 
 LIMIT = 1000
@@ -43,6 +44,7 @@ class FakeEgress:
     """Keeps what it is asked for."""
 
     max_response_size = 0
+    max_expansion = 0
     rules = 0
 
     def __init__(self) -> None:
@@ -56,7 +58,7 @@ class FakeEgress:
         if not isinstance(transfer, StreamTransfer):
             return
         transfer._redirecting = transfer._read_paused = transfer._write_paused = False
-        transfer._position = transfer._received = 0
+        transfer._received = 0
 
     def remove(self, transfer: Any) -> None:
         self.removed.append(transfer)
@@ -145,7 +147,7 @@ def test_many_interim_heads_cost_no_square(monkeypatch: pytest.MonkeyPatch) -> N
         looked_at += len(lines)
         return read_head(lines)
 
-    monkeypatch.setattr(streaming, "read_head", counted)
+    monkeypatch.setattr(answer, "read_head", counted)
     bench = Bench().start()
     for _ in range(300):
         bench.lines(b"HTTP/1.1 103 Early Hints\r\n", b"\r\n")

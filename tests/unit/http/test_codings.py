@@ -175,6 +175,14 @@ def test_a_window_of_zstd_that_is_too_large() -> None:
         unpack("zstd", packed)
 
 
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_so_many_runs_may_be_empty(kind: str) -> None:
+    name, pack = PACKERS[kind]
+    assert unpack(name, pack(b"") * 1000 + pack(b"hello")) == b"hello"
+    with pytest.raises(BadCoding, match="nothing in them"):
+        unpack(name, pack(b"") * 1001)
+
+
 @given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate", "br", "zstd"]))
 def test_whatever_comes_there_is_an_end(data: bytes, name: str) -> None:
     try:
@@ -246,8 +254,10 @@ BOMBS: dict[str, tuple[str, bytes]] = {
     "br": ("br", brotli.compress(bytes(50 * _MB), quality=5)),
     "zstd": ("zstd", zstd.compress(bytes(50 * _MB))),
     # What stands for nothing: members, frames and blocks without content.
-    "gzip members": ("gzip", gzip.compress(b"") * 20_000),
-    "zstd frames": ("zstd", zstd.compress(b"") * 20_000),
+    "gzip members": ("gzip", gzip.compress(b"x") * 20_000),
+    "zstd frames": ("zstd", zstd.compress(b"x") * 20_000),
+    "empty members": ("gzip", gzip.compress(b"") * 900),
+    "empty frames": ("zstd", zstd.compress(b"") * 900),
     "deflate blocks": ("deflate", b"\0\0\0\xff\xff" * 100_000 + b"\3\0"),
     "zeros": ("gzip", gzip.compress(b"") + bytes(_MB)),
 }

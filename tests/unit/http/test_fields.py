@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zurl_py.http import fields
-from zurl_py.http.fields import BadHeader, RequestHeaders, read_head
+from zurl_py.http import fields, heads
+from zurl_py.http.fields import BadHeader, RequestHeaders
+from zurl_py.http.heads import read_head
 from zurl_py.zhttp import Envelope, Format, envelope
 
 _NAMES = st.sampled_from(
@@ -40,8 +41,16 @@ _LINES = st.sampled_from(
 )
 
 
+_CACHES = (
+    fields._kind_of_name,
+    fields._kind_and_line,
+    heads._known_lines,
+    heads._known_statuses,
+)
+
+
 def _forget() -> None:
-    for cache in (fields._kind_of_name, fields._kind_and_line, fields._name_and_value):
+    for cache in _CACHES:
         cache.clear()  # type: ignore[attr-defined]
     envelope._json_pairs.clear()
     envelope._tnetstring_pairs.clear()
@@ -59,13 +68,13 @@ def _request(pairs: list[tuple[bytes, bytes]]) -> object:
         made = RequestHeaders(pairs)
     except BadHeader as error:
         return str(error)
-    return made.lines, made.content_length, made.has_type, made.has_authorization
+    return made.lines, made.content_length, made.has_type, made.has_authorization, made.accepted
 
 
 def _response(lines: list[bytes]) -> object:
     try:
         head = read_head(lines)
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         return type(error)
     return head and (head.code, head.reason, head.headers)
 
@@ -109,10 +118,45 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(3 * fields._MAX_CACHED):
         value = b"%d" % number
         RequestHeaders([(b"X-A", value), (b"X-%d" % number, b"1"), (b"X-Long", value * 100)])
-        read_head([b"HTTP/1.1 200 OK\r\n", b"A: %b\r\n" % value, b"\r\n"])
+        read_head([b"HTTP/1.1 200 %b\r\n" % value, b"A: %b\r\n" % value, b"\r\n"])
         for format in (Format.JSON, Format.TNETSTRING):
             Envelope(format, b"gw", b"1").encode({"headers": [(b"A", value)]})
-    for cache in (fields._kind_of_name, fields._kind_and_line, fields._name_and_value):
+    for cache in _CACHES:
         assert 0 < len(cache) <= fields._MAX_CACHED  # type: ignore[arg-type]
     assert 0 < len(envelope._json_pairs) <= envelope._MAX_CACHED
     assert 0 < len(envelope._tnetstring_pairs) <= envelope._MAX_CACHED
+
+
+# -- what goes out, and where --------------------------------------------------------------------
+
+
+def test_what_is_about_the_body_goes_where_the_body_goes() -> None:
+    made = RequestHeaders(
+        [
+            (b"Content-Type", b"text/plain"),
+            (b"content-encoding", b"gzip"),
+            (b"Content-Language", b"de"),
+            (b"Content-Location", b"/x"),
+            (b"Content-Length", b"5"),
+            (b"X-Kept", b"1"),
+        ]
+    )
+    assert b"content-encoding: gzip" in made.lines
+    rest = made.without_content()
+    assert rest.lines == [b"X-Kept: 1"]
+    assert (rest.has_type, rest.content_length) == (False, None)
+    assert len(made.lines) == 5, "the first request is as it was"
+
+
+def test_credentials_stay_with_their_origin() -> None:
+    pairs = [(name.title(), b"secret") for name in sorted(fields.SECRETS)]
+    rest = RequestHeaders([*pairs, (b"Accept", b"*/*")]).without_secrets()
+    assert rest.lines == [b"Accept: */*"]
+    assert not rest.has_authorization
+
+
+def test_accept_encoding_is_kept_for_those_who_decode_themselves() -> None:
+    made = RequestHeaders([(b"Accept-Encoding", b"br"), (b"Range", b"bytes=0-1")])
+    assert made.accepted == (b"Accept-Encoding: br",)
+    assert made.lines == [b"Range: bytes=0-1"]
+    assert made.has_range

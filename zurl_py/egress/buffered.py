@@ -1,0 +1,208 @@
+"""Requests whose answer is wanted whole.
+
+libcurl collects it by calling ``list.append`` and ``BytesIO.write``, which costs no Python code per
+line and chunk. What is special has callbacks of ours: redirects, which are followed as soon as
+their head is there, and bodies that are to be cut.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Final, Protocol
+
+from ..http.codings import BodyDecoder
+from ..http.heads import Head, read_head, read_interim, read_trailers, trailer_fields
+from ..zhttp import Condition
+from .answer import PIECE, AnswerTransfer
+from .carrier import Carrier
+from .errors import ErrorName, TransferError
+from .handles import EasyHandle, with_slack
+from .request import HttpRequest
+
+__all__ = ["BufferedTransfer", "ResponseSink"]
+
+# Bodies that unpack to more than this do it one after the other: each is held whole.
+_LARGE: Final = 1 << 20  # bytes
+
+
+class ResponseSink(Protocol):
+    """Whoever asked for a buffered transfer.
+
+    Exactly one of the two is called, once, from the loop's turn; none after ``cancel``.
+    """
+
+    def response_came(self, head: Head, body: bytes) -> None: ...
+
+    def request_failed(self, failure: TransferError) -> None: ...
+
+
+class BufferedTransfer(AnswerTransfer):
+    """A request whose answer is wanted whole."""
+
+    __slots__ = ("_cut", "_output", "_sink")
+
+    def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
+        super().__init__(egress, request)
+        self._sink: ResponseSink | None = sink
+        self._output: BytesIO | None = None  # of the body's coding, undone
+        self._cut = False  # the body is not wanted beyond what is there
+
+    def start(self) -> None:
+        """Send the request."""
+        self._egress.add(self)
+
+    def cancel(self) -> None:
+        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        self._sink = None
+        self._egress.large_bodies.leave(self)
+        super().cancel()
+
+    def prepare(self, handle: EasyHandle) -> None:
+        """Set the options of the current hop."""
+        super().prepare(handle)
+        self._cut = False
+        if self.request.truncate and self._most is not None:
+            handle.watch(self._header_came, self._body_came)
+        elif self.request.follow_redirects:
+            handle.watch(self._header_came, None)
+
+    @property
+    def _most(self) -> int | None:
+        """Bytes that the body may have, its coding undone."""
+        bounds = (self.request.max_size, self._egress.max_response_size or None)
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+    # -- called by libcurl: record, never raise, never call libcurl ------------------------------
+
+    def _body_came(self, data: memoryview) -> int | None:
+        """Only where the body is to be cut: enough of it, coded or not, ends the transfer."""
+        handle, most = self.handle, self._most
+        if handle is None or most is None:
+            return None
+        handle.body.write(data)
+        if handle.body.tell() > (most if self._decoder is None else with_slack(most)):
+            self._cut = True
+            return 0
+        return None
+
+    # -- called by the egress ------------------------------------------------------------------
+
+    def moved(self) -> None:
+        """Leave a redirect without its body, or unpack a piece of a body."""
+        self._dirty = False
+        if self._sink is None:
+            return
+        if self.handle is not None:
+            if self._redirecting:
+                self._leave()
+        elif self._decoder is not None:
+            self._unpack(self._decoder)
+
+    def ended(self, code: int, message: str) -> None:
+        """libcurl is done with the handle, with this result."""
+        if self._retry_as_connect_host(code):
+            return
+        if self._redirecting:
+            self._leave()  # its body counts for nothing, and neither does how it ended
+            return
+        handle = self.handle
+        assert handle is not None
+        failure = self._refusal or self._failure(code, message)
+        if self._cut:
+            failure = None
+        if failure is None:
+            failure = self._complete_head(handle)
+        body = handle.body.getvalue()
+        if self.extras is not None:
+            self.extras.ended(handle)
+        self._egress.remove(self)
+        if failure is not None:
+            self._report(failure)
+        elif self._decoder is not None:
+            self._output = BytesIO()
+            self._decoder.feed(body)
+            self._mark()
+        else:
+            self._hand_over(body)
+
+    def _complete_head(self, handle: EasyHandle) -> TransferError | None:
+        """Read what was collected; what is wrong with it, if anything is."""
+        lines, extras = handle.header_lines, self.extras
+        if self.head is not None:  # `_header_came` has read it
+            if extras is not None:
+                extras.trailers = trailer_fields(lines)
+            return None
+        try:
+            head = read_head(lines)
+            if head is None:
+                return TransferError(
+                    Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.EMPTY_ANSWER
+                )
+            self._take_head(head)
+            if extras is not None:
+                for interim in read_interim(lines):
+                    extras.interim_came(interim)
+                extras.trailers = read_trailers(lines)
+        except ValueError as error:
+            return TransferError(
+                Condition.UNDEFINED_CONDITION, str(error), error=ErrorName.NOT_HTTP
+            )
+        except TransferError as failure:
+            return failure
+        return None
+
+    def _leave(self) -> None:
+        """Follow a redirect, whatever comes behind its head."""
+        head = self.head
+        assert head is not None
+        self._egress.remove(self)
+        try:
+            self._follow(head.location, head.code)
+        except TransferError as failure:
+            self._report(failure)
+
+    def _unpack(self, decoder: BodyDecoder) -> None:
+        """One piece; the rest in other turns of the loop."""
+        output, most = self._output, self._most
+        assert output is not None
+        if output.tell() > _LARGE and not self._egress.large_bodies.enter(self):
+            return
+        try:
+            output.write(self._unpack_piece(decoder, PIECE))
+        except TransferError as failure:
+            self._report(failure)
+            return
+        if most is not None and decoder.produced > most:
+            self._hand_over(output.getvalue())
+        elif not decoder.hungry:
+            self._mark()
+        elif not self._cut and (failed := self._check_end(decoder)) is not None:
+            self._report(failed)
+        else:
+            self._hand_over(output.getvalue())
+
+    def _hand_over(self, body: bytes) -> None:
+        """The answer is complete, but for the size that its body may have."""
+        head, most = self.head, self._most
+        assert head is not None
+        if most is not None and len(body) > most:
+            # libcurl's own limit has some slack, and cannot be zero.
+            if not (self.request.truncate and self.extras is not None):
+                detail = f"more than {most} bytes"
+                self._report(TransferError(Condition.MAX_SIZE_EXCEEDED, detail))
+                return
+            self.extras.truncated = True
+            body = body[:most]
+        self._egress.large_bodies.leave(self)
+        if self._sink is not None:  # None: cancelled by a report before this one
+            self._sink.response_came(head, body)
+
+    def fail(self, failure: TransferError) -> None:
+        """End without an answer, for a reason that is not libcurl's."""
+        self._egress.remove(self)
+        self._report(failure)
+
+    def _report(self, failure: TransferError) -> None:
+        self._egress.large_bodies.leave(self)
+        if self._sink is not None:  # None: cancelled by a report before this one
+            self._sink.request_failed(failure)

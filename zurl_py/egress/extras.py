@@ -1,0 +1,151 @@
+"""What the origin said besides its answer, where the worker asked for it: for the field ``ext``."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, Final
+
+import pycurl
+
+from ..http.heads import MAX_INTERIM, Head, Pair
+from .handles import EasyHandle
+from .request import HttpRequest
+
+__all__ = ["Extras"]
+
+_MICROSECONDS: Final = 1_000_000
+# CURLINFO_HTTP_VERSION, as people write it.
+_VERSIONS: Final = {
+    pycurl.CURL_HTTP_VERSION_1_0: "1.0",
+    pycurl.CURL_HTTP_VERSION_1_1: "1.1",
+    pycurl.CURL_HTTP_VERSION_2_0: "2",
+    30: "3",
+}
+
+
+class Extras:
+    """Collected hop by hop, for one transfer.
+
+    Attributes:
+        interim: interim heads of the current hop that wait to be told, the first few.
+        trailers: of the answer.
+        truncated: the body was cut at the worker's ``max-size``.
+    """
+
+    __slots__ = (
+        "_redirects",
+        "_request",
+        "_started",
+        "_timing",
+        "_told",
+        "interim",
+        "trailers",
+        "truncated",
+    )
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._redirects: list[dict[str, Any]] = []
+        self._timing: dict[str, Any] = {}
+        self._started = monotonic()
+        self._told = 0  # interim heads of this hop, those that were taken included
+        self.interim: list[Head] = []
+        self.trailers: list[Pair] = []
+        self.truncated = False
+
+    @staticmethod
+    def wanted(request: HttpRequest) -> bool:
+        """Whether the worker asked for any of it."""
+        return (
+            request.history
+            or request.timing
+            or request.trailers
+            or request.interim
+            or request.truncate
+        )
+
+    # -- while it goes on ----------------------------------------------------------------------
+
+    def redirected(self, hop: HttpRequest, code: int) -> None:
+        """The current hop was answered with a redirect, and ``hop`` is next."""
+        self._redirects.append({"uri": self._request.target.text, "code": code})
+        self._request = hop
+        self.interim.clear()
+        self._told = 0
+
+    def interim_came(self, head: Head) -> bool:
+        """An interim head; returns whether it is to be told."""
+        if not self._request.interim or self._told >= MAX_INTERIM:
+            return False
+        self._told += 1
+        self.interim.append(head)
+        return True
+
+    def take_interim(self) -> list[Head]:
+        """Those that came since it was asked last."""
+        taken, self.interim = self.interim, []
+        return taken
+
+    def ended(self, handle: EasyHandle) -> None:
+        """The last hop is over; its handle still knows how long it took."""
+        if self._request.timing:
+            self._timing = _timing(self._request, handle, monotonic() - self._started)
+
+    # -- for the field ext -----------------------------------------------------------------------
+
+    def with_head(self) -> dict[str, Any]:
+        """What stands beside the head of the answer, or in an error."""
+        if not self._request.history:
+            return {}
+        return {"uri": self._request.target.text, "redirects": self._redirects}
+
+    def at_end(self) -> dict[str, Any]:
+        """What stands in the last packet of an answer."""
+        ext: dict[str, Any] = dict(self._timing)
+        if self._request.trailers:
+            ext["trailers"] = self.trailers
+        if self.truncated:
+            ext["truncated"] = True
+        return ext
+
+    def whole(self) -> dict[str, Any]:
+        """What stands in an answer of one packet."""
+        ext = {**self.with_head(), **self.at_end()}
+        if self._request.interim:
+            ext["interim"] = [interim_fields(head) for head in self.interim]
+        return ext
+
+
+def interim_fields(head: Head) -> dict[str, Any]:
+    """An interim head as workers are told of it."""
+    return {"code": head.code, "reason": head.reason, "headers": head.headers}
+
+
+def _timing(request: HttpRequest, handle: EasyHandle, total: float) -> dict[str, Any]:
+    """The phases of the last hop, and the time of all, in microseconds."""
+    get = handle.curl.getinfo
+    resolved, connected = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME)
+    secured, asked = get(pycurl.APPCONNECT_TIME), get(pycurl.PRETRANSFER_TIME)
+    timing: dict[str, Any] = {
+        "resolve": _phase(0.0, resolved),
+        "connect": _phase(resolved, connected),
+        "tls": _phase(connected, secured),
+        "first-byte": _phase(asked, get(pycurl.STARTTRANSFER_TIME)),
+        "total": _phase(0.0, total),
+        "reused": not get(pycurl.NUM_CONNECTS),
+        "http-version": _VERSIONS.get(get(pycurl.INFO_HTTP_VERSION), ""),
+    }
+    address = handle.peer
+    target = request.target
+    # Who may not ask for an address by itself is not told it.
+    if (
+        address is not None
+        and not handle.proxied
+        and request.policy.check_name(address, target.port, target.scheme).allowed
+    ):
+        timing["address"] = address
+    return timing
+
+
+def _phase(begin: float, end: float) -> int:
+    return max(0, round((end - begin) * _MICROSECONDS))

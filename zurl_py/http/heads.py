@@ -1,0 +1,260 @@
+"""Response heads, read from the header lines that libcurl gives: which is which goes by position.
+
+Interim heads come first, each a block with a blank line behind it; then the final head; whatever
+follows that are trailers, even what looks like a status line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ..cache import remember
+from .fields import TOKEN
+
+__all__ = [
+    "BLANK_LINES",
+    "MAX_INTERIM",
+    "Head",
+    "is_told_interim",
+    "read_head",
+    "read_interim",
+    "read_trailers",
+    "trailer_fields",
+]
+
+Pair = tuple[bytes, bytes]
+
+BLANK_LINES: Final = frozenset((b"\r\n", b"\n"))  # a lone CR is what is left of a head cut off
+MAX_INTERIM: Final = 16  # interim heads that are handed on
+_SWITCHING: Final = 101
+
+# RFC 9112 section 4, as leniently as libcurl takes it: a tab is a blank, and none may be behind the
+# code. More than three digits are no code.
+_STATUS: Final = re.compile(
+    rb"HTTP/[0-9.]+[ \t]+([0-9]{3})(?![0-9])[ \t]*([^\r\n]*)", re.IGNORECASE
+)
+_BLANKS: Final = b" \t"
+_ONE_BLANK: Final = (b" ", b"\t")
+
+# What a line is to the framing of a message, as bits.
+_LENGTH, _CODING, _TRANSFER, _ODD, _REPEATED = 1, 2, 4, 8, 16
+_FRAMING: Final = {
+    b"content-length": _LENGTH,
+    b"content-encoding": _CODING,
+    b"transfer-encoding": _TRANSFER,
+}
+_DROPPED: Final[Pair] = (b"", b"")  # stands for a line that is not handed on
+
+_MAX_CACHED = 1000
+_MAX_CACHED_LENGTH = 128  # bytes
+# Most lines are the same in many answers.
+_known_lines: dict[bytes, tuple[Pair, int]] = {}
+_known_statuses: dict[bytes, tuple[int, bytes]] = {}
+
+
+class Head:
+    """The head of a response.
+
+    Attributes:
+        code: status code.
+        reason: reason phrase; empty over HTTP/2 and 3.
+        headers: names and values, in order, case kept.
+    """
+
+    __slots__ = ("_kinds", "code", "headers", "reason")
+
+    def __init__(self, code: int, reason: bytes, headers: list[Pair], kinds: int = 0) -> None:
+        self.code = code
+        self.reason = reason
+        self.headers = headers
+        self._kinds = kinds
+
+    def first(self, name: bytes) -> bytes | None:
+        """The value of the first header with this (lower-case) name."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+    @property
+    def codings(self) -> list[bytes]:
+        """The values of all Content-Encoding fields."""
+        if not self._kinds & _CODING:
+            return []
+        return [value for name, value in self.headers if name.lower() == b"content-encoding"]
+
+    @property
+    def location(self) -> bytes:
+        """Where a redirect leads to, without the blanks around it (RFC 9110 section 5.5)."""
+        return (self.first(b"location") or b"").strip(_BLANKS)
+
+    def drop_length(self) -> None:
+        """Leave out Content-Length, which counts bytes of a coding that was undone."""
+        if self._kinds & _LENGTH:
+            self.headers = [p for p in self.headers if p[0].lower() != b"content-length"]
+
+
+def read_head(lines: list[bytes]) -> Head | None:
+    """The final head among all header lines of one exchange; None while it is not complete.
+
+    Raises:
+        ValueError: there is no status in a status line, or lengths that contradict each other.
+    """
+    start = 0
+    while (end := _blank_line(lines, start)) is not None:
+        code, reason = _status(lines[start])
+        if code >= 200:
+            return _read_fields(code, reason, lines[start + 1 : end])
+        start = end + 1
+    return None
+
+
+def read_interim(lines: list[bytes]) -> list[Head]:
+    """The interim heads in front of the final one that workers are told of, the first few.
+
+    Raises:
+        ValueError: as ``read_head``.
+    """
+    heads: list[Head] = []
+    start = 0
+    while (end := _blank_line(lines, start)) is not None and len(heads) < MAX_INTERIM:
+        code, reason = _status(lines[start])
+        if code >= 200:
+            break
+        if is_told_interim(code):
+            heads.append(_read_fields(code, reason, lines[start + 1 : end]))
+        start = end + 1
+    return heads
+
+
+def is_told_interim(code: int) -> bool:
+    """Whether an interim head says something to the worker: 100 and 101 are between hops."""
+    return 102 <= code <= 199
+
+
+def read_trailers(lines: list[bytes]) -> list[Pair]:
+    """The trailer fields behind the final head, names as they came.
+
+    Raises:
+        ValueError: as ``read_head``.
+    """
+    start = 0
+    while (end := _blank_line(lines, start)) is not None:
+        if _status(lines[start])[0] >= 200:
+            return trailer_fields(lines[end + 1 :])
+        start = end + 1
+    return []
+
+
+def trailer_fields(lines: Iterable[bytes]) -> list[Pair]:
+    """Lines of trailers as pairs, whatever they look like."""
+    pairs = []
+    for line in lines:
+        if line not in BLANK_LINES:
+            name, _, value = line.partition(b":")
+            pairs.append((name, value.strip(b" \t\r\n")))
+    return pairs
+
+
+def is_upgrade(lines: list[bytes]) -> bool:
+    """The head in these lines is a 101: what follows it is no HTTP."""
+    return bool(lines) and _status(lines[0])[0] == _SWITCHING
+
+
+def _blank_line(lines: list[bytes], start: int) -> int | None:
+    """Index of the next blank line."""
+    found = []
+    for blank in BLANK_LINES:
+        try:
+            found.append(lines.index(blank, start))
+        except ValueError:
+            pass
+    return min(found, default=None)
+
+
+def _status(line: bytes) -> tuple[int, bytes]:
+    known = _known_statuses.get(line)
+    if known is None:
+        match = _STATUS.match(line)
+        if match is None:
+            raise ValueError(f"no status line: {line[:60]!r}")
+        known = int(match[1]), match[2]
+        if len(line) <= _MAX_CACHED_LENGTH:
+            remember(_known_statuses, line, known, _MAX_CACHED)
+    return known
+
+
+def _read_fields(code: int, reason: bytes, lines: list[bytes]) -> Head:
+    headers: list[Pair] = []
+    kinds = 0
+    known = _known_lines
+    for line in lines:
+        found = known.get(line)
+        if found is None:
+            if line[0] in _BLANKS:
+                _unfold(headers, line)
+                continue
+            found = _classify(line)
+        pair, kind = found
+        if kind:
+            kinds |= kind | (_REPEATED if kinds & kind & _LENGTH else 0)
+        headers.append(pair)
+    if kinds & ~(_LENGTH | _CODING):
+        headers = _agreeing(headers, kinds)
+    return Head(code, reason, headers, kinds)
+
+
+def _unfold(headers: list[Pair], line: bytes) -> None:
+    """A folded line (RFC 9112 section 5.2) continues the value before it."""
+    if headers and headers[-1] is not _DROPPED:
+        name, value = headers[-1]
+        headers[-1] = (name, value + b" " + line.strip())
+
+
+def _classify(line: bytes) -> tuple[Pair, int]:
+    """Name and value of a line that is none of those seen before, and what it is."""
+    name, _, value = line.partition(b":")
+    value = value.rstrip(b"\r\n")
+    pair = (name, value[1:] if value[:1] in _ONE_BLANK else value)
+    kind = _FRAMING.get(name.lower(), 0)
+    if not kind and not TOKEN.fullmatch(name):
+        # RFC 9112 section 5.1: a blank behind the name is to be taken away. libcurl did not take
+        # it for the framing field that it would then be.
+        name = name.rstrip(_BLANKS)
+        kind = _ODD
+        usable = TOKEN.fullmatch(name) and name.lower() not in _FRAMING
+        pair = (name, pair[1]) if usable else _DROPPED
+    elif kind == _LENGTH and b"," in value:
+        kind |= _ODD
+    if len(line) <= _MAX_CACHED_LENGTH:
+        remember(_known_lines, line, (pair, kind), _MAX_CACHED)
+    return pair, kind
+
+
+def _agreeing(headers: list[Pair], kinds: int) -> list[Pair]:
+    """The headers without what contradicts the body, or each other.
+
+    Content-Length beside Transfer-Encoding is no length (RFC 9112 section 6.3); the same length
+    several times is one (RFC 9110 section 8.6).
+    """
+    result: list[Pair] = []
+    length: bytes | None = None
+    for pair in headers:
+        if pair is _DROPPED:
+            continue
+        if pair[0].lower() == b"content-length":
+            if kinds & _TRANSFER:
+                continue
+            values = {part.strip(_BLANKS) for part in pair[1].split(b",")}
+            if length is not None:
+                values.add(length)
+            if len(values) > 1:
+                raise ValueError("lengths that differ")
+            if length is not None:
+                continue
+            length = values.pop()
+            pair = (pair[0], length)
+        result.append(pair)
+    return result
