@@ -1,49 +1,21 @@
-"""Ask for a page over the request interface: one question, one answer, in JSON.
+"""Ask for a page through the gateway.
 
-    python examples/request.py [URI] [--endpoint ipc:///tmp/zurl-req]
-
-A REQ socket is all it takes. The first byte of a message names its format, J for JSON.
+python examples/request.py [URL]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
 
-import zmq
+from zurl_py.client import Client, ZurlError
 
-TIMEOUT = 30_000  # milliseconds to wait for the answer
-
-
-def request(endpoint: str, fields: dict[str, object]) -> dict[str, object]:
-    """Send a request and return its answer.
-
-    Raises:
-        TimeoutError: none came in time.
-    """
-    with zmq.Context() as context, context.socket(zmq.REQ) as socket:
-        socket.linger = 0
-        socket.connect(endpoint)
-        socket.send(b"J" + json.dumps(fields).encode())
-        if not socket.poll(TIMEOUT):
-            raise TimeoutError(f"no answer from {endpoint}")
-        answer = socket.recv()
-    fields = json.loads(answer[1:])
-    return fields
-
-
-def main() -> None:
-    """Print status and body, or what went wrong."""
-    parser = argparse.ArgumentParser(description="Ask for a page through the gateway.")
-    parser.add_argument("uri", nargs="?", default="http://example.com/")
-    parser.add_argument("--endpoint", default="ipc:///tmp/zurl-req")
-    arguments = parser.parse_args()
-    answer = request(arguments.endpoint, {"method": "GET", "uri": arguments.uri})
-    if answer.get("type") == "error":
-        raise SystemExit(f"failed: {answer['condition']}")
-    print(answer["code"], answer["reason"])
-    print(answer.get("body", ""))
-
-
-if __name__ == "__main__":
-    main()
+url = sys.argv[1] if len(sys.argv) > 1 else "https://example.com/"
+try:
+    with (
+        Client() as client
+    ):  # $ZURL_CONNECT, else /etc/zurl.conf; Client("embedded") brings its own
+        answer = client.get(url, timeout=30)
+except ZurlError as error:
+    sys.exit(f"request.py: {error}")
+print(answer.status_code, answer.reason)
+print(answer.text)

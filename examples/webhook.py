@@ -1,46 +1,20 @@
-"""Send a webhook and forget it: one PUSH, no answer, in JSON.
+"""Send a webhook and forget it: the program goes on when ZeroMQ has the message.
 
-    python examples/webhook.py URI [BODY] [--endpoint ipc:///tmp/zurl-in]
+    python examples/webhook.py URL [JSON]
 
-A message without `from` and `id` has nobody to answer to: the gateway makes the request, follows
-its own rules about whom it may contact, and writes the outcome to its log.
+The gateway makes the request by its own rules about whom it may contact, and logs the outcome.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 
-import zmq
+from zurl_py.client import Client, ZurlError
 
-LINGER = 10_000  # milliseconds that the message may take to leave this process
-
-
-def send_webhook(endpoint: str, uri: str, payload: object) -> None:
-    """POST `payload` as JSON to `uri`."""
-    fields = {
-        "method": "POST",
-        "uri": uri,
-        "headers": [["Content-Type", "application/json"]],
-        "body": json.dumps(payload),
-        "follow-redirects": True,
-        "timeout": 30_000,
-    }
-    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        socket.linger = LINGER
-        socket.connect(endpoint)
-        socket.send(b"J" + json.dumps(fields).encode())
-
-
-def main() -> None:
-    """Send what the command line says."""
-    parser = argparse.ArgumentParser(description="Send a webhook through the gateway.")
-    parser.add_argument("uri")
-    parser.add_argument("body", nargs="?", default='{"hello": "world"}', help="JSON")
-    parser.add_argument("--endpoint", default="ipc:///tmp/zurl-in")
-    arguments = parser.parse_args()
-    send_webhook(arguments.endpoint, arguments.uri, json.loads(arguments.body))
-
-
-if __name__ == "__main__":
-    main()
+url, payload = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else '{"hello": "world"}'
+try:
+    with Client() as client:
+        client.send_nowait("POST", url, json=json.loads(payload), follow_redirects=True)
+except ZurlError as error:
+    sys.exit(f"webhook.py: {error}")

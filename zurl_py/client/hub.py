@@ -254,6 +254,7 @@ class Hub:
 
     def _place(self, call: Call, link: Link) -> None:
         call.link = link
+        self._make_packet(call)  # a call that has to wait has its session, too, and its deadlines
         if link.outbox or not self._send_first(call, link):
             link.outbox.append(call)
             self._retry_soon()
@@ -261,13 +262,16 @@ class Hub:
             self._calls[call.id] = call
             self._schedule(call)
 
-    def _send_first(self, call: Call, link: Link) -> bool:
-        """Send a call's first packet, unless there is no room for it."""
+    def _make_packet(self, call: Call) -> None:
         if call.id is None and call.expects_answer:
             call.id = b"%d" % next(self._ids)
         if call.packet is None:
             call.packet = call.begin(self._sender(call), self.clock())
+
+    def _send_first(self, call: Call, link: Link) -> bool:
+        """Send a call's first packet, unless there is no room for it."""
         packet = call.packet
+        assert packet is not None
         if not link.send_first(packet):
             return False
         call.sent = True

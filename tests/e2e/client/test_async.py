@@ -104,6 +104,21 @@ def test_many_at_once(play: Callable[[Test], None], origin: ScriptedOrigin) -> N
     play(test)
 
 
+def test_more_at_once_than_zeromq_has_room_for(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    """Those that wait in the client for room are answered, too; each of ten bursts is whole."""
+    origin.script = reply(OK)
+
+    async def burst() -> None:
+        async with AsyncClient(str(shared_daemon.config_path), timeout=20) as client:
+            answers = await asyncio.gather(*(client.get(origin.url()) for _ in range(400)))
+            assert [answer.status_code for answer in answers] == [200] * 400
+
+    for _ in range(10):
+        asyncio.run(burst())
+
+
 def hanging(connection: Connection) -> None:
     connection.read_request()
     connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
