@@ -275,6 +275,7 @@ def _session_settings(config: Config) -> dict[str, Any]:
         "activity_timeout": float(config.timeout),
         "websocket": _websocket_settings(config),
         "max_request_time": float(config.max_request_time) or None,
+        "user_agent": config.user_agent.encode(),
     }
 
 

@@ -51,6 +51,7 @@ class Config:
         drain_timeout: seconds that open requests get when the daemon is told to stop.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
         max_expansion: bytes of a body for one byte of its coding; 0: no limit.
+        user_agent: ``User-Agent`` of requests that have none; "" for none.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
         websocket_compression: offer permessage-deflate to WebSocket origins.
         websocket_large_frames: what comes of a frame of more than buffer_size: "split" or "refuse".
@@ -124,6 +125,7 @@ class Config:
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
     max_expansion: int = 0
+    user_agent: str = ""
     ca_file: str = ""
     websocket_compression: bool = False
     websocket_large_frames: str = "split"
@@ -231,6 +233,7 @@ KEYS: dict[str, values.Converter] = {
     "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
     "max_expansion": values.number(0, 1_000_000_000),
+    "user_agent": values.field_value,
     "ca_file": values.text,
     "websocket_compression": values.boolean,
     "websocket_large_frames": values.choice("split", "refuse"),

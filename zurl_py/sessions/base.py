@@ -67,6 +67,7 @@ class Services:
         outlet: where packets of the streaming interface go.
         websocket: what is set for WebSockets.
         max_request_time: seconds that a request may take, whatever its own timeout; None: no limit.
+        user_agent: ``User-Agent`` of requests that have none; b"": none is sent.
     """
 
     loop: Loop
@@ -79,6 +80,7 @@ class Services:
     outlet: Outlet
     websocket: WebSocketSettings = WebSocketSettings()
     max_request_time: float | None = None
+    user_agent: bytes = b""
 
 
 _Entry = TypeVar("_Entry", bound=Callable[..., None])

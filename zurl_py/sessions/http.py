@@ -40,7 +40,7 @@ class HttpSession(Session):
         """What the first packet asks for; None if it was refused, which ended the session."""
         try:
             self._check(packet)
-            request = open_http(packet, self._s.policy)
+            request = open_http(packet, self._s.policy, self._s.user_agent)
         except Refused as refused:
             self._log_in(f"{_show(packet.method)} {refused.uri}")
             self._refuse(refused)

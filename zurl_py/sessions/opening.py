@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..egress import HttpRequest, check_names
 from ..http.fields import BadHeader, RequestHeaders, check_method
 from ..policy import Policy
@@ -9,7 +11,7 @@ from ..url import BadUrl, Target, parse
 from ..zhttp import Condition, RequestPacket
 from .refusal import Refused
 
-__all__ = ["apply_transport", "open_http", "open_target", "request_headers"]
+__all__ = ["apply_transport", "open_http", "open_target", "request_headers", "with_user_agent"]
 
 _MAX_PORT = 65535
 
@@ -34,25 +36,30 @@ def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
     return target
 
 
-def open_http(packet: RequestPacket, policy: Policy) -> HttpRequest:
+def open_http(packet: RequestPacket, policy: Policy, user_agent: bytes = b"") -> HttpRequest:
     """The HTTP request that a first packet asks for, as far as the policy lets it.
+
+    Args:
+        user_agent: ``User-Agent`` where the packet has none; b"": none is sent.
 
     Raises:
         Refused: with the condition of the answer.
     """
     target = open_target(packet, ("http", "https"))
     try:
-        return _request_to(target, packet, policy)
+        return _request_to(target, packet, policy, user_agent)
     except Refused as refused:
         refused.uri = target.text
         raise
 
 
-def _request_to(target: Target, packet: RequestPacket, policy: Policy) -> HttpRequest:
+def _request_to(
+    target: Target, packet: RequestPacket, policy: Policy, user_agent: bytes
+) -> HttpRequest:
     method = packet.method
     if not method:
         raise Refused.bad_request("method is missing", "bad-method")
-    headers = request_headers(packet)
+    headers = request_headers(packet, user_agent)
     try:
         check_method(method)
     except BadHeader as error:
@@ -87,14 +94,23 @@ def _apply_wishes(request: HttpRequest, packet: RequestPacket) -> None:
         request.max_redirects = packet.max_redirects
 
 
-def request_headers(packet: RequestPacket) -> RequestHeaders:
+def with_user_agent(
+    headers: Sequence[tuple[bytes, bytes]], user_agent: bytes
+) -> Sequence[tuple[bytes, bytes]]:
+    """The headers, with a ``User-Agent`` where they have none and we have one."""
+    if not user_agent or any(name.lower() == b"user-agent" for name, _ in headers):
+        return headers
+    return [*headers, (b"User-Agent", user_agent)]
+
+
+def request_headers(packet: RequestPacket, user_agent: bytes = b"") -> RequestHeaders:
     """The headers of a first packet.
 
     Raises:
         Refused: one of them cannot be sent.
     """
     try:
-        return RequestHeaders(packet.headers)
+        return RequestHeaders(with_user_agent(packet.headers, user_agent))
     except BadHeader as error:
         raise Refused.bad_request(f"headers: {error}", "bad-header") from None
 

@@ -7,7 +7,7 @@ from ..http.fields import RequestHeaders
 from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
 from ..zhttp import Condition, RequestPacket
 from .base import Services
-from .opening import apply_transport, open_target
+from .opening import apply_transport, open_target, with_user_agent
 from .refusal import Refused
 
 __all__ = [
@@ -29,7 +29,8 @@ def open_websocket(packet: RequestPacket, services: Services) -> tuple[HttpReque
         raise Refused.bad_request("seq must be 0")
     target = open_target(packet, ("ws", "wss"))
     try:
-        handshake = Handshake(packet.headers, services.websocket.compression)
+        headers = with_user_agent(packet.headers, services.user_agent)
+        handshake = Handshake(headers, services.websocket.compression)
     except BadInput as error:
         raise Refused.bad_request(f"headers: {error}", "bad-header") from None
     request = HttpRequest(target, b"GET", RequestHeaders(()), services.policy)
