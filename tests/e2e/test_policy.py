@@ -131,7 +131,7 @@ def test_deny_always_holds_against_the_privilege(
 def test_a_report_lets_pass_and_tells(start_daemon: Start, origin: ScriptedOrigin) -> None:
     origin.script = OK
     daemon, worker = start_daemon(deny="@private", policy_mode="report")
-    assert "policy_mode=report" in daemon.log()
+    daemon.wait_log("policy_mode=report")
     assert worker.request(method="GET", uri=origin.url()).get("code") == 200
     daemon.wait_log("policy report: 127.0.0.1 would be refused by deny=@private")
     reload(daemon, policy_mode="enforce")
@@ -249,7 +249,7 @@ def test_rules_that_cannot_be_read_change_nothing(
 
 def test_a_daemon_without_rules_says_so_once(start_daemon: Start) -> None:
     daemon, _ = start_daemon()
-    assert daemon.log().count("no deny rule") == 1
+    assert daemon.wait_log("started").count("no deny rule") == 1
 
 
 def test_our_own_endpoints_cannot_be_reached(start_daemon: Start) -> None:

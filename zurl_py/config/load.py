@@ -14,6 +14,7 @@ from ..policy.rulelist import RuleList
 from . import values
 from .check import check_endpoints, relative_paths
 from .errors import ConfigError, refuse_comment
+from .exposure import exposure
 from .model import KEYS, NEEDS_VALUE, Config
 from .rule_files import RULE_FILES, read_rules
 from .sections import SectionReader, host_of
@@ -161,6 +162,9 @@ def _check(
         reason = str(error).removeprefix(f"{error.key}: ")
         raise ConfigError(path, reason, line=origins.get(error.key, 0), key=error.key) from None
     warnings += [f"{path}: {warning}" for warning in policy.warnings]
+    exposed = exposure(config, policy)
+    if exposed is not None:
+        warnings.append(f"{path}:{origins['deny']}: {exposed}")
     _check_no_proxy(path, config)
     if config.nat64 and not config.allow_ipv6:
         warnings.append(

@@ -78,14 +78,19 @@ def test_a_file_of_debians_zurl(conf: Path) -> None:
     assert config.ipc_file_mode == 0o660
     assert (config.allow, config.deny) == ((), ("127.*", "10.*", "192.168.*", "*.local"))
     assert (config.max_open_requests, config.buffer_size, config.timeout) == (2000, 200_000, 600)
-    assert config.warnings == ()
+    (warning,) = config.warnings
+    assert warning.startswith(f"{conf}:12: deny leaves open what requests seldom should reach: ")
+    for part in ("169.254.169.254", "@rfc1918 (172.16.0.0/12)", "ignore-policies, ignore-tls-err"):
+        assert part in warning
+    assert "report_deny=@private" in warning
+    assert "127.0.0.0/8" not in warning
 
 
 def test_the_file_that_pushpin_writes(conf: Path) -> None:
     config = read(conf, PUSHPIN)
     assert config.in_req_spec == ()
     assert config.ipc_file_mode is None
-    assert config.warnings == ()
+    assert all("deny leaves open" in warning for warning in config.warnings)
     assert config.drain_timeout < 4  # Pushpin kills its children after 4 seconds
 
 
@@ -379,3 +384,33 @@ def test_any_value_is_taken_or_refused_with_its_line(
     if error is not None and not key.endswith("_spec"):
         assert error.line == 2
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "open_", "closed"),
+    [
+        ("deny=@private", (), ("deny leaves",)),
+        ("deny=10.0.0.0/8\ndeny_always=@private", (), ("deny leaves",)),
+        ("deny=*", (), ("deny leaves",)),
+        ("defpolicy=deny\nallow=a.example\ndeny=b.example", (), ("deny leaves",)),
+        ("deny=10.0.0.0/8\npolicy_mode=report", (), ("deny leaves",)),
+        ("deny=@rfc1918,@metadata", ("@loopback (127.0.0.0/8)", "169.254.0.0/16"), ("@rfc1918",)),
+        ("deny=evil.example", ("@metadata (100.100.100.200, ", "…)"), ("fc00",)),
+        ("deny=evil.example\nallow_ipv6=true", ("@unique-local (fc00::/7)",), ()),
+        ("deny=10.0.0.0/8\nallow_ignore_policies=false", ("every request may use ignore-tls",), ()),
+        (
+            "deny=10.0.0.0/8\nallow_ignore_policies=false\nallow_ignore_tls_errors=false\n"
+            "allow_connect_host=false\nallow_trust_connect_host=false",
+            ("172.16.0.0/12",),
+            ("may use",),
+        ),
+    ],
+)
+def test_what_rules_leave_open_is_said(
+    conf: Path, text: str, open_: tuple[str, ...], closed: tuple[str, ...]
+) -> None:
+    warnings = "\n".join(read(conf, MINIMAL + text).warnings)
+    for words in open_:
+        assert words in warnings
+    for words in closed:
+        assert words not in warnings
