@@ -34,8 +34,13 @@ def reload(daemon: Daemon, told: str = "policy read anew", **changes: Any) -> st
 def test_limits_and_times_are_in_force_for_new_requests(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
-    daemon, worker = start_daemon()
-    assert "changed: buffer_size, timeout\n" in reload(daemon, timeout=1, buffer_size=50_000)
+    daemon, worker = start_daemon(max_response_size=1)
+    origin.script = reply(_OK)
+    too_large = worker.request(method="GET", uri=origin.url())
+    assert too_large.get("condition") == b"max-size-exceeded"
+    told = reload(daemon, max_response_size=100, timeout=1, buffer_size=50_000)
+    assert "changed: buffer_size, timeout, max_response_size\n" in told
+    assert worker.request(method="GET", uri=origin.url())["code"] == 200
     origin.script = _hang
     assert worker.request(method="GET", uri=origin.url()).get("condition") == b"session-timeout"
     upload = worker.start(method="POST", uri=origin.url(), more=True)

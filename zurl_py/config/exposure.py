@@ -22,6 +22,7 @@ _ANSWERING = (
     "unique-local",
     "this-network",
 )
+_BEST_KNOWN = "169.254.169.254/32"  # what most cloud platforms have
 _SHOWN = 3  # ranges of one set
 _PRIVILEGES = {
     "allow_ignore_policies": "ignore-policies",
@@ -57,7 +58,8 @@ def exposure(config: Config, policy: Policy) -> str | None:
 
 
 def _open_ranges(config: Config, policy: Policy, name: str) -> Iterator[str]:
-    for text, set_name, _ in (*IPV4, *(IPV6 if config.allow_ipv6 else ())):
+    rows = (*IPV4, *(IPV6 if config.allow_ipv6 else ()))
+    for text, set_name, _ in sorted(rows, key=lambda row: row[0] != _BEST_KNOWN):
         if set_name != name:
             continue
         network = ip_network(text)

@@ -395,7 +395,7 @@ def test_any_value_is_taken_or_refused_with_its_line(
         ("defpolicy=deny\nallow=a.example\ndeny=b.example", (), ("deny leaves",)),
         ("deny=10.0.0.0/8\npolicy_mode=report", (), ("deny leaves",)),
         ("deny=@rfc1918,@metadata", ("@loopback (127.0.0.0/8)", "169.254.0.0/16"), ("@rfc1918",)),
-        ("deny=evil.example", ("@metadata (100.100.100.200, ", "…)"), ("fc00",)),
+        ("deny=evil.example", ("@metadata (169.254.169.254, ", "…)"), ("fc00",)),
         ("deny=evil.example\nallow_ipv6=true", ("@unique-local (fc00::/7)",), ()),
         ("deny=10.0.0.0/8\nallow_ignore_policies=false", ("every request may use ignore-tls",), ()),
         (
