@@ -278,3 +278,5 @@ def test_a_coded_upload_arrives_with_its_coding(worker: Worker, origin: Scripted
     worker.request(method="POST", uri=origin.url(), headers=headers, body=packed)
     assert origin.requests[0].get(b"content-encoding") == b"gzip"
     assert gzip.decompress(origin.requests[0].body) == b"hello"
+    worker.request(method="GET", uri=origin.url(), headers=headers)
+    assert origin.requests[1].get(b"content-encoding") is None, "there is nothing to be coded"

@@ -188,15 +188,6 @@ class AnswerTransfer(HttpTransfer):
             raise TransferError(Condition.MAX_SIZE_EXCEEDED, detail, error=ErrorName.MAX_EXPANSION)
         return piece
 
-    @staticmethod
-    def _check_end(decoder: BodyDecoder) -> TransferError | None:
-        """What is wrong with a body that was read to its end, if anything is."""
-        try:
-            decoder.end()
-        except BadCoding as error:
-            return _bad_encoding(error)
-        return None
-
     # -- redirects -----------------------------------------------------------------------------
 
     def _follow(self, location: bytes, code: int) -> None:

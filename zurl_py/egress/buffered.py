@@ -176,8 +176,6 @@ class BufferedTransfer(AnswerTransfer):
             self._hand_over(output.getvalue())
         elif not decoder.hungry:
             self._mark()
-        elif not self._cut and (failed := self._check_end(decoder)) is not None:
-            self._report(failed)
         else:
             self._hand_over(output.getvalue())
 

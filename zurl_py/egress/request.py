@@ -134,6 +134,8 @@ def header_lines(request: HttpRequest, verify_connect_host: bool) -> list[bytes]
     authorization = request.target.authorization
     if authorization is not None and not request.headers.has_authorization:
         lines = [*lines, b"Authorization: " + authorization]
+    if request.headers.coded and (request.body or request.upload):
+        lines = [*lines, *request.headers.coded]
     if not request.offers_codings:
         # An empty one keeps libcurl from making its own.
         accepted = request.headers.accepted if request.raw else ()

@@ -284,8 +284,7 @@ class StreamTransfer(AnswerTransfer):
             if self._limit is None or self.buffered < self._limit:
                 self._mark()
         elif self._input_over:
-            outcome = self._outcome
-            self._end(self._check_end(decoder) if outcome is None and not self._cut else outcome)
+            self._end(self._outcome)
 
     def _take(self, data: bytes | memoryview) -> bool:
         """Add to the body what may be added; False if it has to end with that."""

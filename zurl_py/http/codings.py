@@ -227,7 +227,8 @@ def choose_coding(values: Iterable[bytes]) -> _Coding | None:
 class BodyDecoder:
     """Undoes the coding of one body.
 
-    Bytes go in by ``feed`` and come out by ``read``; ``end`` says that no more will go in.
+    Bytes go in by ``feed`` and come out by ``read``. Data that is cut short gives what there is of
+    it, as with Zurl and browsers: whether a body is complete is for the framing to say.
 
     Attributes:
         consumed: bytes of input that were undone.
@@ -303,15 +304,6 @@ class BodyDecoder:
             if self.consumed - before >= _STEP:
                 break
         return b""
-
-    def end(self) -> None:
-        """The body is complete, and ``hungry`` says that all of it was read.
-
-        Raises:
-            BadCoding: it was cut short.
-        """
-        if self._stream is not None or (self._head and not self._whole):
-            raise BadCoding(f"the {self._coding.name} data is cut short")
 
     def _begin(self) -> bool:
         """Find out how the next run begins; False if that needs more input, or there is none."""

@@ -42,7 +42,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 """Fields (in lower case) about one connection: not for the next (RFC 9110 section 7.6.1)."""
 
-_PASS, _DROP, _LENGTH, _TYPE, _CONTENT, _AUTH, _SECRET, _ACCEPT, _RANGE, _TE = range(10)
+_PASS, _DROP, _LENGTH, _TYPE, _CONTENT, _AUTH, _SECRET, _ACCEPT, _RANGE, _TE, _CODING = range(11)
 _KINDS: Final = {
     # The connection and its framing are libcurl's.
     b"connection": _DROP,
@@ -54,7 +54,7 @@ _KINDS: Final = {
     b"content-length": _LENGTH,
     # These are about the body, and go where it goes.
     b"content-type": _TYPE,
-    b"content-encoding": _CONTENT,
+    b"content-encoding": _CODING,
     b"content-language": _CONTENT,
     b"content-location": _CONTENT,
     b"content-disposition": _CONTENT,
@@ -85,6 +85,7 @@ class RequestHeaders:
     Attributes:
         lines: ``Name: value`` lines for ``CURLOPT_HTTPHEADER``, in the worker's order.
         accepted: the worker's Accept-Encoding lines, which go out only where it decodes itself.
+        coded: the worker's Content-Encoding lines, which go out with a body.
         content_length: what the worker said about the length of the body, if it did.
         has_type: a Content-Type is among the lines.
         has_authorization: an Authorization is among the lines.
@@ -93,6 +94,7 @@ class RequestHeaders:
 
     __slots__ = (
         "accepted",
+        "coded",
         "content_length",
         "has_authorization",
         "has_range",
@@ -103,6 +105,7 @@ class RequestHeaders:
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         self.lines: list[bytes] = []
         self.accepted: tuple[bytes, ...] = ()
+        self.coded: tuple[bytes, ...] = ()
         self.content_length: bytes | None = None
         self.has_type = False
         self.has_authorization = False
@@ -124,6 +127,9 @@ class RequestHeaders:
         if kind == _ACCEPT:
             self.accepted += (line,)
             return False
+        if kind == _CODING:
+            self.coded += (line,)
+            return False
         if kind == _TYPE:
             self.has_type = True
         elif kind == _AUTH:
@@ -142,6 +148,7 @@ class RequestHeaders:
         """The same for a request without a body: what is said about it goes (15.4 as well)."""
         rest = self._without(_TYPE, _CONTENT)
         rest.content_length = None
+        rest.coded = ()
         rest.has_type = False
         return rest
 

@@ -236,25 +236,13 @@ def _classify(line: bytes) -> tuple[Pair, int]:
 def _agreeing(headers: list[Pair], kinds: int) -> list[Pair]:
     """The headers without what contradicts the body, or each other.
 
-    Content-Length beside Transfer-Encoding is no length (RFC 9112 section 6.3); the same length
-    several times is one (RFC 9110 section 8.6).
+    Content-Length beside Transfer-Encoding is no length (RFC 9112 section 6.3); the same length may
+    be there several times (RFC 9110 section 8.6).
     """
-    result: list[Pair] = []
-    length: bytes | None = None
-    for pair in headers:
-        if pair is _DROPPED:
-            continue
-        if pair[0].lower() == b"content-length":
-            if kinds & _TRANSFER:
-                continue
-            values = {part.strip(_BLANKS) for part in pair[1].split(b",")}
-            if length is not None:
-                values.add(length)
-            if len(values) > 1:
-                raise ValueError("lengths that differ")
-            if length is not None:
-                continue
-            length = values.pop()
-            pair = (pair[0], length)
-        result.append(pair)
-    return result
+    kept = [pair for pair in headers if pair is not _DROPPED]
+    lengths = [pair for pair in kept if pair[0].lower() == b"content-length"]
+    if kinds & _TRANSFER:
+        return [pair for pair in kept if pair not in lengths]
+    if len({part.strip(_BLANKS) for _, value in lengths for part in value.split(b",")}) > 1:
+        raise ValueError("lengths that differ")
+    return kept

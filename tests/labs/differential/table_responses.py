@@ -45,6 +45,38 @@ ROWS = [
     ),
     _row(
         _ANSWERS,
+        "A coding that was not offered, and bytes behind gzip data, are `undefined-condition`.",
+        "The body comes as it is, with its header; bytes behind the data are passed over.",
+        "As browsers do: some servers name a character set there, or pad.",
+        "coding-unknown",
+        "coding-gzip-surplus",
+    ),
+    _row(
+        _ANSWERS,
+        "Up to five codings are undone, one after the other.",
+        "One is; several that we know are `undefined-condition`.",
+        "A kilobyte that was packed four times stopped the daemon for half a minute.",
+        "coding-twice",
+    ),
+    _row(
+        _ANSWERS,
+        "A blank behind a header's name is handed on as a part of it.",
+        "It is taken away; a field that would then be framing is left out.",
+        "RFC 9112 section 5.1; the body was not framed by it.",
+        "response-header-blank-before-colon",
+    ),
+    _row(
+        _ANSWERS,
+        "Codings are offered with HEAD.",
+        "They are not, nor with Range; a 206 is never undone.",
+        "The answer to HEAD is to tell the length of what a GET would bring; a part of coded data "
+        "cannot be undone.",
+        "max-size-head-method",
+        "redirect-302-HEAD",
+        "redirect-303-HEAD",
+    ),
+    _row(
+        _ANSWERS,
         "In JSON a body ends at its first NUL.",
         "It is whole.",
         "Bytes must not vanish.",
@@ -81,6 +113,13 @@ ROWS = [
         "redirect-303-POST-length",
         "redirect-303-DELETE",
         "redirect-303-PATCH",
+    ),
+    _row(
+        _REDIRECTS,
+        "A redirect that drops the body keeps Content-Type and the like.",
+        "Without a body, nothing is said about it.",
+        "RFC 9110 section 15.4.",
+        "redirect-303-PUT",
     ),
     _row(
         _REDIRECTS,

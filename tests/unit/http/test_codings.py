@@ -61,7 +61,6 @@ def unpack(name: str, packed: bytes, step: int = 1 << 30, limit: int = LIMIT) ->
     for at in range(0, len(packed), step):
         body.feed(packed[at : at + step])
         output += drain(body, limit)
-    body.end()
     return bytes(output)
 
 
@@ -140,12 +139,12 @@ def test_a_body_of_no_bytes_is_empty(kind: str) -> None:
 
 
 @every_coding
-def test_a_body_that_is_cut_short(kind: str) -> None:
+def test_a_body_that_is_cut_short_gives_what_there_is(kind: str) -> None:
     name, pack = PACKERS[kind]
     packed = pack(PLAIN)
     for end in (3, len(packed) // 2, len(packed) - 1):
-        with pytest.raises(BadCoding, match="cut short"):
-            unpack(name, packed[:end])
+        assert PLAIN.startswith(unpack(name, packed[:end]))
+    assert kind == "zstd" or unpack(name, packed[: len(packed) // 2])  # zstd has larger blocks
 
 
 @every_coding
