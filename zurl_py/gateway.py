@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .loop import Timer
 from .messaging.reorder import ReorderBuffer
@@ -20,10 +20,24 @@ from .zhttp import Condition, Envelope, Format, PacketError, RequestPacket, Resp
 __all__ = ["Gateway", "Replier"]
 
 _Streamed = StreamSession | WebSocketSession
+_Reply = Callable[[bytes], None]
 _Key = tuple[bytes, bytes]  # a worker's address and its id for a session
 
 _LOOK_INTERVAL = 0.25  # seconds between looks for waiting requests whose time is up
 _LOGGED = 200  # characters of a bad message's reason that go into the log
+
+
+class _Asked(NamedTuple):
+    """A request that waits.
+
+    Attributes:
+        reply: sends the answer of the request interface; None for in_spec.
+        arrived: when it came; seconds.
+    """
+
+    packet: RequestPacket
+    reply: _Reply | None
+    arrived: float
 
 
 class Replier(Protocol):
@@ -40,6 +54,9 @@ class Gateway:
         replier: where answers of the request interface go.
         admission: who may begin, and who waits.
         first_packets_wait: whether unread messages of in_spec wait, or may wait.
+
+    Attributes:
+        has_room: whether a new request may be read.
     """
 
     def __init__(
@@ -55,6 +72,7 @@ class Gateway:
         self._outlet = services.outlet
         self._replier = replier
         self._admission = admission
+        self.has_room = admission.has_room
         self._first_packets_wait = first_packets_wait
         self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
@@ -76,10 +94,6 @@ class Gateway:
         """
         self._services = services
         self._admission.configure(max_open, max_per_worker)
-
-    def has_room(self) -> bool:
-        """Whether a new request may be read."""
-        return self._admission.has_room()
 
     def sessions(self) -> list[Session]:
         """The open sessions."""
@@ -106,9 +120,12 @@ class Gateway:
             self._drop("in_req_spec", error.reason)
             self._answer_bad_request(envelope, error)
             return
+        worker = b"request " + envelope[0]
         reply = functools.partial(self._replier.reply, envelope)
-        asked = _Asked(packet, self._loop.now, reply)
-        self._admit(b"request " + envelope[0], None, asked, len(frames[-1]))
+        if self._admission.enter(worker):
+            self._start(worker, packet, reply, self._loop.now)
+        else:
+            self._wait(worker, None, packet, reply, len(frames[-1]))
 
     def _answer_bad_request(self, envelope: list[bytes], error: PacketError) -> None:
         id = error.ids[0] if len(error.ids) == 1 else None
@@ -134,51 +151,68 @@ class Gateway:
             self._drop("in_spec", "a first packet with a list of ids")
             return
         # Its type, whatever it is, is not looked at: Zurl's clients may rely on that.
-        key = (packet.sender, packet.id) if packet.sender and packet.id else None
-        if key is not None and (key in self._streams or key in self._admission):
+        key: Hashable = (packet.sender, packet.id) if packet.sender and packet.id else None
+        if key in self._streams or (self._admission.waiting and key in self._admission):
             self._drop("in_spec", f"id {show_id(packet.id)} is in use")
             return
-        worker = b"stream " + (packet.sender or b"")
-        self._admit(worker, key, _Asked(packet, self._loop.now), len(frames[0]))
+        worker = b"stream " + packet.sender if packet.sender else b"stream "
+        if self._admission.enter(worker):
+            self._start(worker, packet, None, self._loop.now)
+        else:
+            self._wait(worker, key, packet, None, len(frames[0]))
 
     # -- sessions begin and end ----------------------------------------------------------------
 
-    def _admit(self, worker: bytes, key: Hashable, asked: _Asked, size: int) -> None:
-        """Begin a session, or let it wait for its worker's share."""
-        if self._admission.may_begin(worker):
-            self._start(worker, asked)
-            return
-        self._admission.wait(Waiting(worker, key, asked, size, asked.deadline))
-        self._loop.set_timer(self._patience, self._loop.now + _LOOK_INTERVAL)
+    def _wait(
+        self, worker: bytes, key: Hashable, packet: RequestPacket, reply: _Reply | None, size: int
+    ) -> None:
+        """Keep a request until its worker may begin one more, or its own time is up."""
+        now = self._loop.now
+        deadline = None if packet.timeout is None else now + packet.timeout / 1000.0
+        asked = _Asked(packet, reply, now)
+        self._admission.wait(Waiting(worker, key, asked, size, deadline))
+        self._loop.set_timer(self._patience, now + _LOOK_INTERVAL)
 
     def admit_waiting(self) -> None:
         """Begin what has waited for its worker's share, as far as there is room now."""
         if self._admission.waiting:
             for waiting in self._admission.admitted():
-                self._start(waiting.worker, waiting.request)
+                self._start(waiting.worker, *waiting.request)
 
     def _begin_overdue(self) -> None:
         """Begin what has waited until its time was up: it finds that out at once."""
         for waiting in self._admission.overdue(self._loop.now):
-            self._start(waiting.worker, waiting.request)
+            self._start(waiting.worker, *waiting.request)
         if self._admission.waiting:
             self._loop.set_timer(self._patience, self._loop.now + _LOOK_INTERVAL)
 
-    def _start(self, worker: bytes, asked: _Asked) -> None:
-        """Make a session and give it its first packet."""
-        packet = asked.packet
+    def _start(
+        self, worker: bytes, packet: RequestPacket, reply: _Reply | None, arrived: float
+    ) -> None:
+        """Make a session, which is counted already, and give it its first packet."""
+        session: Session
+        services, ended = self._services, self._session_ended
         try:
-            session = self._make(asked)
+            if reply is not None or not packet.sender or not packet.id:
+                session = SingleSession(services, packet, reply, ended, arrived)
+            elif packet.is_websocket:
+                session = WebSocketSession(services, packet, ended, arrived)
+            else:
+                session = StreamSession(services, packet, ended, arrived)
         except Exception:
             # A bug of ours, before there is a session that could answer for itself.
             self._log.exception("a session could not be made")
-            self._answer_internal(asked)
+            self._admission.ended(worker)
+            self._answer_internal(packet, reply)
             return
-        self._admission.began(worker)
         self._open[session] = worker
-        if not isinstance(session, _Streamed):
+        if isinstance(session, SingleSession):
             session.start(packet)
-            return
+        else:
+            self._start_streamed(session, packet)
+
+    def _start_streamed(self, session: _Streamed, packet: RequestPacket) -> None:
+        """Start a session that later packets may continue."""
         assert packet.sender is not None
         assert packet.id is not None
         key = (packet.sender, packet.id)
@@ -188,23 +222,14 @@ class Gateway:
         for early, seq in self._early.take(key):
             self._continue(early, packet.id, seq, 0)
 
-    def _make(self, asked: _Asked) -> Session:
-        packet, services, ended = asked.packet, self._services, self._session_ended
-        if asked.reply is not None or not packet.sender or not packet.id:
-            return SingleSession(services, packet, asked.reply, ended, asked.arrived)
-        if packet.is_websocket:
-            return WebSocketSession(services, packet, ended, asked.arrived)
-        return StreamSession(services, packet, ended, asked.arrived)
-
-    def _answer_internal(self, asked: _Asked) -> None:
-        packet = asked.packet
+    def _answer_internal(self, packet: RequestPacket, reply: _Reply | None) -> None:
         fields = error_fields(
             Condition.UNDEFINED_CONDITION, "internal", "a bug in the gateway: see its log"
         )
         if packet.id:
             fields["seq"] = 0
-        if asked.reply is not None:
-            asked.reply(Envelope(packet.format, None, packet.id or None).encode(fields))
+        if reply is not None:
+            reply(Envelope(packet.format, None, packet.id or None).encode(fields))
         elif packet.sender and packet.id:
             sender = self._services.instance_id
             answer = Envelope(packet.format, sender, packet.id, address=packet.sender)
@@ -212,7 +237,8 @@ class Gateway:
 
     def _session_ended(self, session: Session) -> None:
         self._admission.ended(self._open.pop(session))
-        if isinstance(session, _Streamed):
+        if not isinstance(session, SingleSession):
+            assert isinstance(session, _Streamed)
             assert session.sender is not None
             assert session.id is not None
             del self._streams[(session.sender, session.id)]
@@ -228,7 +254,7 @@ class Gateway:
     def abort_all(self, error: str, detail: str) -> None:
         """End all sessions, and what waits to be one."""
         for waiting in self._admission.drain():
-            self._start(waiting.worker, waiting.request)
+            self._start(waiting.worker, *waiting.request)
         for session in list(self._open):
             session.abort(error, detail)
 
@@ -313,27 +339,3 @@ class Gateway:
 
     def _drop(self, where: str, reason: str) -> None:
         self._log.warning(f"{where}: dropped a message: {reason[:_LOGGED]}")
-
-
-class _Asked:
-    """A request that was read: its packet, where its one answer goes, and when it came.
-
-    Attributes:
-        reply: sends the answer of the request interface; None for in_spec.
-        arrived: seconds.
-    """
-
-    __slots__ = ("arrived", "packet", "reply")
-
-    def __init__(
-        self, packet: RequestPacket, arrived: float, reply: Callable[[bytes], None] | None = None
-    ) -> None:
-        self.packet = packet
-        self.arrived = arrived
-        self.reply = reply
-
-    @property
-    def deadline(self) -> float | None:
-        """When its own timeout is over."""
-        timeout = self.packet.timeout
-        return None if timeout is None else self.arrived + timeout / 1000.0

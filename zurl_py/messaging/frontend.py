@@ -29,7 +29,8 @@ _SETTLING_INTERVAL = 0.01  # seconds
 class Receiver(Protocol):
     """Who takes the messages; each comes as its frames."""
 
-    def has_room(self) -> bool:
+    @property
+    def has_room(self) -> Callable[[], bool]:
         """Whether a new request may be read."""
 
     def begin(self, frames: list[bytes]) -> None:
@@ -128,8 +129,12 @@ class Frontend:
             self._subscriptions.read(_BATCH, self._publisher.subscription)
 
     def _read_first(self, receiver: Receiver) -> None:
-        if self._first is not None and self._settled:
+        if self._first is None:
+            return
+        if self._settled:
             self._first.read(_BATCH, receiver.begin, receiver.has_room)
+        else:
+            self._first.used()  # or its descriptor would go on signalling what is not read yet
 
     def _read_requests(self, receiver: Receiver) -> None:
         if self._requests is not None:

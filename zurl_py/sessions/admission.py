@@ -88,14 +88,18 @@ class Admission(Generic[_Request]):
             and self._size < _MAX_WAITING_SIZE
         )
 
-    def may_begin(self, worker: bytes) -> bool:
-        """Whether a request of this worker may begin now, before all that wait."""
-        return worker not in self._waiting and self._has_share(worker)
+    def enter(self, worker: bytes) -> bool:
+        """Count one more session of this worker, if it may begin now; else it has to `wait`."""
+        if worker in self._waiting or not self._has_share(worker):
+            return False
+        self.begin(worker)
+        return True
 
-    def began(self, worker: bytes) -> None:
-        """A session of this worker is open."""
+    def begin(self, worker: bytes) -> None:
+        """Count one more session of this worker: it may begin, or has waited long enough."""
         self.open += 1
-        self._held[worker] = self._held.get(worker, 0) + 1
+        held = self._held
+        held[worker] = held[worker] + 1 if worker in held else 1
 
     def ended(self, worker: bytes) -> None:
         """A session of this worker has ended."""
@@ -122,7 +126,7 @@ class Admission(Generic[_Request]):
         return waiting
 
     def admitted(self) -> Iterator[Waiting[_Request]]:
-        """Take out what may begin now, one of each worker in turn; the caller begins it at once."""
+        """Take out what may begin now, one of each worker in turn, and count it."""
         found = bool(self._waiting)
         while found:
             found = False
@@ -130,11 +134,12 @@ class Admission(Generic[_Request]):
                 if worker in self._waiting and self._has_share(worker):
                     waiting = self._waiting[worker][0]
                     self._remove(waiting)
+                    self.begin(worker)
                     found = True
                     yield waiting
 
     def overdue(self, now: float) -> list[Waiting[_Request]]:
-        """Take out what has waited until its deadline."""
+        """Take out what has waited until its deadline, and count it."""
         late = [
             waiting
             for queue in self._waiting.values()
@@ -143,13 +148,15 @@ class Admission(Generic[_Request]):
         ]
         for waiting in late:
             self._remove(waiting)
+            self.begin(waiting.worker)
         return late
 
     def drain(self) -> list[Waiting[_Request]]:
-        """Take out all that wait."""
+        """Take out all that wait, and count it."""
         all_ = [waiting for queue in self._waiting.values() for waiting in queue]
         for waiting in all_:
             self._remove(waiting)
+            self.begin(waiting.worker)
         return all_
 
     def _remove(self, waiting: Waiting[_Request]) -> None:
@@ -162,15 +169,14 @@ class Admission(Generic[_Request]):
         self._size -= waiting.size
 
     def _has_share(self, worker: bytes) -> bool:
-        held = self._held.get(worker, 0)
-        if self._max_per_worker and held >= self._max_per_worker:
+        if self._max_per_worker and self._held.get(worker, 0) >= self._max_per_worker:
             return False
         most = self._max_open
-        if not most:
+        if not most or self.open * 2 < most:
             return True
         if self.open >= most:
             return False
-        return most < _FEWEST_SHARED or self.open < most // 2 or held < self._share(worker)
+        return most < _FEWEST_SHARED or self._held.get(worker, 0) < self._share(worker)
 
     def _share(self, worker: bytes) -> int:
         """Slots that one worker may have: all but a tenth for each other, and for one to come."""

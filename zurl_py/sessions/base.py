@@ -179,8 +179,8 @@ class Session:
     def _start(self, packet: RequestPacket) -> None:
         raise NotImplementedError
 
-    def _publish(self, message: bytes) -> None:
-        """Give an encoded packet to the worker."""
+    def _send(self, fields: dict[str, Any]) -> None:
+        """Give a packet to the worker."""
         raise NotImplementedError
 
     def _timer_fired(self) -> None:
@@ -198,9 +198,6 @@ class Session:
         """Tell the origin that the session ends, where there is a way to say so."""
 
     # ------------------------------------------------------------------------------------------
-
-    def _send(self, fields: dict[str, Any]) -> None:
-        self._publish(self._endpoint.send(fields, self._s.loop.now))
 
     def _set_deadline(self, packet: RequestPacket) -> bool:
         """Note the request's timeout. False if that is over already, which ended the session."""

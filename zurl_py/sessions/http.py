@@ -39,7 +39,8 @@ class HttpSession(Session):
     def _open(self, packet: RequestPacket) -> HttpRequest | None:
         """What the first packet asks for; None if it was refused, which ended the session."""
         try:
-            self._check(packet)
+            if packet.more:
+                self._check_upload(packet)
             request = open_http(packet, self._s.policy, self._s.user_agent)
         except Refused as refused:
             self._log_in(f"{_show(packet.method)} {refused.uri}")
@@ -48,11 +49,11 @@ class HttpSession(Session):
         self._log_in(f"{_show(packet.method)} {request.target.text}")
         return request
 
-    def _check(self, packet: RequestPacket) -> None:
-        """Check what this interface does not allow.
+    def _check_upload(self, packet: RequestPacket) -> None:
+        """Whether this interface takes a first packet behind which more body is to come.
 
         Raises:
-            Refused: there is something of that.
+            Refused: it does not.
         """
 
     def _refuse(self, refused: Refused) -> None:
@@ -65,8 +66,9 @@ class HttpSession(Session):
         """The answer is here."""
         if self.open:
             assert self._transfer is not None
-            self._log_answer(head.code, len(body))
-            fields = {**head_fields(head), "body": body}
+            self._log_out(f"id={show_id(self.id)} code={head.code} {len(body)}")
+            fields: dict[str, Any] = {"body": body}
+            add_head(fields, head)
             if self._transfer.extras is not None:
                 add_ext(fields, self._transfer.extras.whole())
             self._finish(fields)
@@ -78,9 +80,6 @@ class HttpSession(Session):
             self._end_with_failure(failure)
 
     # ------------------------------------------------------------------------------------------
-
-    def _log_answer(self, code: int, size: int) -> None:
-        self._log_out(f"id={show_id(self.id)} code={code} {size}")
 
     def _error_extras(self) -> dict[str, Any]:
         extras = self._transfer.extras if self._transfer is not None else None
@@ -114,9 +113,11 @@ class HttpSession(Session):
         return self.open
 
 
-def head_fields(head: Head) -> dict[str, Any]:
-    """The fields of a response's head."""
-    return {"code": head.code, "reason": head.reason, "headers": head.headers}
+def add_head(fields: dict[str, Any], head: Head) -> None:
+    """Put a response's head into a packet."""
+    fields["code"] = head.code
+    fields["reason"] = head.reason
+    fields["headers"] = head.headers
 
 
 def add_ext(fields: dict[str, Any], ext: dict[str, Any]) -> None:

@@ -51,18 +51,17 @@ class SingleSession(HttpSession):
         transfer.start()
         self._set_timer()
 
-    def _check(self, packet: RequestPacket) -> None:
-        if packet.more:
-            raise Refused.bad_request("more must be false: this interface takes whole requests")
+    def _check_upload(self, packet: RequestPacket) -> None:
+        raise Refused.bad_request("more must be false: this interface takes whole requests")
 
     def _refuse(self, refused: Refused) -> None:
         if self._reply is None and self.sender:
             self._reply = partial(self._s.outlet.publish, self.sender)
         super()._refuse(refused)
 
-    def _publish(self, message: bytes) -> None:
+    def _send(self, fields: dict[str, Any]) -> None:
         if self._reply is not None:
-            self._reply(message)
+            self._reply(self._endpoint.send(fields, self._s.loop.now))
 
     def _set_timer(self) -> None:
         if self.open:

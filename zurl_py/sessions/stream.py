@@ -7,9 +7,10 @@ from typing import Any
 
 from ..egress import BufferedTransfer, Extras, HttpRequest, StreamTransfer
 from ..http.heads import Head
-from ..zhttp import RequestPacket, State
-from .base import MAX_OVERSTEP, Services, entry
-from .http import HttpSession, add_ext, head_fields
+from ..zhttp import RequestPacket
+from ..zhttp.session import IDLE, SENDING
+from .base import MAX_OVERSTEP, Services, entry, show_id
+from .http import HttpSession, add_ext, add_head
 from .refusal import Refused
 from .worker import WorkerSide
 
@@ -60,8 +61,8 @@ class StreamSession(HttpSession, WorkerSide):
             self._start_transfer(request)
             self._set_timer()
 
-    def _check(self, packet: RequestPacket) -> None:
-        if packet.more and packet.seq != 0:
+    def _check_upload(self, packet: RequestPacket) -> None:
+        if packet.seq != 0:
             raise Refused.bad_request("seq must be 0 where more follows")
 
     def _start_transfer(self, request: HttpRequest) -> None:
@@ -115,7 +116,8 @@ class StreamSession(HttpSession, WorkerSide):
         """The transfer has a head, body, room or an end to tell of."""
         if self.open:
             self._last_activity = self._s.loop.now
-            self._grant_upload()
+            if self._endpoint.theirs is SENDING:
+                self._grant_upload()
             self._tell_interim()
             self._flush()
 
@@ -124,14 +126,16 @@ class StreamSession(HttpSession, WorkerSide):
         extras = self._transfer.extras if self._transfer is not None else None
         if extras is not None and self._stream:
             for head in extras.take_interim():
-                self._send({"type": b"keep-alive", "ext": {"interim": head_fields(head)}})
+                interim: dict[str, Any] = {}
+                add_head(interim, head)
+                self._send({"type": b"keep-alive", "ext": {"interim": interim}})
 
     def _grant_upload(self) -> None:
         """Credit what the network took, as long as more body is to come."""
         transfer = self._transfer
         assert isinstance(transfer, StreamTransfer)
         due = transfer.taken - self._granted
-        if self._endpoint.theirs is not State.SENDING or due <= 0:
+        if self._endpoint.theirs is not SENDING or due <= 0:
             self._grant_at = None
             return
         now = self._s.loop.now
@@ -172,10 +176,10 @@ class StreamSession(HttpSession, WorkerSide):
             self._end_with_failure(transfer.failure)
 
     def _flush_packet(self, transfer: StreamTransfer, head: Head) -> bool:
-        """Send one packet; False if there is nothing (more) to send now."""
+        """Send one packet; False if there is no more to send now."""
         room = min(self._endpoint.credits, self._s.buffer_size)
         body = transfer.read(room) if room > 0 and transfer.buffered else b""
-        first = self._endpoint.ours is State.IDLE
+        first = self._endpoint.ours is IDLE
         if transfer.ended_well and not transfer.buffered:
             self._send_last(head, body, first)
             return False
@@ -183,12 +187,12 @@ class StreamSession(HttpSession, WorkerSide):
             return False
         fields: dict[str, Any] = {"body": body, "more": True}
         if first:
-            fields.update(head_fields(head))
+            add_head(fields, head)
             if transfer.extras is not None:
                 add_ext(fields, transfer.extras.with_head())
         self._sent += len(body)
         self._send(fields)
-        return True
+        return transfer.ended_well or transfer.buffered > 0
 
     def _flush_whole(self, transfer: StreamTransfer) -> None:
         if transfer.failure is not None:
@@ -199,8 +203,10 @@ class StreamSession(HttpSession, WorkerSide):
 
     def _send_last(self, head: Head, body: bytes | bytearray, first: bool) -> None:
         self._sent += len(body)
-        self._log_answer(head.code, self._sent)
-        fields: dict[str, Any] = {"body": body, **(head_fields(head) if first else {})}
+        self._log_out(f"id={show_id(self.id)} code={head.code} {self._sent}")
+        fields: dict[str, Any] = {"body": body}
+        if first:
+            add_head(fields, head)
         extras = self._transfer.extras if self._transfer is not None else None
         if extras is not None:
             add_ext(fields, self._last_extras(extras, first))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..zhttp import Condition, RemoteProtocolError, RequestPacket
 from .base import Session, entry, show_id
 
@@ -62,9 +64,10 @@ class WorkerSide(Session):
         """End the session, as the worker asked for what cannot be done."""
         self._end_with_error(Condition.BAD_REQUEST, "bad-message", detail)
 
-    def _publish(self, message: bytes) -> None:
+    def _send(self, fields: dict[str, Any]) -> None:
+        s = self._s
         assert self.sender is not None
-        self._s.outlet.publish(self.sender, message)
+        s.outlet.publish(self.sender, self._endpoint.send(fields, s.loop.now))
 
     def expects(self, seq: int | None) -> bool:
         """Whether a packet with this number is the one to come next."""
@@ -98,7 +101,9 @@ class WorkerSide(Session):
 
     def _set_timer(self) -> None:
         if self.open:
-            self._s.loop.set_timer(self._timer, min(self._endpoint.deadline, self._next_alarm()))
+            endpoint = self._endpoint
+            when = min(endpoint.keep_alive_at, endpoint.expires_at, self._next_alarm())
+            self._s.loop.set_timer(self._timer, when)
 
     def _timer_fired(self) -> None:
         now = self._s.loop.now

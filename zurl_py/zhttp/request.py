@@ -116,7 +116,10 @@ class RequestPacket(Packet):
     @property
     def is_websocket(self) -> bool:
         """Whether a first packet asks for a WebSocket."""
-        return self.uri is not None and self.uri[:4].lower() in (b"ws:/", b"wss:")
+        uri = self.uri
+        if not uri or uri[0] not in b"wW":  # nearly all
+            return False
+        return uri[:4].lower() in (b"ws:/", b"wss:")
 
     def _settle(self) -> None:
         if self.timeout is not None:

@@ -149,60 +149,75 @@ class RemoteProtocolError(Exception):
         self.condition = condition
 
 
+# Whose data costs credits: all that a gateway hands on, a WebSocket's pings and pongs included; a
+# worker gives none for its own pings.
+_COSTS: Final = {
+    Role.WORKER: frozenset((MORE, LAST)),
+    Role.GATEWAY: frozenset((MORE, LAST, b"ping", b"pong")),
+}
+
+
+class _Rules:
+    """All that holds for one side of one protocol; looked up once in a session."""
+
+    __slots__ = ("our_costs", "ours", "protocol", "role", "their_costs", "theirs")
+
+    def __init__(self, protocol: Protocol, role: Role) -> None:
+        self.protocol = protocol
+        self.role = role
+        self.ours = TRANSITIONS[protocol, role]
+        self.theirs = TRANSITIONS[protocol, role.other]
+        self.our_costs = _COSTS[role]
+        self.their_costs = _COSTS[role.other]
+
+
+_RULES: Final = {(protocol, role): _Rules(protocol, role) for protocol, role in TRANSITIONS}
+_GATEWAY_HTTP: Final = _RULES[Protocol.HTTP, Role.GATEWAY]
+_GATEWAY_WEBSOCKET: Final = _RULES[Protocol.WEBSOCKET, Role.GATEWAY]
+
+
 class Endpoint:
     """One side of one session.
 
     Attributes:
-        role: whose side this is.
         ours: what this side may still say.
         theirs: what the other side may still say.
         peer: the address of the other side; a worker learns it from the first answer.
         credits: bytes of data that this side may send.
         window: bytes of data that the other side may send.
         multi: the other side understands lists of ids.
+        keep_alive_at: when a keep-alive is to be sent; seconds.
+        expires_at: when the session is to be given up, if nothing is heard before; seconds.
     """
 
     __slots__ = (
         "_envelope",
-        "_expires_at",
         "_in_seq",
-        "_is_gateway",
-        "_keep_alive_at",
-        "_our_costs",
-        "_our_table",
+        "_numbered",
         "_out_seq",
-        "_protocol",
-        "_tell_multi",
-        "_their_costs",
-        "_their_table",
+        "_rules",
         "credits",
+        "expires_at",
+        "keep_alive_at",
         "multi",
         "ours",
         "peer",
-        "role",
         "theirs",
         "window",
     )
 
-    def __init__(self, role: Role, protocol: Protocol, envelope: Envelope) -> None:
-        self.role = role
+    def __init__(self, rules: _Rules, envelope: Envelope) -> None:
+        self._rules = rules
+        self._envelope = envelope
+        self._numbered = True
+        self._in_seq = -1
+        self._out_seq = 0
+        self.expires_at = self.keep_alive_at = math.inf
         self.ours = self.theirs = IDLE
         self.peer: bytes | None = None
         self.credits = 0
         self.window = 0
         self.multi = False
-        self._protocol = protocol
-        self._is_gateway = role is Role.GATEWAY
-        self._our_table = TRANSITIONS[protocol, role]
-        self._their_table = TRANSITIONS[protocol, role.other]
-        self._our_costs = _COSTS[role]
-        self._their_costs = _COSTS[role.other]
-        self._envelope = envelope
-        self._tell_multi = False  # with the first packet
-        self._in_seq = -1
-        self._out_seq = 0
-        self._expires_at = math.inf
-        self._keep_alive_at = math.inf
 
     @classmethod
     def open(
@@ -214,11 +229,11 @@ class Endpoint:
             patience: seconds that the first answer may take. The first packet may have to wait at
                 the gateway for a free place, so there is no natural limit.
         """
-        protocol = Protocol.WEBSOCKET if request.is_websocket else Protocol.HTTP
         # Later packets have no user data: the gateway keeps that of the first.
         envelope = Envelope(request.format, request.sender, request.id)
-        endpoint = cls(Role.WORKER, protocol, envelope)
-        endpoint._expires_at = now + patience
+        protocol = Protocol.WEBSOCKET if request.is_websocket else Protocol.HTTP
+        endpoint = cls(_RULES[protocol, Role.WORKER], envelope)
+        endpoint.expires_at = now + patience
         fields = request.fields()
         if request.has_user_data:
             fields["user-data"] = request.user_data
@@ -231,21 +246,27 @@ class Endpoint:
         Args:
             sender: the gateway's own address, the ``from`` of its packets; None leaves it out.
         """
-        protocol = Protocol.WEBSOCKET if packet.is_websocket else Protocol.HTTP
+        id = packet.id or None
         address = packet.sender if sender is not None else None
-        envelope = Envelope(packet.format, sender, packet.id or None, packet.user_data, address)
-        endpoint = cls(Role.GATEWAY, protocol, envelope)
-        endpoint.peer = packet.sender
-        endpoint.credits = packet.credits or 0
-        endpoint.multi = endpoint._tell_multi = packet.multi
-        endpoint._expires_at = now + SESSION_EXPIRY
-        endpoint._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+        envelope = Envelope(packet.format, sender, id, packet.user_data, address)
+        rules = _GATEWAY_WEBSOCKET if packet.is_websocket else _GATEWAY_HTTP
+        endpoint = cls(rules, envelope)
+        endpoint._numbered = id is not None
         # Its number may be anything, and its type is not looked at, as with Zurl.
         endpoint._in_seq = packet.seq or 0
-        first = MORE if packet.more else LAST
-        endpoint.theirs = endpoint._their_table[IDLE][first]
+        endpoint.expires_at = now + SESSION_EXPIRY
+        endpoint.keep_alive_at = now + KEEP_ALIVE_INTERVAL
+        endpoint.theirs = rules.theirs[IDLE][MORE if packet.more else LAST]
+        endpoint.peer = packet.sender
+        endpoint.credits = packet.credits or 0
         endpoint.window = -len(packet.body)
+        endpoint.multi = packet.multi
         return endpoint
+
+    @property
+    def role(self) -> Role:
+        """Whose side this is."""
+        return self._rules.role
 
     @property
     def closed(self) -> bool:
@@ -254,7 +275,7 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return (
-            f"<Endpoint {self.role.value} {self._protocol.value} ours={self.ours.name}"
+            f"<Endpoint {self.role.value} {self._rules.protocol.value} ours={self.ours.name}"
             f" theirs={self.theirs.name} sent={self._out_seq} received={self._in_seq + 1}"
             f" credits={self.credits} window={self.window}>"
         )
@@ -265,27 +286,31 @@ class Endpoint:
         """Number a packet, count its credits, note what it means for the session, and encode it.
 
         Args:
-            fields: as `Envelope.encode` takes them; ``seq`` is added.
+            fields: as `Envelope.encode` takes them, ``more`` only where it is true; ``seq`` is
+                added here.
             now: seconds.
 
         Raises:
             LocalProtocolError: this packet may not be sent now.
         """
-        signal = fields.get("type")
-        if signal is None:
-            signal = MORE if fields.get("more") else LAST
-        after = self._our_table[self.ours].get(signal)
-        if after is None:
-            raise LocalProtocolError(f"{signal!r} may not be sent: {self!r}")
-        seq = fields["seq"] = self._out_seq
-        if seq == 0 and self._tell_multi and signal != b"error":
+        rules = self._rules
+        signal = fields.get("type", MORE if "more" in fields else LAST)
+        try:
+            after = rules.ours[self.ours][signal]
+        except KeyError:
+            raise LocalProtocolError(f"{signal!r} may not be sent: {self!r}") from None
+        seq = self._out_seq
+        if self._numbered:
+            fields["seq"] = seq
+        if not seq and self.multi and signal != b"error":
             fields["ext"] = {**fields.get("ext", {}), "multi": True}
         message = self._envelope.encode(fields)
         self._out_seq = seq + 1
-        if signal in self._our_costs:
-            self.credits -= len(fields.get("body", b""))
+        if signal in rules.our_costs:
+            if "body" in fields:
+                self.credits -= len(fields["body"])
         elif signal == b"keep-alive":
-            self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+            self.keep_alive_at = now + KEEP_ALIVE_INTERVAL
         if "credits" in fields:
             self.window += fields["credits"]
         if after is not self.ours:
@@ -307,7 +332,10 @@ class Endpoint:
         signal = packet.type
         if self.peer is None:
             self._meet(packet, now)
-        if signal == b"cancel" or (seq is None and signal == b"error" and not self._is_gateway):
+        rules = self._rules
+        if signal == b"cancel" or (
+            seq is None and signal == b"error" and rules.role is Role.WORKER
+        ):
             # These need no number: the other side may know nothing of the session (any more).
             self.close()
             return
@@ -315,14 +343,14 @@ class Endpoint:
             raise RemoteProtocolError(f"out of sequence: {seq} after {self._in_seq}")
         if signal is None:
             signal = MORE if packet.more else LAST
-        after = self._their_table[self.theirs].get(signal)
+        after = rules.theirs[self.theirs].get(signal)
         if after is None:
             raise self._unexpected(signal)
         self._in_seq = seq
-        self._expires_at = now + SESSION_EXPIRY
+        self.expires_at = now + SESSION_EXPIRY
         if packet.credits:
             self.credits += packet.credits
-        if signal in self._their_costs:
+        if signal in rules.their_costs:
             self.window -= len(packet.body)
         if after is not self.theirs:
             self._move(self.ours, after)
@@ -335,13 +363,13 @@ class Endpoint:
         """A worker hears of its gateway for the first time."""
         self.peer = packet.sender
         self.multi = packet.multi
-        self._expires_at = now + SESSION_EXPIRY
-        self._keep_alive_at = now + KEEP_ALIVE_INTERVAL
+        self.expires_at = now + SESSION_EXPIRY
+        self.keep_alive_at = now + KEEP_ALIVE_INTERVAL
 
     def _unexpected(self, signal: bytes) -> RemoteProtocolError:
         kind = "data" if signal in (MORE, LAST) else signal.decode()
-        end = "close" if self._protocol is Protocol.WEBSOCKET else "end of the body"
-        if self._is_gateway:
+        end = "close" if self._rules.protocol is Protocol.WEBSOCKET else "end of the body"
+        if self.role is Role.GATEWAY:
             return RemoteProtocolError(f"{kind} after the {end}", Condition.BAD_REQUEST)
         return RemoteProtocolError(f"{kind} where the gateway is {self.theirs.name}")
 
@@ -361,20 +389,12 @@ class Endpoint:
         """When to look at `expired` and `keep_alive_due` again; infinite if there is no need."""
         if self.ours is CLOSED:
             return math.inf
-        return min(self._keep_alive_at, self._expires_at)
+        return min(self.keep_alive_at, self.expires_at)
 
     def expired(self, now: float) -> bool:
         """Nothing was heard of the other side for too long: the session is to be closed."""
-        return now >= self._expires_at
+        return now >= self.expires_at
 
     def keep_alive_due(self, now: float) -> bool:
         """A keep-alive is to be sent."""
-        return now >= self._keep_alive_at and self.ours is not CLOSED
-
-
-# Whose data costs credits: all that a gateway hands on, a WebSocket's pings and pongs included; a
-# worker gives none for its own pings.
-_COSTS: Final = {
-    Role.WORKER: frozenset((MORE, LAST)),
-    Role.GATEWAY: frozenset((MORE, LAST, b"ping", b"pong")),
-}
+        return now >= self.keep_alive_at and self.ours is not CLOSED
