@@ -18,6 +18,10 @@ programs="
     man:man-db
     systemd-analyze:systemd
     gcc:gcc,libc6-dev
+    pg_ctlcluster:postgresql
+    strace:strace
+    eatmydata:eatmydata
+    faketime:faketime
     curl-config:libcurl4-openssl-dev
 "
 

@@ -15,7 +15,7 @@ from .lane import Lane
 from .model import Claim, Claimed, Finish, Finished, Recovered
 from .requests import RequestEncoder
 from .scheduler import Flight, Scheduler
-from .store.base import QueryResult, SaveEndpoint
+from .store.base import QueryResult, SaveEndpoint, Store
 from .store.thread import StoreThread
 
 __all__ = ["Dispatcher"]
@@ -28,18 +28,21 @@ class Dispatcher:
     """Moves deliveries from the store to the gateway, and results back.
 
     Args:
+        store: asked until when its leases hold, nothing else: it is the thread's.
         on_event: told of what an operator may want to know of an endpoint.
     """
 
     def __init__(
         self,
         thread: StoreThread,
+        store: Store,
         scheduler: Scheduler,
         log: Log,
         counts: Counts,
         on_event: Callable[[Lane, str], None],
     ) -> None:
         self._thread = thread
+        self._store = store
         self._scheduler = scheduler
         self._log = log
         self._counts = counts
@@ -63,7 +66,7 @@ class Dispatcher:
         """Ask for what is due, and send what may go."""
         scheduler = self._scheduler
         now = time.time()
-        if self._thread.kept < _MAX_KEPT:
+        if self._thread.kept < _MAX_KEPT and time.monotonic() < self._store.lease_until:
             claims = scheduler.claims(now)
             if claims:
                 self._thread.claim(claims)

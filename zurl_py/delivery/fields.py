@@ -110,8 +110,8 @@ def event(value: object) -> str:
 def key_text(value: object) -> str:
     """What is to stay in order with others of the same key."""
     found = text(value)
-    if len(_encoded(found)) > _KEY_LIMIT:
-        raise WrongField(f"at most {_KEY_LIMIT} bytes are due")
+    if len(_encoded(found)) > _KEY_LIMIT or "\0" in found:
+        raise WrongField(f"at most {_KEY_LIMIT} bytes without NUL are due")
     return found
 
 

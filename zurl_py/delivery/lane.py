@@ -31,6 +31,7 @@ class Lane:
         in_flight: attempts under way.
         next_due: of the first delivery that is still in the store, seconds since 1970.
         claiming: the store was asked for more.
+        processes: those that send to the endpoint, this one included.
         queued: it has its place in the scheduler's round.
         wake_at: when the scheduler looks at it again, seconds since 1970.
         changed: ``endpoint`` has news that the store does not know.
@@ -50,6 +51,7 @@ class Lane:
         "endpoint",
         "in_flight",
         "next_due",
+        "processes",
         "queued",
         "ready",
         "saves",
@@ -58,6 +60,7 @@ class Lane:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.processes = 1
         self.breaker = Breaker()
         self.ready: deque[Delivery] = deque()
         self.in_flight = 0
@@ -94,7 +97,7 @@ class Lane:
     @property
     def full(self) -> bool:
         """As many attempts are under way as may be."""
-        return self.in_flight >= self._limit
+        return self.in_flight >= self._share
 
     def opens_at(self, now: float) -> float:
         """When the next attempt may start, if it is not ``full``: ``now`` or before, or later.
@@ -105,9 +108,21 @@ class Lane:
         if endpoint.disabled or endpoint.deleted:
             return NEVER
         when = max(endpoint.hold_until, self.breaker.opens_at())
-        if endpoint.settings.rate is not None:
-            when = max(when, self._allowed_at(now, endpoint.settings.rate))
+        rate = self._rate
+        if rate is not None:
+            when = max(when, self._allowed_at(now, rate))
         return when
+
+    @property
+    def _share(self) -> int:
+        """How many attempts this process may have under way."""
+        return max(1, self._limit // self.processes)
+
+    @property
+    def _rate(self) -> float | None:
+        """Attempts per second of this process."""
+        rate = self.endpoint.settings.rate
+        return None if rate is None else rate / self.processes
 
     def shut(self, now: float) -> bool:
         """Nothing goes for longer than a moment: what is leased is better given back."""
@@ -123,23 +138,24 @@ class Lane:
         """An attempt starts."""
         self.in_flight += 1
         self.breaker.started()
-        if self.endpoint.settings.rate is not None:
-            self._allowed_at(now, self.endpoint.settings.rate)
+        rate = self._rate
+        if rate is not None:
+            self._allowed_at(now, rate)
             self._allowance -= 1.0
 
     def ahead(self) -> int:
         """How many deliveries to lease ahead of need."""
         if self.breaker.open_until:
             return 1  # the probe
-        room = 2 * self._limit - self.in_flight
-        if self.endpoint.settings.rate is not None:
+        room = 2 * self._share - self.in_flight
+        if self._rate is not None:
             room = min(room, math.ceil(self._burst))
         return max(1, min(room, _MOST_AHEAD))
 
     @property
     def _burst(self) -> float:
         """Attempts that may start at once: one second's worth."""
-        return max(1.0, self.endpoint.settings.rate or 1.0)
+        return max(1.0, self._rate or 1.0)
 
     def _allowed_at(self, now: float, rate: float) -> float:
         passed = now - self._allowance_at

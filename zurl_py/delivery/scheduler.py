@@ -66,6 +66,7 @@ class Scheduler:
         self._hungry: dict[int, Lane] = {}  # lanes to look at for a claim, in order
         self._wakes: list[tuple[float, int]] = []  # when to look at which lane again
         self._claims = 0
+        self._processes = 1
         self._flying = 0  # lanes with something in flight
         self._expired: list[Finish] = []
 
@@ -76,6 +77,7 @@ class Scheduler:
         lane = self.lanes.get(endpoint.id)
         if lane is None:
             lane = self.lanes[endpoint.id] = Lane(endpoint)
+            lane.processes = self._processes
         else:
             lane.put(endpoint)
         if endpoint.deleted:
@@ -281,6 +283,20 @@ class Scheduler:
         self.leased_bytes -= sum(len(delivery.body) for delivery in lane.ready)
         lane.ready.clear()
         return finishes
+
+    def drop_ready(self) -> None:
+        """What is ready may be another's by now: forget it, and ask the store anew."""
+        for lane in self.lanes.values():
+            self.leased_bytes -= sum(len(delivery.body) for delivery in lane.ready)
+            self.ready -= len(lane.ready)
+            lane.ready.clear()
+
+    def share_with(self, processes: int) -> None:
+        """Rates and concurrencies are shared out among that many processes."""
+        if processes != self._processes:
+            self._processes = processes
+            for lane in self.lanes.values():
+                lane.processes = processes
 
     # -- time ----------------------------------------------------------------------------------
 

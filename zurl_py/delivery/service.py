@@ -26,7 +26,7 @@ from .dispatch import Dispatcher
 from .gateway import GatewayLink
 from .lane import NEVER, Lane
 from .messages import Deliver
-from .model import Accepted, Endpoint, NewDelivery
+from .model import Accepted, Endpoint, NewDelivery, Recovered
 from .scheduler import Scheduler
 from .sockets import DeliverSockets
 from .store.base import QueryResult, SetSchedule, Store, Sweep
@@ -38,6 +38,8 @@ _BATCH: Final = 64  # messages of one socket in one turn
 _DRAIN: Final = 5.0  # seconds that attempts under way get when we are told to stop
 _LAST_WRITES: Final = 2.5  # seconds that the store gets after that
 _SWEEP: Final = 30.0  # seconds between sweeps where nothing is known to expire
+_POLL: Final = 1.0  # seconds between looks at a store that is shared
+_RENEW: Final = 2 / 3  # of a lease: with less of it left it is renewed
 _SWITCH: Final = 0.0005  # seconds; with Python's own 5 ms the store's thread waits for the loop
 _MAX_LANES: Final = 100_000  # endpoints by URI that are kept in memory beyond need
 
@@ -73,7 +75,9 @@ class Service:
         self.scheduler.paused = True  # until a gateway is there
         store.in_flight = self.scheduler.flights
         self.thread = self._make_thread(store)
-        self.dispatcher = Dispatcher(self.thread, self.scheduler, log, self.counts, self._event)
+        self.dispatcher = Dispatcher(
+            self.thread, store, self.scheduler, log, self.counts, self._event
+        )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets = DeliverSockets(self._context, config)
         self.acceptor = Acceptor(
@@ -103,7 +107,7 @@ class Service:
         self._drained = False
         self._next_sweep = 0.0
         self._sweeping = False
-        self._recovered = False
+        self._upkeep = Timer(self._keep_up)
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
         self._feed_watchdog()
@@ -117,7 +121,8 @@ class Service:
             on_claimed=lambda results: self.dispatcher.claimed(results),
             on_not_claimed=lambda claims, error: self.dispatcher.not_claimed(claims, error),
             on_finished=lambda results: self.dispatcher.finished(results),
-            on_recovered=lambda items: self.dispatcher.changed(items),
+            on_recovered=self._recovered,
+            on_lost=self._leases_lost,
             on_trouble=self._store_trouble,
         )
         thread.observe_commit = self.counts.commit
@@ -141,6 +146,9 @@ class Service:
         """Turn the loop until a signal ends it. Returns the exit status."""
         sys.setswitchinterval(_SWITCH)
         self.thread.start()
+        if self._store.lease:
+            self._store.listen(lambda what: self.thread.call_on_loop(self._told, what))
+            self._keep_up()
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
@@ -210,6 +218,31 @@ class Service:
                 self.scheduler.due(result.endpoint, result.due)
             if item.expires_at is not None:
                 self._next_sweep = min(self._next_sweep, item.expires_at)
+
+    def _recovered(self, items: list[Recovered]) -> None:
+        self.scheduler.share_with(self._store.processes)
+        self.counts.takeovers = self._store.takeovers
+        self.dispatcher.changed(items)
+
+    def _leases_lost(self) -> None:
+        """We said too late that we are alive: what we had leased may be another's."""
+        self._log.warning("leases were lost; what was ready is left to whoever has it now")
+        self.scheduler.drop_ready()
+        self.thread.recover()
+
+    def _told(self, what: str) -> None:
+        """Another process, or an application, has put something into the store."""
+        if what.isdecimal() and int(what) in self.scheduler.lanes:
+            self.scheduler.due(int(what), time.time())
+        else:
+            self.thread.recover()
+
+    def _keep_up(self) -> None:
+        """Where others share the store: see what they do, and tell them that we are alive."""
+        self.loop.set_timer(self._upkeep, self.loop.now + _POLL)
+        self.thread.recover()
+        if self._store.lease_until - time.monotonic() < _RENEW * self._store.lease:
+            self.thread.renew()
 
     def _queried(self, result: QueryResult) -> None:
         """A query may have changed endpoints, made deliveries die, or left something to sweep."""

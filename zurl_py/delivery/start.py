@@ -61,6 +61,16 @@ def open_store(config: DeliverConfig) -> Store:
         StoreError: it cannot be used, or the key for its secrets.
     """
     box = SecretBox(load_key(config.secret_key_file) if config.secret_key_file else None)
+    if config.store.startswith(("postgresql:", "postgres:")):
+        try:
+            from .store.postgres import PostgresStore
+        except ImportError as error:
+            raise StoreError(
+                f"store: PostgreSQL needs psycopg 3, pip install 'zurl-py[deliver]': {error}"
+            ) from None
+        return PostgresStore(
+            config.store, box, config.schedule, config.max_body, float(config.lease)
+        )
     from .store.sqlite import SqliteStore
 
     return SqliteStore(config.store, box, config.schedule, config.store_max_bytes)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.delivery.postgres import Postgres
 from tests.e2e.delivery.process import Deliver, Worker
 from tests.e2e.delivery.receiver import Receiver
 from tests.support import Daemon
@@ -28,14 +29,42 @@ def receiver() -> Iterator[Receiver]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for the whole run; each ``deliver`` has a database of its own there."""
+    server = Postgres().start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    """``sqlite`` or ``postgresql``; modules that run with both override this."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="module")
+def make_deliver(
+    gateway: Daemon, store_kind: str, request: pytest.FixtureRequest
+) -> Callable[..., Deliver]:
+    """Makes a ``deliver`` on a store of the kind of this module, not started yet."""
+
+    def make(**settings: Any) -> Deliver:
+        settings.setdefault("gateway", str(gateway.config_path))
+        if store_kind == "postgresql" and "store" not in settings:
+            settings["store"] = request.getfixturevalue("postgres").make_database()
+        return Deliver(**settings)
+
+    return make
+
+
 @pytest.fixture
-def start_deliver(gateway: Daemon) -> Iterator[Callable[..., Deliver]]:
+def start_deliver(make_deliver: Callable[..., Deliver]) -> Iterator[Callable[..., Deliver]]:
     """Starts a ``deliver`` with settings of the test's own."""
     started: list[Deliver] = []
 
     def start(**settings: Any) -> Deliver:
-        settings.setdefault("gateway", str(gateway.config_path))
-        process = Deliver(**settings).start()
+        process = make_deliver(**settings).start()
         started.append(process)
         return process
 
@@ -45,9 +74,9 @@ def start_deliver(gateway: Daemon) -> Iterator[Callable[..., Deliver]]:
 
 
 @pytest.fixture(scope="module")
-def shared_deliver(gateway: Daemon) -> Iterator[Deliver]:
+def shared_deliver(make_deliver: Callable[..., Deliver]) -> Iterator[Deliver]:
     """One ``deliver`` for a module, with a schedule that is soon used up."""
-    process = Deliver(str(gateway.config_path), schedule="0,0.3,0.3").start()
+    process = make_deliver(schedule="0,0.3,0.3").start()
     yield process
     process.close()
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
-import stat
 import time
 from collections.abc import Callable
+
+import pytest
 
 from tests.e2e.delivery.process import Deliver
 from tests.e2e.delivery.receiver import Receiver, Reply
 from tests.support.deadline import wait_until
 
 Start = Callable[..., Deliver]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
 
 
 def test_killed_with_deliveries_pending(start_deliver: Start, receiver: Receiver) -> None:
@@ -115,12 +121,3 @@ def test_gateway_that_hangs_is_not_charged(start_deliver: Start, receiver: Recei
         gateway.signal(signal.SIGCONT)
         shown = worker.wait_state(id, "done")
         assert len(shown["attempts"]) == 1
-
-
-def test_files_are_for_the_owner_alone(start_deliver: Start, receiver: Receiver) -> None:
-    deliver = start_deliver()
-    deliver.worker().deliver(uri=receiver.url())
-    files = [path for path in deliver.directory.iterdir() if path.name.startswith("store.db")]
-    assert {path.name for path in files} >= {"store.db", "store.db-wal", "store.db.lock"}
-    for path in files:
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path

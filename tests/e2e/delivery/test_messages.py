@@ -15,6 +15,14 @@ from tests.e2e.delivery.receiver import Receiver, Reply
 from tests.support.deadline import wait_until
 
 Start = Callable[..., Deliver]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 

@@ -19,6 +19,12 @@ from tests.support.origin import dead_port
 Start = Callable[..., Deliver]
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
 class Busy:
     """Counts how many webhooks a receiver has at once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -153,3 +154,12 @@ def test_embedded_gateway(receiver: Receiver) -> None:
     finally:
         deliver.close()
     wait_until(lambda: "stopped" in deliver.log() or not deliver.log_path.exists(), "the end")
+
+
+def test_files_are_for_the_owner_alone(start_deliver: Start, receiver: Receiver) -> None:
+    deliver = start_deliver()
+    deliver.worker().deliver(uri=receiver.url())
+    files = [path for path in deliver.directory.iterdir() if path.name.startswith("store.db")]
+    assert {path.name for path in files} >= {"store.db", "store.db-wal", "store.db.lock"}
+    for path in files:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path

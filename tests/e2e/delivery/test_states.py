@@ -18,6 +18,12 @@ from tests.support.origin import dead_port
 Start = Callable[..., Deliver]
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
 def answers(*replies: Reply) -> Callable[[Webhook], Reply]:
     """One after the other, the last one for ever after."""
     rest = itertools.chain(replies, itertools.repeat(replies[-1]))

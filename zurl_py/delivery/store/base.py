@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +11,6 @@ from ..model import (
     Accepted,
     Claim,
     Claimed,
-    Delivery,
     Endpoint,
     Finish,
     Finished,
@@ -104,10 +103,19 @@ class Store(Protocol):
     Attributes:
         in_flight: numbers of the deliveries that an attempt of is under way; the scheduler's.
         max_bytes: nothing is accepted beyond; 0: no limit.
+        lease: seconds after which others may take over; ``renew`` is to be called well before,
+            ``recover`` every second. 0: there are no others.
+        lease_until: until when our leases hold, on the monotonic clock.
+        processes: those that share the store, this one included.
+        takeovers: deliveries that we freed of a lease of another that had died.
     """
 
     in_flight: Container[int]
     max_bytes: int
+    lease: float
+    lease_until: float
+    processes: int
+    takeovers: int
 
     def endpoint(self, number: int) -> Endpoint:
         """A copy of what is known of an endpoint."""
@@ -121,14 +129,22 @@ class Store(Protocol):
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
         """End leases: with a result, or uncharged to give a delivery back."""
 
-    def renew(self, now: float) -> list[Delivery]:
-        """Extend all leases of this process. Returns those that were lost."""
+    def renew(self, now: float) -> bool:
+        """Extend all leases of this process. Returns False where they were lost meanwhile."""
 
     def recover(self, now: float) -> list[Recovered]:
         """Endpoints with something to do, leases of the dead taken back first."""
 
     def query(self, query: Query, now: float) -> QueryResult:
         """All the rest. May raise ``messages.Failure``, which is the answer then."""
+
+    def listen(self, told: Callable[[str], None]) -> None:
+        """Be told of what others do, on a thread of its own.
+
+        Args:
+            told: called there with the number of an endpoint that has something due, or with
+                ``endpoints`` where one was changed.
+        """
 
     def close(self) -> None:
         """Give everything back; harmless if the store is broken."""

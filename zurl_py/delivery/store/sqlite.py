@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from .queries import Queries
 from .secrets import SecretBox
 from .sqlite_file import open_file, path_of
 from .sqlite_state import SqliteState, values
-from .state import DEAD, DONE, PENDING, STOPS
+from .state import DEAD, DONE, PENDING, attempt_row, order_of
 
 __all__ = ["SqliteStore"]
 
@@ -93,6 +93,11 @@ class SqliteStore:
         StoreError: the file cannot be used.
     """
 
+    lease = 0.0
+    lease_until = float("inf")
+    processes = 1
+    takeovers = 0
+
     def __init__(
         self, url: str, box: SecretBox, schedule: tuple[float, ...], max_bytes: int = 0
     ) -> None:
@@ -138,7 +143,7 @@ class SqliteStore:
                     result.error = ("unknown-endpoint", f"there is no endpoint {new.endpoint!r}")
                     continue
                 seq += 1
-                okey = _order_of(endpoint, new.key)
+                okey = order_of(endpoint, new.key)
                 blocked = int(okey is not None and self._waits(endpoint.id, okey, heads))
                 due = max(new.accepted + endpoint.settings.schedule[0], new.not_before)
                 result.endpoint = endpoint.id
@@ -203,7 +208,7 @@ class SqliteStore:
     def _let_heads_go(self, taken: Sequence[tuple[NewDelivery, Accepted, Endpoint, int]]) -> None:
         """What waits for one of this batch that turned out to be a duplicate need not."""
         for new, result, endpoint, number in taken:
-            okey = _order_of(endpoint, new.key)
+            okey = order_of(endpoint, new.key)
             if result.due is None and okey is not None:
                 head = self._state.head(endpoint.id, okey)
                 if head is not None and head[0] == number:
@@ -229,7 +234,7 @@ class SqliteStore:
             new.accepted,
             event=new.event,
             headers=new.headers,
-            okey=_order_of(endpoint, new.key),
+            okey=order_of(endpoint, new.key),
             expires_at=new.expires_at,
             secrets=new.secrets,
         )
@@ -345,54 +350,33 @@ class SqliteStore:
         attempts: list[tuple[Any, ...]],
         counts: dict[int, int],
     ) -> None:
-        delivery, outcome = finish.delivery, finish.outcome
-        endpoint = self._state.endpoints[delivery.endpoint]
-        if finish.state is State.PENDING and endpoint.deleted:
-            finish.state, finish.reason = State.DEAD, "endpoint-deleted"
-        code = _CODES[finish.state]
-        forget = None
-        if code != PENDING:
+        ending = self._state.ending(finish)
+        if ending.state != PENDING:
             counts[PENDING] -= 1
-            counts[code] += 1
-            forget = self._state.forget_at(endpoint, delivery.accepted, finish.at, code)
-        stops = (
-            code == DEAD
-            and delivery.okey is not None
-            and endpoint.settings.dead_head == "stop"
-            and finish.reason not in ("expired", "endpoint-deleted")
-        )
-        tries = delivery.tries + (outcome is not None)
+            counts[ending.state] += 1
         rows.append(
             (
-                delivery.seq,
-                code,
-                STOPS if stops else 0,
+                finish.delivery.seq,
+                ending.state,
+                ending.blocked,
                 finish.due,
                 finish.attempt,
-                tries,
-                finish.reason or None,
-                forget,
+                ending.tries,
+                ending.reason,
+                ending.forget,
             )
         )
-        if outcome is not None:
-            attempts.append(
-                (
-                    delivery.seq,
-                    tries,
-                    outcome.started,
-                    outcome.code,
-                    outcome.condition,
-                    outcome.error,
-                    msgspec.json.encode(outcome.phases).decode(),
-                    outcome.body,
-                )
-            )
+        if finish.outcome is not None:
+            attempts.append(attempt_row(finish))
 
     # -- renew, recover, query -----------------------------------------------------------------
 
-    def renew(self, now: float) -> list[Delivery]:
+    def renew(self, now: float) -> bool:
         """Nothing to do: nobody else can have the file."""
-        return []
+        return True
+
+    def listen(self, told: Callable[[str], None]) -> None:
+        """Nobody else can have the file."""
 
     def recover(self, now: float) -> list[Recovered]:
         """All endpoints, with the moment when they have something to do."""
@@ -409,9 +393,6 @@ class SqliteStore:
 
     def _errors(self) -> _Errors:
         return _Errors()
-
-
-_CODES: Final = {State.PENDING: PENDING, State.DONE: DONE, State.DEAD: DEAD}
 
 
 class _Errors:
@@ -486,14 +467,6 @@ def _row(
         okey,
         new.digest,
     )
-
-
-def _order_of(endpoint: Endpoint, key: str | None) -> str | None:
-    """What a delivery is in order by: its key, or all of its endpoint; None: nothing."""
-    order = endpoint.settings.order
-    if order == "key":
-        return key
-    return "" if order == "endpoint" else None
 
 
 def _headers(kept: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -6,18 +6,32 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Protocol
 
-from ..attempts import horizon
+import msgspec
+
+from ..attempts import State, horizon
 from ..endpoints import from_text, to_text
-from ..model import Endpoint, Recovered, Settings
+from ..model import Endpoint, Finish, Recovered, Settings
 from .secrets import SecretBox
 
-__all__ = ["DEAD", "DONE", "PENDING", "STOPS", "WAITS", "Rows", "SqlState"]
+__all__ = [
+    "DEAD",
+    "DONE",
+    "PENDING",
+    "STOPS",
+    "WAITS",
+    "Ending",
+    "Rows",
+    "SqlState",
+    "attempt_row",
+    "order_of",
+]
 
 PENDING, DONE, DEAD = range(3)
 WAITS, STOPS = 1, 2  # values of ``blocked``
+_CODES: Final = {State.PENDING: PENDING, State.DONE: DONE, State.DEAD: DEAD}
 
 _DAY: Final = 86_400.0  # seconds
 _DEAD_DAYS: Final = 30  # that dead letters are kept beyond the others
@@ -25,6 +39,41 @@ _DEAD_DAYS: Final = 30  # that dead letters are kept beyond the others
 _COLUMNS: Final = (
     "id, name, settings, secrets, disabled, hold_until, failing_since, noticed, deleted"
 )
+
+
+@dataclass(slots=True)
+class Ending:
+    """The columns of a delivery whose lease has ended."""
+
+    state: int
+    blocked: int
+    tries: int
+    reason: str | None
+    forget: float | None
+
+
+def order_of(endpoint: Endpoint, key: str | None) -> str | None:
+    """What a delivery is in order by: its key, or all of its endpoint; None: nothing."""
+    order = endpoint.settings.order
+    if order == "key":
+        return key
+    return "" if order == "endpoint" else None
+
+
+def attempt_row(finish: Finish) -> tuple[Any, ...]:
+    """The row of the attempt that a lease ends with."""
+    outcome = finish.outcome
+    assert outcome is not None
+    return (
+        finish.delivery.seq,
+        finish.delivery.tries + 1,
+        outcome.started,
+        outcome.code,
+        outcome.condition,
+        outcome.error,
+        msgspec.json.encode(outcome.phases).decode(),
+        outcome.body,
+    )
 
 
 class Rows(Protocol):
@@ -203,6 +252,25 @@ class SqlState:
         if blocked:
             self.execute("UPDATE delivery SET blocked = 0 WHERE seq = ?", (seq,))
         return due
+
+    def ending(self, finish: Finish) -> Ending:
+        """What a row becomes with the end of its lease."""
+        delivery = finish.delivery
+        endpoint = self.known(delivery.endpoint)
+        if finish.state is State.PENDING and endpoint.deleted:
+            finish.state, finish.reason = State.DEAD, "endpoint-deleted"
+        code = _CODES[finish.state]
+        stops = (
+            code == DEAD
+            and delivery.okey is not None
+            and endpoint.settings.dead_head == "stop"
+            and finish.reason not in ("expired", "endpoint-deleted")
+        )
+        forget = None
+        if code != PENDING:
+            forget = self.forget_at(endpoint, delivery.accepted, finish.at, code)
+        tries = delivery.tries + (finish.outcome is not None)
+        return Ending(code, STOPS if stops else 0, tries, finish.reason or None, forget)
 
     def forget_at(self, endpoint: Endpoint, accepted: float, ended: float, state: int) -> float:
         """When a delivery that has ended is forgotten, and its id with it."""

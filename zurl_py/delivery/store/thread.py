@@ -37,6 +37,7 @@ class StoreThread:
         on_not_claimed: given claims that failed, and why.
         on_finished: given results of ``finish``.
         on_recovered: given results of ``recover``.
+        on_lost: told that what is leased may be another's by now.
         on_trouble: told what the store raised; None when it works again.
 
     Attributes:
@@ -55,6 +56,7 @@ class StoreThread:
         on_not_claimed: Callable[[list[Claim], Exception], None],
         on_finished: Callable[[list[Finished]], None],
         on_recovered: Callable[[list[Recovered]], None],
+        on_lost: Callable[[], None],
         on_trouble: Callable[[Exception | None], None],
     ) -> None:
         self._store = store
@@ -65,6 +67,7 @@ class StoreThread:
         self._on_not_claimed = on_not_claimed
         self._on_finished = on_finished
         self._on_recovered = on_recovered
+        self._on_lost = on_lost
         self._on_trouble = on_trouble
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.kept = 0
@@ -72,6 +75,7 @@ class StoreThread:
         self._queue: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
         self._results: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._kept: list[Finish] = []
+        self._asked: set[str] = set()  # verbs without content that wait to be done
         self._troubled = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
@@ -99,12 +103,20 @@ class StoreThread:
         self._queue.put(("query", query, answer))
 
     def recover(self) -> None:
-        """Look again what there is to do."""
-        self._queue.put(("recover", None, None))
+        """Look again what there is to do, unless that is waiting to be done already."""
+        if "recover" not in self._asked:
+            self._asked.add("recover")
+            self._queue.put(("recover", None, None))
 
     def renew(self) -> None:
-        """Extend the leases."""
-        self._queue.put(("renew", None, None))
+        """Extend the leases, unless that is waiting to be done already."""
+        if "renew" not in self._asked:
+            self._asked.add("renew")
+            self._queue.put(("renew", None, None))
+
+    def call_on_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Have something called on the loop, from whatever thread."""
+        self._post(call, *arguments)
 
     def deliver_results(self) -> None:
         """Call back with what has come."""
@@ -249,16 +261,20 @@ class StoreThread:
             self._post(answer, result)
 
     def _recover(self) -> None:
+        self._asked.discard("recover")
         try:
             recovered = self._store.recover(self._now())
         except StoreUnavailable as error:
             self._trouble(error)
             return
+        self._well()
         self._post(self._on_recovered, recovered)
 
     def _renew(self) -> None:
+        self._asked.discard("renew")
         try:
-            self._store.renew(self._now())
+            if not self._store.renew(self._now()):
+                self._post(self._on_lost)
         except StoreUnavailable as error:
             self._trouble(error)
 

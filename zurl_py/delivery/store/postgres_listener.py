@@ -1,0 +1,57 @@
+"""What other processes and applications tell by NOTIFY, on a connection and a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+
+__all__ = ["Listener"]
+
+_CHANNEL: Final = "zurl"
+_PATIENCE: Final = 5.0  # seconds that it listens before it looks whether it is to end
+_AGAIN: Final = 2.0  # seconds until it connects again; polling goes on meanwhile
+
+
+class Listener:
+    """Listens until the process ends.
+
+    Args:
+        told: called on the listener's thread with what a notification says: the number of an
+            endpoint that has something due, or ``endpoints`` where one has changed.
+    """
+
+    def __init__(self, url: str, told: Callable[[str], None]) -> None:
+        self._url = url
+        self._told = told
+        self._closing = False
+        threading.Thread(target=self._run, name="store-listen", daemon=True).start()
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        self._closing = True
+
+    def _run(self) -> None:
+        while not self._closing:
+            try:
+                with psycopg.connect(
+                    self._url,
+                    autocommit=True,
+                    connect_timeout=3,
+                    keepalives_idle=10,
+                    application_name="zurl-deliver listening",
+                ) as connection:
+                    connection.execute(f"LISTEN {_CHANNEL}")
+                    self._listen(connection)
+            except psycopg.Error:
+                time.sleep(_AGAIN)
+
+    def _listen(self, connection: psycopg.Connection[object]) -> None:
+        while not self._closing:
+            for notification in connection.notifies(timeout=_PATIENCE):
+                if self._closing:
+                    return
+                self._told(notification.payload)

@@ -1,0 +1,149 @@
+"""One connection to PostgreSQL that comes back by itself, and never waits for ever.
+
+libpq has no limit for a server that takes a query and does not answer. So a thread looks at the
+time: what takes too long has its socket shut down, and fails like any lost connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from .base import StoreError, StoreUnavailable
+
+__all__ = ["Session"]
+
+_CONNECT: Final = 3  # seconds
+_STATEMENT: Final = 6.0  # seconds that a batch may take
+_LOOK: Final = 0.5  # seconds between looks at the time
+_AGAIN: Final = 1.0  # seconds between attempts to connect
+
+
+class Session:
+    """A connection, made again when it is lost.
+
+    Args:
+        url: ``postgresql://…``.
+        prepare: called with each new connection.
+
+    Raises:
+        StoreError: the first connection cannot be made.
+    """
+
+    def __init__(self, url: str, prepare: Callable[[psycopg.Connection[Any]], None]) -> None:
+        self._url = url
+        self._prepare = prepare
+        self._connection: psycopg.Connection[Any] | None = None
+        self._failed_at = 0.0  # on the monotonic clock
+        self._why = ""
+        self._busy_since = 0.0  # of the batch under way; 0: there is none
+        self._closing = threading.Event()
+        try:
+            self._connect()
+        except psycopg.Error as error:
+            raise StoreError(f"store: {_one_line(error)}") from None
+        threading.Thread(target=self._watch, name="store-watch", daemon=True).start()
+
+    def connection(self) -> psycopg.Connection[Any]:
+        """The connection, a new one where the last was lost.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            return connection
+        if time.monotonic() - self._failed_at < _AGAIN:
+            raise StoreUnavailable(self._why)
+        try:
+            return self._connect()
+        except psycopg.Error as error:
+            self._failed(error)
+            raise StoreUnavailable(self._why) from None
+
+    def __enter__(self) -> psycopg.Connection[Any]:
+        """A batch begins: all of it is one transaction."""
+        connection = self.connection()
+        self._busy_since = time.monotonic()
+        try:
+            connection.execute("BEGIN")
+        except psycopg.Error as error:
+            self._busy_since = 0.0
+            self._lose(error)
+            raise StoreUnavailable(self._why) from None
+        return connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.execute("COMMIT" if error is None else "ROLLBACK")
+        except psycopg.Error as failed:
+            self._lose(failed)
+            if error is None:
+                raise StoreUnavailable(self._why) from None
+        finally:
+            self._busy_since = 0.0
+        if isinstance(error, psycopg.Error):
+            if isinstance(error, psycopg.OperationalError):
+                self._lose(error)
+            raise StoreUnavailable(_one_line(error)) from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._closing.set()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        self._busy_since = time.monotonic()
+        try:
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=_CONNECT,
+                application_name="zurl-deliver",
+            )
+            self._connection = connection
+            connection.execute("SET search_path = zurl")
+            self._prepare(connection)
+        finally:
+            self._busy_since = 0.0
+        return connection
+
+    def _lose(self, error: psycopg.Error) -> None:
+        self._failed(error)
+        if self._connection is not None:
+            self._connection.close()
+
+    def _failed(self, error: psycopg.Error) -> None:
+        self._failed_at = time.monotonic()
+        self._why = _one_line(error)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_LOOK):
+            began = self._busy_since
+            if began and time.monotonic() - began > _STATEMENT:
+                self._cut()
+
+    def _cut(self) -> None:
+        connection = self._connection
+        if connection is None or connection.closed:
+            return
+        try:
+            # A duplicate: shut down, the connection is for all that have it.
+            with socket.socket(fileno=os.dup(connection.fileno())) as cut:
+                cut.shutdown(socket.SHUT_RDWR)
+        except (OSError, psycopg.Error):
+            pass
+
+
+def _one_line(error: Exception) -> str:
+    lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
+    return "; ".join(line.strip() for line in lines)

@@ -1,0 +1,162 @@
+"""What the PostgreSQL store keeps in memory of endpoints, which other processes change as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import psycopg
+
+from ..endpoints import to_text
+from ..model import Endpoint, Settings
+from .secrets import SecretBox
+from .state import DEAD, DONE, PENDING, Rows, SqlState
+
+__all__ = ["PostgresState"]
+
+_OVERLAP: Final = 30.0  # seconds: a change is seen when it is committed, later than it is stamped
+
+_NEXT_DUE: Final = """
+WITH RECURSIVE next(endpoint) AS (
+    SELECT min(endpoint) FROM delivery WHERE state = 0 AND blocked = 0 AND owner IS NULL
+    UNION ALL
+    SELECT (SELECT min(endpoint) FROM delivery WHERE state = 0 AND blocked = 0
+            AND owner IS NULL AND endpoint > next.endpoint)
+    FROM next WHERE endpoint IS NOT NULL
+)
+SELECT endpoint, (SELECT min(due) FROM delivery WHERE state = 0 AND blocked = 0
+                  AND owner IS NULL AND delivery.endpoint = next.endpoint)
+FROM next WHERE endpoint IS NOT NULL
+"""
+
+
+class PostgresState(SqlState):
+    """Endpoints of one database.
+
+    Attributes:
+        connection: of the batch under way.
+    """
+
+    SHOWN: ClassVar = (
+        "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked,"
+        " (owner IS NOT NULL)::int FROM delivery"
+    )
+
+    def __init__(self, box: SecretBox, schedule: tuple[float, ...]) -> None:
+        super().__init__(box, schedule)
+        self.connection: psycopg.Connection[Any] | None = None
+        self._refreshed = 0.0  # seconds since 1970, by the clock of the database
+        self._statements: dict[str, str] = {}
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        """Run a statement."""
+        statement = self._statements.get(sql)
+        if statement is None:
+            statement = self._statements[sql] = sql.replace("?", "%s")
+        assert self.connection is not None
+        rows: Rows = self.connection.execute(statement, values)
+        return rows
+
+    def is_leased(self, endpoint: int, seq: int) -> bool:
+        """Whether it is; where not, the row's lock keeps it so."""
+        row = self.execute(
+            "SELECT owner IS NOT NULL FROM delivery WHERE seq = ? FOR UPDATE", (seq,)
+        ).fetchone()
+        return bool(row and row[0])
+
+    def count(self, changes: dict[int, int]) -> None:
+        """Counted when asked: a row of counts would be one that all transactions wait for."""
+
+    def count_states(self) -> dict[int, int]:
+        """How many deliveries there are in each state."""
+        found = dict.fromkeys((PENDING, DONE, DEAD), 0)
+        found.update(self.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
+        return found
+
+    def next_dues(self) -> dict[int, float]:
+        """When each endpoint has something to do next."""
+        return dict(self.execute(_NEXT_DUE).fetchall())
+
+    def hold_key(self, endpoint: int, okey: str) -> None:
+        """Nobody else adds to or takes from a key until the end of the transaction."""
+        self.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"{endpoint}:{okey}",)
+        )
+
+    # -- endpoints -----------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Look for endpoints that another process has put or changed."""
+        self.changed()
+
+    def changed(self) -> list[Endpoint]:
+        """Endpoints that were put or changed since the last time, and some before."""
+        (now,) = self.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        found = self.load("WHERE changed > to_timestamp(?)", (self._refreshed - _OVERLAP,))
+        self._refreshed = now
+        return found
+
+    def find(self, name: str) -> Endpoint | None:
+        """The endpoint of a name, as it is now; nobody changes it until the transaction ends."""
+        found = self.load("WHERE name = ? AND deleted = 0 FOR UPDATE", (name,))
+        if found:
+            return found[0]
+        self.by_name.pop(name, None)
+        return None
+
+    def find_cached(self, name: str) -> Endpoint | None:
+        """The endpoint of a name, as it was a moment ago."""
+        return self.by_name.get(name) or self.find_fresh(name)
+
+    def find_fresh(self, name: str) -> Endpoint | None:
+        """The endpoint of a name, as it is now, without a lock."""
+        found = self.load("WHERE name = ? AND deleted = 0", (name,))
+        return found[0] if found else None
+
+    def find_number(self, number: int) -> Endpoint | None:
+        """An endpoint by its number, as it is now."""
+        found = self.load("WHERE id = ? FOR UPDATE", (number,))
+        return found[0] if found else None
+
+    def known(self, number: int) -> Endpoint:
+        """An endpoint that a delivery refers to."""
+        endpoint = self.endpoints.get(number)
+        return endpoint if endpoint is not None else self.load("WHERE id = ?", (number,))[0]
+
+    def insert_endpoint(
+        self, name: str, settings: Settings, secrets: tuple[str, ...] = ()
+    ) -> Endpoint:
+        """Make an endpoint, unless another process has made it this moment."""
+        row = self.execute(
+            "INSERT INTO endpoint (name, settings, secrets, ordered, first_wait)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) WHERE deleted = 0 DO NOTHING RETURNING id",
+            (
+                name,
+                to_text(settings),
+                self.box.close(secrets),
+                settings.order,
+                settings.schedule[0],
+            ),
+        ).fetchone()
+        if row is None:
+            found = self.find_fresh(name)
+            assert found is not None
+            return found
+        endpoint = Endpoint(row[0], name, settings, secrets)
+        self.remember(endpoint)
+        self._tell()
+        return endpoint
+
+    def write_endpoint(self, endpoint: Endpoint) -> None:
+        """Write down what has changed about an endpoint, and tell the others."""
+        super().write_endpoint(endpoint)
+        settings = endpoint.settings
+        self.execute(
+            "UPDATE endpoint SET ordered = ?, first_wait = ?, changed = clock_timestamp()"
+            " WHERE id = ?",
+            (settings.order, settings.schedule[0], endpoint.id),
+        )
+        self._tell()
+
+    def _tell(self) -> None:
+        self.execute("SELECT pg_notify('zurl', 'endpoints')")
