@@ -10,7 +10,8 @@ from collections.abc import Callable
 from zurl_py import url
 from zurl_py.hostname import BadHostname, to_ascii
 from zurl_py.http.codings import BadCoding, BodyDecoder, choose_coding
-from zurl_py.http.fields import BadHeader, RequestHeaders, read_head
+from zurl_py.http.fields import BadHeader, RequestHeaders
+from zurl_py.http.heads import read_head, read_interim, read_trailers
 from zurl_py.ini import IniError, parse_ini
 from zurl_py.policy import Policy, PolicyError, parse_rule
 from zurl_py.websocket import BadResponse, Connection, ResponseReader
@@ -87,11 +88,11 @@ def configuration(data: bytes) -> None:
 def head(data: bytes) -> None:
     """A response head, as libcurl's callback hands it over: line by line."""
     lines = data.splitlines(keepends=True)
-    try:
-        found = read_head(lines)
-    except ValueError:
-        return
-    assert found is None or 100 <= found.code <= 999
+    for read in (read_head, read_interim, read_trailers):
+        try:
+            read(lines)
+        except ValueError:
+            pass
 
 
 def fields(data: bytes) -> None:
