@@ -14,17 +14,22 @@ import pycurl
 from . import __version__, systemd
 from .config import Config, ConfigError, load
 from .config.changes import Changes
+from .config.listener import parse_listener
 from .egress import Egress, TransportOptions
 from .egress.configure import NoAuthorities, transport_options
 from .gateway import Gateway
 from .host_addresses import is_local
+from .journal import Journal
 from .log import Log
 from .loop import Loop, Timer
 from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
 from .messaging.sockets import BindError, Endpoints
+from .metrics import Metrics
 from .policy import Decision, Policy
+from .reporting import Parts, Reporting
 from .sessions import Admission, Services, WebSocketSettings
+from .status import ListenError, Monitors, Pages, StatusListener
 from .websocket import MASKS_IN_C
 
 __all__ = ["Daemon", "StartError", "run"]
@@ -51,19 +56,45 @@ def run(config: Config, config_path: str, log: Log, log_level: int | None = None
     Returns:
         The exit status: 0 after a stop by signal, 1 if it could not start.
     """
-    log.info("starting...")
+    endpoints = _endpoints_of(config)
+    at = " ".join(f"{key}={','.join(specs)}" for key, specs in endpoints.items())
+    log.info(
+        f"starting... zurl_py {__version__}, configuration {config_path}: {at}",
+        "start",
+        version=__version__,
+        configuration=config_path,
+        endpoints=endpoints,
+    )
     try:
         daemon = Daemon(config, log, config_path, log_level)
-    except (StartError, BindError) as error:
+    except (StartError, BindError, ListenError) as error:
         log.error(str(error))
         log.close()
         return 1
-    log.info("started")
+    log.info("started", "started")
+    log.hurry()
     systemd.notify("READY=1")
-    status = daemon.run()
-    log.info("stopped")
-    log.close()
+    try:
+        status = daemon.run()
+    except BaseException:
+        log.exception("a bug that ends the daemon")
+        raise
+    finally:
+        log.info("stopped", "stopped")
+        log.close()
     return status
+
+
+def _endpoints_of(config: Config) -> dict[str, tuple[str, ...]]:
+    """Where the daemon can be spoken to, by the key that says so."""
+    found = {
+        "in_spec": config.in_spec,
+        "in_stream_spec": config.in_stream_spec,
+        "out_spec": config.out_spec,
+        "in_req_spec": config.in_req_spec,
+        "metrics_listen": (config.metrics_listen,) if config.metrics_listen else (),
+    }
+    return {key: specs for key, specs in found.items() if specs}
 
 
 class Daemon:
@@ -93,6 +124,9 @@ class Daemon:
         # Before anyone is told that we are there, and may send one.
         self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         instance_id = instance_name(config)
+        self._journal = Journal(
+            log, Metrics(on=bool(config.metrics_listen)), self.loop, config.log_query
+        )
         self._egress = Egress(self.loop, self._transport_options(config), log)
         self._endpoints = Endpoints(config, instance_id)
         self._endpoints.bind()
@@ -101,6 +135,7 @@ class Daemon:
             loop=self.loop,
             egress=self._egress,
             log=log,
+            journal=self._journal,
             policy=self._policy_of(config),
             instance_id=instance_id,
             outlet=self._frontend.outlet,
@@ -113,12 +148,46 @@ class Daemon:
             lambda: self._frontend.first_packets_wait,
         )
         self._stopping = False
+        self._listener = self._listen(instance_id) if config.metrics_listen else None
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
         self._goodbye_by: float | None = None
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
         self._feed_watchdog()
+
+    def _listen(self, instance_id: bytes) -> StatusListener:
+        """Have metrics and status at hand for those who ask.
+
+        Raises:
+            ListenError: the address is taken, or none of this machine's.
+        """
+        config, journal = self._config, self._journal
+        reporting = Reporting(
+            Parts(
+                config_path=self._config_path,
+                endpoints=_endpoints_of(config),
+                instance_id=instance_id,
+                loop=self.loop,
+                log=self._log,
+                journal=journal,
+                policy=self._services.policy,
+                gateway=self.gateway,
+                egress=self._egress,
+                frontend=self._frontend,
+            ),
+            lambda: "draining" if self._stopping else "running",
+        )
+        monitors = Monitors()
+        journal.watchers.append(monitors.ended)
+        return StatusListener(
+            parse_listener(config.metrics_listen),
+            config.ipc_file_mode,
+            self.loop,
+            self._log,
+            Pages(journal.metrics, reporting.ill, reporting.status),
+            monitors,
+        )
 
     def _transport_options(self, config: Config) -> TransportOptions:
         try:
@@ -136,6 +205,8 @@ class Daemon:
         gc.freeze()
         # A request leaves no cycles behind: look for some less often than after 700 objects.
         gc.set_threshold(10_000, 20, 50)
+        metrics = self._journal.metrics
+        observe_turn = metrics.observe_turn if metrics.on else None
         more = True
         while True:
             try:
@@ -157,6 +228,8 @@ class Daemon:
             except Exception:
                 self._log.exception("a message could not be handled")
                 more = True
+            if observe_turn is not None:
+                observe_turn(self.loop.clock() - self.loop.now)
             if self._stopping and (self._drained or self._idle) and self._has_said_goodbye():
                 break
         self._close()
@@ -184,7 +257,8 @@ class Daemon:
         systemd.notify("STOPPING=1")
         self.gateway.stop()
         waiting = len(self.gateway)
-        self._log.info(f"stopping; {waiting} sessions open")
+        self._log.info(f"stopping; {waiting} sessions open", "stop", sessions=waiting)
+        self._log.hurry()
         self.loop.set_timer(self._stop_timer, self.loop.now + self._config.drain_timeout)
 
     def _drain_over(self) -> None:
@@ -223,6 +297,7 @@ class Daemon:
         self._egress.configure(options)
         level = config.log_level if self._log_level is None else self._log_level
         self._log.configure(level, config.log_format)
+        self._journal.log_query = config.log_query
         self._report(changes)
         self._log_counts()
 
@@ -234,26 +309,31 @@ class Daemon:
         if "log_level" in changes.made and self._log_level is not None:
             log.warning(
                 f"log_level={changes.running.log_level} has no effect: the command line says "
-                f"{self._log_level}"
+                f"{self._log_level}",
+                "reload",
             )
         if changes.waiting:
-            log.warning(f"changed, but a restart is needed: {', '.join(changes.waiting)}")
+            waiting = ", ".join(changes.waiting)
+            log.warning(f"changed, but a restart is needed: {waiting}", "reload")
         made = ", ".join(changes.made) or "nothing"
-        log.info(f"configuration and policy read anew; changed: {made}")
+        log.info(f"configuration and policy read anew; changed: {made}", "reload")
 
     def _policy_of(self, config: Config) -> Policy:
-        policy = config.policy(self._endpoints.ports, is_local)
-        policy.observe = self._log_report
+        listener = self._config.metrics_listen  # needs a restart
+        port = parse_listener(listener).port if listener else 0
+        policy = config.policy({*self._endpoints.ports, port}, is_local)
+        policy.observe = self._tell_reported
         return policy
 
-    def _log_report(self, decision: Decision) -> None:
-        self._log.warning(f"policy report: {decision.subject} would be {decision.reason}")
+    def _tell_reported(self, decision: Decision) -> None:
+        code = decision.code.replace("_", "-")
+        self._journal.reported(decision.subject, code, decision.rule, decision.reason)
 
     def _log_counts(self) -> None:
         counts = self._services.policy.counts
         if counts:
             refusals = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items()))
-            self._log.info(f"refusals by rule: {refusals}")
+            self._log.info(f"refusals by rule: {refusals}", "refusals", rules=dict(counts))
 
     def _feed_watchdog(self) -> None:
         # On the loop, so that a loop that hangs starves it.
@@ -262,7 +342,10 @@ class Daemon:
             self.loop.set_timer(self._watchdog, self.loop.now + self._watchdog_interval)
 
     def _close(self) -> None:
+        self._journal.tell_sums()
         self._log_counts()
+        if self._listener is not None:
+            self._listener.close()
         self._endpoints.close()
         self._egress.close()
         self.loop.close()

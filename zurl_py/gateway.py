@@ -14,7 +14,7 @@ from .loop import Timer
 from .messaging.reorder import ReorderBuffer
 from .sessions import Services, Session, SingleSession, StreamSession, WebSocketSession
 from .sessions.admission import Admission, Waiting
-from .sessions.base import error_fields, show_id
+from .sessions.base import error_fields
 from .zhttp import Condition, Envelope, Format, PacketError, RequestPacket, ResponsePacket
 
 __all__ = ["Gateway", "Replier"]
@@ -24,7 +24,6 @@ _Reply = Callable[[bytes], None]
 _Key = tuple[bytes, bytes]  # a worker's address and its id for a session
 
 _LOOK_INTERVAL = 0.25  # seconds between looks for waiting requests whose time is up
-_LOGGED = 200  # characters of a bad message's reason that go into the log
 
 
 class _Asked(NamedTuple):
@@ -68,6 +67,7 @@ class Gateway:
     ) -> None:
         self._loop = services.loop
         self._log = services.log
+        self._journal = services.journal
         self._services = services
         self._outlet = services.outlet
         self._replier = replier
@@ -95,6 +95,11 @@ class Gateway:
         self._services = services
         self._admission.configure(max_open, max_per_worker)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that were read and wait for their worker's share."""
+        return self._admission.waiting
+
     def sessions(self) -> list[Session]:
         """The open sessions."""
         return list(self._open)
@@ -117,7 +122,7 @@ class Gateway:
             if packet.ids is not None:
                 raise PacketError("id must be one, not a list of several", packet.format)
         except PacketError as error:
-            self._drop("in_req_spec", error.reason)
+            self._note("in_req_spec", error, answered=True)
             self._answer_bad_request(envelope, error)
             return
         worker = b"request " + envelope[0]
@@ -153,7 +158,8 @@ class Gateway:
         # Its type, whatever it is, is not looked at: Zurl's clients may rely on that.
         key: Hashable = (packet.sender, packet.id) if packet.sender and packet.id else None
         if key in self._streams or (self._admission.waiting and key in self._admission):
-            self._drop("in_spec", f"id {show_id(packet.id)} is in use")
+            self._journal.metrics.packets_dropped.add("in_spec", "duplicate-id")
+            self._journal.refused("in_spec", "its id is in use", packet.id, packet.sender)
             return
         worker = b"stream " + packet.sender if packet.sender else b"stream "
         if self._admission.enter(worker):
@@ -313,6 +319,7 @@ class Gateway:
     def _cancel_unknown(self, packet: RequestPacket, id: bytes) -> None:
         """The session is over, or never was: say so, but never in answer to an end."""
         if packet.sender and packet.type not in (b"cancel", b"error"):
+            self._journal.metrics.packets_dropped.add("in_stream_spec", "no-session")
             answer = Envelope(packet.format, None, id, address=packet.sender)
             self._outlet.publish(packet.sender, answer.encode({"type": b"cancel"}))
 
@@ -330,12 +337,19 @@ class Gateway:
 
     def _refuse(self, where: str, error: PacketError) -> None:
         """Answer a malformed packet where its sender can be known; its session lives on."""
-        self._drop(where, error.reason)
-        if error.sender and error.ids and error.type not in (b"cancel", b"error"):
+        answered = bool(error.sender and error.ids) and error.type not in (b"cancel", b"error")
+        self._note(where, error, answered)
+        if answered and error.sender:
             format = error.format or Format.TNETSTRING
             answer = Envelope(format, None, error.ids[0], address=error.sender)
             fields = error_fields(Condition.BAD_REQUEST, "bad-message", error.reason)
             self._outlet.publish(error.sender, answer.encode(fields))
 
+    def _note(self, where: str, error: PacketError, answered: bool) -> None:
+        self._journal.metrics.packets_dropped.add(where, "malformed")
+        id = error.ids[0] if error.ids else None
+        self._journal.refused(where, error.reason, id, error.sender, answered)
+
     def _drop(self, where: str, reason: str) -> None:
-        self._log.warning(f"{where}: dropped a message: {reason[:_LOGGED]}")
+        self._journal.metrics.packets_dropped.add(where, "malformed")
+        self._journal.refused(where, reason)

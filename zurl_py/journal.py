@@ -12,7 +12,7 @@ from typing import Final
 
 from .log import DEBUG, INFO, WARNING, Kind, Log
 from .loop import Loop, Timer
-from .metrics import SCHEMES, Metrics, outcome_of
+from .metrics import CLOSE_CODES, SCHEMES, Metrics, outcome_of
 from .repeats import Repeats
 
 __all__ = [
@@ -113,12 +113,13 @@ class Journal:
     Attributes:
         accepted: sessions that began.
         answered: sessions that ended, each with its one outcome.
+        metrics: what is counted.
         watchers: told of every account that is closed.
     """
 
     def __init__(self, log: Log, metrics: Metrics, loop: Loop, log_query: bool = False) -> None:
         self._log = log
-        self._metrics = metrics
+        self.metrics = metrics
         self._loop = loop
         self.log_query = log_query
         self.accepted = 0
@@ -126,18 +127,28 @@ class Journal:
         self.watchers: list[Callable[[Account], None]] = []
         self._failures: Repeats[tuple[str, str, str]] = Repeats(("any", "any", ""))
         self._refusals: Repeats[tuple[str, str]] = Repeats(("any socket", "any reason"))
+        self._reports: Repeats[tuple[str, str]] = Repeats(("any rule", "any name"))
         self._timer = Timer(self.tell_sums)
         self._timed = False
 
     # -- requests ------------------------------------------------------------------------------
 
     def open(
-        self, interface: int, id: bytes | None, sender: bytes | None, quiet: bool = False
+        self,
+        interface: int,
+        id: bytes | None,
+        sender: bytes | None,
+        arrived: float,
+        quiet: bool = False,
     ) -> Account:
-        """A session begins: ``began`` or ``refused_uri`` says what it asks for."""
+        """A session begins: ``began`` or ``refused_uri`` says what it asks for.
+
+        Args:
+            arrived: when its first packet came, on the loop's clock.
+        """
         self.accepted += 1
-        self._metrics.began(interface)
-        return Account(self.accepted, interface, id, sender, self._loop.now, quiet)
+        self.metrics.began(interface)
+        return Account(self.accepted, interface, id, sender, arrived, quiet)
 
     def began(
         self,
@@ -213,7 +224,7 @@ class Journal:
         account.outcome = outcome
         account.seconds = seconds = self._loop.clock() - account.began
         self.answered += 1
-        metrics = self._metrics
+        metrics = self.metrics
         metrics.ended(account.interface, account.scheme, outcome, seconds)
         log = self._log
         if account.error:
@@ -234,6 +245,11 @@ class Journal:
         log = self._log
         if (log.warning_on, log.info_on, log.debug_on)[level - 1]:
             log.add(level, _ENDED, account)
+
+    def websocket_closed(self, code: int) -> None:
+        """A WebSocket that was open has ended, with this close code (RFC 6455 section 7.4)."""
+        label = str(code)
+        self.metrics.closes.add(label if label in CLOSE_CODES else "other")
 
     # -- messages that begin no session ----------------------------------------------------------
 
@@ -266,6 +282,18 @@ class Journal:
                 **_names(id, sender),
             )
 
+    def reported(self, subject: str, code: str, rule: str, reason: str) -> None:
+        """The policy would have refused something, and only reports it.
+
+        Args:
+            subject: the name or address.
+            code, rule: the kind of rule, and the rule as the operator wrote it.
+        """
+        self._expect_sums()
+        if self._reports.is_news((rule, subject)):
+            text = f"policy report: {subject} would be {reason}"
+            self._log.warning(text, "policy-report", subject=subject, rule=rule, error=code)
+
     # -- sums ----------------------------------------------------------------------------------
 
     def _expect_sums(self) -> None:
@@ -294,7 +322,15 @@ class Journal:
                 detail=reason,
                 count=count,
             )
-        if self._failures or self._refusals:
+        for (rule, subject), count in self._reports.sums():
+            self._log.warning(
+                f"policy report: {subject} {count} more times by {rule}, since this was said last",
+                "policy-report-sum",
+                subject=subject,
+                rule=rule,
+                count=count,
+            )
+        if self._failures or self._refusals or self._reports:
             self._expect_sums()
 
 

@@ -46,6 +46,9 @@ class Loop:
 
     Args:
         clock: seconds that only grow; tests give their own.
+
+    Attributes:
+        observe_lag: told by how many seconds timers fire late.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,6 +59,7 @@ class Loop:
         self._buckets: dict[float, set[Timer]] = {}
         self._bucket_heap: list[float] = []
         self._signals: list[int] = []
+        self.observe_lag: Callable[[float], None] | None = None
         self._signal_pipe: tuple[int, int] | None = None
 
     # -- descriptors -------------------------------------------------------------------------
@@ -120,6 +124,8 @@ class Loop:
     def _fire_timers(self) -> None:
         now = self.now
         heap = self._bucket_heap
+        if self.observe_lag is not None and heap and heap[0] <= now:
+            self.observe_lag(now - heap[0])
         while heap and heap[0] <= now:
             key = heap[0]
             bucket = self._buckets[key]
@@ -138,6 +144,11 @@ class Loop:
         heap = self._bucket_heap
         while heap and not self._buckets[heap[0]]:
             del self._buckets[heapq.heappop(heap)]
+
+    @property
+    def timers(self) -> int:
+        """Timers that are set."""
+        return sum(map(len, self._buckets.values()))
 
     # -- signals -----------------------------------------------------------------------------
 

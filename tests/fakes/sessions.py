@@ -7,8 +7,10 @@ from typing import Any, cast
 
 from tests.support.messages import Message, decode
 from zurl_py.config import Config
+from zurl_py.journal import Journal
 from zurl_py.log import Log
 from zurl_py.loop import Loop
+from zurl_py.metrics import Metrics
 from zurl_py.sessions import Services
 
 __all__ = ["FakeOutlet", "make_services"]
@@ -55,8 +57,10 @@ class FakeOutlet:
 
 def make_services(loop: Loop, outlet: FakeOutlet, egress: object = None, **more: Any) -> Services:
     """Services over fakes."""
+    log = more.pop("log", None) or Log(0)
     given: dict[str, Any] = {
-        "log": Log(0),
+        "log": log,
+        "journal": Journal(log, Metrics(), loop),
         "policy": Config().policy(),
         "instance_id": b"gw",
         "buffer_size": 1000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import signal
@@ -83,6 +84,9 @@ def run_daemon(
     )
     if log is None:
         return 1
+    faulthandler.enable()  # a crash in a library leaves a traceback on standard error
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _leave(log))
     for warning in warnings:
         log.warning(warning)
     if config is None or errors:
@@ -95,6 +99,12 @@ def run_daemon(
     from ..daemon import run  # libcurl is loaded here
 
     return run(config, config_path, log, level)
+
+
+def _leave(log: Log) -> None:
+    """A stop before there is a loop to stop: what was said so far is still to be read."""
+    log.close()
+    os._exit(0)
 
 
 def _listen_to_signals() -> None:

@@ -5,6 +5,7 @@ from .engine import Egress
 from .errors import ErrorName, TransferError
 from .extras import Extras
 from .handles import EasyHandle
+from .meter import Meter
 from .permission import check_names
 from .request import AddressPolicy, HttpRequest
 from .settings import ConnectionSettings, HostSettings, TransportOptions
@@ -20,6 +21,7 @@ __all__ = [
     "Extras",
     "HostSettings",
     "HttpRequest",
+    "Meter",
     "ResponseSink",
     "StreamSink",
     "StreamTransfer",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from .errors import TransferError
 from .handles import EasyHandle
+from .meter import Meter
 from .multi import Multi
 from .one_by_one import OneByOne
 from .request import HttpRequest
@@ -81,8 +82,10 @@ class Carrier(Protocol):
         moved: transfers that have something to tell; told in the next turn, or soon after.
         lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
         rules: how often the rules of the policy have changed.
+        meter: measures transfers, if somebody wants that.
     """
 
+    meter: Meter | None
     max_response_size: int
     max_expansion: int
     large_bodies: OneByOne[Mover]

@@ -15,6 +15,7 @@ from ..zhttp import Condition
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
+from .meter import Meter
 from .multi import Multi
 from .one_by_one import OneByOne
 from .origins import PATIENCE, FirstConnections, Origins
@@ -90,6 +91,7 @@ class Egress:
         self.moved: TurnQueue[Mover] = TurnQueue(loop, self._tell_moved)
         self.large_bodies: OneByOne[Mover] = OneByOne(self.moved.append)
         self.lingering: set[Carried] = set()
+        self.meter: Meter | None = None
         self.rules = 0
 
     def _look_up(self, name: str) -> Outcome:
@@ -106,6 +108,22 @@ class Egress:
 
     def __len__(self) -> int:
         return len(self._transfers)
+
+    def measure(self, meter: Meter) -> None:
+        """Have a meter told of every transfer and every look-up that ends."""
+        self.meter = meter
+        self._resolver.observe = meter.looked_up
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections that are kept and not in use."""
+        # A number may be in two lists, where one connection was closed and another opened.
+        return len(set().union(*(multi.idle() for multi in self._multis())))
+
+    @property
+    def known_names(self) -> int:
+        """Names whose addresses are remembered, or that there are none."""
+        return len(self._resolver)
 
     def _share_connections(self, new: Multi) -> None:
         """Share out how many connections may be kept idle among the multi handles."""
@@ -278,6 +296,8 @@ class Egress:
             self._place(transfer)
 
     def _ended(self, transfer: Carried, code: int, message: str) -> None:
+        if self.meter is not None and transfer.handle is not None:
+            self.meter.transfer_ended(transfer.handle.curl)
         if not code:
             self._learn(transfer)
         if code and self._is_to_repeat(transfer, code) and transfer.rewind():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable
 from typing import Final
 
@@ -70,9 +71,22 @@ class KeptConnections:
             self.multiplexed.clear()
         self.multiplexed.add(peer)
 
+    def open(self) -> set[int]:
+        """The descriptors of connections that are open; those of closed ones are forgotten."""
+        for fd in [fd for fd in self.hosts if not _is_socket(fd)]:
+            del self.hosts[fd]
+        return set(self.hosts)
+
     def forget_closed(self) -> None:
         """libcurl has looked through its connections: keep in mind those only that it has left."""
         self.dead = {here: fd for here, fd in self.dead.items() if _is(fd, here)}
+
+
+def _is_socket(fd: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 def _is(fd: int, here: Endpoint) -> bool:

@@ -124,6 +124,10 @@ class Multi:
             self._swept()
         return ended
 
+    def idle(self) -> set[int]:
+        """Descriptors of the connections that are kept and not in use."""
+        return self.kept.open() - self._wanted.keys()
+
     def close(self) -> None:
         """Close all connections; no transfer may be left."""
         self._loop.cancel_timer(self._timer)

@@ -62,6 +62,18 @@ class HttpTransfer:
         self.patience = 0.0
         self.streamed = False
 
+    @property
+    def stage(self) -> str:
+        """How far it is, in a word for people."""
+        if self.handle is None:
+            return "queued" if self.leave is None else "resolving"
+        get = self.handle.curl.getinfo
+        if get(pycurl.STARTTRANSFER_TIME):
+            return "receiving"
+        if get(pycurl.PRETRANSFER_TIME):
+            return "waiting"
+        return "handshaking" if get(pycurl.CONNECT_TIME) else "connecting"
+
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
         self._egress.remove(self)

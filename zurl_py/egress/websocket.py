@@ -16,6 +16,7 @@ from ..loop import Loop, Timer
 from ..websocket import (
     BadResponse,
     Connection,
+    Data,
     Event,
     Handshake,
     HandshakeError,
@@ -97,6 +98,7 @@ class WebSocketTransfer(HttpTransfer):
     __slots__ = (
         "_broken",
         "_connection",
+        "_continues",
         "_events_left",
         "_handshake",
         "_loop",
@@ -134,6 +136,7 @@ class WebSocketTransfer(HttpTransfer):
         self._socket: StreamSocket | None = None
         self._connection: Connection | None = None
         self._queued = False  # waits for a turn
+        self._continues = False  # the origin's message has begun
         self._events_left = _EVENTS_PER_TURN
         self._timer: Timer | None = None  # of a refusal's body, or of lingering
         self._broken: TransferError | None = None
@@ -167,6 +170,9 @@ class WebSocketTransfer(HttpTransfer):
             event = connection.next_event()
             if event is not None:
                 self._events_left -= 1
+                if self._egress.meter is not None:
+                    self._egress.meter.frame_came(event, self._continues)
+                    self._continues = not event.fin if isinstance(event, Data) else self._continues
                 return event
             socket = self._socket
             data = socket.read() if socket is not None else b""
@@ -248,6 +254,8 @@ class WebSocketTransfer(HttpTransfer):
         return self._connection
 
     def _write(self, wire: bytes, mark: int | None) -> bool:
+        if self._egress.meter is not None and wire:
+            self._egress.meter.frame_went(wire)
         # Without a socket the connection is lost, and the next event will say so.
         return self._socket is None or self._socket.write(wire, mark)
 

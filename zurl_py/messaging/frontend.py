@@ -103,6 +103,35 @@ class Frontend:
         return not any(outbox and outbox.slow for outbox in (self._publisher, self._replier))
 
     @property
+    def read_counts(self) -> list[int]:
+        """Messages read from in_spec, in_stream_spec and in_req_spec."""
+        readers = (self._first, self._later, self._requests)
+        return [0 if reader is None else reader.count for reader in readers]
+
+    @property
+    def sent_counts(self) -> list[int]:
+        """Messages sent by out_spec and in_req_spec."""
+        outboxes = (self._publisher, self._replier)
+        return [0 if outbox is None else outbox.sent for outbox in outboxes]
+
+    @property
+    def dropped(self) -> int:
+        """Answers that were given up."""
+        outboxes = (self._publisher, self._replier)
+        return sum(outbox.dropped for outbox in outboxes if outbox is not None)
+
+    @property
+    def unheard(self) -> int:
+        """Answers that nobody was there for."""
+        outboxes = (self._publisher, self._replier)
+        return sum(outbox.unheard for outbox in outboxes if outbox is not None)
+
+    def backlog(self) -> list[tuple[bytes, int, int]]:
+        """Each worker for whom answers wait, how many they are, and their bytes."""
+        found = [] if self._publisher is None else self._publisher.backlog()
+        return found if self._replier is None else found + self._replier.backlog()
+
+    @property
     def first_packets_wait(self) -> bool:
         """Messages wait, or may wait, in in_spec."""
         return self._first is not None and self._first.backlog

@@ -67,6 +67,8 @@ class _Outbox(Generic[Message]):
     Attributes:
         slow: the workers for whom messages wait.
         dropped: messages given up because a worker was too slow for too long.
+        sent: messages that ZeroMQ has taken.
+        unheard: of these, those that nobody was there for.
     """
 
     def __init__(self, loop: Loop, log: Log, used: Callable[[], None]) -> None:
@@ -79,6 +81,14 @@ class _Outbox(Generic[Message]):
         self.slow: Collection[bytes] = self._waiting.keys()
         self._told: dict[bytes, dict[Callable[[], None], None]] = {}
         self.dropped = 0
+        self.sent = 0
+        self.unheard = 0
+
+    def backlog(self) -> list[tuple[bytes, int, int]]:
+        """Each worker for whom messages wait, how many they are, and their bytes."""
+        return [
+            (worker, len(queue.messages), queue.size) for worker, queue in self._waiting.items()
+        ]
 
     def _transmit(self, worker: bytes, message: Message) -> None:
         """Give a message to ZeroMQ, or raise ``zmq.Again``."""
@@ -112,6 +122,7 @@ class _Outbox(Generic[Message]):
                 continue
             try:
                 self._transmit(worker, message)
+                self.sent += 1
             except zmq.Again:
                 self._wait(worker, message)
 
@@ -158,6 +169,7 @@ class _Outbox(Generic[Message]):
         try:
             while messages:
                 self._transmit(worker, messages[0])
+                self.sent += 1
                 queue.size -= self._size(messages.popleft())
                 queue.moved = self._loop.now
         except zmq.Again:
@@ -237,6 +249,8 @@ class Publisher(_Outbox[bytes]):
             self._send_frame(message, _NOBLOCK)
         except zmq.Again:
             self._send_past_onlookers(worker, message)
+        if worker not in self._reached:
+            self.unheard += 1
         # That may have swallowed the signal of an unsubscription.
         if self._loop.now >= self._next_look:
             self._next_look = self._loop.now + _LOOK_INTERVAL
@@ -358,7 +372,8 @@ class Replier(_Outbox[list[bytes]]):
         except zmq.Again:
             raise
         except zmq.ZMQError as error:
-            self._log.info(f"an answer had nowhere to go: {error}")
+            self.unheard += 1
+            self._log.info(f"an answer had nowhere to go: {error}", "answer-unheard")
             return
         for frame in message[1:-1]:
             send(frame, _SNDMORE)

@@ -27,6 +27,9 @@ class SocketReader:
     Args:
         answers: the socket is written to as well, later in the turn; so it is enough to ask then
             whether more messages wait.
+
+    Attributes:
+        count: messages that were read, in all.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], loop: Loop, answers: bool = False) -> None:
@@ -35,6 +38,7 @@ class SocketReader:
         self._signalled = True  # messages may be waiting
         self._unasked = False  # whether they are, is to be asked
         self._many = False  # the last time, more than one was
+        self.count = 0
         loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal)
 
     def used(self) -> None:
@@ -64,6 +68,7 @@ class SocketReader:
                 self._signalled = self._unasked = False
                 self._many = number > 1
                 return
+            self.count += 1
             frames = [frame.bytes]
             while frame.more:
                 frame = socket.recv(_NOBLOCK, False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .families import Counter, Exemplar, Family, Gauge, Histogram, Info, Observed
+from .families import Counter, Exemplar, Family, Gauge, Histogram, Info, Observed, Read
 
 __all__ = ["CLOSE_CODES", "INTERFACES", "OUTCOMES", "PHASES", "SCHEMES", "Metrics", "outcome_of"]
 
@@ -29,17 +29,6 @@ CONDITIONS: Final = (
 OUTCOMES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", *CONDITIONS, "cancelled", "expired")
 PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")
 
-_REFUSALS = (
-    "deny",
-    "deny-always",
-    "defpolicy",
-    "allow-ports",
-    "require-tls",
-    "privilege",
-    "address",
-)
-_INPUTS = ("in_spec", "in_stream_spec", "in_req_spec")
-_OUTPUTS = ("out_spec", "in_req_spec")
 _DROPS = ("malformed", "duplicate-id", "no-session", "worker-slow", "nobody-there")
 _OPCODES = ("text", "binary", "continuation", "close", "ping", "pong")
 # Of the IANA registry "WebSocket Close Code Number" (RFC 6455 section 7.4).
@@ -108,7 +97,6 @@ class Metrics:
             phase=PHASES,
         )
         self._count_transport()
-        self._count_policy()
         self._count_packets()
         self._count_websockets()
         self.turns = Histogram(
@@ -145,35 +133,12 @@ class Metrics:
             outcome=("resolved", "failed"),
         )
 
-    def _count_policy(self) -> None:
-        # Only what can be: an allowed decision has other rules than a refused one.
-        self.decisions = Counter(
-            "zurl_policy_decisions",
-            "Decisions of the policy about requests' names and addresses, by the kind of rule.",
-            decision=("allowed", "refused"),
-            rule=("default", "allow", *_REFUSALS),
-        )
-        self.reports = Counter(
-            "zurl_policy_reports",
-            "What the policy would have refused, but for report_deny or policy_mode=report.",
-            rule=_REFUSALS,
-        )
-
     def _count_packets(self) -> None:
-        self.packets_in = Counter(
-            "zurl_packets_in", "Messages read from workers, by socket.", socket=_INPUTS
-        )
-        self.packets_out = Counter(
-            "zurl_packets_out", "Messages sent to workers, by socket.", socket=_OUTPUTS
-        )
         self.packets_dropped = Counter(
             "zurl_packets_dropped",
             "Messages from or for workers that were of no use, by socket and reason.",
             socket=("in_spec", "in_stream_spec", "in_req_spec", "out_spec"),
             reason=_DROPS,
-        )
-        self.answers_given_up = Counter(
-            "zurl_answers_given_up", "Final answers that no worker took in time."
         )
 
     def _count_websockets(self) -> None:
@@ -191,19 +156,13 @@ class Metrics:
 
     # -- families that somebody else knows the numbers of --------------------------------------
 
-    def gauge(
-        self,
-        name: str,
-        help: str,
-        read: Callable[[], float] | Callable[[], Sequence[float]],
-        **labels: Sequence[str],
-    ) -> None:
-        """Add a number that is asked for when it is read."""
+    def gauge(self, name: str, help: str, read: Read, **labels: Sequence[str]) -> None:
+        """Add numbers that are asked for when they are read."""
         self._families.append(Gauge(name, help, read, **labels))
 
-    def observed(self, name: str, help: str, read: Callable[[], float]) -> None:
-        """Add a counter whose number somebody else keeps."""
-        self._families.append(Observed(name, help, read))
+    def observed(self, name: str, help: str, read: Read, **labels: Sequence[str]) -> None:
+        """Add counters whose numbers somebody else keeps; the name without ``_total``."""
+        self._families.append(Observed(name, help, read, **labels))
 
     def info(self, name: str, help: str, **labels: str) -> None:
         """Add what does not change."""

@@ -16,6 +16,8 @@ from typing import NamedTuple
 __all__ = ["Counter", "Exemplar", "Family", "Gauge", "Histogram", "Info", "Sample"]
 
 Labels = tuple[tuple[str, str], ...]
+Read = Callable[[], float] | Callable[[], Sequence[float]]
+"""Gives a number, or one for each combination of labels."""
 
 
 class Exemplar(NamedTuple):
@@ -105,30 +107,13 @@ class Counter(Family):
             yield Sample("_total", labels, value)
 
 
-class Observed(Counter):
-    """A counter whose number somebody else keeps, and is asked for when it is read."""
+class Observed(Family):
+    """Numbers that only grow and that somebody else keeps, who is asked when they are read."""
 
-    def __init__(self, name: str, help: str, read: Callable[[], float]) -> None:
-        super().__init__(name, help)
-        self._read = read
+    kind = "counter"
+    suffix = "_total"
 
-    def samples(self) -> Iterator[Sample]:
-        """All of it, as it is now."""
-        yield Sample("_total", (), self._read())
-
-
-class Gauge(Family):
-    """A number that is asked for when it is read, one for each combination of labels."""
-
-    kind = "gauge"
-
-    def __init__(
-        self,
-        name: str,
-        help: str,
-        read: Callable[[], float] | Callable[[], Sequence[float]],
-        **labels: Sequence[str],
-    ) -> None:
+    def __init__(self, name: str, help: str, read: Read, **labels: Sequence[str]) -> None:
         super().__init__(name, help)
         self.labels = combinations(labels)
         self._read = read
@@ -138,7 +123,14 @@ class Gauge(Family):
         found = self._read()
         values = (found,) if isinstance(found, (int, float)) else found
         for labels, value in zip(self.labels, values, strict=True):
-            yield Sample("", labels, value)
+            yield Sample(self.suffix, labels, value)
+
+
+class Gauge(Observed):
+    """A number that is asked for when it is read, one for each combination of labels."""
+
+    kind = "gauge"
+    suffix = ""
 
 
 class Info(Family):

@@ -42,6 +42,8 @@ class Policy:
 
     Attributes:
         counts: how often each rule refused, or in a report would have.
+        decisions: how often it was decided, by whether that allowed something and the rule's code.
+        reports: how often something was only reported, by the rule's code.
         observe: called with each decision that is only reported, every time.
         warnings: what an operator should be told at the start.
     """
@@ -62,6 +64,8 @@ class Policy:
         self._addresses: dict[tuple[str, int, str, str], Decision] = {}
         self._privileged: Policy | None = None
         self.counts: dict[str, int] = {}
+        self.decisions: dict[tuple[bool, str], int] = {}
+        self.reports: dict[str, int] = {}
         self.observe: Callable[[Decision], None] = _ignore
         self.warnings: tuple[str, ...] = ()
 
@@ -138,8 +142,7 @@ class Policy:
         decision = self._names.get((host, port, scheme))
         if decision is None:
             decision = self._decide_name(host, port, scheme)
-        if not decision.allowed or decision.reported:
-            self._note(decision)
+        self._count(decision)
         return decision
 
     def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision:
@@ -154,8 +157,7 @@ class Policy:
         decision = self._addresses.get((address, port, scheme, host))
         if decision is None:
             decision = self._decide_address(address, port, scheme, host)
-        if not decision.allowed or decision.reported:
-            self._note(decision)
+        self._count(decision)
         return decision
 
     def check_privileges(
@@ -180,7 +182,7 @@ class Policy:
                 decision = self._soften(
                     Decision(False, rule, name, f"refused by {rule}", "privilege")
                 )
-                self._note(decision)
+                self._count(decision)
                 return decision
         return ALLOWED
 
@@ -191,6 +193,8 @@ class Policy:
             rules = Ruleset(True, none, none, self._rules.deny_always, none)
             self._privileged = Policy(rules, self._around, self._report, self._withheld)
             self._privileged.counts = self.counts
+            self._privileged.decisions = self.decisions
+            self._privileged.reports = self.reports
         return self._privileged
 
     def become(self, other: Policy) -> None:
@@ -251,10 +255,17 @@ class Policy:
             return decision
         return replace(decision, allowed=True, reported=True)
 
+    def _count(self, decision: Decision) -> None:
+        decisions, key = self.decisions, (decision.allowed, decision.code)
+        decisions[key] = decisions.get(key, 0) + 1
+        if not decision.allowed or decision.reported:
+            self._note(decision)
+
     def _note(self, decision: Decision) -> None:
         counts = self.counts
         counts[decision.rule] = counts.get(decision.rule, 0) + 1
         if decision.reported:
+            self.reports[decision.code] = self.reports.get(decision.code, 0) + 1
             self.observe(decision)
 
 

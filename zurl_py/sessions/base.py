@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 from ..egress import Egress, TransferError
+from ..journal import STREAM, Journal, show_id
 from ..log import Log
 from ..loop import Loop, Timer
 from ..policy import Policy
+from ..url import Target
 from ..zhttp import Condition, Endpoint, RequestPacket
 from .refusal import Refused
 
@@ -60,6 +62,7 @@ class Services:
     """What a session uses: one for all sessions.
 
     Attributes:
+        journal: is told what becomes of each session.
         policy: the policy in force; a reload changes it in place, for sessions under way as well.
         instance_id: the ``from`` of our packets.
         buffer_size: bytes held per session and direction, and of one packet's body.
@@ -73,6 +76,7 @@ class Services:
     loop: Loop
     egress: Egress
     log: Log
+    journal: Journal
     policy: Policy
     instance_id: bytes
     buffer_size: int
@@ -115,16 +119,16 @@ class Session:
         sender: the worker's address; None where nobody is told anything.
         id: the worker's name for the session.
         open: no final answer was given yet.
+        account: what is told of it to log and metrics.
     """
 
     __slots__ = (
         "_deadline",
         "_ended",
         "_endpoint",
-        "_quiet",
         "_s",
-        "_started",
         "_timer",
+        "account",
         "id",
         "open",
         "sender",
@@ -147,14 +151,41 @@ class Session:
         self._endpoint = Endpoint.accept(
             packet, services.instance_id if sender is not None else None, now
         )
-        self._quiet = packet.quiet
-        self._started = now if arrived is None else arrived
+        began = now if arrived is None else arrived
+        self.account = services.journal.open(
+            self._interface, packet.id, packet.sender, began, packet.quiet
+        )
         self._deadline: float | None = None
         self._timer = Timer(self._wake)
 
     def __repr__(self) -> str:
         state = "open" if self.open else "ended"
         return f"<{type(self).__name__} {show_id(self.id)} {state} {self._endpoint!r}>"
+
+    @property
+    def _interface(self) -> int:
+        """By which interface it came; known before ``__init__``."""
+        return STREAM
+
+    @property
+    def stage(self) -> str:
+        """What it waits for, in a word for people."""
+        raise NotImplementedError
+
+    @property
+    def withheld(self) -> int:
+        """Bytes that the worker has sent and is not credited for, as the origin takes none."""
+        return 0
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of bodies that are held for either side."""
+        return self.withheld
+
+    @property
+    def bytes_given(self) -> int:
+        """Bytes of body that the worker has got."""
+        return 0
 
     # -- entries, for all kinds ----------------------------------------------------------------
 
@@ -207,7 +238,7 @@ class Session:
             limit = timeout if limit is None else min(timeout, limit)
         if limit is None:
             return True
-        self._deadline = self._started + limit
+        self._deadline = self.account.began + limit
         if self._s.loop.now < self._deadline:
             return True
         self._time_out()
@@ -236,9 +267,12 @@ class Session:
             detail: what went wrong, for the worker's people.
             log: the same for ours, where that may hold more.
         """
-        self._log_out(
-            f"ERR id={show_id(self.id)} condition={condition.decode()}",
+        self._s.journal.failed(
+            self.account,
+            condition.decode(),
+            error,
             detail if log is None else log,
+            self.bytes_given,
         )
         fields = error_fields(condition, error, detail)
         fields["ext"].update(self._error_extras())
@@ -274,26 +308,25 @@ class Session:
         except Exception:
             log.exception("and it could not be ended in good order")
 
-    # -- log lines in Zurl's form --------------------------------------------------------------
+    # -- what the journal is told ----------------------------------------------------------------
 
-    def _log_in(self, what: str) -> None:
-        log = self._s.log
-        if log.info_on:
-            line = f"IN id={show_id(self.id)}, {what}"
-            if self._quiet:
-                log.debug(line)
-            else:
-                log.info(line)
+    def _tell_began(self, packet: RequestPacket, target: Target | None) -> None:
+        """What is asked for; ``target`` is None where the URI cannot be used."""
+        journal, account = self._s.journal, self.account
+        if target is None:
+            journal.refused_uri(account, packet.method, packet.uri, packet.headers)
+        else:
+            journal.began(
+                account, packet.method, target.scheme, target.host, target.text, packet.headers
+            )
 
-    def _log_out(self, what: str, detail: str = "") -> None:
-        log = self._s.log
-        if log.info_on:
-            duration = (self._s.loop.clock() - self._started) * 1000.0
-            line = f"OUT {what} {duration:.0f}ms{' ' if detail else ''}{detail}"
-            if self._quiet:
-                log.debug(line)
-            else:
-                log.info(line)
+    def _tell_answered(self, code: int) -> None:
+        """The worker has got all of an answer, by the packet that comes now."""
+        self._s.journal.answered_with(self.account, code, self.bytes_given)
+
+    def _tell_ended(self, outcome: str, why: str) -> None:
+        """The session ends without a final answer."""
+        self._s.journal.ended(self.account, outcome, why, self.bytes_given)
 
 
 _BUG = "a bug in the gateway, whose log has the details"
@@ -310,11 +343,3 @@ def error_fields(condition: bytes, error: str, detail: str) -> dict[str, Any]:
 
 def _nothing() -> None:
     """What the timer of a session that ended calls."""
-
-
-def show_id(id: bytes | None) -> str:
-    """An id for a log line: on one line, whatever is in it."""
-    if id is None:
-        return "-"
-    text = id.decode("utf-8", "replace")
-    return text if text.isprintable() else ascii(text)

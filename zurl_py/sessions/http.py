@@ -8,7 +8,7 @@ from typing import Any
 from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
 from ..http.heads import Head
 from ..zhttp import Condition, RequestPacket
-from .base import Services, Session, entry, show_id
+from .base import Services, Session, entry
 from .opening import open_http
 from .refusal import Refused
 
@@ -22,7 +22,7 @@ _LOOKS_PER_TIMEOUT = 8
 class HttpSession(Session):
     """A session with an HTTP transfer."""
 
-    __slots__ = ("_last_activity", "_transfer")
+    __slots__ = ("_given", "_last_activity", "_transfer")
 
     def __init__(
         self,
@@ -34,7 +34,18 @@ class HttpSession(Session):
     ) -> None:
         super().__init__(services, packet, sender, ended, arrived)
         self._transfer: BufferedTransfer | StreamTransfer | None = None
+        self._given = 0  # bytes of response body given to the worker
         self._last_activity = services.loop.now
+
+    @property
+    def bytes_given(self) -> int:
+        """Bytes of body that the worker has got."""
+        return self._given
+
+    @property
+    def stage(self) -> str:
+        """What it waits for, in a word for people."""
+        return "starting" if self._transfer is None else self._transfer.stage
 
     def _open(self, packet: RequestPacket) -> HttpRequest | None:
         """What the first packet asks for; None if it was refused, which ended the session."""
@@ -43,10 +54,10 @@ class HttpSession(Session):
                 self._check_upload(packet)
             request = open_http(packet, self._s.policy, self._s.user_agent)
         except Refused as refused:
-            self._log_in(f"{_show(packet.method)} {refused.uri}")
+            self._tell_began(packet, refused.target)
             self._refuse(refused)
             return None
-        self._log_in(f"{_show(packet.method)} {request.target.text}")
+        self._tell_began(packet, request.target)
         return request
 
     def _check_upload(self, packet: RequestPacket) -> None:
@@ -66,7 +77,8 @@ class HttpSession(Session):
         """The answer is here."""
         if self.open:
             assert self._transfer is not None
-            self._log_out(f"id={show_id(self.id)} code={head.code} {len(body)}")
+            self._given = len(body)
+            self._tell_answered(head.code)
             fields: dict[str, Any] = {"body": body}
             add_head(fields, head)
             if self._transfer.extras is not None:
@@ -124,7 +136,3 @@ def add_ext(fields: dict[str, Any], ext: dict[str, Any]) -> None:
     """Put what the origin said besides into a packet."""
     if ext:
         fields["ext"] = ext
-
-
-def _show(method: bytes | None) -> str:
-    return (method or b"-")[:32].decode("ascii", "replace")

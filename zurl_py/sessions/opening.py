@@ -49,7 +49,7 @@ def open_http(packet: RequestPacket, policy: Policy, user_agent: bytes = b"") ->
     try:
         return _request_to(target, packet, policy, user_agent)
     except Refused as refused:
-        refused.uri = target.text
+        refused.target = target
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..policy import Decision
+from ..url import Target
 from ..zhttp import Condition
 
 __all__ = ["Refused"]
@@ -15,7 +16,7 @@ class Refused(Exception):
         condition: the ZHTTP error condition of the answer.
         error: a stable short name for the reason, of the answer's ``ext``.
         detail: the reason: the field and what is wrong with it, or what the policy says.
-        uri: the URI, fit for a log line, where it could be parsed.
+        target: where it was to go; None where the URI cannot be used.
     """
 
     def __init__(self, condition: bytes, detail: str, error: str) -> None:
@@ -23,7 +24,7 @@ class Refused(Exception):
         self.condition = condition
         self.detail = detail
         self.error = error
-        self.uri = "-"
+        self.target: Target | None = None
 
     @classmethod
     def bad_request(cls, detail: str, error: str = "bad-message") -> Refused:

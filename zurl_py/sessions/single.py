@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..egress import BufferedTransfer
+from ..journal import PUSH, REQUEST
 from ..zhttp import RequestPacket
 from .base import Services
 from .http import HttpSession
@@ -35,9 +36,13 @@ class SingleSession(HttpSession):
         ended: Callable[[Any], None],
         arrived: float | None = None,
     ) -> None:
+        self._reply = reply
         sender = packet.sender if reply is None else None
         super().__init__(services, packet, sender, ended, arrived)
-        self._reply = reply
+
+    @property
+    def _interface(self) -> int:
+        return PUSH if self._reply is None else REQUEST
 
     def _start(self, packet: RequestPacket) -> None:
         request = self._open(packet)

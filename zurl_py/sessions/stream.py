@@ -9,7 +9,7 @@ from ..egress import BufferedTransfer, Extras, HttpRequest, StreamTransfer
 from ..http.heads import Head
 from ..zhttp import RequestPacket
 from ..zhttp.session import IDLE, SENDING
-from .base import MAX_OVERSTEP, Services, entry, show_id
+from .base import MAX_OVERSTEP, Services, entry
 from .http import HttpSession, add_ext, add_head
 from .refusal import Refused
 from .worker import WorkerSide
@@ -29,7 +29,7 @@ class StreamSession(HttpSession, WorkerSide):
     ``transfer_moved`` (streamed) or ``response_came`` and ``request_failed`` (whole answers).
     """
 
-    __slots__ = ("_grant_at", "_granted", "_next_grant", "_sent", "_stream", "_upload_left")
+    __slots__ = ("_grant_at", "_granted", "_next_grant", "_stream", "_upload_left")
 
     def __init__(
         self,
@@ -42,9 +42,24 @@ class StreamSession(HttpSession, WorkerSide):
         self._granted = 0  # bytes of upload credited so far
         self._next_grant = services.loop.now  # when any number of bytes may be credited
         self._grant_at: float | None = None  # the same, while bytes wait for it
-        self._sent = 0  # bytes of response body given to the worker
         self._stream = packet.stream
         self._upload_left: int | None = None  # bytes of body due by the request's Content-Length
+
+    @property
+    def withheld(self) -> int:
+        """Bytes that the worker has sent and is not credited for, as the origin takes none."""
+        transfer = self._transfer
+        if not isinstance(transfer, StreamTransfer):
+            return 0
+        return transfer.unsent + max(0, transfer.taken - self._granted)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of bodies that are held for either side."""
+        transfer = self._transfer
+        if not isinstance(transfer, StreamTransfer):
+            return 0
+        return transfer.unsent + transfer.buffered
 
     # -- the worker's packets ------------------------------------------------------------------
 
@@ -190,7 +205,7 @@ class StreamSession(HttpSession, WorkerSide):
             add_head(fields, head)
             if transfer.extras is not None:
                 add_ext(fields, transfer.extras.with_head())
-        self._sent += len(body)
+        self._given += len(body)
         self._send(fields)
         return transfer.ended_well or transfer.buffered > 0
 
@@ -202,8 +217,8 @@ class StreamSession(HttpSession, WorkerSide):
             self._send_last(transfer.head, transfer.read(transfer.buffered), True)
 
     def _send_last(self, head: Head, body: bytes | bytearray, first: bool) -> None:
-        self._sent += len(body)
-        self._log_out(f"id={show_id(self.id)} code={head.code} {self._sent}")
+        self._given += len(body)
+        self._tell_answered(head.code)
         fields: dict[str, Any] = {"body": body}
         if first:
             add_head(fields, head)

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from ..egress import ErrorName, TransferError
 from ..egress.websocket import WebSocketTransfer
+from ..journal import show_id
 from ..websocket import BadInput, Close, Data, Event, Ping, Pong, ProtocolViolation, Response
 from ..zhttp import Condition, Format, RequestPacket
-from .base import MAX_OVERSTEP, Services, entry, show_id
+from .base import MAX_OVERSTEP, Services, entry
 from .refusal import Refused
 from .websocket_json import JsonFrames
 from .websocket_packets import (
@@ -75,6 +76,9 @@ class _Alarm(enum.IntEnum):
     PONG = 4  # a sign of life of the origin is due
 
 
+_NO_STATUS, _ABNORMAL = 1005, 1006  # RFC 6455 section 7.4.1
+
+
 class WebSocketSession(WorkerSide):
     """A WebSocket by packets over in_spec, in_stream_spec and out_spec.
 
@@ -85,6 +89,7 @@ class WebSocketSession(WorkerSide):
     __slots__ = (
         "_alarms",
         "_auto_pong",
+        "_close_code",
         "_early",
         "_early_size",
         "_farewell",
@@ -109,6 +114,7 @@ class WebSocketSession(WorkerSide):
         super().__init__(services, packet, packet.sender, ended, arrived)
         self.state = State.CONNECTING
         self._alarms: dict[_Alarm, float] = {}
+        self._close_code = _ABNORMAL
         self._auto_pong = packet.auto_pong
         self._early: deque[RequestPacket] = deque()  # came before the handshake's outcome
         self._early_size = 0
@@ -126,6 +132,26 @@ class WebSocketSession(WorkerSide):
     def __repr__(self) -> str:
         return f"<WebSocketSession {show_id(self.id)} {self.state.name} {self._endpoint!r}>"
 
+    @property
+    def bytes_given(self) -> int:
+        """Bytes of frames that the worker has got."""
+        return self._received
+
+    @property
+    def stage(self) -> str:
+        """What it waits for, in a word for people."""
+        return "waits for its worker" if self._waiting else self.state.name.lower()
+
+    @property
+    def withheld(self) -> int:
+        """Bytes that the worker has sent and is not credited for, as the origin takes none."""
+        return 0 if self._transfer is None else self._transfer.unsent
+
+    @property
+    def is_open(self) -> bool:
+        """The handshake is over, and the session is not."""
+        return self.state not in (State.CONNECTING, State.CLOSED)
+
     def _enter(self, state: State) -> None:
         assert state in _NEXT[self.state], f"{self.state} to {state}"
         self.state = state
@@ -142,10 +168,10 @@ class WebSocketSession(WorkerSide):
         try:
             request, handshake = open_websocket(packet, s)
         except Refused as refused:
-            self._log_in("websocket (refused)")
+            self._tell_began(packet, refused.target)
             self._end_with_failure(refused)
             return
-        self._log_in(f"websocket {request.target.text}")
+        self._tell_began(packet, request.target)
         if not self._set_deadline(packet):
             return
         if self._deadline is not None:
@@ -182,7 +208,7 @@ class WebSocketSession(WorkerSide):
         self._shut(_INTERNAL_ERROR)
         if self._endpoint.closed:
             # Both have closed: the worker expects nothing any more.
-            self._log_out(f"id={show_id(self.id)}", detail)
+            self._tell_ended("cancelled", f"ended: {detail}")
             self._finish(None)
         else:
             super()._bad_request(detail)
@@ -252,10 +278,8 @@ class WebSocketSession(WorkerSide):
     def websocket_rejected(self, response: Response) -> None:
         """The origin would not switch protocols: hand on what it said instead."""
         self._transfer = None
-        self._log_out(
-            f"ERR id={show_id(self.id)} condition=rejected",
-            f"code={response.code} {len(response.body)}",
-        )
+        detail = f"the origin answered {response.code} and did not switch protocols"
+        self._s.journal.failed(self.account, "rejected", "rejected", detail, len(response.body))
         self._finish(rejected_fields(response))
 
     @entry
@@ -350,6 +374,7 @@ class WebSocketSession(WorkerSide):
     def _end_event(self, event: Event) -> bool:
         """The origin's close, or its fault. False if that ended the session."""
         if isinstance(event, Close):
+            self._close_code = event.code or _NO_STATUS
             if self.state is State.CLOSING:
                 self._end_closed(event.code, close_fields(event))
                 return False
@@ -358,6 +383,7 @@ class WebSocketSession(WorkerSide):
             self._send(close_fields(event))
             return True
         assert isinstance(event, ProtocolViolation)
+        self._close_code = event.code
         self._shut(event.code, event.reason.encode())
         condition = (
             Condition.FRAME_TOO_LARGE if event.code == _TOO_BIG else Condition.UNDEFINED_CONDITION
@@ -368,8 +394,9 @@ class WebSocketSession(WorkerSide):
 
     def _end_closed(self, code: int | None, last: dict[str, object] | None) -> None:
         """Both have closed."""
+        self._close_code = code or self._close_code
         self._shut(code or 1000)
-        self._log_out(f"id={show_id(self.id)} code={code or 101} {self._received}")
+        self._tell_answered(code or 101)
         self._finish(last)
 
     # -- waiting for credits -------------------------------------------------------------------
@@ -535,6 +562,9 @@ class WebSocketSession(WorkerSide):
         self._farewell = (code, reason)
 
     def _release(self) -> None:
+        if self.is_open:
+            # Without close frames both ways it is an abnormal closure (RFC 6455 section 7.1.5).
+            self._s.journal.websocket_closed(self._close_code)
         self._enter(State.CLOSED)
         transfer, self._transfer = self._transfer, None
         if transfer is None:

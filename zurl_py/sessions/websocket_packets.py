@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..egress import HttpRequest
 from ..http.fields import RequestHeaders
+from ..url import Target
 from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
 from ..zhttp import Condition, RequestPacket
 from .base import Services
@@ -25,9 +26,19 @@ def open_websocket(packet: RequestPacket, services: Services) -> tuple[HttpReque
     Raises:
         Refused: with the condition of the answer.
     """
+    target = open_target(packet, ("ws", "wss"))
+    try:
+        return _connection_to(target, packet, services)
+    except Refused as refused:
+        refused.target = target
+        raise
+
+
+def _connection_to(
+    target: Target, packet: RequestPacket, services: Services
+) -> tuple[HttpRequest, Handshake]:
     if packet.seq != 0:
         raise Refused.bad_request("seq must be 0")
-    target = open_target(packet, ("ws", "wss"))
     try:
         headers = with_user_agent(packet.headers, services.user_agent)
         handshake = Handshake(headers, services.websocket.compression)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..zhttp import Condition, RemoteProtocolError, RequestPacket
-from .base import Session, entry, show_id
+from .base import Session, entry
 
 __all__ = ["WorkerSide"]
 
@@ -45,13 +45,13 @@ class WorkerSide(Session):
             endpoint.receive(packet, seq, self._s.loop.now)
         except RemoteProtocolError as error:
             if error.condition is None:
-                self._log_out(f"id={show_id(self.id)} {error.reason}")
+                self._tell_ended("cancelled", error.reason)
                 self._finish({"type": b"cancel"})
             else:
                 self._refuse_packet(packet, error.reason)
             return
         if packet.type == b"cancel":
-            self._log_out(f"id={show_id(self.id)} cancelled by the worker")
+            self._tell_ended("cancelled", "cancelled by the worker")
             self._finish(None)
             return
         self._receive(packet)
@@ -77,7 +77,7 @@ class WorkerSide(Session):
     def packet_dropped(self) -> None:
         """A packet of ours was given up: the worker is far too slow, and sees a gap at best."""
         if self.open:
-            self._log_out(f"id={show_id(self.id)} ended: a packet for its worker was dropped")
+            self._tell_ended("expired", "ended: a packet for its worker was dropped")
             self._shut()
             self._finish(None)
 
@@ -111,7 +111,7 @@ class WorkerSide(Session):
         if not self.open:
             return
         if self._endpoint.expired(now):
-            self._log_out(f"id={show_id(self.id)} expired: nothing heard of the worker")
+            self._tell_ended("expired", "expired: nothing heard of the worker")
             self._shut()
             self._finish(None)
             return

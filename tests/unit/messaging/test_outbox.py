@@ -38,7 +38,7 @@ class Lines:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def warning(self, text: str) -> None:
+    def warning(self, text: str, *_: object) -> None:
         self.lines.append(text)
 
     error = info = warning

@@ -1,0 +1,85 @@
+"""What transfers took, for the metrics: phases, bytes, connections, look-ups."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pycurl
+
+from ..metrics import PHASES, Metrics
+from ..websocket import Close, Data, Event, Ping, Pong
+
+__all__ = ["Meter"]
+
+_RESOLVE, _CONNECT, _TLS, _FIRST_BYTE, _TRANSFER = range(len(PHASES))
+# RFC 6455 section 5.2
+_OPCODES: Final = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+_CONTROLS: Final = {Close: "close", Ping: "ping", Pong: "pong"}
+_RESOLVED: Final = {True: "resolved", False: "failed"}
+
+
+class Meter:
+    """Reads libcurl's figures of a transfer when that has ended, and puts them aside."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        pending = metrics.phases.pending
+        self._resolve = pending[_RESOLVE]
+        self._connect = pending[_CONNECT]
+        self._tls = pending[_TLS]
+        self._first_byte = pending[_FIRST_BYTE]
+        self._transfer = pending[_TRANSFER]
+        self._lookups = metrics.lookups
+        self._opened = metrics.connections_opened.values
+        self._reused = metrics.connections_reused.values
+        self._uploaded = metrics.uploaded.values
+        self._downloaded = metrics.downloaded.values
+        self._frames = metrics.frames
+
+    def looked_up(self, found: bool, seconds: float) -> None:
+        """A look-up has ended."""
+        self._lookups.add(_RESOLVED[found])
+        self._resolve.append(seconds)
+
+    def transfer_ended(self, curl: pycurl.Curl) -> None:
+        """libcurl is done with a transfer; its figures are still there.
+
+        libcurl's times are of a clock that starts with the transfer (curl_easy_getinfo(3)): a phase
+        is the time between two of them. A kept connection saves the first two.
+        """
+        get = curl.getinfo
+        self._uploaded[0] += get(pycurl.SIZE_UPLOAD_T)
+        self._downloaded[0] += get(pycurl.SIZE_DOWNLOAD_T)
+        first_byte = get(pycurl.STARTTRANSFER_TIME)
+        opened = get(pycurl.NUM_CONNECTS)
+        if opened:
+            self._opened[0] += opened
+            self._new_connection(curl)
+        elif first_byte:
+            self._reused[0] += 1
+        if first_byte:
+            self._first_byte.append(first_byte - get(pycurl.PRETRANSFER_TIME))
+            self._transfer.append(get(pycurl.TOTAL_TIME) - first_byte)
+
+    def frame_came(self, event: Event, continues: bool) -> None:
+        """A frame, or a piece of a large one, came from a WebSocket's origin.
+
+        Args:
+            continues: the message began with a frame before it.
+        """
+        if isinstance(event, Data):
+            opcode = "continuation" if continues else "binary" if event.binary else "text"
+            self._frames.add("in", opcode)
+        elif type(event) in _CONTROLS:
+            self._frames.add("in", _CONTROLS[type(event)])
+
+    def frame_went(self, wire: bytes) -> None:
+        """A frame is on its way to a WebSocket's origin."""
+        self._frames.add("out", _OPCODES[wire[0] & 0x0F])
+
+    def _new_connection(self, curl: pycurl.Curl) -> None:
+        get = curl.getinfo
+        connected, encrypted = get(pycurl.CONNECT_TIME), get(pycurl.APPCONNECT_TIME)
+        if connected:
+            self._connect.append(connected - get(pycurl.NAMELOOKUP_TIME))
+            if encrypted:
+                self._tls.append(encrypted - connected)
