@@ -6,7 +6,7 @@ import io
 import json as jsonlib
 import os
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 from urllib.parse import urlencode
@@ -59,13 +59,19 @@ class Body:
         """Whether it can be sent a second time."""
         return self.pieces is None
 
-    async def iterate(self) -> AsyncIterator[bytes]:
+    async def iterate(self) -> AsyncGenerator[bytes, None]:
         """Its parts, from a source of either kind."""
         if self.pieces is None:
             yield self.whole
         elif isinstance(self.pieces, AsyncIterable):
-            async for piece in self.pieces:
-                yield piece
+            iterator = aiter(self.pieces)
+            try:
+                async for piece in iterator:
+                    yield piece
+            finally:
+                close = getattr(iterator, "aclose", None)  # generators have one
+                if close is not None:
+                    await close()
         else:
             for piece in self.pieces:
                 yield piece

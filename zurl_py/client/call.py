@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
@@ -217,23 +218,30 @@ class HttpCall(Call):
         """Send the body as the origin takes it, unless the answer is over before that."""
         sent = 0
         try:
-            async for piece in self.request.body.iterate():
-                rest = memoryview(piece)
-                while rest and not self.over:
-                    room = await self._room(sent)
-                    part = bytes(rest[: min(room, _LARGEST_PIECE)])
-                    rest = rest[len(part) :]
-                    sent += len(part)
-                    if part:
-                        self._hub.post(self._send_body, part, True)
-                if self.over:
-                    return
+            async with aclosing(self.request.body.iterate()) as pieces:
+                async for piece in pieces:
+                    sent += await self._upload_piece(piece, sent)
+                    if self.over:
+                        return
         except BaseException:
             self.cancel()
             raise
         if await self._room(sent, at_least=0) >= 0:
             self._hub.post(self._send_body, b"", False)
             self._expect(self._hub.clock())
+
+    async def _upload_piece(self, piece: bytes, sent: int) -> int:
+        """Send a piece of the body, of which ``sent`` bytes went before. Returns what was sent."""
+        rest = memoryview(piece)
+        begun = sent
+        while rest and not self.over:
+            room = await self._room(sent)
+            part = bytes(rest[: min(room, _LARGEST_PIECE)])
+            rest = rest[len(part) :]
+            sent += len(part)
+            if part:
+                self._hub.post(self._send_body, part, True)
+        return sent - begun
 
     async def _room(self, sent: int, at_least: int = 1) -> int:
         """Bytes that may be sent; waits for some. 0, or less, if it is over."""

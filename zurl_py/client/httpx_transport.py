@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from . import errors
 from .adapting import ADAPTED, ArgumentRefused, body_of_pieces, decorate, headers_of, version_of
-from .body import Body
+from .body import WHOLE_SIZE, Body
 from .client import AsyncClient, Client, ClientOptions
 from .failures import failure_of_exception
 from .headers import Headers
@@ -113,13 +113,16 @@ class Stream(_Mapped[Response]):
         self._answer.close()
 
 
-class AsyncStream(_Mapped[AsyncResponse]):
+class AsyncStream(_Mapped[AsyncResponse], AsyncIterator[bytes]):
     """The body of an answer."""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._parts = self._answer.iter_bytes()
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            async for part in self._answer.iter_bytes():
-                yield part
+            return await anext(self._parts)
         except errors.ZurlError as error:
             raise self._translated(error) from error
 
@@ -184,7 +187,7 @@ class AsyncTransport:
     async def _handle(self, request: Any) -> Any:
         length = _length(request)
         pieces: Any = request.stream
-        if length == 0:
+        if length is not None and length <= WHOLE_SIZE:
             pieces = [part async for part in pieces]
         body = body_of_pieces(pieces, length)
         ours = _request(self._library, request, body, self._options)

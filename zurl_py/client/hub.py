@@ -34,6 +34,7 @@ _LINGER: Final = (
     1000  # milliseconds in which cancels, and what is fire and forget, may still go out
 )
 _RETRY: Final = 0.01  # seconds until a packet that could not be sent is tried again
+_CONNECTS: Final = 0.2  # seconds that a gateway gets to be there, however short the limits are
 _STARTS: Final = 15.0  # seconds that an embedded gateway may take to start
 _SPARE: Final = 1000  # timers of calls that are over which are kept, until they are looked through
 
@@ -239,7 +240,7 @@ class Hub:
                 self._starting[link] = now + _STARTS
         timeout = call.request.timeout
         limits = [limit for limit in (timeout.connect, timeout.total) if limit is not None]
-        patience = min(limits, default=math.inf)
+        patience = max(min(limits, default=math.inf), _CONNECTS)
         self._unplaced[call] = max([call.started + patience, *self._starting.values()])
 
     def _choose(self, other_than: Link | None = None) -> Link | None:

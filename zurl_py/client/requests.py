@@ -16,14 +16,21 @@ import http.client
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Unpack
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict, HTTPResponse
-from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    MaxRetryError,
+    ProtocolError,
+    ReadTimeoutError,
+)
+from urllib3.util import Retry
 from urllib3.util import Timeout as Urllib3Timeout
 
 from . import errors
@@ -67,17 +74,24 @@ class ZurlAdapter(HTTPAdapter):
 
     Args:
         gateway: where it is: see ``zurl_py.client.Client``.
+        max_retries: a number of times to try again where there was no connection, or urllib3's
+            ``Retry``. A body that can be read but once is not sent again.
         defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_gateway", "_defaults"]  # noqa: RUF012 - as there
 
-    def __init__(self, gateway: GatewayAddresses = None, **defaults: Unpack[ClientOptions]) -> None:
+    def __init__(
+        self,
+        gateway: GatewayAddresses = None,
+        max_retries: Retry | int = 0,
+        **defaults: Unpack[ClientOptions],
+    ) -> None:
         self._gateway = gateway
         self._defaults = defaults
         self._lock = threading.Lock()
         self._client: Client | None = Client(gateway, **defaults)
-        super().__init__()
+        super().__init__(max_retries=max_retries)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._lock = threading.Lock()
@@ -121,22 +135,78 @@ class ZurlAdapter(HTTPAdapter):
         ours = _request(request, _timeout(timeout), client.request_options)
         if verify is False:
             ours.options["ignore_tls_errors"] = True
-        if cert:
+        if cert and ours.url[:6].lower() == "https:":
             ours.options.update(_certificate(cert))
-        try:
-            answer = client.send(ours, stream=True)
-        except errors.ZurlError as error:
-            raise _translated(error, request) from error
-        return self.build_response(request, _response(answer, request))
+        retries = self.max_retries
+        while True:
+            try:
+                answer = _response(client.send(ours, stream=True), request)
+            except errors.ZurlError as error:
+                if not (retries.total and ours.body.replayable):
+                    raise _translated(error, request) from error
+                retries = _after_error(retries, error, request)
+                continue
+            if not (retries.total and ours.body.replayable):
+                break
+            following = _after_answer(retries, answer, request)
+            if following is None:
+                break
+            retries = following
+        return self.build_response(request, answer)
 
 
 def _translated(error: errors.ZurlError, request: requests.PreparedRequest) -> Exception:
     kind = _SPECIAL.get(type(error))
     if kind is None:
         kind = getattr(requests.exceptions, failure_of_exception(error).requests)
-    made = kind(str(error), request=request)
+    inner: Any = str(error)
+    if kind is requests.ReadTimeout:  # programs look for these words, and look for them there
+        pool: Any = "gateway"
+        inner = ReadTimeoutError(pool, str(request.url), f"Read timed out. ({error})")
+    made = kind(inner, request=request)
     decorate(made, error)
     return made
+
+
+# -- trying again, as urllib3 does it --------------------------------------------------------------
+
+
+def _after_error(
+    retries: Retry, error: errors.ZurlError, request: requests.PreparedRequest
+) -> Retry:
+    """What may still be tried, after a pause."""
+    cause: Exception
+    if isinstance(error, (errors.ConnectError, errors.ConnectTimeout)):
+        cause = ConnectTimeoutError(str(error))
+    elif isinstance(error, (errors.BadRequest, errors.PolicyViolation, errors.TlsError)):
+        raise _translated(error, request) from error
+    else:
+        cause = ProtocolError(str(error))
+    try:
+        following = retries.increment(request.method, str(request.url), error=cause)
+    except (MaxRetryError, ProtocolError):
+        raise _translated(error, request) from error
+    following.sleep()
+    return following
+
+
+def _after_answer(
+    retries: Retry, answer: HTTPResponse, request: requests.PreparedRequest
+) -> Retry | None:
+    """What may still be tried, after a pause; None if this answer will do."""
+    has_time = "Retry-After" in answer.headers
+    if not retries.is_retry(str(request.method), answer.status, has_time):
+        return None
+    try:
+        following = retries.increment(request.method, str(request.url), response=answer)
+    except MaxRetryError as error:
+        if not retries.raise_on_status:
+            return None
+        answer.close()
+        raise requests.exceptions.RetryError(error, request=request) from error
+    answer.close()
+    following.sleep(answer)
+    return following
 
 
 # -- the request -----------------------------------------------------------------------------------
@@ -184,11 +254,13 @@ def _body(request: requests.PreparedRequest) -> Body:
 
 
 def _pieces(content: Any) -> Iterator[bytes]:
-    parts: Iterable[Any] = content
-    if hasattr(content, "read"):  # until it gives nothing, of its own kind
-        parts = iter(lambda: content.read(PIECE), content.read(0))
-    for part in parts:
+    for part in _read(content) if hasattr(content, "read") else content:
         yield part.encode() if isinstance(part, str) else bytes(part)
+
+
+def _read(file: Any) -> Iterator[Any]:
+    while piece := file.read(PIECE):
+        yield piece
 
 
 def _timeout(timeout: Any) -> Timeout:
@@ -216,8 +288,7 @@ def _certificate(cert: Any) -> RequestOptions:
             with open(path, "rb") as file:
                 texts.append(file.read())
         except OSError as error:
-            text = f"Could not find the TLS {what} file, invalid path: {path}: {error.strerror}"
-            raise OSError(text) from None
+            raise OSError(f"Could not find the TLS {what} file, invalid path: {path}") from error
     return {"client_cert": texts[0], "client_key": texts[1]}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import json as jsonlib
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -367,6 +368,42 @@ class Response(BaseResponse):
         self._close()
 
 
+async def _nothing() -> bytes | None:
+    return None
+
+
+class _AsyncItems(AsyncIterator[_Item]):
+    """No generator, of which trio wants every one to be closed."""
+
+    def __init__(
+        self,
+        cutter: _Cutter[_Item],
+        more: Callable[[], Awaitable[bytes | None]],
+        parts: list[bytes],
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        self._cutter = cutter
+        self._more = more
+        self._begin = begin
+        self._items = deque(item for part in parts for item in cutter.feed(part))
+        self._ended = False
+
+    async def __anext__(self) -> _Item:
+        if self._begin is not None:
+            self._begin()
+            self._begin = None
+        while not self._items:
+            if self._ended:
+                raise StopAsyncIteration
+            part = await self._more()
+            if part is None:
+                self._ended = True
+                self._items.extend(self._cutter.end())
+            else:
+                self._items.extend(self._cutter.feed(part))
+        return self._items.popleft()
+
+
 class AsyncResponse(BaseResponse):
     """An answer, of ``AsyncClient``. The same as ``Response``, with ``await``."""
 
@@ -388,17 +425,10 @@ class AsyncResponse(BaseResponse):
         """The body's lines, without their ends."""
         return self._iterate(_Lines(self.encoding))
 
-    async def _iterate(self, cutter: _Cutter[_Item]) -> AsyncIterator[_Item]:
+    def _iterate(self, cutter: _Cutter[_Item]) -> AsyncIterator[_Item]:
         if self._content is not None:
-            for item in cutter.feed(self._content):
-                yield item
-        else:
-            self._begin()
-            while (part := await self._source.next()) is not None:
-                for item in cutter.feed(part):
-                    yield item
-        for item in cutter.end():
-            yield item
+            return _AsyncItems(cutter, _nothing, [self._content])
+        return _AsyncItems(cutter, self._source.next, [], self._begin)
 
     async def close(self) -> None:
         """Give up what was not read."""

@@ -216,13 +216,15 @@ class AsyncWebSocket(_WebSocket):
         """Close, and wait for the origin to do so too, ten seconds at most."""
         await self._call.close(code, reason)
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> Self:
         """Messages, until it is closed in good order."""
+        return self
+
+    async def __anext__(self) -> str | bytes:
         try:
-            while True:
-                yield await self.recv()
+            return await self.recv()
         except errors.ConnectionClosedOK:
-            return
+            raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from urllib3.util import Retry
 
 from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker, reply
 from zurl_py.client.requests import GatewayUnavailable, PolicyViolation, ZurlAdapter
@@ -197,3 +198,29 @@ def test_it_goes_on_after_close_and_in_other_processes(
     with pickle.loads(pickle.dumps(session)) as copy:
         assert isinstance(copy.get_adapter("http://x"), ZurlAdapter)
         assert copy.get(origin.url()).text == "hello"
+
+
+def test_tries_again_as_often_as_it_may(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+
+    def script(connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            connection.send(OK if len(origin.requests) % 3 == 0 else busy)
+
+    origin.script = script
+    path = str(shared_daemon.config_path)
+    with requests.Session() as session:
+        retry = Retry(total=2, status_forcelist=[503])
+        session.mount("http://", ZurlAdapter(path, max_retries=retry))
+        assert session.get(origin.url()).text == "hello"
+        assert len(origin.requests) == 3
+        assert session.post(origin.url()).status_code == 503  # which is not idempotent
+        assert session.get(origin.url()).text == "hello"
+        retry = Retry(total=1, status_forcelist=[200, 503])
+        session.mount("http://", ZurlAdapter(path, max_retries=retry))
+        with pytest.raises(requests.exceptions.RetryError):
+            session.get(origin.url())
+        session.mount("http://", ZurlAdapter(path, max_retries=2))
+        with pytest.raises(requests.ConnectionError):
+            session.get("http://127.0.0.1:1/")

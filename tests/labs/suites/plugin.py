@@ -1,0 +1,111 @@
+"""A pytest plugin for the suites of other libraries: our classes in the place of theirs.
+
+``-p tests.labs.suites.plugin`` with ``SUITE=requests``, ``httpx`` or ``httpie``. Our classes find
+the daemon by ``$ZURL_CONNECT``. How many tests reached it goes into the file ``$SUITE_REPORT``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zurl_py.client.client import _Core
+
+_reached: set[str] = set()
+_failed: dict[str, str] = {}
+_passed: set[str] = set()
+_current = ""
+
+
+def _count_sends() -> None:
+    """Note which tests come as far as the gateway."""
+    connected = _Core._connected
+
+    def counted(self: _Core) -> Any:
+        _reached.add(_current)
+        return connected(self)
+
+    _Core._connected = counted  # type: ignore[method-assign]
+
+
+def _requests() -> None:
+    import requests.adapters
+    import requests.sessions
+
+    from zurl_py.client.requests import ZurlAdapter
+
+    class Adapter(ZurlAdapter):
+        """Takes what ``HTTPAdapter`` takes."""
+
+        def __init__(self, *_: Any, max_retries: Any = 0, **__: Any) -> None:
+            super().__init__(max_retries=max_retries)
+
+    globals()["Adapter"] = Adapter  # tests pickle it
+    Adapter.__qualname__ = "Adapter"
+    requests.adapters.HTTPAdapter = Adapter  # type: ignore[misc]
+    requests.sessions.HTTPAdapter = Adapter  # type: ignore[misc]
+
+
+def _httpx() -> None:
+    import httpx._client
+
+    from zurl_py.client.httpx import AsyncZurlTransport, ZurlTransport
+
+    def transport(*_: Any, **__: Any) -> ZurlTransport:
+        return ZurlTransport()
+
+    def async_transport(*_: Any, **__: Any) -> AsyncZurlTransport:
+        return AsyncZurlTransport()
+
+    httpx._client.HTTPTransport = transport  # type: ignore[assignment, misc]
+    httpx._client.AsyncHTTPTransport = async_transport  # type: ignore[assignment, misc]
+
+
+def _httpie() -> None:
+    import httpie.adapters
+    import httpie.client
+    import httpie.ssl_
+
+    from zurl_py.client.requests import ZurlAdapter
+
+    class Adapter(ZurlAdapter):
+        """Takes what HTTPie's adapters take."""
+
+        def __init__(self, *_: Any, verify: Any = True, **__: Any) -> None:
+            super().__init__(ignore_tls_errors=verify is False)
+
+    httpie.client.HTTPieHTTPAdapter = Adapter
+    httpie.client.HTTPieHTTPSAdapter = Adapter
+
+
+def pytest_configure() -> None:
+    {"requests": _requests, "httpx": _httpx, "httpie": _httpie}[os.environ["SUITE"]]()
+    _count_sends()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    global _current
+    _current = item.nodeid
+    return (yield)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        _failed.setdefault(report.nodeid, report.longreprtext[-2000:])
+    elif report.when == "call" and report.passed:
+        _passed.add(report.nodeid)
+
+
+def pytest_sessionfinish() -> None:
+    report = {
+        "passed": sorted(_passed - _failed.keys()),
+        "failed": _failed,
+        "reached": sorted(_reached - {""}),
+    }
+    Path(os.environ["SUITE_REPORT"]).write_text(json.dumps(report))
