@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import pwd
@@ -109,7 +110,10 @@ class Postgres:
     def signal(self, number: int) -> None:
         """To the server and all that it has started."""
         assert self.process is not None
-        os.killpg(self.process.pid, number)
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        for pid in (self.process.pid, *map(int, children.split())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def kill(self) -> None:
         """kill -9 of all of it."""

@@ -168,7 +168,7 @@ BEGIN
     ELSIF made !~ '^[A-Za-z0-9_-]{1,128}$' THEN
         RAISE EXCEPTION 'zurl.deliver: id: 1 to 128 of A-Z a-z 0-9 _ - are due'
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF deliver.event !~ '^[^\r\n]{1,1024}$' THEN
+    ELSIF deliver.event ~ '[\r\n]' OR octet_length(deliver.event) NOT BETWEEN 1 AND 1024 THEN
         RAISE EXCEPTION 'zurl.deliver: event: 1 to 1024 bytes without CR, LF are due'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF octet_length(deliver.key) > 1024 THEN
