@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo run test test-fresh lint format peers fuzz bench clean deb deb-test
+.PHONY: demo run test test-fresh lint format peers docs fuzz bench clean deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
@@ -40,6 +40,10 @@ format: $(VENV)/made-dev
 # The real programs that the tests run against, from Debian's packages; needs root.
 peers:
 	sh tools/install-peers.sh
+
+# The documentation as a site, in build/docs; a warning is an error.
+docs: $(VENV)/made-dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs build/docs
 
 # Fuzzing for longer than the tests do: each target for FUZZ_SECONDS, then a million damaged messages
 # against a running daemon.
