@@ -17,7 +17,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-# Links to files of the repository that are no pages are shown, and checked by the tests; a generated
+# Links to files that are no pages are shown, and checked by the tests; a generated
 # part may begin with a lower heading.
 suppress_warnings = ["myst.xref_missing", "myst.header"]
 exclude_patterns = ["man"]
