@@ -138,17 +138,16 @@ class ZurlAdapter(HTTPAdapter):
         if cert and ours.url[:6].lower() == "https:":
             ours.options.update(_certificate(cert))
         retries = self.max_retries
+        tries_again = retries.total and ours.body.replayable
         while True:
             try:
                 answer = _response(client.send(ours, stream=True), request)
             except errors.ZurlError as error:
-                if not (retries.total and ours.body.replayable):
+                if not tries_again:
                     raise _translated(error, request) from error
                 retries = _after_error(retries, error, request)
                 continue
-            if not (retries.total and ours.body.replayable):
-                break
-            following = _after_answer(retries, answer, request)
+            following = _after_answer(retries, answer, request) if tries_again else None
             if following is None:
                 break
             retries = following
