@@ -465,7 +465,7 @@ class Egress:
         if decision.allowed:
             return None
         detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
-        return TransferError.from_decision(decision, detail)
+        return TransferError(Condition.POLICY_VIOLATION, detail, error=ErrorName.POLICY_RELOADED)
 
     def close(self) -> None:
         """Cancel all transfers and close all connections."""

@@ -52,6 +52,7 @@ class ErrorName:
     TOTAL_TIMEOUT: Final = "total-timeout"
     IDLE_TIMEOUT: Final = "idle-timeout"
     HOST_FAILING: Final = "host-failing"  # max_host_errors was reached: not tried
+    POLICY_RELOADED: Final = "policy-reloaded"  # was under way when other rules came
     INTERNAL: Final = "internal"  # a bug of ours, or libcurl's
 
 

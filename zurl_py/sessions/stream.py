@@ -21,6 +21,12 @@ __all__ = ["StreamSession"]
 _GRANT_INTERVAL = 0.02  # seconds
 _GRANT_SHARE = 0.5
 
+# Each packet of data, too, costs as much as many kilobytes. Where credits are what is short, they
+# are not used up in small pieces: data goes when this share of the worker's window is free, or
+# when it has waited this long (RFC 9293 section 3.8.6.2.1: silly window avoidance of senders).
+_WINDOW_SHARE = 2  # a part of it
+_PATIENCE = 0.02  # seconds
+
 
 class StreamSession(HttpSession, WorkerSide):
     """HTTP by packets over in_spec, in_stream_spec and out_spec.
@@ -29,7 +35,15 @@ class StreamSession(HttpSession, WorkerSide):
     ``transfer_moved`` (streamed) or ``response_came`` and ``request_failed`` (whole answers).
     """
 
-    __slots__ = ("_grant_at", "_granted", "_next_grant", "_stream", "_upload_left")
+    __slots__ = (
+        "_flush_at",
+        "_grant_at",
+        "_granted",
+        "_next_grant",
+        "_stream",
+        "_upload_left",
+        "_window",
+    )
 
     def __init__(
         self,
@@ -42,6 +56,8 @@ class StreamSession(HttpSession, WorkerSide):
         self._granted = 0  # bytes of upload credited so far
         self._next_grant = services.loop.now  # when any number of bytes may be credited
         self._grant_at: float | None = None  # the same, while bytes wait for it
+        self._flush_at: float | None = None  # when data goes however few the credits are
+        self._window = 0  # bytes of credits that the worker has had at once, at most
         self._stream = packet.stream
         self._upload_left: int | None = None  # bytes of body due by the request's Content-Length
 
@@ -192,7 +208,12 @@ class StreamSession(HttpSession, WorkerSide):
 
     def _flush_packet(self, transfer: StreamTransfer, head: Head) -> bool:
         """Send one packet; False if there is no more to send now."""
-        room = min(self._endpoint.credits, self._s.buffer_size)
+        credits = self._endpoint.credits
+        if credits > self._window:
+            self._window = credits
+        room = min(credits, self._s.buffer_size)
+        if 0 < room < transfer.buffered and self._worth_waiting(room):
+            return False
         body = transfer.read(room) if room > 0 and transfer.buffered else b""
         first = self._endpoint.ours is IDLE
         if transfer.ended_well and not transfer.buffered:
@@ -208,6 +229,18 @@ class StreamSession(HttpSession, WorkerSide):
         self._given += len(body)
         self._send(fields)
         return transfer.ended_well or transfer.buffered > 0
+
+    def _worth_waiting(self, room: int) -> bool:
+        """Whether to wait for more credits, where there is more data than they cover."""
+        now = self._s.loop.now
+        share = min(self._window, self._s.buffer_size) // _WINDOW_SHARE
+        if room >= share or (self._flush_at is not None and now >= self._flush_at):
+            self._flush_at = None
+            return False
+        if self._flush_at is None:
+            self._flush_at = now + _PATIENCE
+            self._set_timer()
+        return True
 
     def _flush_whole(self, transfer: StreamTransfer) -> None:
         if transfer.failure is not None:
@@ -236,8 +269,14 @@ class StreamSession(HttpSession, WorkerSide):
 
     def _next_alarm(self) -> float:
         when = self._next_look()
+        if self._flush_at is not None:
+            when = min(when, self._flush_at)
         return when if self._grant_at is None else min(when, self._grant_at)
 
     def _look_at_clock(self, now: float) -> None:
-        if self._in_time() and self._grant_at is not None:
+        if not self._in_time():
+            return
+        if self._grant_at is not None:
             self._grant_upload()
+        if self._flush_at is not None:
+            self._flush()
