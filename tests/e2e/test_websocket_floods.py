@@ -4,6 +4,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def flood(wire: bytes, stop: threading.Event) -> Callable[[Connection], None]:
     ids=["pings answered here", "pings that wait", "empty frames", "empty fragments"],
 )
 def test_tiny_frames_leave_time_for_others(
-    start_daemon: Start, origin: ScriptedOrigin, wire: bytes, fields: dict[str, object]
+    start_daemon: Start, origin: ScriptedOrigin, wire: bytes, fields: dict[str, Any]
 ) -> None:
     """A read holds 30,000 of them; a turn of the loop takes 64, and 2 ms for all connections."""
     daemon, worker = start_daemon()

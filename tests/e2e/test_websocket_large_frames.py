@@ -15,7 +15,7 @@ BUFFER = 200_000
 
 def message(session: Session, window: int = BUFFER) -> list[Message]:
     """The packets of one message; each is paid for when it has come."""
-    found = []
+    found: list[Message] = []
     while not found or found[-1].get("more"):
         found.append(session.skip(b"ping", b"credit"))
         assert found[-1].type == b"data", found[-1]

@@ -19,7 +19,9 @@ from tests.support.websocket import (
     accept,
     echo,
     frame,
+    quiet,
     read_frame,
+    unanswered,
 )
 
 Start = Callable[..., tuple[Daemon, Worker]]
@@ -86,7 +88,7 @@ def expect_closed(wire: Wire, code: int) -> None:
 
 class TestOpening:
     def test_answer(self, worker: Worker, origin: ScriptedOrigin) -> None:
-        origin.script = lambda c: (accept(c, b"X-A: b"), c.wait_for("end"))  # type: ignore[func-returns-value]
+        origin.script = quiet(b"X-A: b")
         session = worker.start(
             uri=origin.url("/p?q", "ws"), credits=5, user_data={"a": 1}, ext={"multi": True}
         )
@@ -99,13 +101,9 @@ class TestOpening:
         assert opened["ext"] == {"multi": True}
         assert opened["user-data"] == {b"a": 1}
         assert "body" not in opened.fields
-        origin.let("end")
 
     def test_request(self, worker: Worker, origin: ScriptedOrigin) -> None:
-        origin.script = lambda c: (  # type: ignore[func-returns-value]
-            accept(c, b"Sec-WebSocket-Extensions: grip"),
-            c.wait_for("end"),
-        )
+        origin.script = quiet(b"Sec-WebSocket-Extensions: grip")
         session = worker.start(
             uri=origin.url("/a/../b//c?d=%41", "ws"),
             headers=[
@@ -130,7 +128,6 @@ class TestOpening:
         assert request.get(b"connection") == b"Upgrade"
         assert request.get(b"sec-websocket-key") != b"theirs"
         assert request.get(b"sec-websocket-extensions") == b"grip"
-        origin.let("end")
 
     @pytest.mark.parametrize("format", ["J", "M", "T"])
     def test_formats(self, worker: Worker, origin: ScriptedOrigin, format: str) -> None:
@@ -582,7 +579,7 @@ class TestBeforeTheOutcome:
         origin.wait_closed()
 
     def test_timeout(self, worker: Worker, origin: ScriptedOrigin) -> None:
-        origin.script = lambda c: (c.read_head(), c.expect_end())  # type: ignore[func-returns-value]
+        origin.script = unanswered
         session = worker.start(uri=origin.url("/", "ws"), timeout=200)
         expect(session.next(), b"error", condition=b"session-timeout")
         origin.wait_closed()

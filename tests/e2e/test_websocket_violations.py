@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import Connection, Daemon, ScriptedOrigin, Worker
-from tests.support.websocket import CLOSE, FIN, PING, TEXT, accept, frame, read_frame
+from tests.support.websocket import CLOSE, FIN, PING, TEXT, accept, frame, quiet, read_frame
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
@@ -95,10 +95,7 @@ def test_frame_too_large(start_daemon: Start, origin: ScriptedOrigin, wire: byte
 
 def test_largest_frame(start_daemon: Start, origin: ScriptedOrigin) -> None:
     _, worker = start_daemon(buffer_size=1000)
-    origin.script = lambda c: (  # type: ignore[func-returns-value]
-        accept(c, tail=frame(TEXT, b"x" * 1000)),
-        c.expect_end(),
-    )
+    origin.script = quiet(tail=frame(TEXT, b"x" * 1000))
     session = worker.start(uri=origin.url("/", "ws"), credits=1000)
     assert session.next()["code"] == 101
     assert session.next().body == b"x" * 1000
@@ -154,7 +151,7 @@ class TestCompressed:
         check(compressing, origin, frame(PING, rsv=4), 1002, b"protocol-error", DEFLATE)
 
     def test_its_extension_is_not_shown(self, compressing: Worker, origin: ScriptedOrigin) -> None:
-        origin.script = lambda c: (accept(c, DEFLATE), c.expect_end())  # type: ignore[func-returns-value]
+        origin.script = quiet(DEFLATE)
         opened = compressing.start(uri=origin.url("/", "ws")).next()
         assert opened["code"] == 101
         assert opened.header(b"sec-websocket-extensions") is None

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-from tests.support.origin import Connection, Request
+from tests.support.origin import Connection, Request, Script
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -45,6 +45,22 @@ def accept(connection: Connection, *headers: bytes, tail: bytes = b"") -> Reques
     request = connection.read_head()
     connection.send(switch(request, *headers) + tail)
     return request
+
+
+def quiet(*headers: bytes, tail: bytes = b"") -> Script:
+    """Script: accepts, with `accept`'s arguments, and says nothing more."""
+
+    def script(connection: Connection) -> None:
+        accept(connection, *headers, tail=tail)
+        connection.expect_end()
+
+    return script
+
+
+def unanswered(connection: Connection) -> None:
+    """Script: reads the handshake and never answers."""
+    connection.read_head()
+    connection.expect_end()
 
 
 def read_frame(connection: Connection) -> tuple[int, bytes]:

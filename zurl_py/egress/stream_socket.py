@@ -16,7 +16,7 @@ from .errors import ErrorName, TransferError
 __all__ = ["StreamSocket"]
 
 _READ_SIZE: Final = 65536
-_READS_PER_TURN: Final = 8  # then other connections have their turn
+_READS_PER_TURN: Final = 4  # then other connections have their turn
 # TLS may have to read before it can write on, and nothing that epoll knows says so: then writing
 # is tried again after what was read, or after this long, which doubles each time.
 _FIRST_RETRY: Final = 0.02  # seconds

@@ -41,8 +41,10 @@ _LINGER: Final = 2.0  # seconds that the origin has to hang up after the closing
 # A refusal is handed on with what has come of its body; the rest has this long (seconds).
 _BODY_SILENCE: Final = 1.0
 _BODY_TIME: Final = 3.0
-# Events told in one turn of a connection: a read may hold 30,000 of them.
+# What one turn of a connection may cost, in events: a read may hold 30,000 of them. A large one
+# counts for more.
 _EVENTS_PER_TURN: Final = 64
+_BYTES_PER_EVENT: Final = 4096
 
 
 class _State(enum.Enum):
@@ -170,6 +172,8 @@ class WebSocketTransfer(HttpTransfer):
             event = connection.next_event()
             if event is not None:
                 self._events_left -= 1
+                if isinstance(event, Data):
+                    self._events_left -= len(event.payload) // _BYTES_PER_EVENT
                 if self._egress.meter is not None:
                     self._egress.meter.frame_came(event, self._continues)
                     self._continues = not event.fin if isinstance(event, Data) else self._continues

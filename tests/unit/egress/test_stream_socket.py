@@ -118,7 +118,7 @@ class TestReading:
         bench.peer.setblocking(False)
         bench.turn()
         bench.socket.try_reading()
-        for _ in range(8):
+        for _ in range(4):
             bench.peer.send(b"x")
             assert bench.socket.read() == b"x"
         bench.peer.send(b"y")

@@ -4,6 +4,7 @@ import os
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -328,12 +329,13 @@ class TestSending:
     def test_nothing_after_close(self) -> None:
         connection = Connection(LIMIT)
         connection.send_close(1000)
-        for send in (
+        sends: list[Callable[[], bytes]] = [
             lambda: connection.send_data(b"", False, False),
             lambda: connection.send_ping(b""),
             lambda: connection.send_pong(b""),
             lambda: connection.send_close(1000),
-        ):
+        ]
+        for send in sends:
             with pytest.raises(BadInput, match="after close"):
                 send()
 
