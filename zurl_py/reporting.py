@@ -24,7 +24,7 @@ from .log import Log
 from .loop import Loop
 from .messaging.frontend import Frontend
 from .metrics import INTERFACES, OUTCOMES, Metrics
-from .metrics.process import ProcessFigures, read_process
+from .metrics.process import ProcessFigures, process_families, read_process
 from .policy import Policy
 from .sessions import Session, WebSocketSession
 from .status import HostTable
@@ -208,36 +208,8 @@ class Reporting:
         )
 
     def _add_process(self, metrics: Metrics) -> None:
-        metrics.observed(
-            "process_cpu_seconds",
-            "Total user and system CPU time spent in seconds.",
-            lambda: self._figures().cpu_seconds,
-        )
-        metrics.gauge(
-            "process_open_fds",
-            "Number of open file descriptors.",
-            lambda: self._figures().descriptors,
-        )
-        metrics.gauge(
-            "process_max_fds",
-            "Maximum number of open file descriptors.",
-            lambda: self._figures().descriptors_limit,
-        )
-        metrics.gauge(
-            "process_virtual_memory_bytes",
-            "Virtual memory size in bytes.",
-            lambda: self._figures().virtual_bytes,
-        )
-        metrics.gauge(
-            "process_resident_memory_bytes",
-            "Resident memory size in bytes.",
-            lambda: self._figures().resident_bytes,
-        )
-        metrics.gauge(
-            "process_start_time_seconds",
-            "Start time of the process since unix epoch in seconds.",
-            lambda: self._figures().started,
-        )
+        for family in process_families(self._figures):
+            metrics.add(family)
 
     def _figures(self) -> ProcessFigures:
         """The kernel's figures, read once for all who ask in this turn of the loop."""

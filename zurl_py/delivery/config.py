@@ -12,7 +12,7 @@ from ..config.values import Converter, Invalid
 from ..ini import Entry
 from .attempts import DEFAULT_SCHEDULE
 
-__all__ = ["KEYS", "DeliverConfig", "load"]
+__all__ = ["KEYS", "DeliverConfig", "load", "shown"]
 
 _MAX_BODY: Final = 64 << 20  # bytes
 _MAX_STORE: Final = 1 << 50  # bytes
@@ -80,14 +80,6 @@ def _schedule(entry: Entry) -> tuple[float, ...]:
     return waits
 
 
-def _listen(entry: Entry) -> str:
-    text = entry.text
-    host, colon, port = text.rpartition(":")
-    if text.startswith("unix:/") or (colon and host and port.isdecimal() and int(port) <= 65535):
-        return text
-    raise Invalid("HOST:PORT such as 127.0.0.1:9117, or unix:/PATH")
-
-
 KEYS: Final[dict[str, Converter]] = {
     "deliver_spec": values.endpoints,
     "deliver_push_spec": values.endpoints,
@@ -99,9 +91,9 @@ KEYS: Final[dict[str, Converter]] = {
     "store_max_bytes": values.number(0, _MAX_STORE),
     "lease": values.number(2, 86_400),
     "secret_key_file": values.text,
-    "http_listen": _listen,
+    "http_listen": values.listener,
     "http_token_file": values.text,
-    "metrics_listen": _listen,
+    "metrics_listen": values.listener,
     "on_endpoint_event": values.text,
 }
 
@@ -120,3 +112,11 @@ def load(path: str) -> DeliverConfig:
         raise ConfigError(path, "nothing to listen on: set deliver_spec or deliver_push_spec")
     fields: dict[str, Any] = given.values
     return DeliverConfig(**fields, warnings=tuple(given.warnings), origins=given.origins)
+
+
+def shown(store: str) -> str:
+    """A store's URL without the password that may be in it."""
+    scheme, separator, rest = store.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}"

@@ -52,6 +52,7 @@ class GatewayLink:
         changed: told that the gateway came or went.
 
     Attributes:
+        endpoint: of its request interface.
         up: it is connected, and does not hang.
     """
 
@@ -64,7 +65,7 @@ class GatewayLink:
         ended: Callable[[Flight, Outcome], None],
         changed: Callable[[], None],
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._loop = loop
         self._log = log
         self._ended = ended
@@ -141,11 +142,11 @@ class GatewayLink:
         event = parse_monitor_message(frames)["event"]
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._connected, self._hangs = True, False
-            self._log.info(f"gateway {self._endpoint} is there")
+            self._log.info(f"gateway {self.endpoint} is there")
         elif self._connected:
             self._connected = False
             self._log.warning(
-                f"gateway {self._endpoint} is gone; {len(self._sent)} attempts go back"
+                f"gateway {self.endpoint} is gone; {len(self._sent)} attempts go back"
             )
             self.give_up()
         self._changed()
@@ -153,12 +154,12 @@ class GatewayLink:
     def _take_answer(self, frames: list[bytes]) -> None:
         if self._hangs:
             self._hangs = False
-            self._log.info(f"gateway {self._endpoint} answers again")
+            self._log.info(f"gateway {self.endpoint} answers again")
             self._changed()
         try:
             _, packet = decode(frames[-1])
         except DecodeError as error:
-            self._log.warning(f"gateway {self._endpoint}: {error}")
+            self._log.warning(f"gateway {self.endpoint}: {error}")
             return
         sent = self._sent.pop(packet.get(b"id", b""), None)
         if sent is not None:  # else a probe's, or given up
@@ -173,7 +174,7 @@ class GatewayLink:
             return
         if not self._hangs:
             self._hangs = True
-            self._log.warning(f"gateway {self._endpoint} hangs: {len(overdue)} attempts overdue")
+            self._log.warning(f"gateway {self.endpoint} hangs: {len(overdue)} attempts overdue")
             self._probe()
             self._changed()
         for id in overdue:

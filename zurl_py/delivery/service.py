@@ -8,24 +8,29 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import zmq
 
-from .. import systemd
+from .. import __version__, systemd
 from ..config import ConfigError
+from ..config.listener import parse_listener
 from ..log import Log
 from ..loop import READ, Loop, Timer
 from ..messaging.reader import SocketReader
+from ..status.listener import StatusListener
+from ..status.monitors import Monitors
+from ..status.pages import Pages
 from ..zhttp import Format
 from .acceptor import Acceptor, Asker
-from .config import DeliverConfig, load
+from .config import DeliverConfig, load, shown
 from .counts import Counts
 from .dispatch import Dispatcher
 from .gateway import GatewayLink
 from .lane import NEVER, Lane
-from .messages import Deliver
+from .messages import Deliver, Stats
+from .metrics import DeliverMetrics
 from .model import Accepted, Endpoint, NewDelivery, Recovered
 from .scheduler import Scheduler
 from .sockets import DeliverSockets
@@ -38,6 +43,7 @@ _BATCH: Final = 64  # messages of one socket in one turn
 _DRAIN: Final = 5.0  # seconds that attempts under way get when we are told to stop
 _LAST_WRITES: Final = 2.5  # seconds that the store gets after that
 _SWEEP: Final = 30.0  # seconds between sweeps where nothing is known to expire
+_SURVEY: Final = 5.0  # seconds between the questions that metrics are made from
 _POLL: Final = 1.0  # seconds between looks at a store that is shared
 _RENEW: Final = 2 / 3  # of a lease: with less of it left it is renewed
 _SWITCH: Final = 0.0005  # seconds; with Python's own 5 ms the store's thread waits for the loop
@@ -107,7 +113,11 @@ class Service:
         self._drained = False
         self._next_sweep = 0.0
         self._sweeping = False
+        self._troubled = False
         self._upkeep = Timer(self._keep_up)
+        self._stats: dict[str, Any] = {}  # the store's last answer to stats
+        self._survey = Timer(self._ask_stats)
+        self._listener = self._listen()
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
         self._feed_watchdog()
@@ -140,12 +150,54 @@ class Service:
                 readers.append((SocketReader(socket, self.loop), handle))
         return readers
 
+    def _listen(self) -> StatusListener | None:
+        """Serve metrics, health and status where that is wanted."""
+        if not self._config.metrics_listen:
+            return None
+        metrics = DeliverMetrics(self.counts, self.scheduler, self._stats, lambda: self.thread.kept)
+        pages = Pages(metrics, self._ill, self._status)
+        address = parse_listener(self._config.metrics_listen)
+        mode = self._config.ipc_file_mode
+        return StatusListener(address, mode, self.loop, self._log, pages, Monitors())
+
+    def _ill(self) -> str:
+        """Why nothing is accepted or delivered; "" where all is well."""
+        if self.dispatcher.stopping:
+            return "stopping"
+        if self._troubled:
+            return "the store does not work"
+        if not any(link.up for link in self._links):
+            return "no gateway is there"
+        return ""
+
+    def _status(self) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "store": shown(self._config.store),
+            "gateways": [{"endpoint": link.endpoint, "up": link.up} for link in self._links],
+            "in-flight": len(self.scheduler.flights),
+            "rates": self.counts.rates(time.time()),
+            **self._stats,
+        }
+
+    def _ask_stats(self) -> None:
+        self.loop.set_timer(self._survey, self.loop.now + _SURVEY)
+        question = Stats(Format.JSON, "stats")
+
+        def answered(result: QueryResult | Exception) -> None:
+            if isinstance(result, QueryResult):
+                self._stats.update(result.answer)
+
+        self.thread.query(question, answered)
+
     # -- running -------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Turn the loop until a signal ends it. Returns the exit status."""
         sys.setswitchinterval(_SWITCH)
         self.thread.start()
+        if self._listener is not None:
+            self._ask_stats()
         if self._store.lease:
             self._store.listen(lambda what: self.thread.call_on_loop(self._told, what))
             self._keep_up()
@@ -268,6 +320,7 @@ class Service:
                 self._next_sweep = min(self._next_sweep, result.next_sweep)
 
     def _store_trouble(self, error: Exception | None) -> None:
+        self._troubled = error is not None
         if error is None:
             self._log.info("the store works again")
         else:
@@ -363,6 +416,8 @@ class Service:
             self._log.error("the store did not end in time")
         for link in self._links:
             link.close()
+        if self._listener is not None:
+            self._listener.close()
         self._sockets.close()
         self._context.term()
         self.loop.close()

@@ -10,7 +10,8 @@ from ..client.errors import GatewayUnavailable
 from ..config import ConfigError
 from ..log import Log
 from ..messaging.sockets import BindError
-from .config import DeliverConfig
+from ..status.listener import ListenError
+from .config import DeliverConfig, shown
 from .store.base import Store, StoreError
 from .store.secrets import SecretBox, load_key
 
@@ -37,10 +38,10 @@ def run(config: DeliverConfig, config_path: str, log: Log) -> int:
         store = open_store(config)
         try:
             service = Service(config, config_path, store, gateways, log)
-        except BindError:
+        except (BindError, ListenError):
             store.close()
             raise
-    except (StartError, StoreError, BindError, ConfigError) as error:
+    except (StartError, StoreError, BindError, ListenError, ConfigError) as error:
         log.error(str(error))
         log.close()
         return 1
@@ -74,14 +75,6 @@ def open_store(config: DeliverConfig) -> Store:
     from .store.sqlite import SqliteStore
 
     return SqliteStore(config.store, box, config.schedule, config.store_max_bytes)
-
-
-def shown(store: str) -> str:
-    """A store's URL without the password that may be in it."""
-    scheme, separator, rest = store.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}"
 
 
 def find_gateways(config: DeliverConfig) -> list[str]:

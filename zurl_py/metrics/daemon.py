@@ -156,6 +156,10 @@ class Metrics:
 
     # -- families that somebody else knows the numbers of --------------------------------------
 
+    def add(self, family: Family) -> None:
+        """Add a family that is complete."""
+        self._families.append(family)
+
     def gauge(self, name: str, help: str, read: Read, **labels: Sequence[str]) -> None:
         """Add numbers that are asked for when they are read."""
         self._families.append(Gauge(name, help, read, **labels))

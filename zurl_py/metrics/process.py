@@ -6,9 +6,12 @@ import functools
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["ProcessFigures", "read_process"]
+from .families import Family, Gauge, Observed
+
+__all__ = ["ProcessFigures", "process_families", "read_process"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -48,6 +51,44 @@ def read_process() -> ProcessFigures:
         descriptors=_descriptors(),
         descriptors_limit=limit,
     )
+
+
+def process_families(figures: Callable[[], ProcessFigures]) -> list[Family]:
+    """The usual metrics of a process.
+
+    Args:
+        figures: asked whenever one of them is read.
+    """
+    return [
+        Observed(
+            "process_cpu_seconds",
+            "Total user and system CPU time spent in seconds.",
+            lambda: figures().cpu_seconds,
+        ),
+        Gauge(
+            "process_open_fds", "Number of open file descriptors.", lambda: figures().descriptors
+        ),
+        Gauge(
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            lambda: figures().descriptors_limit,
+        ),
+        Gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory size in bytes.",
+            lambda: figures().virtual_bytes,
+        ),
+        Gauge(
+            "process_resident_memory_bytes",
+            "Resident memory size in bytes.",
+            lambda: figures().resident_bytes,
+        ),
+        Gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            lambda: figures().started,
+        ),
+    ]
 
 
 @functools.cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import parse_qs
 
 import msgspec
 
-from ..metrics import OPENMETRICS, TEXT, Metrics, render
+from ..metrics import OPENMETRICS, TEXT, Family, render
 
 __all__ = ["MONITOR_PATH", "Page", "Pages", "not_allowed", "not_found", "too_long"]
 
@@ -36,6 +37,13 @@ class Page:
     headers: tuple[str, ...] = ()
 
 
+class HasFamilies(Protocol):
+    """Metrics of whatever process."""
+
+    def families(self) -> Iterable[Family]:
+        """All of them, as they are now."""
+
+
 class Pages:
     """The pages that have an end.
 
@@ -47,7 +55,7 @@ class Pages:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: HasFamilies,
         ill: Callable[[], str],
         status: Callable[[], Mapping[str, object]],
     ) -> None:
