@@ -91,6 +91,8 @@ def test_a_port_and_a_scheme(start_daemon: Start, origin: ScriptedOrigin) -> Non
         ("allow_connect_host", {"connect_host": "127.0.0.1"}),
         ("allow_connect_host", {"connect_port": 80}),
         ("allow_trust_connect_host", {"trust_connect_host": True}),
+        ("allow_host_override", {"host": "inner.test"}),
+        ("allow_host_override", {"ext": {"host": "inner.test"}}),
     ],
 )
 def test_a_privilege_that_is_not_granted(
@@ -107,6 +109,39 @@ def test_a_privilege_that_is_not_granted(
     assert condition(session.finish()[-1]) == b"policy-violation"
     assert origin.connections == 0
     assert worker.request(method="GET", uri=origin.url()).get("code") == 200
+
+
+def test_another_host_than_the_uri_s(start_daemon: Start, origin: ScriptedOrigin) -> None:
+    origin.script = OK
+    _, worker = start_daemon()
+    for fields in ({"host": "Inner.test:81"}, {"ext": {"host": "Inner.test:81"}}):
+        assert worker.request(method="GET", uri=origin.url(), **fields).get("code") == 200
+        assert origin.requests[-1].get(b"host") == b"Inner.test:81"
+        session = worker.start(method="POST", uri=origin.url(), stream=True, credits=9, more=True,
+                               **fields)  # fmt: skip
+        session.next()
+        session.send(body="x")
+        session.finish()
+        assert origin.requests[-1].get(b"host") == b"Inner.test:81"
+    assert worker.request(method="GET", uri=origin.url()).get("code") == 200
+    assert origin.requests[-1].get(b"host") == origin.authority.encode()
+    for wrong in ("a b", "a/b", "u@a", "a\r\nb: c", ""):
+        answer = worker.request(method="GET", uri=origin.url(), host=wrong)
+        assert condition(answer) == b"bad-request", wrong
+
+
+@pytest.mark.parametrize("rule", ["deny", "deny_always"])
+def test_another_host_is_off_where_private_addresses_are_denied(
+    start_daemon: Start, origin: ScriptedOrigin, rule: str
+) -> None:
+    _, worker = start_daemon(**{rule: "@private"}, allow="*" if rule == "deny" else "")
+    answer = worker.request(method="GET", uri=origin.url(), host="a.test")
+    assert condition(answer) == b"policy-violation"
+    assert answer["ext"]["error"] == b"privilege"
+    _, granted = start_daemon(deny="@private", allow="127.0.0.1", allow_host_override="true")
+    origin.script = OK
+    assert granted.request(method="GET", uri=origin.url(), host="a.test").get("code") == 200
+    assert origin.requests[-1].get(b"host") == b"a.test"
 
 
 def test_deny_always_holds_against_the_privilege(

@@ -34,6 +34,8 @@ class Config:
         nat64: "decode" and prefixes of IPv6 addresses that stand for IPv4 addresses.
         allow_ignore_policies, allow_ignore_tls_errors, allow_connect_host,
             allow_trust_connect_host: requests may use the field of that name.
+        allow_host_override: requests may have another Host than their URI's; None: they may where
+            ``@private`` is not denied.
         allow_ipv6: connect over IPv6 too.
         max_open_requests: sessions open at once; 0 or less: no limit.
         max_requests_per_client: the same for one worker; more wait; 0: no limit.
@@ -108,6 +110,7 @@ class Config:
     allow_ignore_tls_errors: bool = True
     allow_connect_host: bool = True
     allow_trust_connect_host: bool = True
+    allow_host_override: bool | None = None
     allow_ipv6: bool = False
     max_open_requests: int = 0
     max_requests_per_client: int = 0
@@ -186,9 +189,17 @@ class Config:
             allow_ignore_tls_errors=self.allow_ignore_tls_errors,
             allow_connect_host=self.allow_connect_host,
             allow_trust_connect_host=self.allow_trust_connect_host,
+            allow_host_override=self._allows_host_override,
             own_ports=own_ports,
             is_local=is_local,
         )
+
+    @property
+    def _allows_host_override(self) -> bool:
+        # An inner server that goes by Host alone would be at the mercy of whoever may set it.
+        if self.allow_host_override is not None:
+            return self.allow_host_override
+        return "@private" not in (*self.deny, *self.deny_always)
 
 
 KEYS: dict[str, values.Converter] = {
@@ -215,6 +226,7 @@ KEYS: dict[str, values.Converter] = {
     "allow_ignore_tls_errors": values.boolean,
     "allow_connect_host": values.boolean,
     "allow_trust_connect_host": values.boolean,
+    "allow_host_override": values.boolean,
     "allow_ipv6": values.boolean,
     "max_open_requests": values.number(-1, 10_000_000),
     "max_requests_per_client": values.number(0, 10_000_000),

@@ -13,12 +13,18 @@ __all__ = ["check_names", "check_peer", "check_request"]
 
 def check_request(request: HttpRequest) -> Decision:
     """May this request be made at all?"""
-    if request.privileged or request.ignore_tls_errors or request.connects_elsewhere:
+    if (
+        request.privileged
+        or request.ignore_tls_errors
+        or request.connects_elsewhere
+        or request.host is not None
+    ):
         decision = request.policy.check_privileges(
             ignore_policies=request.privileged,
             ignore_tls_errors=request.ignore_tls_errors,
             connect_host=request.connects_elsewhere,
             trust_connect_host=request.trust_connect_host,
+            host_override=request.host is not None,
         )
         if not decision.allowed:
             return decision

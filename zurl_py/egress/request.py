@@ -30,6 +30,7 @@ class AddressPolicy(Protocol):
         ignore_tls_errors: bool,
         connect_host: bool,
         trust_connect_host: bool,
+        host_override: bool = False,
     ) -> Decision: ...
 
 
@@ -61,6 +62,7 @@ class HttpRequest:
     discard: bool = False  # nobody wants the answer
     client_certificate: ClientCertificate | None = None  # of the message; wins over the settings'
     http_version: str = ""  # the highest that may be used; "": as the settings say
+    host: bytes | None = None  # the Host header, where it is not to be the URI's
     connect_timeout: int = 0  # milliseconds until there is a connection; 0: as libcurl has it
     raw: bool = False
     truncate: bool = False
@@ -70,6 +72,11 @@ class HttpRequest:
     history: bool = False
     max_redirects: int = MAX_REDIRECTS
     redirect_as_get: bool = False
+
+    @property
+    def host_header(self) -> bytes:
+        """Value of the Host header."""
+        return self.host or self.target.host_header
 
     @property
     def connects_elsewhere(self) -> bool:
@@ -100,6 +107,7 @@ class HttpRequest:
             target=target,
             headers=self.headers if same_origin else self.headers.without_secrets(),
             client_certificate=self.client_certificate if same_origin else None,
+            host=self.host if same_origin else None,
         )
         hop.method = next_method(self.method, code, as_get=self.redirect_as_get)
         if not keeps_body(self.method, code, as_get=self.redirect_as_get):
@@ -142,6 +150,6 @@ def header_lines(request: HttpRequest, verify_connect_host: bool) -> list[bytes]
         lines = [*lines, *(accepted or (b"Accept-Encoding:",))]
     if request.trailers:
         lines = [*request.headers.without_te(lines), b"TE: trailers", b"Connection: TE"]
-    if verify_connect_host:
-        lines = [*lines, b"Host: " + request.target.host_header]
+    if verify_connect_host or request.host is not None:
+        lines = [*lines, b"Host: " + request.host_header]
     return lines

@@ -342,7 +342,7 @@ class WebSocketTransfer(HttpTransfer):
             self.fail(self._socket.lost)
             return
         request = self._handshake.request(
-            _request_target(target), target.host_header, target.authorization
+            _request_target(target), self.request.host_header, target.authorization
         )
         self._socket.write(request, None)
         if early:  # a refusal of whoever we are

@@ -86,6 +86,7 @@ class Policy:
         allow_ignore_tls_errors: bool = True,
         allow_connect_host: bool = True,
         allow_trust_connect_host: bool = True,
+        allow_host_override: bool = True,
         own_ports: Iterable[int] = (),
         is_local: Callable[[str], bool] | None = None,
     ) -> Policy:
@@ -125,6 +126,7 @@ class Policy:
             "ignore-tls-errors": allow_ignore_tls_errors,
             "connect-host": allow_connect_host,
             "trust-connect-host": allow_trust_connect_host,
+            "host-override": allow_host_override,
         }
         withheld = frozenset(name for name, yes in granted.items() if not yes)
         policy = cls(rules, around, policy_mode == "report", withheld)
@@ -167,8 +169,12 @@ class Policy:
         ignore_tls_errors: bool,
         connect_host: bool,
         trust_connect_host: bool,
+        host_override: bool = False,
     ) -> Decision:
-        """May a request ask for these? (``connect_host`` stands for connect-port as well.)"""
+        """May a request ask for these?
+
+        ``connect_host`` stands for connect-port as well, ``host_override`` for ``host``.
+        """
         if not self._withheld:
             return ALLOWED
         for asked, name in (
@@ -176,6 +182,7 @@ class Policy:
             (ignore_tls_errors, "ignore-tls-errors"),
             (connect_host, "connect-host"),
             (trust_connect_host, "trust-connect-host"),
+            (host_override, "host-override"),
         ):
             if asked and name in self._withheld:
                 rule = f"allow_{name.replace('-', '_')}=false"

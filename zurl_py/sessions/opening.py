@@ -125,6 +125,7 @@ def apply_transport(request: HttpRequest, packet: RequestPacket, policy: Policy)
         packet.ignore_policies
         or packet.ignore_tls_errors
         or packet.trust_connect_host
+        or packet.host is not None
         or (packet.connect_host is not None or packet.connect_port is not None)
     ):
         _apply_privileges(request, packet, policy)
@@ -139,6 +140,7 @@ def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Polic
         ignore_tls_errors=packet.ignore_tls_errors,
         connect_host=packet.connect_host is not None or packet.connect_port is not None,
         trust_connect_host=packet.trust_connect_host,
+        host_override=packet.host is not None,
     )
     if not decision.allowed:
         raise Refused.by_policy(decision)
@@ -146,6 +148,8 @@ def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Polic
         request.privileged = True
         request.policy = policy.privileged()
     request.ignore_tls_errors = packet.ignore_tls_errors
+    if packet.host is not None:
+        request.host = _host(packet.host)
     if packet.connect_port is not None:
         if not 0 < packet.connect_port <= _MAX_PORT:
             raise Refused.bad_request(
@@ -168,6 +172,17 @@ def _connect_host(text: bytes) -> str:
     if more or target.port != 80 or any(mark in text for mark in (b"/", b"?", b"#", b"@")):
         raise Refused.bad_request("connect-host must be a host name or an address, and no more")
     return target.host
+
+
+def _host(text: bytes) -> bytes:
+    """Another Host, which goes out as it is: a name or an address, with a port or without."""
+    try:
+        target = parse(b"http://" + text + b"/")
+    except BadUrl as error:
+        raise Refused.bad_request(f"host: {error}") from None
+    if target.authorization is not None or any(mark in text for mark in b"/?#@\\ "):
+        raise Refused.bad_request("host must be a host name or an address, and perhaps a port")
+    return text
 
 
 def _upload_length(headers: RequestHeaders) -> int | None:

@@ -38,8 +38,8 @@ class RequestPacket(Packet):
         raw: an ``ext`` flag: the body as the origin sent it, Accept-Encoding as the worker gave it.
         truncate: an ``ext`` flag: cut a body beyond `max_size` where it would be refused.
         timing: an ``ext`` flag: tell how long each phase took.
-        connect_timeout: in ``ext``: until there is a connection; milliseconds.
-        host: in ``ext``, a privilege: another Host than the URI's.
+        connect_timeout: also in ``ext``: until there is a connection; milliseconds.
+        host: also in ``ext``, a privilege: another Host than the URI's.
         http_version: in ``ext``: the highest to be used: ``1.1``, ``2`` or ``3``.
         trailers: an ``ext`` flag: the answer's trailers are wanted.
         interim: an ``ext`` flag: interim (1xx) heads are wanted.
@@ -91,6 +91,9 @@ class RequestPacket(Packet):
         ("follow-redirects", "follow_redirects", check.boolean),
         ("client-cert", "client_cert", check.text),
         ("client-key", "client_key", check.text),
+        # These two are understood in ``ext``, too.
+        ("connect-timeout", "connect_timeout", check.number),
+        ("host", "host", check.text),
     )
     # Zurl takes no notice of the first two where they are no booleans.
     _EXT_RULES = table(

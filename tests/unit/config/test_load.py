@@ -124,6 +124,7 @@ STRICTER = {
     "allow_ignore_tls_errors",
     "allow_connect_host",
     "allow_trust_connect_host",
+    "allow_host_override",
 }
 
 
