@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 
 import click
 
 from ..config import HOST_KEYS, KEYS, Config, ConfigError, collisions, load
 from ..config.hosts import choose_section
+from ..delivery.config import KEYS as DELIVER_KEYS
+from ..delivery.config import load as load_deliver
+from ..delivery.config import shown
+from ..delivery.preflight import is_deliver_file, problems
 from ..url import BadUrl, parse
 from .preflight import preflight
 
@@ -26,11 +30,15 @@ def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | 
 
     Each value is followed by where it comes from: the line of the file, or the default. The exit
     status is 1 if the daemon would not start on it. Of several files, one for each daemon, it is
-    checked as well whether the daemons can stand beside each other.
+    checked as well whether the daemons can stand beside each other. A configuration of zurl-py
+    deliver is known by its keys.
     """
     failed = False
     configs: dict[str, Config] = {}
     for file in files or ("/etc/zurl.conf",):
+        if is_deliver_file(file):
+            failed |= check_deliver(file, quiet, strict)
+            continue
         try:
             config = configs[file] = load(file)
         except ConfigError as error:
@@ -43,6 +51,20 @@ def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | 
         failed |= report(found.errors, [*config.warnings, *found.later, *found.warnings], strict)
     failed |= report(*compare(configs), strict)
     raise SystemExit(1 if failed else 0)
+
+
+def check_deliver(file: str, quiet: bool, strict: bool) -> bool:
+    """Check a configuration of ``zurl-py deliver``. Returns whether it is a failure."""
+    try:
+        config = load_deliver(file)
+    except ConfigError as error:
+        return report([str(error)], [], strict)
+    if not quiet:
+        values = {key: getattr(config, key) for key in DELIVER_KEYS}
+        if config.store:
+            values["store"] = shown(config.store)
+        print("\n".join(["[General]", *_lines(values, config.origins, file)]))
+    return report(problems(config), config.warnings, strict)
 
 
 def report(errors: Iterable[str], warnings: Iterable[str], strict: bool) -> bool:
@@ -98,17 +120,22 @@ def _line(key: str, value: object, origin: str) -> str:
 
 def describe(config: Config, file: str) -> str:
     """The effective configuration as a file that has the same effect, with the origins."""
-    lines = ["[General]"]
-    given = {key: show(key, getattr(config, key)) for key in KEYS}
-    width = max(len(f"{key}={value}") for key, value in given.items() if len(value) < 40)
-    for key, value in given.items():
-        origin = f"{file}:{config.origins[key]}" if key in config.origins else "default"
-        lines.append(f"{f'{key}={value}':{width}}  ; {origin}")
+    values = {key: getattr(config, key) for key in KEYS}
+    lines = ["[General]", *_lines(values, config.origins, file)]
     for section in config.hosts:
         lines += ["", f"[host {section.host}]"]
         for key, given_value in section.values.items():
             lines.append(_line(key, given_value, f"{file}:{section.origins[key]}"))
     return "\n".join(lines)
+
+
+def _lines(values: Mapping[str, object], origins: Mapping[str, int], file: str) -> Iterator[str]:
+    """Each value as in the file, and where it comes from."""
+    given = {key: show(key, value) for key, value in values.items()}
+    width = max(len(f"{key}={value}") for key, value in given.items() if len(value) < 40)
+    for key, value in given.items():
+        origin = f"{file}:{origins[key]}" if key in origins else "default"
+        yield f"{f'{key}={value}':{width}}  ; {origin}"
 
 
 def show(key: str, value: object) -> str:

@@ -6,6 +6,8 @@ import os
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -163,3 +165,58 @@ def test_files_are_for_the_owner_alone(start_deliver: Start, receiver: Receiver)
     assert {path.name for path in files} >= {"store.db", "store.db-wal", "store.db.lock"}
     for path in files:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path
+
+
+def checked(deliver: Deliver, *options: str) -> subprocess.CompletedProcess[str]:
+    deliver.write_config()
+    program = [sys.executable, "-m", "zurl_py", "check-config", *options, str(deliver.config_path)]
+    return subprocess.run(program, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_check_config(gateway: Daemon) -> None:
+    deliver = prepared(gateway, schedule="0,5.5", misspelt="1")
+    try:
+        done = checked(deliver)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split("  ;")[0].strip() for line in done.stdout.splitlines()]
+        assert "schedule=0.0,5.5" in lines
+        assert "max_body=1000000" in lines
+        assert f"{deliver.config_path}:" in done.stdout
+        assert "misspelt" in done.stderr
+        assert checked(deliver, "--strict").returncode == 1
+        assert checked(deliver, "--quiet").stdout == ""
+    finally:
+        deliver.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"store": "mysql://x/y"}, "store"),
+        ({"store": "sqlite:////nonexistent/folder/store.db"}, "/nonexistent/folder"),
+        ({"store": "sqlite:////proc/version"}, "no SQLite file"),
+        ({"gateway": "/nonexistent/zurl.conf"}, "/nonexistent/zurl.conf"),
+        ({"secret_key_file": "/nonexistent/key"}, "/nonexistent/key"),
+        ({"schedule": "0,soon"}, "schedule"),
+    ],
+)
+def test_check_config_finds_what_would_stop_the_start(
+    gateway: Daemon, settings: dict[str, str], part: str
+) -> None:
+    deliver = prepared(gateway, **settings)
+    try:
+        done = checked(deliver)
+        assert done.returncode == 1
+        assert part in done.stderr
+    finally:
+        deliver.close()
+
+
+def test_check_config_hides_the_password(gateway: Daemon) -> None:
+    deliver = prepared(gateway, store="postgresql://shop:geheim@db/zurl?password=geheim")
+    try:
+        done = checked(deliver)
+        assert "postgresql://shop@db/zurl" in done.stdout
+        assert "geheim" not in done.stdout + done.stderr
+    finally:
+        deliver.close()

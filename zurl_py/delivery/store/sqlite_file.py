@@ -14,7 +14,7 @@ from typing import Final
 
 from .base import StoreError
 
-__all__ = ["open_file", "path_of"]
+__all__ = ["look_at", "open_file", "path_of"]
 
 _APPLICATION: Final = 0x5A55524C  # "ZURL", in the file's header
 _VERSION: Final = 1
@@ -115,7 +115,8 @@ def open_file(path: str) -> tuple[sqlite3.Connection, int]:
     try:
         if not os.path.lexists(path):
             _make(path)
-        _look_at(path)
+        look_at(path)
+        os.chmod(path, 0o600)
         return _connect(path), lock
     except sqlite3.Error as error:
         os.close(lock)
@@ -188,8 +189,12 @@ def _sync_folder(path: str) -> None:
         os.close(folder)
 
 
-def _look_at(path: str) -> None:
-    """Refuse what is no SQLite file before SQLite writes anything to it."""
+def look_at(path: str) -> None:
+    """Refuse what is no SQLite file before SQLite writes anything to it.
+
+    Raises:
+        StoreError: it is none.
+    """
     if not os.path.isfile(path):
         raise StoreError(f"store: {path} is no file")
     with open(path, "rb") as file:
@@ -198,7 +203,6 @@ def _look_at(path: str) -> None:
         raise StoreError(f"store: {path} is empty: it was made by something else, or lost all")
     if start != _MAGIC:
         raise StoreError(f"store: {path} is no SQLite file, or is broken")
-    os.chmod(path, 0o600)
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -1,0 +1,60 @@
+"""What would keep ``zurl-py deliver`` from starting on a configuration, without starting it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..client.address import Embedded, resolve
+from ..client.errors import GatewayUnavailable
+from ..ini import IniError, parse_ini
+from .config import KEYS, DeliverConfig
+from .store.base import StoreError
+from .store.secrets import load_key
+from .store.sqlite_file import look_at, path_of
+
+__all__ = ["is_deliver_file", "problems"]
+
+_OWN: frozenset[str] = frozenset(KEYS) - {"ipc_file_mode", "metrics_listen"}
+
+
+def is_deliver_file(path: str) -> bool:
+    """Whether a file configures ``zurl-py deliver``, and not a daemon."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        return any(entry.key in _OWN for entry in parse_ini(text, lambda _line, _text: None))
+    except (OSError, IniError):
+        return False
+
+
+def problems(config: DeliverConfig) -> Iterator[str]:
+    """Each as the line with which the start would stop."""
+    try:
+        gateways = resolve(config.gateway or None)
+    except (GatewayUnavailable, ValueError) as error:
+        yield f"gateway: {error}"
+    else:
+        for gateway in gateways:
+            if not isinstance(gateway, Embedded) and gateway.req is None:
+                yield f"gateway: {gateway} has no in_req_spec: deliveries go by it"
+    if config.secret_key_file:
+        try:
+            load_key(config.secret_key_file)
+        except StoreError as error:
+            yield str(error)
+    if config.store.startswith("sqlite:"):
+        try:
+            _look_at_store(path_of(config.store))
+        except StoreError as error:
+            yield str(error)
+
+
+def _look_at_store(path: str) -> None:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise StoreError(f"store: there is no folder {folder} for {path}")
+    if os.path.lexists(path):
+        look_at(path)
+    elif os.path.exists(path + ".lock"):
+        raise StoreError(f"store: {path} is missing, and {path}.lock says that it was there")
