@@ -11,7 +11,7 @@ import pytest
 from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
 
 Start = Callable[..., tuple[Daemon, Worker]]
-_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+_OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
 
 
 def _hang(connection: Connection) -> None:
