@@ -22,9 +22,11 @@ from .host_addresses import is_local
 from .journal import Journal
 from .log import Log
 from .loop import Loop, Timer
+from .messaging.access import Access
 from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
 from .messaging.sockets import BindError, Endpoints
+from .messaging.zap import Authenticator
 from .metrics import Metrics
 from .policy import Decision, Policy
 from .reporting import Parts, Reporting
@@ -129,8 +131,13 @@ class Daemon:
         )
         self._egress = Egress(self.loop, self._transport_options(config), log)
         self._endpoints = Endpoints(config, instance_id)
+        self._access: Access | None = None
+        if config.curve is not None:
+            self._access = Access(config.curve.clients)
+            # Before anything is bound: libzmq asks as soon as somebody connects.
+            Authenticator(self._endpoints.context, self.loop, log, self._access)
         self._endpoints.bind()
-        self._frontend = Frontend(self._endpoints, self.loop, log)
+        self._frontend = Frontend(self._endpoints, self.loop, log, self._access)
         self._services = services = Services(
             loop=self.loop,
             egress=self._egress,
@@ -146,6 +153,7 @@ class Daemon:
             self._frontend.replier,
             Admission(max(0, config.max_open_requests), config.max_requests_per_client),
             lambda: self._frontend.first_packets_wait,
+            self._access,
         )
         self._stopping = False
         self._listener = self._listen(instance_id) if config.metrics_listen else None
@@ -295,6 +303,8 @@ class Daemon:
         )
         self._egress.enforce()
         self._egress.configure(options)
+        if self._access is not None and config.curve is not None:
+            self._access.clients = config.curve.clients
         level = config.log_level if self._log_level is None else self._log_level
         self._log.configure(level, config.log_format)
         self._journal.log_query = config.log_query

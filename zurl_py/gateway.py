@@ -10,7 +10,10 @@ import functools
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol
 
+from .config.curve import CurveClient
 from .loop import Timer
+from .messaging.access import REVOKED, Access
+from .messaging.outbox import show_address
 from .messaging.reorder import ReorderBuffer
 from .sessions import Services, Session, SingleSession, StreamSession, WebSocketSession
 from .sessions.admission import Admission, Waiting
@@ -53,6 +56,7 @@ class Gateway:
         replier: where answers of the request interface go.
         admission: who may begin, and who waits.
         first_packets_wait: whether unread messages of in_spec wait, or may wait.
+        access: whose addresses are whose; None: clients are not known by keys.
 
     Attributes:
         has_room: whether a new request may be read.
@@ -64,6 +68,7 @@ class Gateway:
         replier: Replier,
         admission: Admission[_Asked],
         first_packets_wait: Callable[[], bool],
+        access: Access | None = None,
     ) -> None:
         self._loop = services.loop
         self._log = services.log
@@ -74,6 +79,7 @@ class Gateway:
         self._admission = admission
         self.has_room = admission.has_room
         self._first_packets_wait = first_packets_wait
+        self._access = access
         self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: dict[Session, bytes] = {}  # and whose they are
@@ -106,7 +112,7 @@ class Gateway:
 
     # -- in_req_spec -------------------------------------------------------------------------
 
-    def request(self, frames: list[bytes]) -> None:
+    def request(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """ROUTER: address frames, an empty frame, one packet; the answer goes the same way."""
         try:
             envelope = frames[: frames.index(b"", 1) + 1]
@@ -127,6 +133,8 @@ class Gateway:
             return
         worker = b"request " + envelope[0]
         reply = functools.partial(self._replier.reply, envelope)
+        if client is not None and self._is_refused("in_req_spec", packet, reply, client):
+            return
         if self._admission.enter(worker):
             self._start(worker, packet, reply, self._loop.now)
         else:
@@ -142,7 +150,7 @@ class Gateway:
 
     # -- in_spec -----------------------------------------------------------------------------
 
-    def begin(self, frames: list[bytes]) -> None:
+    def begin(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """PULL: the first packet of a session."""
         if len(frames) != 1:
             self._drop("in_spec", f"{len(frames)} frames, not 1")
@@ -154,6 +162,10 @@ class Gateway:
             return
         if packet.ids is not None:
             self._drop("in_spec", "a first packet with a list of ids")
+            return
+        if not self._may_use("in_spec", packet, client):
+            return
+        if client is not None and self._is_refused("in_spec", packet, None, client):
             return
         # Its type, whatever it is, is not looked at: Zurl's clients may rely on that.
         key: Hashable = (packet.sender, packet.id) if packet.sender and packet.id else None
@@ -209,7 +221,13 @@ class Gateway:
             # A bug of ours, before there is a session that could answer for itself.
             self._log.exception("a session could not be made")
             self._admission.ended(worker)
-            self._answer_internal(packet, reply)
+            self._answer(
+                packet,
+                reply,
+                error_fields(
+                    Condition.UNDEFINED_CONDITION, "internal", "a bug in the gateway: see its log"
+                ),
+            )
             return
         self._open[session] = worker
         if isinstance(session, SingleSession):
@@ -228,17 +246,18 @@ class Gateway:
         for early, seq in self._early.take(key):
             self._continue(early, packet.id, seq, 0)
 
-    def _answer_internal(self, packet: RequestPacket, reply: _Reply | None) -> None:
-        fields = error_fields(
-            Condition.UNDEFINED_CONDITION, "internal", "a bug in the gateway: see its log"
-        )
+    def _answer(
+        self, packet: RequestPacket, reply: _Reply | None, fields: dict[str, object]
+    ) -> None:
+        """The one answer to a request that no session was made for."""
         if packet.id:
             fields["seq"] = 0
         if reply is not None:
-            reply(Envelope(packet.format, None, packet.id or None).encode(fields))
+            answer = Envelope(packet.format, None, packet.id or None, packet.user_data)
+            reply(answer.encode(fields))
         elif packet.sender and packet.id:
             sender = self._services.instance_id
-            answer = Envelope(packet.format, sender, packet.id, address=packet.sender)
+            answer = Envelope(packet.format, sender, packet.id, packet.user_data, packet.sender)
             self._outlet.publish(packet.sender, answer.encode(fields))
 
     def _session_ended(self, session: Session) -> None:
@@ -266,7 +285,7 @@ class Gateway:
 
     # -- in_stream_spec ----------------------------------------------------------------------
 
-    def go_on(self, frames: list[bytes]) -> None:
+    def go_on(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """DEALER, from a worker's ROUTER: an empty frame, then a later packet of a session."""
         if len(frames) != 2 or frames[0]:
             self._drop("in_stream_spec", "not an empty frame and a packet")
@@ -275,6 +294,8 @@ class Gateway:
             packet = RequestPacket.parse(frames[1])
         except PacketError as error:
             self._refuse("in_stream_spec", error)
+            return
+        if not self._may_use("in_stream_spec", packet, client):
             return
         size = len(frames[1])
         for id, seq in packet.ids if packet.ids is not None else ((packet.id, packet.seq),):
@@ -322,6 +343,43 @@ class Gateway:
             self._journal.metrics.packets_dropped.add("in_stream_spec", "no-session")
             answer = Envelope(packet.format, None, id, address=packet.sender)
             self._outlet.publish(packet.sender, answer.encode({"type": b"cancel"}))
+
+    # -- clients that are known by their keys ----------------------------------------------------
+
+    def _may_use(self, where: str, packet: RequestPacket, client: CurveClient | None) -> bool:
+        """Whether the client may use this address; an address belongs to who used it first."""
+        if self._access is None:
+            return True
+        if packet.sender:
+            allowed = self._access.may_use(client, packet.sender)
+        else:
+            # Fire and forget has no address; what goes on with a session proves itself by one.
+            allowed = client is None or where == "in_spec"
+        if not allowed and client is not None:
+            address = show_address(packet.sender or b"")
+            self._drop(where, f"from {address} does not belong to the key of {client.name}")
+        return allowed
+
+    def _is_refused(
+        self, where: str, packet: RequestPacket, reply: _Reply | None, client: CurveClient
+    ) -> bool:
+        """Answer a request that asks for what its client may not have."""
+        asks_for = {
+            "ignore-policies": packet.ignore_policies,
+            "ignore-tls-errors": packet.ignore_tls_errors,
+            "connect-host": packet.connect_host is not None or packet.connect_port is not None,
+            "trust-connect-host": packet.trust_connect_host,
+        }
+        granted = client.privileges
+        withheld = [name for name, wanted in asks_for.items() if wanted]
+        if client is not REVOKED:
+            withheld = [] if granted is None else [n for n in withheld if n not in granted]
+            if not withheld:
+                return False
+        reason = f"{', '.join(withheld) or 'nothing'} is not granted to {client.name}"
+        self._drop(where, reason)
+        self._answer(packet, reply, error_fields(Condition.POLICY_VIOLATION, "privilege", reason))
+        return True
 
     # -- what belongs to no session ----------------------------------------------------------
 

@@ -27,6 +27,14 @@ RUN_HERE = {
 }
 # Commands that another script runs: the script, and the line that does it.
 RUN_ELSEWHERE = {
+    "zurl-py keygen server --directory /etc/zurl": (
+        "tests/e2e/test_curve.py",
+        'make(folder, "server")',
+    ),
+    "zurl-py keygen billing --directory /etc/zurl/clients --privileges connect-host": (
+        "tests/e2e/test_curve.py",
+        '("--privileges", "connect-host")',
+    ),
     "make demo": ("Makefile", "$(BIN)/python examples/demo.py"),
     "make run": ("tests/project/test_docs.py", '["make", "run", f"RUN_DIR={tmp_path}"'),
     "make peers": (".ci/run", "make peers"),

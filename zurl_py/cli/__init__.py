@@ -23,6 +23,7 @@ _COMMANDS = {
     "check-url": "check_url",
     "deliver": "deliver",
     "webhooks": "webhooks",
+    "keygen": "keygen",
     "version": "version",
 }
 

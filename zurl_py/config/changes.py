@@ -23,6 +23,7 @@ NEEDS_RESTART = frozenset(
         "worker_heartbeat",
         "worker_heartbeat_timeout",
         "max_message_size",
+        "curve_server_key_file",
         "metrics_listen",
     )
 )
@@ -32,6 +33,7 @@ _CONTENTS = {
     "client_certificate": "the files of client_cert_file and client_key_file",
     "file_rules": "files of rules",
     "hosts": "sections for hosts",
+    "curve": "keys of clients",
 }
 
 

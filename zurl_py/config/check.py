@@ -38,12 +38,13 @@ def check_endpoints(path: str, config: Config) -> None:
                 where = key if other_key == key else f"{other_key} as well"
                 raise ConfigError(path, f"{spec} is given twice, in {where}", line=line, key=key)
         seen.append((key, endpoint))
-        if not endpoint.is_loopback and not config.allow_insecure_tcp:
+        protected = config.curve is not None or config.allow_insecure_tcp
+        if not endpoint.is_loopback and not protected:
             raise ConfigError(
                 path,
                 f"{spec} can be reached from other machines, and whoever reaches it is obeyed: use "
-                "ipc or 127.0.0.1, or say allow_insecure_tcp=true where the network keeps "
-                "strangers out",
+                "ipc or 127.0.0.1, keys (curve_server_key_file), or say allow_insecure_tcp=true "
+                "where the network keeps strangers out",
                 line=line,
                 key=key,
             )

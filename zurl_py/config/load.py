@@ -13,6 +13,7 @@ from ..policy import PolicyError
 from ..policy.rulelist import RuleList
 from . import values
 from .check import check_endpoints, relative_paths
+from .curve import read_curve
 from .errors import ConfigError, refuse_comment
 from .exposure import exposure
 from .model import KEYS, NEEDS_VALUE, Config
@@ -148,6 +149,7 @@ def _check(
         given["proxy_credentials"] = _credentials(path, given, origins)
     if given.get("ca_file"):
         check_ca_file(path, str(given["ca_file"]), origins["ca_file"])
+    given["curve"] = read_curve(path, given, origins, warnings)
     given["client_certificate"] = read_client_certificate(path, given, origins)
     file_rules = {
         list_key: read_rules(cast(tuple[str, ...], given[key]), path, key, origins[key])

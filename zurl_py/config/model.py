@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from ..client_certificate import ClientCertificate
 from ..policy import Policy
 from . import values
+from .curve import Curve
 from .hosts import HostSection
 
 __all__ = ["HOST_KEYS", "KEYS", "Config"]
@@ -49,6 +50,8 @@ class Config:
             0: never.
         worker_heartbeat: seconds between ZMTP's heartbeats over TCP; 0: none.
         worker_heartbeat_timeout: seconds in which one has to be answered.
+        curve_server_key_file: path of the daemon's secret key for tcp endpoints; "" for none.
+        curve_clients_dir: path of a directory with the public keys of clients; "" for none.
         allow_insecure_tcp: tcp endpoints may be reached from other machines without a key.
         drain_timeout: seconds that open requests get when the daemon is told to stop.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
@@ -82,6 +85,7 @@ class Config:
         proxy_credentials: what is in that file; not shown by ``repr``.
         client_certificate: what the two files hold; None where there are none.
         hosts: sections for hosts, in the order of the file.
+        curve: what the two keys of CURVE name; None where they are not set.
         file_rules: what is in the files of rules, by the key whose list they make longer.
         warnings: what is odd in the file, but no reason not to start.
         origins: number of the line that each given key comes from.
@@ -124,6 +128,8 @@ class Config:
     worker_keepalive: int = 60
     worker_heartbeat: int = 20
     worker_heartbeat_timeout: int = 60
+    curve_server_key_file: str = ""
+    curve_clients_dir: str = ""
     allow_insecure_tcp: bool = False
     drain_timeout: int = 3
     max_response_size: int = 100_000_000
@@ -159,6 +165,7 @@ class Config:
     proxy_credentials: str = field(default="", repr=False)
     client_certificate: ClientCertificate | None = field(default=None, repr=False)
     hosts: tuple[HostSection, ...] = ()
+    curve: Curve | None = field(default=None, repr=False)
     file_rules: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     origins: dict[str, int] = field(default_factory=dict)
@@ -241,6 +248,8 @@ KEYS: dict[str, values.Converter] = {
     "worker_keepalive": values.number(0, _MAX_KEEPALIVE),
     "worker_heartbeat": values.number(0, 3600),
     "worker_heartbeat_timeout": values.number(1, 3600),
+    "curve_server_key_file": values.text,
+    "curve_clients_dir": values.text,
     "allow_insecure_tcp": values.boolean,
     "drain_timeout": values.number(0, 86_400),
     "max_response_size": values.number(0, _MAX_BYTES),
@@ -298,5 +307,13 @@ NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format", "websocket_la
     key for key, convert in KEYS.items() if convert is values.boolean
 }
 
-_NO_KEYS = {"proxy_credentials", "client_certificate", "hosts", "file_rules", "warnings", "origins"}
+_NO_KEYS = {
+    "curve",
+    "proxy_credentials",
+    "client_certificate",
+    "hosts",
+    "file_rules",
+    "warnings",
+    "origins",
+}
 assert set(KEYS) == {f.name for f in fields(Config)} - _NO_KEYS

@@ -13,13 +13,20 @@ from typing import Protocol
 
 import zmq
 
+from ..config.curve import CurveClient
 from ..log import Log
 from ..loop import Loop, Timer
+from .access import Access
 from .outbox import Publisher, Replier
 from .reader import SocketReader
 from .sockets import Endpoints
 
 __all__ = ["Frontend", "Nowhere", "Receiver"]
+
+
+class _Handle(Protocol):
+    def __call__(self, frames: list[bytes], client: CurveClient | None = None) -> None: ...
+
 
 _BATCH = 64  # messages read from one socket in one turn
 _SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
@@ -27,19 +34,19 @@ _SETTLING_INTERVAL = 0.01  # seconds
 
 
 class Receiver(Protocol):
-    """Who takes the messages; each comes as its frames."""
+    """Who takes the messages; each comes as its frames, with who sent it where keys are known."""
 
     @property
     def has_room(self) -> Callable[[], bool]:
         """Whether a new request may be read."""
 
-    def begin(self, frames: list[bytes]) -> None:
+    def begin(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """A message of in_spec."""
 
-    def go_on(self, frames: list[bytes]) -> None:
+    def go_on(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """A message of in_stream_spec."""
 
-    def request(self, frames: list[bytes]) -> None:
+    def request(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """A message of in_req_spec."""
 
     def packet_dropped(self, address: bytes, message: bytes) -> None:
@@ -64,13 +71,19 @@ class Nowhere:
 class Frontend:
     """Reads and writes the sockets that there are.
 
+    Args:
+        access: who the clients are; None: they are not known.
+
     Attributes:
         outlet: where packets to workers' addresses go.
         replier: where answers of the request interface go.
     """
 
-    def __init__(self, endpoints: Endpoints, loop: Loop, log: Log) -> None:
+    def __init__(
+        self, endpoints: Endpoints, loop: Loop, log: Log, access: Access | None = None
+    ) -> None:
         self._loop = loop
+        self._access = access
         self._first = self._reader(endpoints.in_)
         self._later = self._reader(endpoints.in_stream)
         self._requests = self._reader(endpoints.in_req, answers=True)
@@ -95,7 +108,7 @@ class Frontend:
     def _reader(
         self, socket: zmq.Socket[bytes] | None, answers: bool = False
     ) -> SocketReader | None:
-        return None if socket is None else SocketReader(socket, self._loop, answers)
+        return None if socket is None else SocketReader(socket, self._loop, answers, self._access)
 
     @property
     def idle(self) -> bool:
@@ -153,7 +166,7 @@ class Frontend:
         if not receiver.has_room():
             self._requests_go_first = not self._requests_go_first
         if self._later is not None:
-            self._later.read(_BATCH, receiver.go_on)
+            self._later.read(_BATCH, self._signed(receiver.go_on, self._later))
         if self._subscriptions is not None and self._publisher is not None:
             self._subscriptions.read(_BATCH, self._publisher.subscription)
 
@@ -161,13 +174,21 @@ class Frontend:
         if self._first is None:
             return
         if self._settled:
-            self._first.read(_BATCH, receiver.begin, receiver.has_room)
+            handle = self._signed(receiver.begin, self._first)
+            self._first.read(_BATCH, handle, receiver.has_room)
         else:
             self._first.used()  # or its descriptor would go on signalling what is not read yet
 
     def _read_requests(self, receiver: Receiver) -> None:
         if self._requests is not None:
-            self._requests.read(_BATCH, receiver.request, receiver.has_room)
+            handle = self._signed(receiver.request, self._requests)
+            self._requests.read(_BATCH, handle, receiver.has_room)
+
+    def _signed(self, handle: _Handle, reader: SocketReader) -> Callable[[list[bytes]], None]:
+        """``handle``, which is told who sent a message, where that is known."""
+        if self._access is None:
+            return handle
+        return lambda frames: handle(frames, reader.client)
 
     def flush(self, receiver: Receiver) -> None:
         """Send what was to be sent in this turn."""

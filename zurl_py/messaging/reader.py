@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 import zmq
 
+from ..config.curve import CurveClient
 from ..loop import READ, Loop
+from .access import Access
 
 __all__ = ["SocketReader"]
 
@@ -27,14 +29,24 @@ class SocketReader:
     Args:
         answers: the socket is written to as well, later in the turn; so it is enough to ask then
             whether more messages wait.
+        access: says who has sent a message; None: clients are not known.
 
     Attributes:
         count: messages that were read, in all.
+        client: who has sent the message that is being handled; None: not known.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], loop: Loop, answers: bool = False) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        loop: Loop,
+        answers: bool = False,
+        access: Access | None = None,
+    ) -> None:
         self._socket = socket
         self._answers = answers
+        self._access = access
+        self.client: CurveClient | None = None
         self._signalled = True  # messages may be waiting
         self._unasked = False  # whether they are, is to be asked
         self._many = False  # the last time, more than one was
@@ -69,6 +81,8 @@ class SocketReader:
                 self._many = number > 1
                 return
             self.count += 1
+            if self._access is not None:
+                self.client = self._access.identify(frame)
             frames = [frame.bytes]
             while frame.more:
                 frame = socket.recv(_NOBLOCK, False)

@@ -11,6 +11,7 @@ import zmq
 from ..config import Config
 from ..config.endpoint import Endpoint, parse_endpoint
 from .obstacles import obstacle
+from .zap import DOMAIN
 
 __all__ = ["BindError", "Endpoints", "NotBound", "bind_ipc", "bind_one", "remove_files"]
 
@@ -36,11 +37,12 @@ class Endpoints:
         out: XPUB, answers.
         in_req: ROUTER, requests with one answer each.
         ports: TCP ports that are bound.
+        context: theirs.
     """
 
     def __init__(self, config: Config, instance_id: bytes) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        _let_zeromq_batch(self._context)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        _let_zeromq_batch(self.context)
         self._config = config
         self._instance_id = instance_id
         self.ports: set[int] = set()
@@ -86,10 +88,10 @@ class Endpoints:
     def close(self) -> None:
         """Send what is queued, within a second, close, and remove our ipc files."""
         remove_files(self._files)
-        self._context.destroy(linger=_LINGER)
+        self.context.destroy(linger=_LINGER)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
+        socket = self.context.socket(kind)
         socket.setsockopt(zmq.RCVHWM, self._config.in_hwm)
         socket.setsockopt(zmq.SNDHWM, self._config.out_hwm)
         socket.setsockopt(zmq.LINGER, _LINGER)
@@ -98,7 +100,10 @@ class Endpoints:
         return socket
 
     def _bind(self, socket: zmq.Socket[bytes], key: str, heartbeat: bool = False) -> None:
-        for spec in getattr(self._config, key):
+        # libzmq copies a socket's options for each endpoint when that is bound. Those of tcp with
+        # keys cannot be taken back, and files need none: they have modes.
+        specs = sorted(getattr(self._config, key), key=lambda spec: spec.startswith("tcp://"))
+        for spec in specs:
             endpoint = parse_endpoint(spec)
             try:
                 if endpoint.path:
@@ -112,10 +117,14 @@ class Endpoints:
         self._files += bind_ipc(socket, endpoint, self._config.ipc_file_mode)
 
     def _bind_tcp(self, socket: zmq.Socket[bytes], endpoint: Endpoint, heartbeat: bool) -> None:
-        # libzmq copies these options for each endpoint when it is bound. An IPv6 socket does not
-        # find interfaces by their names.
+        # An IPv6 socket does not find interfaces by their names.
         socket.setsockopt(zmq.IPV6, endpoint.is_ipv6)
         _notice_lost_peers(socket, self._config, heartbeat)
+        curve = self._config.curve
+        if curve is not None:
+            socket.setsockopt(zmq.CURVE_SERVER, 1)
+            socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key.encode())
+            socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
         bind_one(socket, endpoint)
         bound = socket.getsockopt(zmq.LAST_ENDPOINT)  # with the port that * stands for
         assert isinstance(bound, bytes)

@@ -1,0 +1,150 @@
+"""The keys of tcp endpoints: the daemon's own, and those of the clients that may connect (CURVE).
+
+A file is a certificate in the form of CZMQ and pyzmq (ZPL, RFC 4 of ZeroMQ)::
+
+    metadata
+        name = "billing"
+        privileges = "ignore-policies, connect-host"
+    curve
+        public-key = "..."
+        secret-key = "..."
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ConfigError
+
+__all__ = ["PRIVILEGES", "Curve", "CurveClient", "read_curve"]
+
+PRIVILEGES = ("ignore-policies", "ignore-tls-errors", "connect-host", "trust-connect-host")
+_LINE = re.compile(r'\s*([A-Za-z][\w-]*)\s*=\s*(?:"([^"]*)"|(\S+))\s*(?:#.*)?')
+_Z85 = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")  # RFC 32: 32 bytes
+_SERVER, _CLIENTS = "curve_server_key_file", "curve_clients_dir"
+
+
+@dataclass(frozen=True, slots=True)
+class CurveClient:
+    """A client that may connect.
+
+    Attributes:
+        key: its public key, in Z85.
+        name: for the log: what its file says, or the file's own name.
+        privileges: fields that its requests may have, as far as the configuration lets any; None:
+            all of them.
+    """
+
+    key: str
+    name: str
+    privileges: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What tcp endpoints are protected with.
+
+    Attributes:
+        secret_key: the daemon's, in Z85.
+        clients: by public key.
+    """
+
+    secret_key: str = field(repr=False)
+    clients: Mapping[str, CurveClient] = field(default_factory=dict)
+
+
+def read_curve(
+    config: str, given: Mapping[str, object], lines: Mapping[str, int], warnings: list[str]
+) -> Curve | None:
+    """What the two keys name; None where neither is set.
+
+    Args:
+        config: path of the configuration.
+        warnings: is told of what is odd.
+
+    Raises:
+        ConfigError: one of the two is missing, or what they name cannot be used.
+    """
+    server, folder = str(given.get(_SERVER) or ""), str(given.get(_CLIENTS) or "")
+    if not server and not folder:
+        return None
+    if not server or not folder:
+        there, missing = (_SERVER, _CLIENTS) if server else (_CLIENTS, _SERVER)
+        raise ConfigError(
+            config,
+            f"{there} is set and {missing} is not; both are needed, or neither",
+            line=lines.get(there, 0),
+            key=there,
+        )
+    line = lines.get(_SERVER, 0)
+    fields = _read(config, _SERVER, line, Path(server))
+    secret = _key(config, _SERVER, line, server, fields, "secret-key")
+    if os.stat(server).st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.append(f"{config}:{line}: {_SERVER}: others may read {server}: chmod 600")
+    return Curve(secret, _read_clients(config, Path(folder), lines.get(_CLIENTS, 0)))
+
+
+def _read_clients(config: str, folder: Path, line: int) -> dict[str, CurveClient]:
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix == ".key")
+    except OSError as error:
+        raise ConfigError(
+            config, f"cannot read {folder}: {error.strerror}", line=line, key=_CLIENTS
+        ) from None
+    clients: dict[str, CurveClient] = {}
+    for file in files:
+        fields = _read(config, _CLIENTS, line, file)
+        key = _key(config, _CLIENTS, line, str(file), fields, "public-key")
+        if key in clients:
+            raise ConfigError(
+                config,
+                f"{file} has the same key as that of {clients[key].name}",
+                line=line,
+                key=_CLIENTS,
+            )
+        privileges = _privileges(config, line, file, fields.get("privileges"))
+        clients[key] = CurveClient(key, fields.get("name") or file.stem, privileges)
+    return clients
+
+
+def _privileges(config: str, line: int, file: Path, text: str | None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    found = frozenset(word for word in re.split(r"[,\s]+", text) if word)
+    unknown = found.difference(PRIVILEGES)
+    if unknown:
+        raise ConfigError(
+            config,
+            f"{file}: privileges: found {min(unknown)!r}, allowed: {', '.join(PRIVILEGES)}",
+            line=line,
+            key=_CLIENTS,
+        )
+    return found
+
+
+def _read(config: str, key: str, line: int, file: Path) -> dict[str, str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = f"cannot read {file}: {error.strerror}"
+    except ValueError:  # a NUL in its name, or bytes that are not UTF-8
+        reason = f"{file} is no key file"
+    else:
+        found = (_LINE.fullmatch(written) for written in text.splitlines())
+        return {match[1]: match[2] or match[3] or "" for match in found if match}
+    raise ConfigError(config, reason, line=line, key=key)
+
+
+def _key(config: str, key: str, line: int, file: str, fields: Mapping[str, str], name: str) -> str:
+    value = fields.get(name, "")
+    if _Z85.fullmatch(value):
+        return value
+    what = f"no {name}" if not value else f"a {name} that is none"
+    raise ConfigError(
+        config, f"{file} has {what}; zurl-py keygen makes such files", line=line, key=key
+    )

@@ -1,0 +1,71 @@
+"""ZeroMQ's authentication protocol (RFC 27): libzmq asks for each new connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zmq
+from zmq.utils import z85
+
+from ..log import Log
+from ..loop import READ, Loop
+from .access import Access
+
+__all__ = ["DOMAIN", "Authenticator"]
+
+DOMAIN = b"zurl"
+_ENDPOINT = "inproc://zeromq.zap.01"  # libzmq looks for it in its own context
+_VERSION = b"1.0"
+_REFUSALS_TOLD = 60.0  # seconds between two lines about refused connections
+
+
+class Authenticator:
+    """Answers libzmq's questions, on the loop.
+
+    Args:
+        context: of the sockets whose connections are asked about.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], loop: Loop, log: Log, access: Access
+    ) -> None:
+        self._loop = loop
+        self._log = log
+        self._access = access
+        self._refused = 0
+        self._next_line = 0.0
+        self._socket = context.socket(zmq.REP)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.bind(_ENDPOINT)
+        loop.watch(int(self._socket.getsockopt(zmq.FD)), READ, self._answer)
+
+    def _answer(self, _fd: int, _events: int) -> None:
+        """Answer all that is asked: the descriptor signals once for many."""
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._socket.send_multipart(self._verdict(frames))
+
+    def _verdict(self, frames: list[bytes]) -> list[bytes]:
+        version, request, *rest = (*frames, b"", b"")
+        user = b""
+        if version == _VERSION and len(frames) == 7 and rest[3] == b"CURVE":
+            key: Any = z85.encode(frames[6])
+            if key.decode() in self._access.clients:
+                user = key
+            else:
+                self._tell(rest[1], key)
+        status, text = (b"200", b"OK") if user else (b"400", b"No access")
+        return [_VERSION, request, status, text, user, b""]
+
+    def _tell(self, address: bytes, key: bytes) -> None:
+        """Say who was refused, but not more often than somebody can read."""
+        self._refused += 1
+        if self._loop.now >= self._next_line:
+            self._next_line = self._loop.now + _REFUSALS_TOLD
+            self._log.warning(
+                f"a connection from {address.decode('ascii', 'replace')} was refused: its key "
+                f"{key.decode()} is not in curve_clients_dir ({self._refused} so far)"
+            )
