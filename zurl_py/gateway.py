@@ -357,7 +357,8 @@ class Gateway:
             allowed = client is None or where == "in_spec"
         if not allowed and client is not None:
             address = show_address(packet.sender or b"")
-            self._drop(where, f"from {address} does not belong to the key of {client.name}")
+            reason = f"from {address} does not belong to the key of {client.name}"
+            self._note_refusal(where, packet, reason)
         return allowed
 
     def _is_refused(
@@ -377,9 +378,13 @@ class Gateway:
             if not withheld:
                 return False
         reason = f"{', '.join(withheld) or 'nothing'} is not granted to {client.name}"
-        self._drop(where, reason)
+        self._note_refusal(where, packet, reason)
         self._answer(packet, reply, error_fields(Condition.POLICY_VIOLATION, "privilege", reason))
         return True
+
+    def _note_refusal(self, where: str, packet: RequestPacket, reason: str) -> None:
+        self._journal.metrics.packets_dropped.add(where, "not-allowed")
+        self._journal.refused(where, reason, packet.id, packet.sender)
 
     # -- what belongs to no session ----------------------------------------------------------
 
