@@ -12,6 +12,7 @@ import pytest
 from tests.labs.faults.websocket_lab import Lab, Player
 from tests.labs.faults.websocket_origins import LIES
 from tests.labs.faults.websocket_report import ATTACKS
+from tests.labs.faults.websocket_soak import soak
 
 _TOGETHER = 40  # sessions at once
 
@@ -225,3 +226,10 @@ class TestWorkers:
                 for _ in range(50):
                     player.session.send(body="still there?")
         lab.assert_nothing_left()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_by_chance(lab: Lab, seed: int) -> None:
+    """For longer: python -m tests.labs.faults.websocket_soak."""
+    ends = soak(lab, 4.0, seed)
+    assert len(ends) >= 4

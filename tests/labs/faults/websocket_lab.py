@@ -218,6 +218,21 @@ class Lab:
                 if player is not None:
                     player.take(message)
 
+    def play_for(self, players: list[Player], seconds: float, then: Callable[[], None]) -> None:
+        """Lets sessions go on for a while, and longer after ``then``; what is left is cancelled."""
+        by_id = {player.session.id: player for player in players}
+        for part in range(2):
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                for message in self._messages(0.02):
+                    player = by_id.get(message.id or b"")
+                    if player is not None:
+                        player.take(message)
+            if part == 0:
+                then()
+        for player in players:
+            player.cancel()
+
     def _messages(self, seconds: float) -> list[Message]:
         """What has come for the attackers, after waiting for it for a while."""
         sub = self.worker.sub
