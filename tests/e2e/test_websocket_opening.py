@@ -354,6 +354,39 @@ class TestRedirects:
             origin.script = redirect(secure.url("/", scheme))
             expect_echo(worker, origin.url("/", "ws"), follow_redirects=True)
 
+    @pytest.mark.parametrize("refuses", [False, True])
+    def test_history(
+        self, worker: Worker, origin: ScriptedOrigin, other: ScriptedOrigin, refuses: bool
+    ) -> None:
+        """Where the worker asks for it: the last URI, and the redirects before it."""
+        origin.script = redirect(other.url("/there", "ws"), 307)
+        if refuses:
+            other.script = reply(b"HTTP/1.1 403 N\r\nContent-Length: 0\r\n\r\n")
+        uri = origin.url("/here", "ws")
+        message = outcome(worker, uri, follow_redirects=True, ext={"history": True})
+        assert message["code"] == (403 if refuses else 101)
+        assert message["ext"]["uri"] == other.url("/there", "ws").encode()
+        assert message["ext"]["redirects"] == [{b"uri": uri.encode(), b"code": 307}]
+
+    def test_history_of_a_failure(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = redirect("/again")
+        ext = {"history": True, "max-redirects": 1}
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True, ext=ext)
+        expect_error(message, b"too-many-redirects", b"too-many-redirects")
+        assert len(origin.requests) == 2
+        assert message["ext"]["uri"] == origin.url("/again", "ws").encode()
+        assert len(message["ext"]["redirects"]) == 1
+
+    def test_timing(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        def slow(connection: Connection) -> None:
+            connection.origin.gate("never").wait(0.2)
+            echo(connection)
+
+        origin.script = slow
+        ext = outcome(worker, origin.url("/", "ws"), ext={"timing": True})["ext"]
+        assert ext["first-byte"] >= 190_000
+        assert ext["total"] >= ext["first-byte"]
+
     def test_policy_is_asked_about_each_name(
         self, start_daemon: Start, origin: ScriptedOrigin, other: ScriptedOrigin
     ) -> None:

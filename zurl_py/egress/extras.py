@@ -86,10 +86,16 @@ class Extras:
         taken, self.interim = self.interim, []
         return taken
 
-    def ended(self, handle: EasyHandle) -> None:
-        """The last hop is over; its handle still knows how long it took."""
+    def ended(self, handle: EasyHandle, first_byte: float | None = None) -> None:
+        """The last hop is over; its handle still knows how long it took.
+
+        Args:
+            first_byte: seconds from request to answer, where it was not libcurl that asked.
+        """
         if self._request.timing:
             self._timing = _timing(self._request, handle, monotonic() - self._started)
+            if first_byte is not None:
+                self._timing["first-byte"] = _phase(0.0, first_byte)
 
     # -- for the field ext -----------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from ..websocket import (
 from ..zhttp import Condition
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
+from .extras import Extras
 from .handles import EasyHandle
 from .request import HttpRequest, connect_host_url
 from .stream_socket import StreamSocket
@@ -94,10 +95,12 @@ class WebSocketTransfer(HttpTransfer):
         split: hand on larger frames in pieces; else they end the connection.
 
     Attributes:
+        extras: what is to be told of the handshake besides its answer; None: nothing.
         heard_at: when something last came from the origin (seconds on the loop's clock).
     """
 
     __slots__ = (
+        "_asked_at",
         "_broken",
         "_connection",
         "_continues",
@@ -113,6 +116,7 @@ class WebSocketTransfer(HttpTransfer):
         "_split",
         "_state",
         "_timer",
+        "extras",
         "heard_at",
     )
 
@@ -142,7 +146,9 @@ class WebSocketTransfer(HttpTransfer):
         self._events_left = _EVENTS_PER_TURN
         self._timer: Timer | None = None  # of a refusal's body, or of lingering
         self._broken: TransferError | None = None
+        self._asked_at = 0.0
         self.heard_at = loop.now
+        self.extras = Extras(request) if Extras.wanted(request) else None
 
     def __repr__(self) -> str:
         return f"<WebSocketTransfer {self.request.target.text} {self._state.name}>"
@@ -273,6 +279,7 @@ class WebSocketTransfer(HttpTransfer):
     def give_up(self) -> Response | None:
         """End the handshake here: the refusal, if its head has come. Nothing is reported."""
         reader = self._reader
+        self._note_timing()
         self._sink = None
         self._remove()
         return reader.end() if reader is not None and reader.refused else None
@@ -344,6 +351,7 @@ class WebSocketTransfer(HttpTransfer):
         request = self._handshake.request(
             _request_target(target), self.request.host_header, target.authorization
         )
+        self._asked_at = self._loop.clock()
         self._socket.write(request, None)
         if early:  # a refusal of whoever we are
             self._read_response(early)
@@ -488,6 +496,7 @@ class WebSocketTransfer(HttpTransfer):
         assert sink is not None
         if response.code == 101:
             accepted = self._handshake.accept(response)
+            self._note_timing()
             self._reader = None
             self._enter(_State.OPEN)
             self._connection = Connection(self._max_frame, accepted.deflate, self._split)
@@ -496,6 +505,8 @@ class WebSocketTransfer(HttpTransfer):
             sink.websocket_opened(response)
         elif self.request.follow_redirects and response.location is not None:
             self._follow(response.location.strip(b" \t"), response.code)
+            if self.extras is not None:
+                self.extras.redirected(self.request, response.code)
         else:
             self._reject()
 
@@ -504,9 +515,14 @@ class WebSocketTransfer(HttpTransfer):
         sink, reader = self._sink, self._reader
         assert sink is not None
         assert reader is not None
+        self._note_timing()
         self._sink = None
         self._remove()
         sink.websocket_rejected(reader.end())
+
+    def _note_timing(self) -> None:
+        if self.extras is not None and self.handle is not None:
+            self.extras.ended(self.handle, self._loop.clock() - self._asked_at)
 
     # -- redirects ---------------------------------------------------------------------------
 

@@ -268,7 +268,8 @@ class WebSocketSession(WorkerSide):
         if interval:
             self._token = os.urandom(8).hex().encode()
             self._set_alarm(_Alarm.PING, self._s.loop.now + interval)
-        self._send(opened_fields(response, self._s.buffer_size))
+        extras = self._connection.extras
+        self._send(opened_fields(response, self._s.buffer_size, extras))
         while self._early and self.open:
             self._send_frame(self._early.popleft())
         if self.open:
@@ -277,15 +278,13 @@ class WebSocketSession(WorkerSide):
     @entry
     def websocket_rejected(self, response: Response) -> None:
         """The origin would not switch protocols: hand on what it said instead."""
-        self._transfer = None
         detail = f"the origin answered {response.code} and did not switch protocols"
         self._s.journal.failed(self.account, "rejected", "rejected", detail, len(response.body))
-        self._finish(rejected_fields(response))
+        self._finish(rejected_fields(response, self._connection.extras))
 
     @entry
     def websocket_failed(self, failure: TransferError) -> None:
         """There is no connection."""
-        self._transfer = None
         self._end_with_failure(failure)
 
     @entry
@@ -556,6 +555,12 @@ class WebSocketSession(WorkerSide):
         )
 
     # -- ends ---------------------------------------------------------------------------------
+
+    def _error_extras(self) -> dict[str, Any]:
+        if self.state is not State.CONNECTING or self._transfer is None:
+            return {}
+        extras = self._transfer.extras
+        return extras.with_head() if extras is not None else {}
 
     def _shut(self, code: int = _GOING_AWAY, reason: bytes = b"") -> None:
         """Let the session's end be one in good order for the origin, with a close frame."""

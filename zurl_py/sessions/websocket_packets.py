@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..egress import HttpRequest
+from ..egress import Extras, HttpRequest
 from ..http.fields import RequestHeaders
 from ..url import Target
 from ..websocket import BadInput, Close, Data, Handshake, Ping, Pong, Response
@@ -46,21 +46,28 @@ def _connection_to(
         raise Refused.bad_request(f"headers: {error}", "bad-header") from None
     request = HttpRequest(target, b"GET", RequestHeaders(()), services.policy)
     request.follow_redirects = packet.follow_redirects
+    request.history = packet.history
+    request.timing = packet.timing
+    if packet.max_redirects is not None:
+        request.max_redirects = packet.max_redirects
     apply_transport(request, packet, services.policy)
     return request, handshake
 
 
-def opened_fields(response: Response, credits: int) -> dict[str, object]:
+def opened_fields(response: Response, credits: int, extras: Extras | None) -> dict[str, object]:
     """The answer to the first packet."""
-    return {
+    fields: dict[str, object] = {
         "code": response.code,
         "reason": response.reason,
         "headers": response.headers,
         "credits": credits,
     }
+    if extras is not None:
+        fields["ext"] = extras.whole()
+    return fields
 
 
-def rejected_fields(response: Response) -> dict[str, object]:
+def rejected_fields(response: Response, extras: Extras | None) -> dict[str, object]:
     """The error for an answer other than 101; its headers are true of the body handed on."""
     framing = (b"content-length", b"transfer-encoding")
     headers = [pair for pair in response.headers if pair[0].lower() not in framing]
@@ -71,7 +78,11 @@ def rejected_fields(response: Response) -> dict[str, object]:
         "reason": response.reason,
         "headers": [*headers, (b"Content-Length", b"%d" % len(response.body))],
         "body": response.body,
-        "ext": {"error": "rejected", "detail": f"the origin answered {response.code}"},
+        "ext": {
+            "error": "rejected",
+            "detail": f"the origin answered {response.code}",
+            **(extras.whole() if extras is not None else {}),
+        },
     }
 
 

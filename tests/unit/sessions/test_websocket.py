@@ -42,6 +42,7 @@ class FakeTransfer:
         self.heard_at = loop.now
         self.hung_up = False
         self.refusal: Response | None = None
+        self.extras = None
         self.lost: TransferError | None = None
         self.unsent = 0
         self.incoming = b""
