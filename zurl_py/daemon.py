@@ -145,6 +145,7 @@ class Daemon:
             journal=self._journal,
             policy=self._policy_of(config),
             instance_id=instance_id,
+            host_timeout=self._egress.timeout_of,
             outlet=self._frontend.outlet,
             **_session_settings(config),
         )

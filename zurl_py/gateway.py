@@ -210,6 +210,7 @@ class Gateway:
         """Make a session, which is counted already, and give it its first packet."""
         session: Session
         services, ended = self._services, self._session_ended
+        packet.worker = worker
         try:
             if reply is not None or not packet.sender or not packet.id:
                 session = SingleSession(services, packet, reply, ended, arrived)

@@ -40,6 +40,11 @@ class Timer:
         self.when = 0.0  # seconds on the loop's clock
         self._bucket: float | None = None  # key of the bucket it waits in
 
+    @property
+    def is_set(self) -> bool:
+        """It will fire."""
+        return self._bucket is not None
+
 
 class Loop:
     """Descriptors, timers and signals.

@@ -200,4 +200,5 @@ def test_the_version_is_a_setting(
         worker.start(method="GET", uri=nginx.url(), stream=True, credits=99).finish()
     else:
         worker.request(method="GET", uri=nginx.url())
+    wait_until(nginx.protocols, "nginx has written its log")
     assert nginx.protocols()[-1].startswith(expected)

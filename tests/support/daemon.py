@@ -168,6 +168,17 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def reload(self) -> None:
+        """Has the configuration read anew, and waits until it is in force, or was refused."""
+        ends = ("policy read anew", "policy stays as it was")
+
+        def count() -> int:
+            return sum(self.log().count(end) for end in ends)
+
+        before = count()
+        self.signal(signal.SIGHUP)
+        wait_until(lambda: count() > before, "a reload")
+
     def wait(self, timeout: float = DEADLINE) -> int:
         """Waits for the end of the process and returns its exit code."""
         assert self.process is not None

@@ -56,6 +56,9 @@ class FakeTransfer:
     def buffered(self) -> int:
         return len(self.body)
 
+    def timed_out(self) -> None:
+        self._maybe("timed_out")
+
     def start(self) -> None:
         self._maybe("start")
 

@@ -101,5 +101,8 @@ class Carrier(Protocol):
     def remove(self, transfer: Carried) -> None:
         """Take a transfer out, finished or not; harmless if it is out."""
 
+    def timed_out(self, transfer: Carried) -> None:
+        """A session's time was up before the transfer's end."""
+
     def report(self, transfer: Carried, tell: Callable[..., None], *about: object) -> None:
         """Tell a session; a bug of ours in it ends that session, and no other."""

@@ -46,7 +46,8 @@ def host_settings(config: Config) -> HostSettings:
     """
     default = _general(config)
     sections = [(section, _of_section(config, section, default)) for section in config.hosts]
-    return HostSettings(default, sections, RuleList("no_proxy", config.no_proxy, denies=False))
+    no_proxy = RuleList("no_proxy", config.no_proxy, denies=False)
+    return HostSettings(default, sections, no_proxy, config.timeout)
 
 
 def _general(config: Config) -> ConnectionSettings:

@@ -11,7 +11,9 @@ import pycurl
 
 from ..log import Log
 from ..loop import Loop
+from ..url import Target
 from ..zhttp import Condition
+from .breaker import HostBreaker
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
@@ -21,6 +23,7 @@ from .one_by_one import OneByOne
 from .origins import PATIENCE, FirstConnections, Origins
 from .permission import check_peer, check_request
 from .placement import LookUp, Place, Placement, Share, connects_to
+from .pools import MultiGroup
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
@@ -81,8 +84,14 @@ class Egress:
         self._origins = Origins()
         self._firsts: FirstConnections[Carried] = FirstConnections(loop)
         self._budget = StreamBudget(options.stream_memory)
+        self._breaker = HostBreaker(options.max_host_errors)
         self._placement = Placement(
-            self._routes, self._resolver, self._origins, self._firsts, self._budget
+            self._routes,
+            self._resolver,
+            self._origins,
+            self._firsts,
+            self._budget,
+            self._breaker,
         )
         self._retired: list[Multi] = []  # no request goes there any more
         self._closing: list[Multi] = []  # nor is one there
@@ -99,10 +108,13 @@ class Egress:
 
     def _make_route(self, settings: ConnectionSettings) -> Route:
         pool = HandlePool(settings, self.max_response_size, self._log, self._settled)
-        return Route(settings, pool, self._make_multi)
+        most = settings.max_connections
+        return Route(settings, pool, lambda: self._make_multi(most))
 
-    def _make_multi(self) -> Multi:
+    def _make_multi(self, max_host_connections: int) -> Multi:
         multi = Multi(self._loop, self._due, self._finished, self._lost_kept)
+        if max_host_connections:
+            multi.limit_hosts(max_host_connections)
         self._share_connections(multi)
         return multi
 
@@ -161,6 +173,9 @@ class Egress:
             self._firsts.wait(place.key, transfer)
             transfer.leave = partial(self._firsts.leave, place.key, transfer)
         else:
+            if place.error == ErrorName.NAME_NOT_RESOLVED:
+                target = transfer.request.target
+                self._breaker.failed((target.host, target.port), self._loop.now)
             self._stillborn.append((transfer, place))
 
     def _launch(self, transfer: Carried, place: Place) -> None:
@@ -190,6 +205,8 @@ class Egress:
         handle.kept = place.multi.kept
         if place.resolve:
             handle.set(pycurl.RESOLVE, place.resolve)
+        if place.http1:
+            handle.limit_to_http1()
         if transfer.streamed:
             self._prepare_stream(handle, transfer, place)
         if transfer.avoids_kept:
@@ -202,9 +219,9 @@ class Egress:
         """Bound what libcurl holds of a streamed answer, if its connection may be shared."""
         target = transfer.request.target
         version = transfer.request.http_version or place.route.settings.http_version
-        if target.scheme != "https" or version == "1.1":
+        if target.scheme != "https" or version == "1.1" or place.http1:
             return
-        if place.http1 or self._origins.version((target.host, target.port)) == 1:
+        if self._origins.version((target.host, target.port)) == 1:
             handle.limit_to_http1()
         else:
             handle.open_window(self._budget, self._loop.now)
@@ -298,13 +315,32 @@ class Egress:
     def _ended(self, transfer: Carried, code: int, message: str) -> None:
         if self.meter is not None and transfer.handle is not None:
             self.meter.transfer_ended(transfer.handle.curl)
-        if not code:
-            self._learn(transfer)
         if code and self._is_to_repeat(transfer, code) and transfer.rewind():
             self.remove(transfer)
             self._place(transfer)
+            return
+        if not code:
+            self._learn(transfer)
+        self._count(transfer, code)
+        transfer.ended(code, message)
+
+    def _count(self, transfer: Carried, code: int) -> None:
+        """Tell the breaker what came of it."""
+        handle, target = transfer.handle, transfer.request.target
+        if not self._breaker.most or handle is None or handle.refused is not None:
+            return
+        if not code or handle.answer_began:
+            self._breaker.answered((target.host, target.port))
         else:
-            transfer.ended(code, message)
+            self._breaker.failed((target.host, target.port), self._loop.now)
+
+    def timed_out(self, transfer: Carried) -> None:
+        """A session's time was up: if its origin has said nothing, that is a failure of it."""
+        handle, target = transfer.handle, transfer.request.target
+        if handle is not None and not handle.answer_began:
+            self._breaker.failed((target.host, target.port), self._loop.now)
+            if not handle.peer:  # nor was it connected to: it may have moved
+                self._distrust_names(transfer)
 
     def _learn(self, transfer: Carried) -> None:
         """An answer is here: remember which HTTP its origin speaks."""
@@ -338,12 +374,14 @@ class Egress:
             transfer.avoids_kept = True
             return True
         if code in _LOST_CONNECTION and not transfer.avoids_kept:  # 4
-            curl = handle.curl
-            transfer.avoids_kept = not (
-                curl.getinfo(pycurl.NUM_CONNECTS) or curl.getinfo(pycurl.STARTTRANSFER_TIME)
-            )
+            is_new = handle.curl.getinfo(pycurl.NUM_CONNECTS)
+            transfer.avoids_kept = not (is_new or handle.answer_began)
             return transfer.avoids_kept
         return False
+
+    def timeout_of(self, target: Target) -> float:
+        """Seconds without activity until a session ends."""
+        return self._routes.timeout_of(target)
 
     def _lost_kept(self, host: str) -> None:
         """A host closed a kept connection: it may have moved."""
@@ -429,6 +467,9 @@ class Egress:
             refused = self._refusal(transfer)
             if refused is not None:
                 self.report(transfer, transfer.fail, refused)
+        for route in self._routes.all():
+            if route.checks_here:  # where its kept connections lead to is not known any more
+                self._retire(route)
 
     def _all(self) -> list[Carried]:
         return [*self._transfers.values(), *self._resolver.waiting(), *self._firsts.waiting()]
@@ -445,13 +486,26 @@ class Egress:
         self._budget.limit = options.stream_memory
         self._resolver.lifetime = options.dns_cache
         self._resolver.negative_lifetime = options.dns_negative_cache
+        self._breaker.most = options.max_host_errors
         for route in self._routes.change(options.connections):
-            for group in route.groups:
+            self._retire(route)
+        for route in self._routes.all():
+            serves = partial(self._routes.serves, route)
+            for group in route.all_groups():
                 for multi in group.multis:
-                    if multi.active:
-                        self._retired.append(multi)
-                    else:
-                        multi.close()
+                    multi.keep_only(serves)
+
+    def _retire(self, route: Route) -> None:
+        """Close the connections of a route, used ones after their answer."""
+        for group in route.all_groups():
+            self._retire_group(group)
+
+    def _retire_group(self, group: MultiGroup) -> None:
+        for multi in group.clear():
+            if multi.active:
+                self._retired.append(multi)
+            else:
+                multi.close()
 
     def _refusal(self, transfer: Carried) -> TransferError | None:
         """Why a transfer that was started under other rules has to end; None if it may go on."""

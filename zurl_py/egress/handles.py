@@ -7,6 +7,7 @@ URL and headers sets these two; what it adds beyond is undone, or the handle res
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 from collections.abc import Callable
 from io import BytesIO
@@ -17,7 +18,7 @@ import pycurl
 from ..http.codings import OFFERED
 from ..log import Log
 from ..policy import Decision
-from .kept import KeptConnections
+from .kept import Endpoint, KeptConnections
 from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
 from .window import ReceiveWindow, StreamBudget
@@ -35,6 +36,7 @@ _SSL_EC_CURVES = 10298
 _TCP_KEEPCNT = 326
 _IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
 _INET6 = socket.AF_INET6
+_RESERVE = 64  # descriptors that no connection may have
 _PROBES = 4
 _PROBE_INTERVAL = 15  # seconds
 _TLS_VERSIONS = {"1.2": pycurl.SSLVERSION_TLSv1_2, "1.3": pycurl.SSLVERSION_TLSv1_3}
@@ -74,6 +76,7 @@ class EasyHandle:
         broken: a bug of ours in a callback has ended the transfer.
         kept: what is known of the sockets of its multi handle.
         was_dead: the request was about to go out on a connection that is dead.
+        problem: why no socket could be made, if none could.
         offers_http2: the request may go by a version above HTTP/1.1.
         first: what others wait for while this one connects; None if nobody may.
         window: of a streamed answer whose connection may be shared.
@@ -99,6 +102,7 @@ class EasyHandle:
         "offers_http2",
         "peer",
         "peer_port",
+        "problem",
         "proxied",
         "refused",
         "tried",
@@ -120,6 +124,7 @@ class EasyHandle:
         self.first: object = None
         self.window: ReceiveWindow | None = None
         self.peer_port = 0
+        self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
         self.refused: Decision | None = None
@@ -206,6 +211,7 @@ class EasyHandle:
         self.refused = None
         self.tried = 0
         self.peer = None
+        self.problem = ""
         self.wanted_socket = self.broken = self.was_dead = False
         setopt = self.curl.setopt
         url = connect_host_url(request) if verify_connect_host else request.target.curl_url
@@ -312,6 +318,14 @@ class EasyHandle:
         self._log.exception("libcurl's callback could not be handled")
         return answer
 
+    @property
+    def answer_began(self) -> bool:
+        """A byte of an answer has come."""
+        curl = self.curl
+        # Where a transfer fails before it has sent anything, libcurl says that both were then.
+        first, sent = curl.getinfo(pycurl.STARTTRANSFER_TIME), curl.getinfo(pycurl.PRETRANSFER_TIME)
+        return bool(first > sent or curl.getinfo(pycurl.HEADER_SIZE))
+
     def give_back(self) -> None:
         """Return to the pool; the transfer must be out of its multi handle."""
         self._pool.give_back(self)
@@ -382,8 +396,8 @@ class EasyHandle:
             if self.kept is not None:
                 self.kept.hosts[fd] = self._host
             return fd
-        except OSError as error:  # no descriptor left; libcurl reports a failed connect
-            self._log.warning(f"no socket for {address[3][0]}: {error.strerror}")
+        except OSError as error:  # libcurl reports a failed connect
+            self.problem = f"no socket for {address[3][0]}: {error.strerror}"
             return bad
         except Exception:
             return self._fail(bad)
@@ -395,6 +409,9 @@ class EasyHandle:
         if sources and source is None:
             raise OSError(errno.EADDRNOTAVAIL, "source_address has none of this family")
         with socket.socket(family, kind, protocol) as sock:
+            if sock.fileno() >= self._pool.most_descriptors:
+                # The rest is for the sockets of workers, files and look-ups, which must not fail.
+                raise OSError(errno.EMFILE, "no descriptor is left: raise LimitNOFILE")
             if source is not None:
                 # The port is chosen by connect(): one may serve connections to many peers.
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
@@ -408,14 +425,20 @@ class EasyHandle:
             if self.first is not None:
                 self._pool.settled.append(self)
             kept = self.kept
-            if kept is not None and kept.dead and (local, local_port) in kept.dead:
-                self.was_dead = True
-                return int(pycurl.PREREQFUNC_ABORT)
+            if kept is not None:
+                if kept.dead and (local, local_port) in kept.dead:
+                    self.was_dead = True
+                    return int(pycurl.PREREQFUNC_ABORT)
+                self._note_use(kept, (local, local_port))
             if self.proxied or self._allows(address, port):
                 return int(pycurl.PREREQFUNC_OK)
         except Exception:
             return self._fail(int(pycurl.PREREQFUNC_ABORT))
         return int(pycurl.PREREQFUNC_ABORT)
+
+    def _note_use(self, kept: KeptConnections, here: Endpoint) -> None:
+        if self._request is not None and self._request.target.scheme[0] == "h":
+            kept.used(here, self._request.target.origin)
 
     @property
     def _host(self) -> str:
@@ -444,6 +467,7 @@ class HandlePool:
 
     Attributes:
         settings: how their connections are made.
+        most_descriptors: connections have descriptors below this number.
         settled: handles that others wait for, as soon as these have a connection.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
     """
@@ -459,6 +483,8 @@ class HandlePool:
         self.max_response_size = max_response_size
         self.log = log
         self.settled: list[EasyHandle] = settled
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.most_descriptors = descriptors - min(_RESERVE, descriptors // 4)
         self._idle: list[EasyHandle] = []
 
     def take(self) -> EasyHandle:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 import pycurl
 
-__all__ = ["SWEEP_INTERVAL", "Endpoint", "KeptConnections", "make_sweeper"]
+__all__ = ["SWEEP_INTERVAL", "Endpoint", "KeptConnections", "Origin", "make_sweeper"]
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port of a URI."""
 
 Endpoint = tuple[str, int]
 """Address and port of a socket."""
@@ -33,15 +36,18 @@ class KeptConnections:
     Attributes:
         dead: our end of each kept connection that must not be used again, with its descriptor.
         hosts: descriptor to the name of the host that it was opened to.
+        ends: our end of each connection that requests went by, with the origin's scheme, host and
+            port.
         multiplexed: peers that speak HTTP/2, which may say something without having been asked.
     """
 
-    __slots__ = ("_lost", "dead", "hosts", "multiplexed")
+    __slots__ = ("_lost", "dead", "ends", "hosts", "multiplexed")
 
     def __init__(self, lost: Callable[[str], None]) -> None:
         self._lost = lost  # called with the name of a host that has given up a connection
         self.dead: dict[Endpoint, int] = {}
         self.hosts: dict[int, str] = {}
+        self.ends: dict[Endpoint, Origin] = {}
         self.multiplexed: set[Endpoint] = set()
 
     def signalled(self, fd: int) -> bool:
@@ -64,6 +70,36 @@ class KeptConnections:
         if host is not None:
             self._lost(host)
         return True
+
+    def used(self, here: Endpoint, origin: Origin) -> None:
+        """A request goes out by this connection."""
+        if len(self.ends) >= _MAX_PEERS:
+            self.ends.clear()  # then some stay open until they are too old
+        self.ends[here] = origin
+
+    def keep_only(self, wanted: Callable[[Origin], bool], in_use: Container[int]) -> set[int]:
+        """End the idle connections to origins that are not wanted.
+
+        Returns:
+            the descriptors of those to such origins that are in use.
+        """
+        leaving: set[int] = set()
+        for fd in list(self.hosts):
+            try:
+                with socket.socket(fileno=os.dup(fd)) as sock:
+                    here = sock.getsockname()[:2]
+                    # Known by its end: the descriptor may be something else by now.
+                    origin = self.ends.get(here)
+                    if origin is None or wanted(origin):
+                        continue
+                    if fd in in_use:
+                        leaving.add(fd)
+                        continue
+                    self.dead[here] = fd
+                    sock.shutdown(socket.SHUT_RDWR)
+            except OSError:  # closed meanwhile
+                del self.hosts[fd]
+        return leaving
 
     def speaks_http2(self, peer: Endpoint) -> None:
         """This peer may say something on a kept connection, and means nothing by it."""

@@ -12,8 +12,7 @@ import pycurl
 
 from ..cache import remember
 from ..loop import READ, WRITE, Loop, Timer
-from .kept import SWEEP_INTERVAL, KeptConnections, make_sweeper
-from .resolver import Answer
+from .kept import SWEEP_INTERVAL, KeptConnections, Origin, make_sweeper
 
 __all__ = ["Multi"]
 
@@ -53,6 +52,9 @@ class Multi:
         self.active = 0
         self.broken: str | None = None
         self.kept = KeptConnections(lost)
+        self._is_wanted: Callable[[Origin], bool] = bool
+        self._leaving: set[int] = set()  # sockets whose connections are closed after their use
+        self._left = False  # there are idle ones among them
         self._sweeper: pycurl.Curl | None = None  # while a sweep is under way
         self._sweep_timer = Timer(self._sweep)
         self._loop = loop
@@ -60,7 +62,7 @@ class Multi:
         self._is_due = False
         self._finished = finished
         self._is_finished = False
-        self._names: dict[str, Answer] = {}  # host:port: what libcurl was told that it stands for
+        self._names: dict[str, tuple[str, ...]] = {}  # host:port: what libcurl was told of it
         self._wanted: dict[int, int] = {}  # socket: events libcurl waits for
         self._timer = Timer(self._make_due)
         curl = self._curl = pycurl.CurlMulti()
@@ -77,7 +79,11 @@ class Multi:
         """
         self._curl.setopt(pycurl.M_MAXCONNECTS, most)
 
-    def addresses_to_tell(self, host: str, port: int, answer: Answer) -> list[str]:
+    def limit_hosts(self, most: int) -> None:
+        """Open no more connections to one host; what needs one waits in libcurl."""
+        self._curl.setopt(pycurl.M_MAX_HOST_CONNECTIONS, most)
+
+    def addresses_to_tell(self, host: str, port: int, addresses: tuple[str, ...]) -> list[str]:
         """What the next transfer to a host has to bring along (``CURLOPT_RESOLVE``).
 
         Nothing, if libcurl has been told already. It keeps what it is told: its cache never ages
@@ -85,11 +91,11 @@ class Multi:
         """
         key = f"{host}:{port}"
         names = self._names
-        if names.get(key) is answer:
+        if names.get(key) == addresses:
             return []
         forgotten = [f"-{name}" for name in names] if len(names) >= _MAX_NAMES else []
-        remember(names, key, answer, _MAX_NAMES)
-        return [*forgotten, f"+{key}:{','.join(map(_bracketed, answer.addresses))}"]
+        remember(names, key, addresses, _MAX_NAMES)
+        return [*forgotten, f"+{key}:{','.join(map(_bracketed, addresses))}"]
 
     def add(self, curl: pycurl.Curl) -> None:
         """Start a transfer; it moves at the next ``kick``."""
@@ -150,8 +156,8 @@ class Multi:
         if fd not in self._wanted:
             # A kept connection that its peer closed, or that has something to say unasked.
             self._loop.unwatch(fd)
-            if self.kept.signalled(fd) and self._sweeper is None and len(self.kept.dead) == 1:
-                self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
+            if self.kept.signalled(fd):
+                self._sweep_soon()
             return
         # A hang-up or an error counts as readable: the next read tells libcurl which it was.
         action = _READABLE if events & ~WRITE else 0
@@ -159,8 +165,22 @@ class Multi:
             action |= _WRITABLE
         self._act(fd, action)
 
+    def keep_only(self, wanted: Callable[[Origin], bool]) -> None:
+        """Close connections to origins that are not wanted: idle ones now, others after use."""
+        self._is_wanted = wanted
+        self._leaving = self.kept.keep_only(wanted, self._wanted)
+        if self.kept.dead:
+            self._sweep_soon()
+
+    def _sweep_soon(self) -> None:
+        if self._sweeper is None and not self._sweep_timer.is_set:
+            self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
+
     def _sweep(self) -> None:
         """Have libcurl close what is dead: it would keep that until somebody starts a request."""
+        if self._left:
+            self._left = False
+            self.keep_only(self._is_wanted)
         if self.broken is None:
             self._sweeper = make_sweeper()
             self._curl.add_handle(self._sweeper)
@@ -171,7 +191,7 @@ class Multi:
             self._sweeper = None
         self.kept.forget_closed()
         if self.kept.dead:  # libcurl had looked less than a second before
-            self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
+            self._sweep_soon()
 
     def _make_due(self) -> None:
         if not self._is_due:
@@ -193,6 +213,9 @@ class Multi:
             # The connection goes to the pool or is closed. It stays in the epoll, as leaving and
             # coming back would be two system calls per request; a close takes it out by itself.
             self._wanted.pop(fd, None)
+            if fd in self._leaving:
+                self._left = True
+                self._sweep_soon()
             return 0
         events = _EVENTS.get(what, 0)
         self._wanted[fd] = events

@@ -10,16 +10,23 @@ import socket
 from dataclasses import dataclass
 
 from ..zhttp import Condition
+from .breaker import HostBreaker
 from .carrier import Carried
 from .errors import ErrorName, TransferError
 from .multi import Multi
 from .origins import FirstConnections, Origins
+from .permission import check_peer
 from .request import HttpRequest
 from .resolver import Resolver
 from .routes import Route, Routes
 from .window import START, StreamBudget
 
 __all__ = ["LookUp", "Place", "Placement", "Share", "connects_to"]
+
+
+_LOOPBACK = ("127.0.0.1", "::1")
+# Bytes of a request's fields that go by HTTP/2: nghttp2 sends 64 KiB at most, HTTP/1.1 more.
+_HTTP2_HEADERS = 60_000
 
 
 @dataclass(slots=True)
@@ -65,19 +72,23 @@ class Placement:
         origins: Origins,
         firsts: FirstConnections[Carried],
         budget: StreamBudget,
+        breaker: HostBreaker,
     ) -> None:
         self._routes = routes
         self._resolver = resolver
         self._origins = origins
         self._firsts = firsts
         self._budget = budget
+        self._breaker = breaker
 
     def place(self, transfer: Carried, now: float) -> Place | LookUp | Share | TransferError:
         """Where a transfer goes.
 
+        0. Its host has failed too often of late: it fails at once.
         1. A name that it needs was never found, or too long ago and there is no connection from
            then (5 was tried): it waits for a look-up.
-        2. A name was looked up for it, in vain: it fails.
+        2. A name was looked up for it, in vain, or the policy allows none of its addresses: it
+           fails.
         3. No multi handle is there, and no descriptor for one: it fails.
         4. Somebody is making a connection that it may be able to share: it waits for that.
         5. Names are too old: it goes to its host's multi handle, but only onto a kept connection.
@@ -87,6 +98,9 @@ class Placement:
         """
         request = transfer.request
         route = self._routes.of(request)
+        rest = self._breaker.rests((request.target.host, request.target.port), now)
+        if rest and not transfer.attempts:
+            return _host_failing(request.target.host, rest)  # 0
         names = self._names(request, route)
         kept_only = False
         for name, _ in names:
@@ -99,10 +113,21 @@ class Placement:
                 kept_only = True
             elif not answer.addresses:
                 return _not_resolved(name, answer.problem)  # 2
-        multi = route.groups[request.privileged].choose(request.connect_host or request.target.host)
+        if route.checks_here and is_loopback(connects_to(request)[0]):
+            allowed = self._allowed(request, _LOOPBACK)
+            if isinstance(allowed, TransferError):
+                return allowed  # 2
+        group = route.logins.group(request, now)
+        multi = (group or route.groups[request.privileged]).choose(
+            request.connect_host or request.target.host
+        )
         if multi is None:
             return _no_descriptors()  # 3
-        http1 = transfer.streamed and not self._budget.allows(START)
+        http1 = (
+            group is not None
+            or (transfer.streamed and not self._budget.allows(START))
+            or (request.target.scheme == "https" and request.headers.size > _HTTP2_HEADERS)
+        )
         first = None if http1 or kept_only else self._first(transfer, route, multi)
         if (
             first is not None
@@ -114,7 +139,13 @@ class Placement:
         for name, port in names:
             answer = self._resolver.known(name)
             assert answer is not None
-            resolve += multi.addresses_to_tell(name, port, answer)
+            addresses = answer.addresses
+            if route.checks_here and (name, port) != route.proxy:
+                allowed = self._allowed(request, addresses)
+                if isinstance(allowed, TransferError):
+                    return allowed  # 2
+                addresses = allowed
+            resolve += multi.addresses_to_tell(name, port, addresses)
         return Place(route, multi, resolve, kept_only, first, http1)  # 5, 6
 
     def _first(self, transfer: Carried, route: Route, multi: Multi) -> object:
@@ -140,6 +171,18 @@ class Placement:
             certificate.chain if certificate is not None else None,
         )
 
+    def _allowed(
+        self, request: HttpRequest, addresses: tuple[str, ...]
+    ) -> tuple[str, ...] | TransferError:
+        """The addresses that the policy allows; why there are none, otherwise."""
+        decisions = [(address, check_peer(request, address)) for address in addresses]
+        allowed = tuple(address for address, decision in decisions if decision.allowed)
+        if allowed:
+            return allowed
+        refused = decisions[0][1]
+        detail = f"{request.target.host}: {refused.subject} {refused.reason}"
+        return TransferError.from_decision(refused, detail)
+
     def _names(self, request: HttpRequest, route: Route) -> list[tuple[str, int]]:
         """Names, with ports, whose addresses libcurl will ask for."""
         names = []
@@ -162,8 +205,12 @@ def needs_look_up(host: str) -> bool:
         except OSError:
             return True
         return False
-    # libcurl knows that these are loopback, whatever the system says (RFC 6761 section 6.3).
-    return not (host == "localhost" or host.endswith(".localhost"))
+    return not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether libcurl knows that a name is this host, whatever the system says (RFC 6761, 6.3)."""
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def connects_to(request: HttpRequest) -> tuple[str, int]:
@@ -182,6 +229,14 @@ def _not_resolved(name: str, problem: str) -> TransferError:
         Condition.REMOTE_CONNECTION_FAILED,
         f"Could not resolve host: {name}: {problem}",
         error=ErrorName.NAME_NOT_RESOLVED,
+    )
+
+
+def _host_failing(host: str, rest: float) -> TransferError:
+    return TransferError(
+        Condition.REMOTE_CONNECTION_FAILED,
+        f"{host} has failed max_host_errors times in a row; it is tried again in {rest:.0f} s",
+        error=ErrorName.HOST_FAILING,
     )
 
 

@@ -26,10 +26,12 @@ class MultiGroup:
 
     Args:
         make: makes a multi handle; raises ``pycurl.error`` or OSError where no descriptor is left.
+        single: a host has one multi handle only, however full that is: it counts connections.
     """
 
-    def __init__(self, make: Callable[[], Multi]) -> None:
+    def __init__(self, make: Callable[[], Multi], single: bool = False) -> None:
         self._make = make
+        self._single = single
         self.multis: list[Multi] = []
         self._homes: list[Multi | None] = [None] * _HOMES
         self._overflow: Multi | None = None
@@ -45,7 +47,7 @@ class MultiGroup:
             multi = self._homes[home] = self._add()
             if multi is None:
                 return self._least_loaded()
-        if multi.active < _TRANSFERS_PER_MULTI:
+        if multi.active < _TRANSFERS_PER_MULTI or self._single:
             return multi
         multi = self._overflow
         if multi is None or multi.active >= _TRANSFERS_PER_MULTI:
@@ -66,6 +68,13 @@ class MultiGroup:
             return None
         self.multis.append(multi)
         return multi
+
+    def clear(self) -> list[Multi]:
+        """Take out all multi handles: requests to come get new ones."""
+        multis, self.multis = self.multis, []
+        self._homes = [None] * _HOMES
+        self._overflow = None
+        return multis
 
     def drop(self, multi: Multi) -> None:
         """Take out a multi handle that is of no use any more."""

@@ -63,6 +63,7 @@ class HttpRequest:
     client_certificate: ClientCertificate | None = None  # of the message; wins over the settings'
     http_version: str = ""  # the highest that may be used; "": as the settings say
     host: bytes | None = None  # the Host header, where it is not to be the URI's
+    worker: bytes = b""  # who asks
     connect_timeout: int = 0  # milliseconds until there is a connection; 0: as libcurl has it
     raw: bool = False
     truncate: bool = False

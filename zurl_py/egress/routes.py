@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from ..cache import remember
+from ..url import Target
 from .handles import HandlePool
+from .logins import Logins
 from .multi import Multi
 from .pools import MultiGroup
 from .request import HttpRequest
@@ -26,24 +28,43 @@ class Route:
         groups: multi handles for requests without and with the privilege ignore-policies.
         proxy: host and port of the proxy; None where there is none.
         resolves_here: libcurl needs the origin's address.
+        checks_here: the policy's word on addresses is needed before libcurl is told of them.
+        logins: connections that workers have logged in.
     """
 
-    __slots__ = ("groups", "handles", "proxy", "resolves_here", "settings")
+    __slots__ = (
+        "checks_here",
+        "groups",
+        "handles",
+        "logins",
+        "proxy",
+        "resolves_here",
+        "settings",
+    )
 
     def __init__(
         self, settings: ConnectionSettings, handles: HandlePool, make_multi: Callable[[], Multi]
     ) -> None:
         self.settings = settings
         self.handles = handles
-        self.groups = (MultiGroup(make_multi), MultiGroup(make_multi))
+        single = settings.max_connections > 0
+        self.groups = (MultiGroup(make_multi, single), MultiGroup(make_multi, single))
+        self.logins = Logins(make_multi)
         self.proxy: tuple[str, int] | None = None
-        # socks5 is given addresses, all others names.
-        self.resolves_here = not settings.proxy or settings.proxy.startswith("socks5:")
+        # socks5 is given addresses, all others names. The socket is the proxy's: so only here can
+        # be seen which address that will be.
+        self.checks_here = settings.proxy.startswith("socks5:")
+        self.resolves_here = not settings.proxy or self.checks_here
         if settings.proxy:
             parts = urlsplit(settings.proxy)
             assert parts.hostname is not None
             assert parts.port is not None
             self.proxy = (parts.hostname, parts.port)
+
+    def all_groups(self) -> Iterator[MultiGroup]:
+        """All groups of multi handles."""
+        yield from self.groups
+        yield from self.logins.groups()
 
 
 class Routes:
@@ -75,6 +96,15 @@ class Routes:
             remember(self._chosen, origin, route, _MAX_CHOSEN)
         return route
 
+    def serves(self, route: Route, origin: tuple[str, str, int]) -> bool:
+        """Whether requests to an origin take this route."""
+        scheme, host, port = origin
+        return route.settings == self._settings.of(host, port, scheme)
+
+    def timeout_of(self, target: Target) -> float:
+        """Seconds without activity until a session ends."""
+        return self._settings.timeout_of(*target.origin)
+
     def _of(self, settings: ConnectionSettings) -> Route:
         route = self._routes.get(settings)
         if route is None:
@@ -99,4 +129,8 @@ class Routes:
     def groups(self) -> Iterator[MultiGroup]:
         """The groups of multi handles of all routes."""
         for route in self._routes.values():
-            yield from route.groups
+            yield from route.all_groups()
+
+    def all(self) -> list[Route]:
+        """All routes."""
+        return list(self._routes.values())

@@ -64,6 +64,7 @@ class HostSettings:
         default: for all that no section is for.
         sections: for hosts.
         no_proxy: hosts that are connected to directly.
+        timeout: seconds without activity until a session ends.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class HostSettings:
         default: ConnectionSettings,
         sections: Sequence[tuple[HostSection, ConnectionSettings]] = (),
         no_proxy: RuleList | None = None,
+        timeout: int = 600,
     ) -> None:
         self.default = default
+        self._timeout = float(timeout)
         self._sections = [section for section, _ in sections]
         # By line, as sections are compared by value and two may say the same.
         self._settings = {section.line: settings for section, settings in sections}
@@ -96,6 +99,14 @@ class HostSettings:
             if self._no_proxy.first(subject, None, None, port, scheme) is not None:
                 return _straight(settings)
         return settings
+
+    def timeout_of(self, scheme: str, host: str, port: int) -> float:
+        """Seconds without activity until a session ends, by the host of a URI."""
+        if not self._sections:
+            return self._timeout
+        section = self.section(host, port, scheme)
+        given = section.values.get("timeout") if section is not None else None
+        return float(given) if isinstance(given, int) else self._timeout
 
     def all(self) -> Iterator[ConnectionSettings]:
         """All settings that hold for any host."""

@@ -78,6 +78,10 @@ class HttpTransfer:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
         self._egress.remove(self)
 
+    def timed_out(self) -> None:
+        """The session's time is up; `cancel` follows."""
+        self._egress.timed_out(self)
+
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         handle.apply(self.request, self._verify_connect_host)
@@ -114,7 +118,8 @@ class HttpTransfer:
             return TransferError.from_decision(
                 refused, f"{host}: {refused.subject} {refused.reason}"
             )
-        return TransferError.from_curl(code, message, handle.curl.getinfo(pycurl.OS_ERRNO))
+        os_errno = handle.curl.getinfo(pycurl.OS_ERRNO)
+        return TransferError.from_curl(code, handle.problem or message, os_errno)
 
     def _retry_as_connect_host(self, code: int) -> bool:
         """With trust-connect-host, a certificate for the connect host will do as well.

@@ -117,6 +117,11 @@ class RequestHeaders:
                 continue
             self.lines.append(line)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return sum(map(len, self.lines))
+
     def _note(self, kind: int, pair: tuple[bytes, bytes], line: bytes) -> bool:
         """Remember what a header of some kind says; False if its line does not go out as it is."""
         if kind == _DROP:

@@ -67,6 +67,7 @@ class Services:
         instance_id: the ``from`` of our packets.
         buffer_size: bytes held per session and direction, and of one packet's body.
         activity_timeout: seconds without activity until a session ends.
+        host_timeout: the same by the host of a hop, where sections of the configuration differ.
         outlet: where packets of the streaming interface go.
         websocket: what is set for WebSockets.
         max_request_time: seconds that a request may take, whatever its own timeout; None: no limit.
@@ -85,6 +86,7 @@ class Services:
     websocket: WebSocketSettings = WebSocketSettings()
     max_request_time: float | None = None
     user_agent: bytes = b""
+    host_timeout: Callable[[Target], float] | None = None
 
 
 _Entry = TypeVar("_Entry", bound=Callable[..., None])

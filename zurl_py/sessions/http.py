@@ -101,13 +101,25 @@ class HttpSession(Session):
         if self._transfer is not None:
             self._transfer.cancel()
 
+    @property
+    def _activity_timeout(self) -> float:
+        """Seconds without activity until the session ends: as set for the host of this hop."""
+        s = self._s
+        if s.host_timeout is None or self._transfer is None:
+            return s.activity_timeout
+        return s.host_timeout(self._transfer.request.target)
+
+    def _blame_origin(self) -> None:
+        if self._transfer is not None:
+            self._transfer.timed_out()
+
     def _next_look(self) -> float:
         """When the time limits are to be looked at again."""
         s = self._s
         if isinstance(self._transfer, StreamTransfer):
-            when = self._last_activity + s.activity_timeout
+            when = self._last_activity + self._activity_timeout
         else:
-            when = s.loop.now + s.activity_timeout / _LOOKS_PER_TIMEOUT
+            when = s.loop.now + self._activity_timeout / _LOOKS_PER_TIMEOUT
         if self._deadline is not None and self._deadline < when:
             return self._deadline
         return when
@@ -119,8 +131,10 @@ class HttpSession(Session):
         if self._transfer is not None:
             self._last_activity = max(self._last_activity, self._transfer.sign_of_life(now))
         if self._deadline is not None and now >= self._deadline:
+            self._blame_origin()
             self._time_out()
-        elif now >= self._last_activity + s.activity_timeout:
+        elif now >= self._last_activity + self._activity_timeout:
+            self._blame_origin()
             self._end_with_error(Condition.SESSION_TIMEOUT, "idle-timeout", "no activity")
         return self.open
 

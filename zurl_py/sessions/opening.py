@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..client_certificate import BadClientCertificate, ClientCertificate
 from ..egress import HttpRequest, check_names
 from ..http.fields import BadHeader, RequestHeaders, check_method
 from ..policy import Policy
@@ -129,6 +130,13 @@ def apply_transport(request: HttpRequest, packet: RequestPacket, policy: Policy)
         or (packet.connect_host is not None or packet.connect_port is not None)
     ):
         _apply_privileges(request, packet, policy)
+    request.worker = packet.worker
+    if packet.http_version is not None:
+        request.http_version = packet.http_version.decode()
+    if packet.connect_timeout is not None:
+        request.connect_timeout = max(1, packet.connect_timeout)
+    if packet.client_cert is not None or packet.client_key is not None:
+        _apply_client_certificate(request, packet)
     decision = check_names(request)
     if not decision.allowed:
         raise Refused.by_policy(decision)
@@ -159,6 +167,25 @@ def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Polic
     if packet.connect_host:
         request.connect_host = _connect_host(packet.connect_host)
         request.trust_connect_host = packet.trust_connect_host
+
+
+def _apply_client_certificate(request: HttpRequest, packet: RequestPacket) -> None:
+    """The certificate to show; without TLS there is nobody to show it to."""
+    if request.target.scheme not in ("https", "wss"):
+        return
+    if packet.client_cert is None or packet.client_key is None:
+        given, missing = "client-cert", "client-key"
+        if packet.client_cert is None:
+            given, missing = missing, given
+        raise Refused.bad_request(
+            f"{given} is there and {missing} is not; send both, or neither", "bad-client-cert"
+        )
+    try:
+        request.client_certificate = ClientCertificate.checked(
+            packet.client_cert, packet.client_key
+        )
+    except BadClientCertificate as problem:
+        raise Refused.bad_request(f"client-cert: {problem}", "bad-client-cert") from None
 
 
 def _connect_host(text: bytes) -> str:

@@ -530,7 +530,10 @@ class WebSocketSession(WorkerSide):
     @property
     def _idle_at(self) -> float:
         heard = self._transfer.heard_at if self._transfer is not None else 0.0
-        return max(self._last_activity, heard) + self._s.activity_timeout
+        timeout = self._s.activity_timeout
+        if self._s.host_timeout is not None and self._transfer is not None:
+            timeout = self._s.host_timeout(self._transfer.request.target)
+        return max(self._last_activity, heard) + timeout
 
     def _next_alarm(self) -> float:
         return min(self._idle_at, min(self._alarms.values(), default=math.inf))

@@ -45,6 +45,7 @@ class RequestPacket(Packet):
         interim: an ``ext`` flag: interim (1xx) heads are wanted.
         history: an ``ext`` flag: the last URI and the redirects before it are wanted.
         max_redirects: in ``ext``: 0 to 20.
+        worker: whose connection it came by, or whose address it names; not in the message.
         redirect_method: in ``ext``: ``get`` lets 301 and 302 turn POST into GET.
     """
 
@@ -74,6 +75,7 @@ class RequestPacket(Packet):
     history: bool = False
     max_redirects: int | None = None
     redirect_method: bytes | None = None
+    worker: bytes = b""
 
     _RULES = rules(
         ("stream", "stream", check.boolean),

@@ -16,7 +16,7 @@ from zurl_py.egress.engine import Egress
 from zurl_py.egress.kept import KeptConnections
 from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
-from zurl_py.egress.resolver import Answer, Resolver
+from zurl_py.egress.resolver import Resolver
 from zurl_py.egress.settings import ConnectionSettings, HostSettings, TransportOptions
 from zurl_py.http.fields import RequestHeaders
 from zurl_py.http.heads import Head
@@ -106,8 +106,8 @@ class FakeMulti:
     def limit_connections(self, most: int) -> None:
         self.most = most
 
-    def addresses_to_tell(self, host: str, port: int, answer: Answer) -> list[str]:
-        return [f"+{host}:{port}:{','.join(answer.addresses)}"]
+    def addresses_to_tell(self, host: str, port: int, addresses: tuple[str, ...]) -> list[str]:
+        return [f"+{host}:{port}:{','.join(addresses)}"]
 
     def add(self, curl: pycurl.Curl) -> None:
         assert not self.closed
@@ -532,13 +532,12 @@ def test_an_old_address_that_refuses_is_looked_up_again_at_once(bench: Bench) ->
 def test_names_that_change_are_told_to_libcurl_anew() -> None:
     loop = Loop(Clock())
     multi = Multi(loop, [], [], print)
-    answer = Answer((("192.0.2.1", "2001:db8::1"), ""), 0.0, 60.0)
+    answer = ("192.0.2.1", "2001:db8::1")
     told = ["+name.test:80:192.0.2.1,[2001:db8::1]"]
     assert multi.addresses_to_tell("name.test", 80, answer) == told
     assert multi.addresses_to_tell("name.test", 80, answer) == []
     assert multi.addresses_to_tell("name.test", 81, answer) != []
-    again = Answer((("192.0.2.2",), ""), 0.0, 60.0)
-    assert multi.addresses_to_tell("name.test", 80, again) == ["+name.test:80:192.0.2.2"]
+    assert multi.addresses_to_tell("name.test", 80, ("192.0.2.2",)) == ["+name.test:80:192.0.2.2"]
     multi.close()
     loop.close()
 

@@ -60,6 +60,9 @@ class FakeEgress:
         transfer._redirecting = transfer._read_paused = transfer._write_paused = False
         transfer._received = 0
 
+    def timed_out(self, _transfer: Any) -> None:
+        pass
+
     def remove(self, transfer: Any) -> None:
         self.removed.append(transfer)
         transfer.handle = None

@@ -1,0 +1,73 @@
+"""Connections that somebody has logged in: they are that worker's alone.
+
+``Authorization: NTLM`` and ``Negotiate`` log in a connection, and not a request: whoever sends the
+next request by it is taken for the same user (RFC 4559 section 6). So what a worker sends to an
+origin goes, once it has sent one of these, by connections of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .multi import Multi
+from .pools import MultiGroup
+from .request import HttpRequest
+
+__all__ = ["Logins"]
+
+_SCHEMES = (b"ntlm", b"negotiate")
+_MOST = 256  # pairs of worker and origin; then those go that were used least lately
+_IDLE_SECONDS = 300.0
+
+Key = tuple[bytes, tuple[str, str, int], bool]
+
+
+class Logins:
+    """The groups of multi handles of workers that have logged in somewhere.
+
+    Args:
+        make_multi: makes a multi handle.
+    """
+
+    def __init__(self, make_multi: Callable[[], Multi]) -> None:
+        self._make_multi = make_multi
+        self._groups: dict[Key, MultiGroup] = {}  # in the order of their last use
+        self._used_at: dict[Key, float] = {}
+
+    def group(self, request: HttpRequest, now: float) -> MultiGroup | None:
+        """The group for a request of a worker that has logged in at its origin, or does so now."""
+        if not self._groups and not request.headers.has_authorization:
+            return None
+        key = (request.worker, request.target.origin, request.privileged)
+        group = self._groups.pop(key, None)
+        if group is None:
+            if not logs_in(request):
+                return None
+            group = MultiGroup(self._make_multi)
+        self._groups[key] = group
+        self._used_at[key] = now
+        return group
+
+    def unused(self, now: float) -> Iterator[MultiGroup]:
+        """Take out the groups that are not needed any more."""
+        for key in list(self._groups):
+            old = now - self._used_at[key] > _IDLE_SECONDS
+            if not old and len(self._groups) <= _MOST:
+                return
+            del self._used_at[key]
+            yield self._groups.pop(key)
+
+    def groups(self) -> Iterator[MultiGroup]:
+        """All groups."""
+        yield from self._groups.values()
+
+
+def logs_in(request: HttpRequest) -> bool:
+    """Whether a request logs in the connection that it goes by."""
+    if not request.headers.has_authorization:
+        return False
+    for line in request.headers.lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"authorization":
+            return value.strip().partition(b" ")[0].lower() in _SCHEMES
+    return False
