@@ -321,10 +321,10 @@ class EasyHandle:
     @property
     def answer_began(self) -> bool:
         """A byte of an answer has come."""
-        curl = self.curl
-        # Where a transfer fails before it has sent anything, libcurl says that both were then.
-        first, sent = curl.getinfo(pycurl.STARTTRANSFER_TIME), curl.getinfo(pycurl.PRETRANSFER_TIME)
-        return bool(first > sent or curl.getinfo(pycurl.HEADER_SIZE))
+        if self.peer is None:  # no request was sent; libcurl then makes up a time for its answer
+            return False
+        getinfo = self.curl.getinfo
+        return bool(getinfo(pycurl.STARTTRANSFER_TIME) or getinfo(pycurl.HEADER_SIZE))
 
     def give_back(self) -> None:
         """Return to the pool; the transfer must be out of its multi handle."""
