@@ -17,6 +17,8 @@ programs="
     ps:procps
     man:man-db
     systemd-analyze:systemd
+    prometheus:prometheus
+    promtool:prometheus
     gcc:gcc,libc6-dev
     pg_ctlcluster:postgresql
     strace:strace

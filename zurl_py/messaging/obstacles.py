@@ -17,9 +17,12 @@ from dataclasses import dataclass
 
 from ..config import SOCKET_KEYS, Config
 from ..config.endpoint import Endpoint, parse_endpoint
+from ..config.listener import Listener, parse_listener
 from ..host_addresses import is_local
 
-__all__ = ["Lasts", "Obstacle", "obstacle", "obstacles"]
+__all__ = ["Lasts", "Obstacle", "listener_obstacle", "obstacle", "obstacles"]
+
+_ANY = ("0.0.0.0", "::")
 
 
 class Lasts(enum.Enum):
@@ -50,6 +53,17 @@ def obstacles(config: Config) -> Iterator[tuple[str, str, Obstacle]]:
             found = obstacle(parse_endpoint(spec))
             if found is not None:
                 yield key, spec, found
+    if config.metrics_listen:
+        found = listener_obstacle(parse_listener(config.metrics_listen))
+        if found is not None:
+            yield "metrics_listen", config.metrics_listen, found
+
+
+def listener_obstacle(listener: Listener) -> Obstacle | None:
+    """What is in the way of the status listener; None: nothing that we can see."""
+    if listener.path:
+        return _of_path(listener.path)
+    return None if listener.host in _ANY else _of_address(listener.host)
 
 
 def obstacle(endpoint: Endpoint) -> Obstacle | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 
 from ..config.listener import Listener
 from ..log import Log
 from ..loop import READ, Loop, Timer
+from ..messaging.obstacles import listener_obstacle
 from .connection import Connection
 from .monitors import Monitors
 from .pages import Pages
@@ -51,11 +51,14 @@ class StatusListener:
         self._monitors = monitors
         self._connections: set[Connection] = set()
         self._pause = Timer(self._watch)
+        in_the_way = listener_obstacle(address)
+        if in_the_way is not None:
+            raise ListenError(f"metrics_listen: cannot bind {address}: {in_the_way.reason}")
         try:
             self._socket = _bind(address, mode)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ListenError(f"metrics_listen: cannot listen on {address}: {reason}") from None
+            raise ListenError(f"metrics_listen: cannot bind {address}: {reason}") from None
         self._inode = os.stat(address.path).st_ino if address.path else 0
         self._watch()
 
@@ -129,7 +132,8 @@ def _bind(address: Listener, mode: int | None) -> socket.socket:
 
 def _bind_path(listening: socket.socket, path: str, mode: int | None) -> None:
     """Bind a Unix socket; its mode is in force before anybody can connect."""
-    _clear_the_way(path)
+    if os.path.lexists(path):
+        os.unlink(path)  # nobody listens there: a daemon that was killed left it behind
     before = os.umask(0o777 & ~mode) if mode is not None else None
     try:
         listening.bind(path)
@@ -138,20 +142,3 @@ def _bind_path(listening: socket.socket, path: str, mode: int | None) -> None:
             os.umask(before)
     if mode is not None:
         os.chmod(path, mode)
-
-
-def _clear_the_way(path: str) -> None:
-    """Remove a socket that a daemon which was killed left behind, and nothing else."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise OSError(errno.EEXIST, "there is a file that is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            os.unlink(path)
-            return
-    raise OSError(errno.EADDRINUSE, "another process listens there")

@@ -336,17 +336,17 @@ def test_what_is_taken_is_said(house: House, tmp_path: Path) -> None:
         house.listen(house.address)
     file = tmp_path / "file"
     file.write_text("precious")
-    with pytest.raises(ListenError, match="a file that is no socket"):
+    with pytest.raises(ListenError, match="a regular file is in the way"):
         house.listen(Listener(path=str(file)))
     assert file.read_text() == "precious"
-    with pytest.raises(ListenError, match=r"metrics_listen: cannot listen on unix:.*No such file"):
+    with pytest.raises(ListenError, match=r"metrics_listen: cannot bind unix:.*does not exist"):
         house.listen(Listener(path=str(tmp_path / "missing" / "status")))
     port = free_port()
     first = house.listen(parse_listener(f"127.0.0.1:{port}"))
     with pytest.raises(ListenError, match=f"127.0.0.1:{port}: Address already in use"):
         house.listen(parse_listener(f"127.0.0.1:{port}"))
     first.close()
-    with pytest.raises(ListenError, match="Cannot assign requested address"):
+    with pytest.raises(ListenError, match=r"192\.0\.2\.1 is no address of this machine"):
         house.listen(parse_listener("192.0.2.1:9116"))
 
 
