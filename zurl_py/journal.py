@@ -7,6 +7,7 @@ Lines are formatted later, in the log's thread: here a request costs two entries
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -226,6 +227,8 @@ class Journal:
         self.answered += 1
         metrics = self.metrics
         metrics.ended(account.interface, account.scheme, outcome, seconds)
+        if account.trace_id:
+            metrics.example(seconds, account.trace_id, time.time())
         log = self._log
         if account.error:
             self._log_failure(account)

@@ -49,7 +49,8 @@ class Meter:
         get = curl.getinfo
         self._uploaded[0] += get(pycurl.SIZE_UPLOAD_T)
         self._downloaded[0] += get(pycurl.SIZE_DOWNLOAD_T)
-        first_byte = get(pycurl.STARTTRANSFER_TIME)
+        # Of a connection that failed there is a time of the first byte, and no byte.
+        first_byte = get(pycurl.STARTTRANSFER_TIME) if get(pycurl.RESPONSE_CODE) else 0.0
         opened = get(pycurl.NUM_CONNECTS)
         if opened:
             self._opened[0] += opened

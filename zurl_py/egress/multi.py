@@ -154,6 +154,10 @@ class Multi:
 
     def _ready(self, fd: int, events: int) -> None:
         if fd not in self._wanted:
+            if not events & ~WRITE:
+                # It was watched for room to write, and has that: no sign of anything.
+                self._loop.watch(fd, READ, self._ready)
+                return
             # A kept connection that its peer closed, or that has something to say unasked.
             self._loop.unwatch(fd)
             if self.kept.signalled(fd):

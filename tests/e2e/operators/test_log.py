@@ -268,7 +268,7 @@ def test_the_command_line_wins_and_a_reload_says_so(start: Start) -> None:
     daemon.write_config(log_level=3)
     daemon.signal(signal.SIGHUP)
     log = daemon.wait_log("log_level=3")
-    assert "[WARN]" in [line for line in log.splitlines() if "log_level=3" in line][0]
+    assert "[WARN]" in next(line for line in log.splitlines() if "log_level=3" in line)
     assert "[DEBUG]" not in log
 
 
@@ -282,4 +282,3 @@ def test_reports_of_the_policy_are_summed_up(start: Start, origin: ScriptedOrigi
         worker.request(method="GET", uri=origin.url())
     assert len(lines(daemon, "policy report: 127.0.0.1 would be")) == 1
     assert lines(daemon, "more times by report_deny=127.0.0.1")
-
