@@ -30,7 +30,7 @@ from urllib3.exceptions import (
     ProtocolError,
     ReadTimeoutError,
 )
-from urllib3.util import Retry
+from urllib3.util import SKIP_HEADER, Retry
 from urllib3.util import Timeout as Urllib3Timeout
 
 from . import errors
@@ -219,6 +219,8 @@ def _request(
     options = RequestOptions(**{**defaults, **ADAPTED})  # type: ignore[typeddict-item]
     raw = []
     for name, value in (request.headers or {}).items():
+        if value == SKIP_HEADER:
+            continue
         key, content = _bytes(name), _bytes(value)
         if key.lower() != b"host":
             raw.append((key, content))

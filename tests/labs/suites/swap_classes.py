@@ -1,7 +1,7 @@
 """A pytest plugin for the suites of other libraries: our classes in the place of theirs.
 
-``-p tests.labs.suites.plugin`` with ``SUITE=requests``, ``httpx`` or ``httpie``. Our classes find
-the daemon by ``$ZURL_CONNECT``. How many tests reached it goes into the file ``$SUITE_REPORT``.
+``-p swap_classes`` with ``SUITE=requests``, ``httpx``, ``httpie`` or ``theirs``, which swaps none.
+Our classes find the daemon by ``$ZURL_CONNECT``. How many tests reached it goes into the file ``$SUITE_REPORT``.
 """
 
 from __future__ import annotations
@@ -83,8 +83,24 @@ def _httpie() -> None:
     httpie.client.HTTPieHTTPSAdapter = Adapter
 
 
+def _responses() -> None:
+    """The library that answers in the place of origins replaces a method of the adapter."""
+    import responses
+
+    responses.mock.target = "zurl_py.client.requests.ZurlAdapter.send"
+
+
+_SWAPS = {
+    "theirs": (),
+    "requests": (_requests,),
+    "httpx": (_httpx,),
+    "httpie": (_httpie, _responses),
+}
+
+
 def pytest_configure() -> None:
-    {"requests": _requests, "httpx": _httpx, "httpie": _httpie}[os.environ["SUITE"]]()
+    for swap in _SWAPS[os.environ["SUITE"]]:
+        swap()
     _count_sends()
 
 
