@@ -129,6 +129,7 @@ class _Core:
 
     async def _whole(self, request: Request, runtime: Runtime) -> tuple[HttpCall, bytes]:
         """An answer with all of its body, bounded."""
+        _check_scheme(request, websocket=False)
         if "max_size" not in request.options:
             request.options = {**request.options, "max_size": _LARGEST_ANSWER}
         hub = self._connected()
@@ -139,6 +140,7 @@ class _Core:
 
     async def _open(self, request: Request, runtime: Runtime) -> HttpCall:
         """An answer whose body is still to be read."""
+        _check_scheme(request, websocket=False)
         hub = self._connected()
         await _make_sendable(request, hub)
         call = HttpCall(hub, request, runtime, whole=False)
@@ -147,6 +149,7 @@ class _Core:
 
     async def _note(self, request: Request, runtime: Runtime) -> None:
         """Fire and forget."""
+        _check_scheme(request, websocket=False)
         hub = self._connected()
         await _make_whole(request)
         await Note(hub, request, runtime).post()
@@ -165,6 +168,7 @@ class _Core:
         if origin is not None:
             headers.raw.append((b"Origin", origin.encode()))
         request = self.build_request("GET", url, headers=headers, **rest)
+        _check_scheme(request, websocket=True)
         request.options.pop("max_size", None)
         hub = self._connected()
         if not hub.sessions:
@@ -193,6 +197,19 @@ def _format(letter: str) -> Format:
         return Format(letter.encode())
     except ValueError:
         raise ValueError(f"format is T, M or J, not {letter!r}") from None
+
+
+def _check_scheme(request: Request, websocket: bool) -> None:
+    """The gateway goes by the scheme alone, and would open what nobody is prepared for."""
+    if (request.url.lstrip()[:3].lower() in ("ws:", "wss")) != websocket:
+        http, ws = "http and https", "ws and wss"
+        wanted, other = (ws, http) if websocket else (http, ws)
+        raise errors.BadRequest(
+            f"{request.url}: {wanted} can be used here; {other} with another method of the client",
+            condition="bad-request",
+            error="bad-uri",
+            request=request,
+        )
 
 
 async def _make_sendable(request: Request, hub: Hub) -> None:

@@ -238,7 +238,7 @@ def test_time_that_nobody_waited_is_not_silence(client: Client, origin: Scripted
 def test_failures_have_their_types(client: Client, origin: ScriptedOrigin) -> None:
     with pytest.raises(ConnectFailed):
         client.get("http://127.0.0.1:1/")
-    for url in ("ftp://127.0.0.1/", "nonsense", ""):
+    for url in ("ftp://127.0.0.1/", "nonsense", "", "ws://127.0.0.1/", "WSS://127.0.0.1/"):
         with pytest.raises(BadRequest):
             client.get(url)
     with pytest.raises(BadRequest):

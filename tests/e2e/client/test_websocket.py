@@ -20,6 +20,7 @@ from tests.support.websocket import (
     read_frame,
 )
 from zurl_py.client import (
+    BadRequest,
     Client,
     ConnectFailed,
     ConnectionClosedError,
@@ -258,6 +259,8 @@ def test_a_refusal_has_its_answer(client: Client, origin: ScriptedOrigin) -> Non
     assert (answer.status_code, answer.content, answer.headers["x"]) == (403, b"nope", "y")
     with pytest.raises(ConnectFailed):
         client.websocket("ws://127.0.0.1:1/")
+    with pytest.raises(BadRequest, match="ws and wss can be used here"):
+        client.websocket(origin.url())
 
 
 def test_a_handshake_has_its_limit(client: Client, origin: ScriptedOrigin) -> None:

@@ -1,7 +1,8 @@
 """A pytest plugin for the suites of other libraries: our classes in the place of theirs.
 
 ``-p swap_classes`` with ``SUITE=requests``, ``httpx``, ``httpie`` or ``theirs``, which swaps none.
-Our classes find the daemon by ``$ZURL_CONNECT``. How many tests reached it goes into the file ``$SUITE_REPORT``.
+Our classes find the daemon by ``$ZURL_CONNECT``. Which tests reach it, and how all
+end, goes into the file ``$SUITE_REPORT``.
 """
 
 from __future__ import annotations
