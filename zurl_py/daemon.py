@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -22,6 +21,7 @@ from .host_addresses import is_local
 from .journal import Journal
 from .log import Log
 from .loop import Loop, Timer
+from .memory import MemoryKeeper
 from .messaging.access import Access
 from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
@@ -40,9 +40,6 @@ __all__ = ["Daemon", "StartError", "run"]
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
 _GOODBYE = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-_KEPT_MEMORY = 8 << 20  # bytes
-_LARGE = 4 << 20  # bytes; what is larger is had from the kernel and given back each time
 
 
 class StartError(Exception):
@@ -115,7 +112,6 @@ class Daemon:
         self, config: Config, log: Log, config_path: str, log_level: int | None = None
     ) -> None:
         _check_libcurl()
-        _keep_freed_memory()
         if not MASKS_IN_C:
             log.warning("websockets is installed without its C extension: large frames are slow")
         self._config = config
@@ -123,6 +119,7 @@ class Daemon:
         self._log_level = log_level
         self._log = log
         self.loop = Loop()
+        self._memory = MemoryKeeper(self.loop)
         # Before anyone is told that we are there, and may send one.
         self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         instance_id = instance_name(config)
@@ -389,15 +386,3 @@ def _check_libcurl() -> None:
     if found < _OLDEST_LIBCURL:
         oldest = ".".join(map(str, _OLDEST_LIBCURL))
         raise StartError(f"zurl_py {__version__} needs libcurl {oldest}, found {pycurl.version}")
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep some freed memory, where it would go back to the kernel after each body.
-
-    Bodies come in pieces of many pages, each of which costs a page fault when it is had anew: a
-    fifth of the processor time of a download (``mallopt(3)``).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # glibc has it, musl does not
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_MEMORY)
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)
