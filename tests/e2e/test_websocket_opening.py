@@ -4,13 +4,14 @@ import base64
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import CertificateAuthority, Connection, Daemon, Message, ScriptedOrigin, Worker
 from tests.support.origin import Script, dead_port, reply
-from tests.support.websocket import accept, accept_value, echo, frame
+from tests.support.websocket import accept, accept_value, echo, frame, quiet, switch
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
@@ -396,6 +397,31 @@ class TestRedirects:
         expect_error(message, b"policy-violation")
         assert other.connections == 0
 
+    def test_whatever_comes_is_activity(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
+        """Each hop, and each byte of a head, for the daemon's own timeout."""
+        _, worker = start_daemon(timeout=2)
+
+        def wait(connection: Connection, seconds: float) -> None:
+            connection.origin.gate("never").wait(seconds)
+
+        def script(connection: Connection) -> None:
+            if connection.number < 2:
+                wait(connection, 1.3)
+                redirect("/next")(connection)
+                return
+            request = connection.read_head()
+            answer = switch(request)
+            connection.send(b"HTTP/1.1 102 P\r\n\r\n" + answer[:20])
+            wait(connection, 1.3)
+            connection.send(answer[20:60])
+            wait(connection, 1.3)
+            connection.send(answer[60:])
+            connection.expect_end()
+
+        origin.script = script
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
+        assert message["code"] == 101
+
     def test_timeout_bounds_all_hops(self, worker: Worker, origin: ScriptedOrigin) -> None:
         def script(connection: Connection) -> None:
             if connection.number == 0:
@@ -502,6 +528,20 @@ class TestConnecting:
         )
         expect_error(message, b"policy-violation")
         assert origin.connections == 0
+
+    @pytest.mark.parametrize("keepalive", ["60", "0"])
+    def test_tcp_keep_alive(
+        self, start_daemon: Start, origin: ScriptedOrigin, keepalive: str
+    ) -> None:
+        """The kernel's timer runs, so that networks on the way remember a silent connection."""
+        _, worker = start_daemon(tcp_keepalive=keepalive)
+        origin.script = quiet()
+        assert outcome(worker, origin.url("/", "ws"))["code"] == 101
+        remote = f"0100007F:{origin.port:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        (ours,) = [line for line in lines if line[2] == remote and line[3] == "01"]
+        # "tr": 2 is a keep-alive timer (proc_net_tcp.txt of the kernel's documentation).
+        assert ours[5].partition(":")[0] == ("02" if keepalive == "60" else "00")
 
     def test_connections_are_not_shared(self, worker: Worker, origin: ScriptedOrigin) -> None:
         """Neither with other WebSockets nor with HTTP to the same place."""

@@ -464,6 +464,7 @@ class WebSocketTransfer(HttpTransfer):
         assert socket is not None
         assert reader is not None
         while data := data or socket.read():
+            self.heard_at = self._loop.now
             response = reader.feed(data)
             data = b""
             if response is not None:

@@ -571,6 +571,21 @@ class TestPieces:
         bench.loop.close()
 
 
+def test_forgotten_pings_are_bounded() -> None:
+    """A worker that answers no ping costs a few payloads: the oldest are forgotten."""
+    bench = Bench("J", credits=10**6).open()
+    payloads = [b"\xff" + number.to_bytes(2) for number in range(100, 200)]
+    for payload in payloads:
+        bench.transfer.feed(frame(PING, payload))
+    shown = [packet.body for packet in bench.take()]
+    bench.transfer.sent.clear()
+    for body in shown:
+        bench.send(type="pong", body=body.decode())
+    known = [payload for payload in bench.transfer.payloads() if payload.startswith(b"\xff")]
+    assert known == payloads[-32:]
+    bench.loop.close()
+
+
 @given(
     st.lists(st.tuples(st.text(max_size=400), st.integers(1, 1500)), max_size=4),
     st.lists(st.integers(1, 700), max_size=12),
