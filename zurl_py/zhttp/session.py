@@ -260,7 +260,7 @@ class Endpoint:
         endpoint.peer = packet.sender
         endpoint.credits = packet.credits or 0
         endpoint.window = -len(packet.body)
-        endpoint.multi = packet.multi
+        endpoint.multi = packet.multi and sender is not None
         return endpoint
 
     @property

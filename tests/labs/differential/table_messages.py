@@ -74,7 +74,7 @@ ROWS = [
     _row(
         "Two empty frames before the packet on the request interface: one is lost from the "
         "envelope.",
-        "The message is dropped: two frames where one is due.",
+        "The message is dropped: two frames, where there must be one.",
         "The first empty frame ends the envelope.",
         "envelope-two-empty-frames",
     ),
@@ -103,6 +103,13 @@ ROWS = [
         "RFC 33, and no worker may touch another's requests.",
         "id-in-use-by-other-worker",
         "id-of-other-worker-followed",
+    ),
+    _row(
+        "A packet without `from` ends the session of its `id`: by `cancel`, or out of sequence.",
+        "It continues the session, if it is the next in order; it ends none.",
+        "An `id` alone does not show whose the session is.",
+        "sequence-no-from-cancel",
+        "sequence-no-from-wrong",
     ),
     _row(
         "A follow-up without `id` to no session is answered with a `cancel` without `id`.",

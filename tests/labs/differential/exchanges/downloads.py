@@ -218,7 +218,6 @@ def _cancel(name: str, **fields: object) -> None:
 
 _cancel("without-seq", seq=None)
 _cancel("out-of-sequence", seq=17)
-_cancel("without-from", from_=None)
 
 
 # Sequence
@@ -254,6 +253,11 @@ _sequence(
 )
 _sequence("other-from", lambda s: s.send(type="keep-alive", from_="somebody"))
 _sequence("no-from", lambda s: s.send(type="keep-alive", from_=None))
+_sequence(
+    "no-from-cancel",
+    lambda s: s.send(type="cancel", from_=None),
+    lambda s: s.send(type="keep-alive", seq=1),
+)
 _sequence("no-from-wrong", lambda s: s.send(type="keep-alive", from_=None, seq=7))
 
 
