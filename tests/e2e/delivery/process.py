@@ -227,11 +227,16 @@ class Deliver:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_started(self, timeout: float = 15.0) -> Deliver:
-        """Waits until it has said that it started, since the last start."""
-        end = time.monotonic() + timeout
-        while "gateway" not in self.log().rpartition("starting...")[2]:
-            assert self.process is not None
-            assert self.process.poll() is None, self.log()
-            assert time.monotonic() < end, self.log()
-            time.sleep(0.02)
+        """Waits until it answers."""
+        worker = Worker(self.endpoint)
+        try:
+            end = time.monotonic() + timeout
+            while not worker.socket.poll(50):
+                assert self.process is not None
+                assert self.process.poll() is None, self.log()
+                assert time.monotonic() < end, self.log()
+                if worker.socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT:
+                    worker.send({"type": "stats"})
+        finally:
+            worker.close()
         return self

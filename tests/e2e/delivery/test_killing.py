@@ -1,0 +1,75 @@
+"""The kill test, shortened, and proof that its checker would notice; ``make kill-test`` is long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.labs.killing.check import Violation, check
+from tests.labs.killing.lab import Lab
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_nothing_acknowledged_is_lost(store: str) -> None:
+    figures = Lab(store, messages=1000, kills=5, seed=7).run()
+    assert figures.acknowledged == 1000
+
+
+def checked(
+    tmp_path: Path, sent: list[str], arrivals: list[tuple[Any, ...]], dead: tuple[str, ...] = ()
+) -> None:
+    (tmp_path / "sent").write_text("".join(json.dumps([id, "p"]) + "\n" for id in sent))
+    lines = [json.dumps([*arrival]) + "\n" for arrival in arrivals]
+    (tmp_path / "received").write_text("".join(lines))
+    check(tmp_path / "sent", tmp_path / "received", dead, most_duplicates=1)
+
+
+def test_what_the_checker_lets_pass(tmp_path: Path) -> None:
+    checked(
+        tmp_path,
+        ["a", "b", "c"],
+        [
+            (1.0, "/ordered", "a", "k", 0, 500, True),
+            (2.0, "/ordered", "a", "k", 0, 200, True),
+            (3.0, "/ordered", "b", "k", 1, 200, True),
+            (4.0, "/ordered", "a", "k", 0, 200, True),
+        ],
+        dead=("c",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "part"),
+    [
+        ([], "lost"),
+        ([(1.0, "/p", "a", "k", 0, 500, True)], "lost"),
+        ([(1.0, "/p", "a", "k", 0, 200, False)], "signatures"),
+        ([(float(n), "/p", "a", "k", 0, 200, True) for n in range(3)], "duplicates"),
+        ([(1.0, "/ordered", "a", "k", 1, 200, True)], "key k"),
+        (
+            [
+                (1.0, "/ordered", "a", "k", 0, 500, True),
+                (2.0, "/ordered", "a", "k", 1, 200, True),
+            ],
+            "key k",
+        ),
+        (
+            [(1.0, "/gone", "a", "k", 0, 410, True), (2.0, "/gone", "b", "k", 1, 200, True)],
+            "after 410",
+        ),
+        (
+            [(1.0, "/busy", "b", "k", 0, 503, True), (1.5, "/busy", "a", "k", 1, 200, True)],
+            "Retry-After",
+        ),
+    ],
+)
+def test_what_the_checker_notices(
+    tmp_path: Path, arrivals: list[tuple[Any, ...]], part: str
+) -> None:
+    accepted = ["a"]
+    dead = ("a",) if part == "after 410" else ()
+    with pytest.raises(Violation, match=part):
+        checked(tmp_path, accepted, arrivals, dead)
