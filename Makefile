@@ -4,10 +4,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo run test test-fresh lint format peers docs fuzz bench clean deb deb-test
+.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers docs fuzz bench clean deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
+
+# Durable webhooks: a receiver that fails, a kill -9, the retry, a dead letter, a replay.
+demo-webhooks: $(VENV)/made-deliver
+	$(BIN)/python examples/webhooks/demo.py
+
+# Deliveries while deliver, gateway and PostgreSQL are killed a thousand times; half an hour or more
+# for each store. KILL_TEST_ARGS="--messages 2000 --kills 20" for less.
+kill-test: $(VENV)/made-dev
+	$(BIN)/python -m tests.labs.killing --store sqlite $(KILL_TEST_ARGS)
+	$(BIN)/python -m tests.labs.killing --store postgresql $(KILL_TEST_ARGS)
 
 # The daemon in the foreground on zurl.conf.example. Its sockets go where that says, /run/zurl, if
 # you may write there, and else into the directory that is printed.
@@ -69,6 +79,11 @@ $(VENV)/made: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+# With what zurl-py deliver needs beside.
+$(VENV)/made-deliver: $(VENV)/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[deliver]'
 	touch $@
 
 # And what its development needs.

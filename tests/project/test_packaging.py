@@ -279,3 +279,24 @@ def test_the_manual_pages_are_well_formed() -> None:
             env={"MANROFFSEQ": "", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
         )
         assert (result.returncode, result.stderr) == (0, ""), path
+
+
+def test_the_unit_of_deliver_is_as_hard_and_waits_to_be_configured(tmp_path: Path) -> None:
+    analyze = require_peer("systemd-analyze")
+    path = ROOT / "debian" / "zurl-py.zurl-deliver.service"
+    copy = tmp_path / "zurl-deliver.service"
+    copy.write_text(path.read_text())
+    result = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=13", "--no-pager", str(copy)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    unit, daemon = settings(path), settings(UNIT)
+    assert unit["ConditionPathExists"] == ["/etc/zurl-deliver.conf"]
+    assert "--name=zurl-deliver --no-enable --no-start" in (ROOT / "debian" / "rules").read_text()
+    # Whatever the daemon's unit takes away, this one does, too.
+    own = {"ExecStartPre", "ExecStart", "Description", "Wants", "After", "RuntimeDirectory"}
+    for key in daemon.keys() - own - {"TimeoutStopSec"}:
+        assert unit[key] == daemon[key], key
