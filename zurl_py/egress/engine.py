@@ -10,7 +10,7 @@ from functools import partial
 import pycurl
 
 from ..log import Log
-from ..loop import Loop
+from ..loop import Loop, Timer
 from ..url import Target
 from ..zhttp import Condition
 from .breaker import HostBreaker
@@ -38,6 +38,8 @@ _MAX_IDLE_CONNECTIONS = 16_384
 # Seconds: a host that closes each connection without a word must not cost a look-up each.
 _MOVES_NO_SOONER = 1.0
 # What a connection that its peer has given up ends with, where no byte of an answer had come.
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_QUIC_PATIENCE = 3.0  # seconds
 _VERSIONS = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
 _LOST_CONNECTION = frozenset(
     (
@@ -95,6 +97,7 @@ class Egress:
         )
         self._retired: list[Multi] = []  # no request goes there any more
         self._closing: list[Multi] = []  # nor is one there
+        self._quic_watches: dict[Carried, Timer] = {}
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._stillborn: list[tuple[Carried, TransferError]] = []
         self.moved: TurnQueue[Mover] = TurnQueue(loop, self._tell_moved)
@@ -207,6 +210,8 @@ class Egress:
             handle.set(pycurl.RESOLVE, place.resolve)
         if place.http1:
             handle.limit_to_http1()
+        elif self._may_use_quic(transfer, place):
+            self._prepare_quic(handle, transfer)
         if transfer.streamed:
             self._prepare_stream(handle, transfer, place)
         if transfer.avoids_kept:
@@ -214,6 +219,36 @@ class Egress:
         if self._log.debug_on:
             handle.set(pycurl.VERBOSE, 1)
             handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
+
+    def _may_use_quic(self, transfer: Carried, place: Place) -> bool:
+        request, settings = transfer.request, place.route.settings
+        version = request.http_version or settings.http_version
+        return version == "3" and request.target.scheme == "https" and not settings.proxy
+
+    def _prepare_quic(self, handle: EasyHandle, transfer: Carried) -> None:
+        request = transfer.request
+        origin = (request.target.host, request.target.port)
+        if not self._origins.takes_quic(origin, self._loop.now):
+            handle.limit_to_tcp()
+            return
+        handle.tries_quic = True
+        if request.upload:
+            # Where a streamed upload is cut off, libcurl loses all of its connection.
+            handle.use_once()
+        elif request.method in _SAFE and not request.body and not transfer.avoids_kept:
+            # A kept connection whose other end has vanished is silent: ask again by a new one.
+            watch = self._quic_watches[transfer] = Timer(partial(self._ask_again, transfer))
+            self._loop.set_timer(watch, self._loop.now + _QUIC_PATIENCE)
+
+    def _ask_again(self, transfer: Carried) -> None:
+        """A request by QUIC has had no answer for a while."""
+        handle = transfer.handle
+        if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):
+            return
+        handle.set(pycurl.FORBID_REUSE, 1)
+        transfer.avoids_kept = True
+        self.remove(transfer)
+        self._place(transfer)
 
     def _prepare_stream(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
         """Bound what libcurl holds of a streamed answer, if its connection may be shared."""
@@ -236,6 +271,10 @@ class Egress:
         if handle is None or multi is None:
             return
         transfer.handle = transfer.multi = None
+        if self._quic_watches:
+            watch = self._quic_watches.pop(transfer, None)
+            if watch is not None:
+                self._loop.cancel_timer(watch)
         if handle.first is not None:
             self._firsts.settle(handle.first, transfer)
         del self._transfers[handle.curl]
@@ -352,6 +391,8 @@ class Egress:
         # A connection of HTTP/1.1 says nothing, where it was asked for, or was there already.
         if version > 1 or (handle.offers_http2 and curl.getinfo(pycurl.NUM_CONNECTS)):
             self._origins.spoke((target.host, target.port), version)
+        if handle.tries_quic and version < 3 and curl.getinfo(pycurl.NUM_CONNECTS):
+            self._origins.quic_failed((target.host, target.port), self._loop.now)
         if version == 2 and handle.peer is not None:
             multi.kept.speaks_http2((handle.peer, handle.peer_port))
 

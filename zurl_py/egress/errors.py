@@ -73,17 +73,22 @@ class TransferError(Exception):
         self.error = error or _USUAL.get(condition, ErrorName.INTERNAL)
 
     @classmethod
-    def from_curl(cls, code: int, message: str, os_errno: int = 0) -> TransferError:
+    def from_curl(
+        cls, code: int, message: str, os_errno: int = 0, proxied: bool = False
+    ) -> TransferError:
         """The failure for a libcurl result.
 
         Args:
             code: ``CURLE_*``.
             message: libcurl's text, or "".
             os_errno: ``CURLINFO_OS_ERRNO``, where it is known: of the last failed connect.
+            proxied: what was connected to is a proxy.
         """
         condition, error = _OF_CODE.get(code, _UNKNOWN)
         if code == pycurl.E_COULDNT_CONNECT:
-            if os_errno == errno.ECONNREFUSED:
+            if proxied:
+                error = ErrorName.PROXY_FAILED
+            elif os_errno == errno.ECONNREFUSED:
                 error = ErrorName.CONNECTION_REFUSED
         elif code == pycurl.E_PEER_FAILED_VERIFICATION:
             error = _certificate_fault(message)

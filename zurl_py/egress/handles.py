@@ -36,6 +36,8 @@ _SSL_EC_CURVES = 10298
 _TCP_KEEPCNT = 326
 _IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
 _INET6 = socket.AF_INET6
+_NO_TIME = 1e-5  # seconds
+_QUIC_MAX_IDLE = 20  # seconds
 _RESERVE = 64  # descriptors that no connection may have
 _PROBES = 4
 _PROBE_INTERVAL = 15  # seconds
@@ -78,6 +80,7 @@ class EasyHandle:
         was_dead: the request was about to go out on a connection that is dead.
         problem: why no socket could be made, if none could.
         offers_http2: the request may go by a version above HTTP/1.1.
+        tries_quic: the request may go by HTTP/3.
         first: what others wait for while this one connects; None if nobody may.
         window: of a streamed answer whose connection may be shared.
     """
@@ -106,6 +109,7 @@ class EasyHandle:
         "proxied",
         "refused",
         "tried",
+        "tries_quic",
         "wanted_socket",
         "was_dead",
         "window",
@@ -124,6 +128,7 @@ class EasyHandle:
         self.first: object = None
         self.window: ReceiveWindow | None = None
         self.peer_port = 0
+        self.tries_quic = False
         self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
@@ -166,6 +171,9 @@ class EasyHandle:
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)
         setopt(pycurl.HTTP_VERSION, self._http_version(options.http_version))
+        if options.http_version == "3":
+            # Nobody says when the other end of a QUIC connection is gone: trust none for long.
+            setopt(pycurl.MAXAGE_CONN, _QUIC_MAX_IDLE)
         self._prepare_tls(options)
         if options.tcp_keepalive:
             setopt(pycurl.TCP_KEEPALIVE, 1)
@@ -212,6 +220,7 @@ class EasyHandle:
         self.tried = 0
         self.peer = None
         self.problem = ""
+        self.tries_quic = False
         self.wanted_socket = self.broken = self.was_dead = False
         setopt = self.curl.setopt
         url = connect_host_url(request) if verify_connect_host else request.target.curl_url
@@ -321,14 +330,25 @@ class EasyHandle:
     @property
     def answer_began(self) -> bool:
         """A byte of an answer has come."""
-        if self.peer is None:  # no request was sent; libcurl then makes up a time for its answer
+        if self.peer is None:  # no request was sent
             return False
         getinfo = self.curl.getinfo
-        return bool(getinfo(pycurl.STARTTRANSFER_TIME) or getinfo(pycurl.HEADER_SIZE))
+        # Where sending fails, libcurl sets both times, to the same.
+        waited = getinfo(pycurl.STARTTRANSFER_TIME) - getinfo(pycurl.PRETRANSFER_TIME)
+        return bool(waited > _NO_TIME or getinfo(pycurl.HEADER_SIZE))
 
     def give_back(self) -> None:
         """Return to the pool; the transfer must be out of its multi handle."""
         self._pool.give_back(self)
+
+    def limit_to_tcp(self) -> None:
+        """No QUIC: it does not get through to this origin."""
+        self.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+
+    def use_once(self) -> None:
+        """A connection that nobody else uses, now or later."""
+        self.set(pycurl.FRESH_CONNECT, 1)
+        self.set(pycurl.FORBID_REUSE, 1)
 
     def limit_to_http1(self) -> None:
         """A connection of its own, by HTTP/1.1."""

@@ -8,9 +8,12 @@ from typing import Generic, TypeVar
 from ..cache import remember
 from ..loop import Loop, Timer
 
-__all__ = ["PATIENCE", "FirstConnections", "Origins"]
+__all__ = ["PATIENCE", "WITHOUT_QUIC", "FirstConnections", "Origins"]
 
 _Waiter = TypeVar("_Waiter")
+
+WITHOUT_QUIC = 300.0
+"""Seconds that an origin is left alone with QUIC, after that did not get through."""
 
 _MAX_ORIGINS = 16_384
 PATIENCE = 1.0
@@ -20,10 +23,19 @@ PATIENCE = 1.0
 class Origins:
     """The version of HTTP that each origin spoke last, by host and port: 1, 2 or 3."""
 
-    __slots__ = ("_versions",)
+    __slots__ = ("_versions", "_without_quic")
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, int], int] = {}
+        self._without_quic: dict[tuple[str, int], float] = {}
+
+    def quic_failed(self, origin: tuple[str, int], now: float) -> None:
+        """QUIC was tried and TCP was faster: do not try again for a while."""
+        remember(self._without_quic, origin, now + WITHOUT_QUIC, _MAX_ORIGINS)
+
+    def takes_quic(self, origin: tuple[str, int], now: float) -> bool:
+        """Whether QUIC is worth a try."""
+        return self._without_quic.get(origin, 0.0) <= now
 
     def version(self, origin: tuple[str, int]) -> int | None:
         """None, if that is not known."""

@@ -119,7 +119,8 @@ class HttpTransfer:
                 refused, f"{host}: {refused.subject} {refused.reason}"
             )
         os_errno = handle.curl.getinfo(pycurl.OS_ERRNO)
-        return TransferError.from_curl(code, handle.problem or message, os_errno)
+        text = handle.problem or message
+        return TransferError.from_curl(code, text, os_errno, handle.proxied)
 
     def _retry_as_connect_host(self, code: int) -> bool:
         """With trust-connect-host, a certificate for the connect host will do as well.

@@ -69,6 +69,11 @@ def test_a_refused_connection_is_told_from_an_unreachable_host() -> None:
     assert TransferError.from_curl(7, "", errno.ENETUNREACH).error == ErrorName.UNREACHABLE
 
 
+def test_a_proxy_that_cannot_be_reached_is_named() -> None:
+    failure = TransferError.from_curl(7, "", errno.ECONNREFUSED, proxied=True)
+    assert failure.error == ErrorName.PROXY_FAILED
+
+
 def test_a_refusal_of_the_policy_is_named_by_its_rule() -> None:
     decision = Decision(False, "deny_always=10.0.0.1", "10.0.0.1", "refused", "deny_always")
     failure = TransferError.from_decision(decision, "x")

@@ -1,0 +1,196 @@
+"""HTTP/3: by key and by message, with TCP to fall back on, under the same policy."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker, reply
+from tests.support.http3 import Http3Origin
+from tests.support.worker import Session
+
+Start = Callable[..., tuple[Daemon, Worker]]
+OVER_TCP = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nover tcp"
+FILE = bytes(range(256)) * 12_000
+
+
+@dataclass
+class Both:
+    """An origin of HTTP/3 and one of HTTP/1.1 on the same port."""
+
+    tcp: ScriptedOrigin
+    quic: Http3Origin
+
+    @property
+    def uri(self) -> str:
+        return self.tcp.url(host="localhost")
+
+
+@pytest.fixture
+def tcp(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
+    made = ScriptedOrigin(reply(OVER_TCP), tls=authority.server_context())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def both(authority: CertificateAuthority, tcp: ScriptedOrigin) -> Iterator[Both]:
+    quic = Http3Origin(authority.leaf("localhost", "127.0.0.1"), tcp.port, FILE)
+    yield Both(tcp, quic)
+    quic.close()
+
+
+@pytest.fixture
+def quic_worker(start_daemon: Start, authority: CertificateAuthority) -> Worker:
+    """A worker of a daemon with http_version=3."""
+    return start_daemon(environment={"SSL_CERT_FILE": authority.path}, http_version="3")[1]
+
+
+def read_all(session: Session) -> bytes:
+    while not session.messages or not session.messages[-1].is_final:
+        message = session.next()
+        if message.body:
+            session.credit(len(message.body))
+    return session.body
+
+
+def test_whole_and_streamed_requests_share_a_connection(quic_worker: Worker, both: Both) -> None:
+    assert quic_worker.request(method="GET", uri=both.uri).body == b"over h3 GET "
+    assert quic_worker.request(method="PUT", uri=both.uri, body="x").body == b"over h3 PUT x"
+    session = quic_worker.start(method="GET", uri=both.uri + "file", stream=True, credits=100_000)
+    assert read_all(session) == FILE
+    assert len(both.quic.connections) == 1
+    assert both.tcp.connections == 0
+
+
+def test_an_upload_in_parts(quic_worker: Worker, both: Both) -> None:
+    session = quic_worker.start(
+        method="PUT", uri=both.uri, stream=True, credits=999, more=True, body="one"
+    )
+    session.next()
+    session.send(body="two", more=True)
+    session.send(body="")
+    session.finish()
+    assert session.body == b"over h3 PUT onetwo"
+
+
+def test_an_upload_that_is_cancelled_disturbs_no_other(quic_worker: Worker, both: Both) -> None:
+    upload = quic_worker.start(
+        method="PUT", uri=both.uri, stream=True, credits=999, more=True, body="one"
+    )
+    upload.next()
+    download = quic_worker.start(method="GET", uri=both.uri + "file", stream=True, credits=1)
+    download.skip(b"keep-alive")
+    upload.cancel()
+    download.credit(100_000)
+    assert read_all(download) == FILE
+
+
+def test_it_is_off_by_default_and_asked_for_by_message(worker: Worker, both: Both) -> None:
+    assert worker.request(method="GET", uri=both.uri).body == b"over tcp"
+    asked = worker.request(
+        method="GET", uri=both.uri.replace("localhost", "127.0.0.1"), ext={"http-version": "3"}
+    )
+    assert asked.body.startswith(b"over h3")
+
+
+def test_a_message_may_ask_for_less(quic_worker: Worker, both: Both) -> None:
+    for version in ("2", "1.1"):
+        answer = quic_worker.request(method="GET", uri=both.uri, ext={"http-version": version})
+        assert answer.body == b"over tcp"
+    assert not both.quic.connections
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_tcp_takes_over_and_is_remembered(
+    quic_worker: Worker, tcp: ScriptedOrigin, silent: bool
+) -> None:
+    """Where UDP is silent, and where nobody listens."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if silent:
+        sock.bind(("127.0.0.1", tcp.port))
+    uri = tcp.url(host="localhost")
+    begin = time.monotonic()
+    assert quic_worker.request(method="GET", uri=uri).body == b"over tcp"
+    assert time.monotonic() - begin < 2  # 300 ms where the machine is not busy
+    if silent:
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.recv(65536)
+            except BlockingIOError:
+                break
+        # A new connection, and not one datagram more.
+        tcp.script = lambda connection: connection.close()
+        quic_worker.request(method="POST", uri=uri, body="x")
+        with pytest.raises(BlockingIOError):
+            sock.recv(65536)
+    sock.close()
+
+
+def test_udp_is_under_the_policy(
+    start_daemon: Start, authority: CertificateAuthority, both: Both
+) -> None:
+    _, worker = start_daemon(
+        environment={"SSL_CERT_FILE": authority.path}, http_version="3", deny="127.0.0.1"
+    )
+    answer = worker.request(method="GET", uri=both.uri)
+    assert answer.get("condition") == b"policy-violation"
+    assert not both.quic.connections
+    assert both.tcp.connections == 0
+
+
+def test_a_kept_connection_is_under_the_policy_of_each_request(
+    quic_worker: Worker, both: Both
+) -> None:
+    daemon = quic_worker.daemon
+    assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
+    daemon.write_config(deny="127.0.0.1")
+    daemon.reload()
+    answer = quic_worker.request(method="GET", uri=both.uri)
+    assert answer.get("condition") == b"policy-violation"
+    assert len(both.quic.requests) == 1
+
+
+def test_a_connection_that_was_closed_while_idle_costs_no_request(
+    quic_worker: Worker, both: Both
+) -> None:
+    for _ in range(3):
+        assert quic_worker.request(method="POST", uri=both.uri, body="x").body == b"over h3 POST x"
+        both.quic.close_connections()
+        time.sleep(0.05)
+
+
+def test_a_server_that_has_vanished_is_asked_again_by_tcp(quic_worker: Worker, both: Both) -> None:
+    assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
+    both.quic.fall_silent()
+    begin = time.monotonic()
+    assert quic_worker.request(method="GET", uri=both.uri).body == b"over tcp"
+    assert time.monotonic() - begin < 10
+
+
+def test_through_a_proxy_it_is_two_at_most(
+    start_daemon: Start, authority: CertificateAuthority, both: Both
+) -> None:
+    with ScriptedOrigin(reply(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        _, worker = start_daemon(
+            environment={"SSL_CERT_FILE": authority.path},
+            http_version="3",
+            proxy=f"http://127.0.0.1:{proxy.port}",
+        )
+        answer = worker.request(method="GET", uri=both.uri)
+        assert answer.get("condition") == b"remote-connection-failed"
+        assert answer["ext"]["error"] == b"proxy-failed"
+        assert proxy.requests[0].line.startswith(b"CONNECT localhost:")
+    assert not both.quic.connections
+
+
+@pytest.mark.parametrize("value", ["4", "", "h3", 2])
+def test_other_versions_are_refused(worker: Worker, tcp: ScriptedOrigin, value: Any) -> None:
+    answer = worker.request(method="GET", uri=tcp.url(), ext={"http-version": value})
+    assert answer.get("condition") == b"bad-request"
