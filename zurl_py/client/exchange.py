@@ -39,6 +39,7 @@ __all__ = [
 WINDOW: Final = 400_000  # bytes of body that the daemon may be ahead of the reader
 GRACE: Final = 0.5  # seconds that the daemon may be late with its own session-timeout
 
+_VERDICT: Final = 0.5  # seconds that a connect-timeout may be later than a limit on reading
 _GRANT_SHARE: Final = 2  # a part of the window that is worth a packet
 
 
@@ -147,6 +148,10 @@ class Exchange:
         self._out: list[bytes] = []
         timeout = request.timeout
         self._read_limit = _seconds(timeout.read)
+        # The gateway does not say when it is connected: let its verdict on that come first.
+        self._first_limit = self._read_limit + (
+            0.0 if timeout.connect is None else min(timeout.connect, _VERDICT)
+        )
         self._write_limit = _seconds(timeout.write)
         self._ends_at = started + _seconds(timeout.total) + GRACE
 
@@ -255,7 +260,8 @@ class Exchange:
     def _silence_ends(self, now: float) -> float:
         """When the origin has said nothing for too long, while somebody waited for it."""
         since = self.reading_since
-        return (now if since is None else max(since, self._last_data)) + self._read_limit
+        limit = self._read_limit if self.got_head else self._first_limit
+        return (now if since is None else max(since, self._last_data)) + limit
 
     def _jam_ends(self, now: float) -> float:
         """When the origin has taken nothing for too long, while somebody had more for it."""

@@ -285,11 +285,11 @@ def _certificate(cert: Any) -> RequestOptions:
     paths = (cert, cert) if isinstance(cert, (str, os.PathLike)) else tuple(cert)
     texts = []
     for path, what in zip(paths, ("certificate", "key"), strict=True):
-        try:
-            with open(path, "rb") as file:
-                texts.append(file.read())
-        except OSError as error:
-            raise OSError(f"Could not find the TLS {what} file, invalid path: {path}") from error
+        if not os.path.exists(path):
+            raise OSError(f"Could not find the TLS {what} file, invalid path: {path}")
+    for path in paths:
+        with open(path, "rb") as file:
+            texts.append(file.read())
     return {"client_cert": texts[0], "client_key": texts[1]}
 
 

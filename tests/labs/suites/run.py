@@ -46,17 +46,23 @@ def run_suite(name: str, theirs: bool = False, everything: bool = False) -> dict
     return report
 
 
-def _isolate() -> None:
-    """Loopback up; one network that swallows everything, for tests of connect timeouts."""
-    for command in ("ip link set lo up", "ip route add 10.255.255.0/24 dev lo"):
+def _isolate(scratch: Path) -> None:
+    """Loopback up; no name service; one network that swallows all, for tests of timeouts."""
+    resolver = scratch / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    for command in (
+        "ip link set lo up",
+        "ip route add 10.255.255.0/24 dev lo",
+        f"mount --bind {resolver} {os.path.realpath('/etc/resolv.conf')}",
+    ):
         subprocess.run(command.split(), check=True)
 
 
 def _inside(name: str, theirs: bool, everything: bool) -> dict[str, Any]:
-    _isolate()
     python = directory() / "venv/bin/python"
     where = "import pytest_httpbin.certs as c; print(c.where())"
     store = subprocess.run([python, "-c", where], capture_output=True, check=True, text=True)
+    _isolate(Path(tempfile.mkdtemp()))  # in a directory that the caller removes
     with (
         Daemon(
             environment={"SSL_CERT_FILE": store.stdout.strip()},

@@ -19,7 +19,7 @@ pip="$directory/venv/bin/python -m pip --disable-pip-version-check"
 $pip install --quiet --editable "$root" \
     requests==2.34.2 'httpx[http2,socks,brotli,zstd,cli]==0.28.1' httpie==3.2.4 'click<8.2' \
     pytest==8.3.4 pytest-timeout pytest-mock PySocks trustme cryptography pytest-httpbin==2.1.0 \
-    httpbin==0.10.4 chardet==5.2.0 trio==0.27.0 uvicorn==0.32.1 responses \
+    httpbin==0.10.4 chardet==5.2.0 trio==0.27.0 uvicorn responses \
     werkzeug
 cd "$directory"
 for suite in requests==2.34.2 httpx==0.28.1 httpie==3.2.4; do
