@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .daemons import Daemon
-from .driver import Holder, Result, drive, encode
+from .driver import Holder, Result, drive, encode, pace
 from .origin import FILE_MEGABYTES, Sites
 
 __all__ = ["CASES", "Case", "Setting", "Target"]
@@ -62,7 +62,7 @@ class Case:
     Attributes:
         unit: what ``Result.count`` counts.
         daemons: those that can do it.
-        group: the table it is in: requests, bodies, sockets, open, hosts, idle.
+        group: the table it is in: requests, paced, bodies, sockets, open, hosts, idle.
         size: the number on the axis of the plot of its group.
         rounds: runs at most.
         buffer_size: condure's, in bytes.
@@ -96,6 +96,18 @@ def _buffered(letter: str, in_flight: int = _IN_FLIGHT, full: int = 30_000) -> R
         message = _message(setting, letter, setting.url())
         warm_up = setting.count(1_000)
         return drive(setting.daemon, "req", [message], setting.count(full), in_flight, warm_up)
+
+    return run
+
+
+def _paced(rate: int, seconds: int, slow: bool = False) -> Run:
+    """A steady load, most of which the daemon sleeps through."""
+
+    def run(setting: Setting) -> Result:
+        uri = setting.special("/slow") if slow else setting.url()
+        message = _message(setting, "J", uri)
+        count = setting.count(rate * seconds)
+        return pace(setting.daemon, message, count, rate, setting.count(rate))
 
     return run
 
@@ -238,6 +250,24 @@ CASES = (
         _buffered("J", in_flight=1, full=8_000),
         daemons=_WITH_FLOOR,
         target=Target(0.90),
+    ),
+    Case("paced-20", "20 requests a second", _paced(20, 20), group="paced"),
+    Case(
+        "paced-200",
+        "200 requests a second",
+        _paced(200, 10),
+        group="paced",
+        target=Target(0.80),
+    ),
+    Case(
+        "paced-200-slow", "200 a second, answered after 10 ms", _paced(200, 10, True), group="paced"
+    ),
+    Case(
+        "paced-2000",
+        "2,000 requests a second",
+        _paced(2000, 5),
+        group="paced",
+        target=Target(0.65),
     ),
     Case("post-1k", "POST of 1 kB", _post(1_000, 20_000), daemons=_WITH_FLOOR),
     Case("post-100k", "POST of 100 kB", _post(100_000, 4_000), daemons=_WITH_FLOOR),

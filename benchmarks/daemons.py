@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .build import program
@@ -93,6 +96,41 @@ class Daemon:
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
         return int(line.split()[1]) * 1024
+
+    def switches(self) -> int:
+        """Context switches of all its threads so far, those that have ended left out."""
+        total = 0
+        for status in Path(f"/proc/{self.pid}/task").glob("*/status"):
+            lines = status.read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+        return total
+
+    @contextmanager
+    def counted_calls(self) -> Iterator[list[int] | None]:
+        """Count its system calls while the block runs; in the list once that is over.
+
+        None where strace is not there, or may not look: it slows the daemon, so nothing else is
+        measured at the same time.
+        """
+        strace = shutil.which("strace")
+        table = self.directory / "calls"
+        if strace is None:
+            yield None
+            return
+        command = [strace, "-f", "-c", "-p", str(self.pid), "-o", str(table)]
+        tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert tracer.stderr is not None
+        if b"attached" not in tracer.stderr.readline():
+            tracer.wait()
+            yield None
+            return
+        found: list[int] = []
+        yield found
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+        # The last line is the total: % time, seconds, usecs/call, calls, errors, "total".
+        numbers = [word for word in table.read_text().splitlines()[-1].split() if word.isdecimal()]
+        found.append(int(numbers[1]))
 
     def stop(self) -> None:
         """End the process."""

@@ -1,6 +1,7 @@
 /* The worker's side of the measurements: keeps a number of requests in flight and reads the clocks.
  *
  *   driver req    ENDPOINTS PID MESSAGES COUNT IN_FLIGHT WARM_UP
+ *   driver paced  ENDPOINTS PID MESSAGES COUNT RATE WARM_UP
  *   driver stream ENDPOINTS PID MESSAGES COUNT IN_FLIGHT WARM_UP
  *   driver push   ENDPOINTS PID MESSAGES COUNT COUNTER WARM_UP
  *   driver upload ENDPOINTS PID MESSAGES BYTES CHUNK WARM_UP
@@ -10,7 +11,7 @@
  * is a file of messages, each behind its length (4 bytes, little endian); they are sent in turn.
  * Streamed ones have eight digits, "########", where each request's number goes. COUNTER is a file
  * of 8 bytes in which the origin counts what has arrived. The result is one line of JSON; it counts
- * neither the warm-up nor the setting up.
+ * neither the warm-up nor the setting up. "paced" sends RATE a second, whatever comes back.
  *
  * Messages are built beforehand and answers only searched, so that this program takes as little of
  * the machine as it can.
@@ -258,6 +259,56 @@ static void run_req(long count, long in_flight, long warm_up)
     print_result(count);
 }
 
+/* Wait until a moment, taking the answers that come meanwhile; returns how many. */
+static long take_until(void *socket, int64_t until, zmq_msg_t *answer)
+{
+    long taken = 0;
+    for (;;) {
+        zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLIN};
+        int64_t left = until - now();
+        if (left <= 0)
+            return taken;
+        if (left < 1000000) { /* poll counts in milliseconds */
+            struct timespec rest = {.tv_nsec = left};
+            nanosleep(&rest, NULL);
+            left = 0;
+        }
+        if (zmq_poll(&item, 1, (long)(left / 1000000)) <= 0)
+            continue;
+        receive(socket, answer); /* the empty frame */
+        receive(socket, answer);
+        check(answer);
+        taken++;
+    }
+}
+
+static void pace(void *socket, long count, long rate)
+{
+    zmq_msg_t answer;
+    int64_t start = now();
+    long taken = 0;
+    zmq_msg_init(&answer);
+    for (long sent = 0; sent < count; sent++) {
+        taken += take_until(socket, start + sent * 1000000000LL / rate, &answer);
+        ask(socket, sent);
+    }
+    for (; taken < count; taken++) {
+        receive(socket, &answer);
+        receive(socket, &answer);
+        check(&answer);
+    }
+    zmq_msg_close(&answer);
+}
+
+static void run_paced(long count, long rate, long warm_up)
+{
+    void *socket = connect_to(ZMQ_DEALER, "req");
+    pace(socket, warm_up, rate);
+    start_clocks();
+    pace(socket, count, rate);
+    print_result(count);
+}
+
 /* -- in_spec and out_spec ------------------------------------------------------------------- */
 
 static void begin(long number)
@@ -493,7 +544,9 @@ int main(int argc, char **argv)
         return 0;
     }
     read_messages(argv[4]);
-    if (strcmp(mode, "req") == 0)
+    if (strcmp(mode, "paced") == 0)
+        run_paced(count, number, warm_up);
+    else if (strcmp(mode, "req") == 0)
         run_req(count, number, warm_up);
     else if (strcmp(mode, "stream") == 0)
         run_stream(count, number, warm_up);

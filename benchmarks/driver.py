@@ -20,7 +20,7 @@ from zurl_py.zhttp import tnetstring
 from .build import program
 from .daemons import Daemon
 
-__all__ = ["Holder", "Result", "drive", "encode"]
+__all__ = ["Holder", "Result", "drive", "encode", "pace"]
 
 _PATIENCE = 60.0  # seconds until a lost answer is noticed
 _KEEP_ALIVE_INTERVAL = 25.0  # seconds; sessions end after 60 without a word from the worker
@@ -37,6 +37,8 @@ class Result:
         wall: seconds.
         p50, p99: seconds of one request, where they go one at a time.
         memory: bytes for each session that is held open.
+        switches: context switches of the daemon's threads: one for each sleep.
+        calls: system calls of the daemon, counted in a run of its own where strace is there.
     """
 
     count: float
@@ -45,6 +47,8 @@ class Result:
     p50: float | None = None
     p99: float | None = None
     memory: float | None = None
+    switches: float | None = None
+    calls: float | None = None
 
     @property
     def cpu_each(self) -> float:
@@ -111,6 +115,20 @@ def drive(daemon: Daemon, mode: str, what: Iterable[bytes] | str, *arguments: ob
         found.get("p50_ns"),
         found.get("p99_ns"),
     )
+
+
+def pace(daemon: Daemon, message: bytes, count: int, rate: int, warm_up: int) -> Result:
+    """So many requests a second, for CPU and context switches; then some more under strace."""
+    before = daemon.switches()
+    result = drive(daemon, "paced", [message], count, rate, warm_up)
+    result.switches = (daemon.switches() - before) * count / (count + warm_up)
+    counted = max(1, min(count, 2 * rate))
+    with daemon.counted_calls() as calls:
+        if calls is None:
+            return result
+        drive(daemon, "paced", [message], counted, rate, 0)
+    result.calls = calls[0] * count / counted
+    return result
 
 
 class Holder:

@@ -2,7 +2,7 @@
  *
  *   origin PORT COUNTER
  *
- * GET /hold is never answered. An upgrade to WebSocket is accepted and every frame sent back. All
+ * GET /hold is never answered, GET /slow after 10 ms. An upgrade to WebSocket is accepted and every frame sent back. All
  * else is answered with a short text once its body, by Content-Length or in chunks, has come and
  * was dropped. COUNTER is a file of 8 bytes in which the answers are counted.
  *
@@ -23,9 +23,12 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define READ_SIZE 262144
+#define SLOW_NS 10000000LL
+#define MOST_SLOW 4096 /* answers that wait at once */
 
 enum state { HEAD, LENGTH, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER, FRAMES };
 
@@ -128,6 +131,54 @@ static void answer(struct peer *peer)
     peer->state = HEAD;
 }
 
+/* Answers that wait, in order of time: all wait equally long. */
+static struct {
+    int64_t due;
+    struct peer *peer;
+} slow[MOST_SLOW];
+static size_t slow_first, slow_count;
+
+static int64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void answer_later(struct peer *peer)
+{
+    size_t at = (slow_first + slow_count) % MOST_SLOW;
+    if (slow_count == MOST_SLOW) {
+        fprintf(stderr, "origin: more than %d slow answers\n", MOST_SLOW);
+        exit(1);
+    }
+    slow[at].due = now() + SLOW_NS;
+    slow[at].peer = peer;
+    slow_count++;
+}
+
+/* Gives the answers that are due; returns the milliseconds until the next, -1 for none. */
+static int answer_slow(void)
+{
+    while (slow_count > 0) {
+        int64_t wait = slow[slow_first].due - now();
+        if (wait > 0)
+            return (int)(wait / 1000000 + 1);
+        if (slow[slow_first].peer)
+            answer(slow[slow_first].peer);
+        slow_first = (slow_first + 1) % MOST_SLOW;
+        slow_count--;
+    }
+    return -1;
+}
+
+static void forget_slow(struct peer *peer)
+{
+    for (size_t i = 0; i < slow_count; i++)
+        if (slow[(slow_first + i) % MOST_SLOW].peer == peer)
+            slow[(slow_first + i) % MOST_SLOW].peer = NULL;
+}
+
 static void accept_websocket(struct peer *peer, const char *key)
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -166,6 +217,8 @@ static size_t take_head(struct peer *peer, char *data, size_t size)
             answer(peer);
     } else if (strcasestr(data, "\r\ntransfer-encoding: chunked")) {
         peer->state = CHUNK_SIZE;
+    } else if (strstr(data, " /slow ")) {
+        answer_later(peer);
     } else if (!strstr(data, " /hold ")) {
         answer(peer);
     }
@@ -299,7 +352,7 @@ int main(int argc, char **argv)
     event.data.ptr = NULL;
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        int ready = epoll_wait(epoll, events, 256, -1);
+        int ready = epoll_wait(epoll, events, 256, answer_slow());
         for (int i = 0; i < ready; i++) {
             struct peer *peer = events[i].data.ptr;
             if (!peer) {
@@ -312,6 +365,7 @@ int main(int argc, char **argv)
                 event.data.ptr = peer;
                 epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
             } else if (!serve(peer)) {
+                forget_slow(peer);
                 close(peer->fd);
                 free(peer->data);
                 free(peer);

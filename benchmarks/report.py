@@ -21,6 +21,7 @@ _COLUMNS = ("ours", "zurl", "condure", "floor")
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 _TITLES = {
     "requests": "Requests",
+    "paced": "A steady load",
     "bodies": "Streamed bodies",
     "sockets": "WebSockets",
     "open": "Other traffic beside open requests",
@@ -29,6 +30,8 @@ _TITLES = {
 }
 _INTRODUCTIONS = {
     "requests": "Microseconds of CPU time of the daemon per request.",
+    "paced": "Microseconds of CPU time of the daemon per request, at so many a second; and its "
+    "context switches and system calls for each.",
     "bodies": "Microseconds of CPU time of the daemon per megabyte.",
     "sockets": "Microseconds of CPU time of the daemon per message that goes out and comes back, "
     "with 50 connections that have one message on its way each.",
@@ -102,6 +105,8 @@ def _section(group: str, cases: list[Case], results: Results) -> str:
     parts = [f"### {_TITLES[group]}", _INTRODUCTIONS[group]]
     if group == "idle":
         parts.append(_idle_table(cases, names, results))
+    elif group == "paced":
+        parts.append(_paced_table(cases, names, results))
     else:
         parts.append(_table(cases, names, results))
     notes = [note for case in cases for note in _notes(case, results[case.name])]
@@ -128,6 +133,23 @@ def _table(cases: list[Case], names: list[str], results: Results) -> str:
         costs = [_cost(case, found[name]) if name in found else "–" for name in names]
         lines.append(_line([case.title, *costs, _ratio(case, found), _target(case, found), *rates]))
     return "\n".join(lines)
+
+
+def _paced_table(cases: list[Case], names: list[str], results: Results) -> str:
+    counts = [f"{name}, {what}" for what in ("switches", "calls") for name in names]
+    head = ["case", *names, "ratio", "target", *counts]
+    lines = [_line(head), _line(["---"] + ["--:"] * (len(head) - 1))]
+    for case in cases:
+        found = results[case.name]
+        costs = [_cost(case, found[name]) if name in found else "–" for name in names]
+        each = [_each(found.get(name), what) for what in ("switches", "calls") for name in names]
+        lines.append(_line([case.title, *costs, _ratio(case, found), _target(case, found), *each]))
+    return "\n".join(lines)
+
+
+def _each(result: Result | None, what: str) -> str:
+    total = getattr(result, what, None)
+    return f"{total / result.count:.1f}" if result is not None and total is not None else "–"
 
 
 def _idle_table(cases: list[Case], names: list[str], results: Results) -> str:
