@@ -165,13 +165,10 @@ def is_upgrade(lines: list[bytes]) -> bool:
 
 def _blank_line(lines: list[bytes], start: int) -> int | None:
     """Index of the next blank line."""
-    found = []
-    for blank in BLANK_LINES:
-        try:
-            found.append(lines.index(blank, start))
-        except ValueError:
-            pass
-    return min(found, default=None)
+    for number in range(start, len(lines)):
+        if lines[number] in BLANK_LINES:
+            return number
+    return None
 
 
 def _status(line: bytes) -> tuple[int, bytes]:

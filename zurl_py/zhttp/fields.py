@@ -140,6 +140,8 @@ def headers(value: object) -> list[tuple[bytes, bytes]]:
         name, content = pair
         if type(name) is bytes and type(content) is bytes:
             pairs.append((name, content))
+        elif type(name) is str and type(content) is str and name.isascii() and content.isascii():
+            pairs.append((name.encode(), content.encode()))
         else:
             pairs.append((text(name), text(content)))
     return pairs

@@ -110,13 +110,21 @@ class Packet:
         packet = cls.__new__(cls)
         attributes = packet.__dict__
         attributes["format"] = format
-        rules = cls._RULES
+        rules, text = cls._RULES, check.text
         key: Any = None
         try:
             for key, value in decoded.items():
                 rule = rules.get(key)
-                if rule is not None:
-                    attributes[rule[0]] = rule[1](value)
+                if rule is None:
+                    continue
+                attribute, convert = rule
+                # The commonest kind of field, without a call.
+                if convert is text and type(value) is str and value.isascii():
+                    attributes[attribute] = value.encode()
+                elif convert is text and type(value) is bytes:
+                    attributes[attribute] = value
+                else:
+                    attributes[attribute] = convert(value)
             if "_id" in attributes:
                 packet._settle_id(attributes.pop("_id"))
             key = "condition"
