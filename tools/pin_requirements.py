@@ -21,11 +21,10 @@ _WHEEL = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)-.*\.whl")
 
 
 def direct_requirements() -> list[str]:
-    """What setup.cfg asks for, the extra of ``zurl-py deliver`` included."""
+    """What setup.cfg asks for."""
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).resolve().parents[1] / "setup.cfg")
-    wanted = setup["options"]["install_requires"] + setup["options.extras_require"]["deliver"]
-    return wanted.split()
+    return setup["options"]["install_requires"].split()
 
 
 def download(requirements: list[str], python: str, target: Path) -> None:

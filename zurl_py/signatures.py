@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -157,20 +158,24 @@ class _StandardKey:
         return False
 
     def _load_private(self, key: bytes) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
         # Svix's keys are the seed and then the public key; others are the seed alone.
         if len(key) not in (_SEED, 2 * _SEED):
             raise SecretError(f"whsk_ is due with 32 or 64 bytes in base64, found {len(key)} bytes")
-        self._private = Ed25519PrivateKey.from_private_bytes(key[:_SEED])
+        self._private = _ed25519().Ed25519PrivateKey.from_private_bytes(key[:_SEED])
         self._public = self._private.public_key()
 
     def _load_public(self, key: bytes) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
         if len(key) != _SEED:
             raise SecretError(f"whpk_ is due with 32 bytes in base64, found {len(key)} bytes")
-        self._public = Ed25519PublicKey.from_public_bytes(key)
+        self._public = _ed25519().Ed25519PublicKey.from_public_bytes(key)
+
+
+def _ed25519() -> ModuleType:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError:
+        raise SecretError("whsk_ and whpk_ need the package cryptography") from None
+    return ed25519
 
 
 def _verify_ed25519(public: Ed25519PublicKey, signed: bytes, value: bytes) -> bool:

@@ -297,6 +297,14 @@ def test_the_unit_of_deliver_is_as_hard_and_waits_to_be_configured(tmp_path: Pat
     assert unit["ConditionPathExists"] == ["/etc/zurl-deliver.conf"]
     assert "--name=zurl-deliver --no-enable --no-start" in (ROOT / "debian" / "rules").read_text()
     # Whatever the daemon's unit takes away, this one does, too.
-    own = {"ExecStartPre", "ExecStart", "Description", "Wants", "After", "RuntimeDirectory"}
+    own = {
+        "ExecStartPre",
+        "ExecStart",
+        "Description",
+        "Documentation",
+        "Wants",
+        "After",
+        "RuntimeDirectory",
+    }
     for key in daemon.keys() - own - {"TimeoutStopSec"}:
         assert unit[key] == daemon[key], key

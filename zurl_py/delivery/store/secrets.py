@@ -53,13 +53,18 @@ class SecretBox:
 
     Args:
         key: 32 bytes; None: they are kept as they are.
+
+    Raises:
+        StoreError: there is no library for it.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
         self._cipher = None
         if key is not None:
-            from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
+            try:
+                from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+            except ImportError:
+                raise StoreError("secret_key_file needs the package cryptography") from None
             self._cipher = ChaCha20Poly1305(key)
 
     def close(self, secrets: tuple[str, ...]) -> bytes | None:
