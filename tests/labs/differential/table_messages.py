@@ -108,7 +108,7 @@ ROWS = [
         "A packet without `from` ends the session of its `id`: by `cancel`, or out of sequence.",
         "It continues the session, if it is the next in order; it ends none.",
         "An `id` alone does not show whose the session is.",
-        "sequence-no-from-cancel",
+        "cancel-without-from",
         "sequence-no-from-wrong",
     ),
     _row(
