@@ -25,6 +25,7 @@ from .memory import MemoryKeeper
 from .messaging.access import Access
 from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
+from .messaging.listeners import Listeners
 from .messaging.sockets import BindError, Endpoints
 from .messaging.zap import Authenticator
 from .metrics import Metrics
@@ -134,6 +135,7 @@ class Daemon:
             # Before anything is bound: libzmq asks as soon as somebody connects.
             Authenticator(self._endpoints.context, self.loop, log, self._access)
         self._endpoints.bind()
+        self._listeners = Listeners(self._endpoints, self.loop, log)
         self._frontend = Frontend(self._endpoints, self.loop, log, self._access)
         self._services = services = Services(
             loop=self.loop,

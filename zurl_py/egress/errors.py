@@ -26,6 +26,7 @@ class ErrorName:
     BAD_CLIENT_CERT: Final = "bad-client-cert"
     NAME_NOT_RESOLVED: Final = "name-not-resolved"
     CONNECTION_REFUSED: Final = "connection-refused"
+    NO_DESCRIPTORS: Final = "no-descriptors"  # this process may have no more (ulimit -n)
     UNREACHABLE: Final = "unreachable"  # no route, no such network, reset while connecting
     PROXY_FAILED: Final = "proxy-failed"
     CONNECT_TIMEOUT: Final = "connect-timeout"

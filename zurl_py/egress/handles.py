@@ -7,7 +7,6 @@ URL and headers sets these two; what it adds beyond is undone, or the handle res
 from __future__ import annotations
 
 import errno
-import resource
 import socket
 from collections.abc import Callable
 from io import BytesIO
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 import pycurl
 
+from .. import descriptors
 from ..http.codings import OFFERED
 from ..log import Log
 from ..policy import Decision
@@ -38,7 +38,6 @@ _IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
 _INET6 = socket.AF_INET6
 _NO_TIME = 1e-5  # seconds
 _QUIC_MAX_IDLE = 20  # seconds
-_RESERVE = 64  # descriptors that no connection may have
 _PROBES = 4
 _PROBE_INTERVAL = 15  # seconds
 _TLS_VERSIONS = {"1.2": pycurl.SSLVERSION_TLSv1_2, "1.3": pycurl.SSLVERSION_TLSv1_3}
@@ -77,6 +76,7 @@ class EasyHandle:
         wanted_socket: one was to be opened nevertheless, and was not.
         broken: a bug of ours in a callback has ended the transfer.
         kept: what is known of the sockets of its multi handle.
+        starved: there was no descriptor for a connection.
         was_dead: the request was about to go out on a connection that is dead.
         problem: why no socket could be made, if none could.
         offers_http2: the request may go by a version above HTTP/1.1.
@@ -108,6 +108,7 @@ class EasyHandle:
         "problem",
         "proxied",
         "refused",
+        "starved",
         "tried",
         "tries_quic",
         "wanted_socket",
@@ -133,6 +134,7 @@ class EasyHandle:
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
         self.refused: Decision | None = None
+        self.starved = False
         self.tried = 0
         self.peer: str | None = None
         self._request: HttpRequest | None = None
@@ -217,6 +219,7 @@ class EasyHandle:
         """
         self._request = request
         self.refused = None
+        self.starved = False
         self.tried = 0
         self.peer = None
         self.problem = ""
@@ -418,6 +421,7 @@ class EasyHandle:
             return fd
         except OSError as error:  # libcurl reports a failed connect
             self.problem = f"no socket for {address[3][0]}: {error.strerror}"
+            self.starved = error.errno in (errno.EMFILE, errno.ENFILE)
             return bad
         except Exception:
             return self._fail(bad)
@@ -502,9 +506,8 @@ class HandlePool:
         self.settings = settings
         self.max_response_size = max_response_size
         self.log = log
+        self.most_descriptors = descriptors.limit() - descriptors.reserve()
         self.settled: list[EasyHandle] = settled
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.most_descriptors = descriptors - min(_RESERVE, descriptors // 4)
         self._idle: list[EasyHandle] = []
 
     def take(self) -> EasyHandle:

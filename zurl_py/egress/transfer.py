@@ -118,6 +118,10 @@ class HttpTransfer:
             return TransferError.from_decision(
                 refused, f"{host}: {refused.subject} {refused.reason}"
             )
+        if handle.starved and code == pycurl.E_COULDNT_CONNECT:
+            return TransferError(
+                Condition.REMOTE_CONNECTION_FAILED, handle.problem, error=ErrorName.NO_DESCRIPTORS
+            )
         os_errno = handle.curl.getinfo(pycurl.OS_ERRNO)
         text = handle.problem or message
         return TransferError.from_curl(code, text, os_errno, handle.proxied)

@@ -37,6 +37,8 @@ class Access:
             key = frame.get("User-Id")
         except zmq.ZMQError:
             return None
+        if not key:
+            return None
         return self.clients.get(str(key), REVOKED)
 
     def may_use(self, client: CurveClient | None, address: bytes) -> bool:

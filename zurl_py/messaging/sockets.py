@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,17 @@ from ..config.endpoint import Endpoint, parse_endpoint
 from .obstacles import obstacle
 from .zap import DOMAIN
 
-__all__ = ["BindError", "Endpoints", "NotBound", "bind_ipc", "bind_one", "remove_files"]
+__all__ = [
+    "BindError",
+    "Endpoints",
+    "FileState",
+    "NotBound",
+    "bind_ipc",
+    "bind_one",
+    "remove_files",
+]
 
+_ASIDE = ".aside"  # what is added to the name of a socket that nobody is to find
 _LINGER = 1000  # milliseconds that unsent answers may delay the end of the daemon
 _PROBES = 4  # TCP keep-alive probes without an answer until a connection is given up
 _PROBE_INTERVAL = 15  # seconds between them
@@ -22,6 +32,14 @@ _PROBE_INTERVAL = 15  # seconds between them
 
 class BindError(Exception):
     """An endpoint could not be bound; the text names the key and the endpoint, and says why."""
+
+
+class FileState(enum.Enum):
+    """What has become of a socket's file."""
+
+    OURS = enum.auto()
+    GONE = enum.auto()
+    TAKEN = enum.auto()  # something else is there now
 
 
 class Endpoints:
@@ -46,7 +64,8 @@ class Endpoints:
         self._config = config
         self._instance_id = instance_id
         self.ports: set[int] = set()
-        self._files: list[tuple[str, int]] = []  # path and inode of our ipc sockets
+        self._files: dict[str, int] = {}  # path and inode of our ipc sockets
+        self._ipc: list[tuple[zmq.Socket[bytes], Endpoint]] = []
         self.in_: zmq.Socket[bytes] | None = None
         self.in_stream: zmq.Socket[bytes] | None = None
         self.out: zmq.Socket[bytes] | None = None
@@ -85,9 +104,48 @@ class Endpoints:
         """The sockets that there are."""
         return [s for s in (self.in_, self.in_stream, self.out, self.in_req) if s is not None]
 
+    def ipc(self) -> Iterator[tuple[zmq.Socket[bytes], Endpoint]]:
+        """The ipc endpoints that have files, with their sockets."""
+        return ((socket, endpoint) for socket, endpoint in self._ipc if not endpoint.is_abstract)
+
+    def file_of(self, endpoint: Endpoint) -> FileState:
+        """What has become of an ipc endpoint's file."""
+        try:
+            inode = os.lstat(endpoint.path).st_ino
+        except FileNotFoundError:
+            return FileState.GONE
+        except OSError:
+            return FileState.TAKEN
+        return FileState.OURS if inode == self._files.get(endpoint.path) else FileState.TAKEN
+
+    def hide(self, endpoint: Endpoint) -> None:
+        """Let nobody connect to an ipc endpoint; those who are connected go on.
+
+        Its file is moved aside. To unbind it would end the connections that were made there.
+        """
+        if self.file_of(endpoint) is FileState.OURS:
+            os.rename(endpoint.path, endpoint.path + _ASIDE)
+
+    def show(self, endpoint: Endpoint) -> None:
+        """Take back `hide`, unless somebody has taken the path."""
+        if self.file_of(endpoint) is FileState.GONE and os.path.exists(endpoint.path + _ASIDE):
+            os.rename(endpoint.path + _ASIDE, endpoint.path)
+
+    def bind_again(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+        """Take connections at an ipc endpoint whose file is gone; those that there are go on.
+
+        Raises:
+            NotBound: it cannot be bound.
+        """
+        if self._config.curve is not None:
+            socket.setsockopt(zmq.CURVE_SERVER, 0)
+        self._bind_ipc(socket, endpoint)
+
     def close(self) -> None:
         """Send what is queued, within a second, close, and remove our ipc files."""
-        remove_files(self._files)
+        for _, endpoint in self.ipc():
+            self.show(endpoint)
+        remove_files(self._files.items())
         self.context.destroy(linger=_LINGER)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
@@ -108,13 +166,14 @@ class Endpoints:
             try:
                 if endpoint.path:
                     self._bind_ipc(socket, endpoint)
+                    self._ipc.append((socket, endpoint))
                 else:
                     self._bind_tcp(socket, endpoint, heartbeat)
             except NotBound as reason:
                 raise BindError(f"{key}: cannot bind {spec}: {reason}") from None
 
     def _bind_ipc(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
-        self._files += bind_ipc(socket, endpoint, self._config.ipc_file_mode)
+        self._files.update(bind_ipc(socket, endpoint, self._config.ipc_file_mode))
 
     def _bind_tcp(self, socket: zmq.Socket[bytes], endpoint: Endpoint, heartbeat: bool) -> None:
         # An IPv6 socket does not find interfaces by their names.

@@ -51,13 +51,15 @@ class Authenticator:
     def _verdict(self, frames: list[bytes]) -> list[bytes]:
         version, request, *rest = (*frames, b"", b"")
         user = b""
+        # Only an ipc endpoint takes connections without keys, and files have modes.
+        known = version == _VERSION and rest[3:4] == [b"NULL"]
         if version == _VERSION and len(frames) == 7 and rest[3] == b"CURVE":
             key: Any = z85.encode(frames[6])
             if key.decode() in self._access.clients:
-                user = key
+                user, known = key, True
             else:
                 self._tell(rest[1], key)
-        status, text = (b"200", b"OK") if user else (b"400", b"No access")
+        status, text = (b"200", b"OK") if known else (b"400", b"No access")
         return [_VERSION, request, status, text, user, b""]
 
     def _tell(self, address: bytes, key: bytes) -> None:

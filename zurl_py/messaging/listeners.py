@@ -1,0 +1,87 @@
+"""Keeps the ipc sockets to be found: bound anew when their files vanish.
+
+They are hidden while there are hardly any descriptors. A worker that is connected goes on either
+way; only new connections are concerned, which ZeroMQ tries again by itself.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+from .. import descriptors
+from ..config.endpoint import Endpoint
+from ..log import Log
+from ..loop import Loop, Timer
+from .sockets import Endpoints, FileState, NotBound
+
+__all__ = ["Listeners"]
+
+_INTERVAL = 1.0  # seconds between two looks
+_SHORT_INTERVAL = 0.1  # seconds, where those that are kept for workers are in use
+
+
+class Listeners:
+    """Looks after the ipc sockets of a daemon."""
+
+    def __init__(self, endpoints: Endpoints, loop: Loop, log: Log) -> None:
+        self._endpoints = endpoints
+        self._loop = loop
+        self._log = log
+        self._hidden = False
+        self._told: set[str] = set()  # paths of which was said that nobody finds us there
+        self._timer = Timer(self._look)
+        if any(True for _ in endpoints.ipc()):
+            loop.set_timer(self._timer, loop.now + _INTERVAL)
+
+    def _look(self) -> None:
+        left = descriptors.limit() - descriptors.lowest_free()
+        kept = descriptors.reserve()
+        few = kept // 2
+        interval = _INTERVAL if left > kept else _SHORT_INTERVAL
+        self._loop.set_timer(self._timer, self._loop.now + interval)
+        if self._hidden:
+            if left > kept:
+                self._show()
+        elif left <= few:
+            self._hide(left)
+        else:
+            for socket, endpoint in self._endpoints.ipc():
+                self._restore(socket, endpoint)
+
+    def _hide(self, left: int) -> None:
+        """Let nobody connect: libzmq would end the process when the last descriptor is gone."""
+        self._hidden = True
+        self._log.error(
+            f"{left} descriptors are left (ulimit -n {descriptors.limit()}): no more workers can "
+            "connect over ipc until there are others"
+        )
+        for _, endpoint in self._endpoints.ipc():
+            self._endpoints.hide(endpoint)
+
+    def _show(self) -> None:
+        self._hidden = False
+        self._log.warning("there are descriptors again: workers can connect")
+        for _, endpoint in self._endpoints.ipc():
+            self._endpoints.show(endpoint)
+
+    def _restore(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+        """Bind anew what somebody has removed, and say what somebody has taken."""
+        path = endpoint.path
+        state = self._endpoints.file_of(endpoint)
+        if state is FileState.OURS:
+            self._told.discard(path)
+        elif state is FileState.TAKEN:
+            self._tell_once(path, f"{path} is another's now: no new worker finds this daemon")
+        else:
+            try:
+                self._endpoints.bind_again(socket, endpoint)
+            except (NotBound, OSError) as reason:
+                self._tell_once(path, f"{path} was removed, and cannot be made again: {reason}")
+            else:
+                self._told.discard(path)
+                self._log.warning(f"{path} was removed; it is there again")
+
+    def _tell_once(self, path: str, text: str) -> None:
+        if path not in self._told:
+            self._told.add(path)
+            self._log.error(text)
