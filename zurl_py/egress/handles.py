@@ -417,7 +417,7 @@ class EasyHandle:
             self.tried += 1
             fd = self._make_socket(family, kind, protocol)
             if self.kept is not None:
-                self.kept.hosts[fd] = self._host
+                self.kept.opened(fd, self._host)
             return fd
         except OSError as error:  # libcurl reports a failed connect
             self.problem = f"no socket for {address[3][0]}: {error.strerror}"

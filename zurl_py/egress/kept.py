@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from collections.abc import Callable, Container
 from typing import Final
 
@@ -41,14 +40,20 @@ class KeptConnections:
         multiplexed: peers that speak HTTP/2, which may say something without having been asked.
     """
 
-    __slots__ = ("_lost", "dead", "ends", "hosts", "multiplexed")
+    __slots__ = ("_inodes", "_lost", "dead", "ends", "hosts", "multiplexed")
 
     def __init__(self, lost: Callable[[str], None]) -> None:
         self._lost = lost  # called with the name of a host that has given up a connection
         self.dead: dict[Endpoint, int] = {}
         self.hosts: dict[int, str] = {}
+        self._inodes: dict[int, int] = {}
         self.ends: dict[Endpoint, Origin] = {}
         self.multiplexed: set[Endpoint] = set()
+
+    def opened(self, fd: int, host: str) -> None:
+        """A connection is being made to a host."""
+        self.hosts[fd] = host
+        self._inodes[fd] = _inode(fd)
 
     def signalled(self, fd: int) -> bool:
         """A kept connection became readable; whether it is dead now.
@@ -109,20 +114,22 @@ class KeptConnections:
 
     def open(self) -> set[int]:
         """The descriptors of connections that are open; those of closed ones are forgotten."""
-        for fd in [fd for fd in self.hosts if not _is_socket(fd)]:
-            del self.hosts[fd]
-        return set(self.hosts)
+        for fd in [fd for fd, inode in self._inodes.items() if _inode(fd) != inode]:
+            del self._inodes[fd]
+            self.hosts.pop(fd, None)
+        return set(self._inodes)
 
     def forget_closed(self) -> None:
         """libcurl has looked through its connections: keep in mind those only that it has left."""
         self.dead = {here: fd for here, fd in self.dead.items() if _is(fd, here)}
 
 
-def _is_socket(fd: int) -> bool:
+def _inode(fd: int) -> int:
+    """What tells a socket from the next one with its number; 0: it is closed."""
     try:
-        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+        return os.fstat(fd).st_ino
     except OSError:
-        return False
+        return 0
 
 
 def _is(fd: int, here: Endpoint) -> bool:
