@@ -170,7 +170,7 @@ class Daemon:
         Raises:
             ListenError: the address is taken, or none of this machine's.
         """
-        config, journal = self._config, self._journal
+        config, journal, monitors = self._config, self._journal, Monitors()
         reporting = Reporting(
             Parts(
                 config_path=self._config_path,
@@ -183,10 +183,10 @@ class Daemon:
                 gateway=self.gateway,
                 egress=self._egress,
                 frontend=self._frontend,
+                monitors=monitors,
             ),
             lambda: "draining" if self._stopping else "running",
         )
-        monitors = Monitors()
         journal.watchers.append(monitors.ended)
         return StatusListener(
             parse_listener(config.metrics_listen),

@@ -27,7 +27,7 @@ from .metrics import INTERFACES, OUTCOMES, Metrics
 from .metrics.process import ProcessFigures, process_families, read_process
 from .policy import Policy
 from .sessions import Session, WebSocketSession
-from .status import HostTable
+from .status import HostTable, Monitors
 
 __all__ = ["Parts", "Reporting"]
 
@@ -69,6 +69,7 @@ class Parts:
     gateway: Gateway
     egress: Egress
     frontend: Frontend
+    monitors: Monitors
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,7 @@ class Reporting:
                 )
             },
             "log": {"waiting": parts.log.waiting, "dropped": parts.log.dropped},
+            "monitors": len(parts.monitors),
             "waiting_for": tuple(self._waiting_for()),
         }
 
