@@ -368,14 +368,14 @@ def show_id(id: bytes | None) -> str:
 
 
 def _began_text(account: Account) -> str:
-    text = f"IN id={show_id(account.id)}, {_asked(account)}"
-    return f"{text} {_told_apart(account)}"
+    asked = f"{account.method} {account.url[:_MAX_URL]}"
+    return f"IN id={show_id(account.id)}, {asked} {_told_apart(account)}"
 
 
 def account_text(account: Account) -> str:
     """The line of a closed account, in Zurl's form and with what Zurl's lines lack."""
     id, ms = show_id(account.id), account.seconds * 1000.0
-    more = f"{_told_apart(account)} {_asked(account)}"
+    more = f"{_told_apart(account)} method={account.method} url={account.url[:_MAX_URL]}"
     if account.error:
         text = (
             f"OUT ERR id={id} condition={account.outcome} {ms:.0f}ms {more} error={account.error}"
@@ -384,10 +384,6 @@ def account_text(account: Account) -> str:
     if account.code is None:
         return f"OUT id={id} {account.detail} {ms:.0f}ms {more}"
     return f"OUT id={id} code={account.code} {account.size} {ms:.0f}ms {more}"
-
-
-def _asked(account: Account) -> str:
-    return f"{account.method} {account.url[:_MAX_URL]}"
 
 
 def _told_apart(account: Account) -> str:

@@ -22,6 +22,10 @@ RUN_HERE = {
     "zurl-py check-url https://example.com/ --config /etc/zurl.conf": (
         "zurl-py check-url https://example.com/ --config debian/zurl.conf --address 93.184.216.34"
     ),
+    "zurl-py check-url https://billing.internal.example:8443/ --config /etc/zurl.conf": (
+        "zurl-py check-url https://billing.internal.example:8443/ --config debian/zurl.conf "
+        "--address 93.184.216.34"
+    ),
     "zurl-py version --verbose": "zurl-py version --verbose",
     "make demo": "python examples/demo.py",
 }
@@ -65,6 +69,14 @@ RUN_ELSEWHERE = {
     "zurl-py get --explain https://example.com/": (
         "tests/e2e/cli/test_request.py",
         'run("get", "--explain", origin.url()',
+    ),
+    "promtool check rules examples/monitoring/alerts.yml": (
+        "tests/e2e/operators/test_monitoring.py",
+        'promtool("check", "rules", "alerts.yml")',
+    ),
+    "zurl-py status --config /etc/zurl.conf": (
+        "tests/e2e/operators/test_commands.py",
+        'run("status", "--config", str(daemon.config_path))',
     ),
     "systemctl reload zurl": ("debian/tests/requests", "systemctl reload zurl.service"),
     "systemctl restart zurl": ("debian/tests/requests", "systemctl restart zurl.service"),

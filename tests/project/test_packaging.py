@@ -247,7 +247,16 @@ def test_the_manual_has_every_key_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("name", "usage"),
-    [("zurl.1", [_USAGE]), ("zurl-py.1", ["serve", "check-config", "check-url", "version"])],
+    [
+        ("zurl.1", [_USAGE]),
+        (
+            "zurl-py.1",
+            [
+                *("serve", "check-config", "check-url", "version"),
+                *("status", "top", "monitor", "keygen"),
+            ],
+        ),
+    ],
 )
 def test_the_manual_has_every_option(name: str, usage: list[str]) -> None:
     text = page(name)

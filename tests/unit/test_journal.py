@@ -76,12 +76,12 @@ def test_both_lines_of_a_session_have_its_number_and_its_url(path: Path) -> None
     desk.journal.answered_with(account, 200, 5)
     push = desk.begin(PUSH, None, None)
     desk.journal.answered_with(push, 204, 0)
-    asked = "GET http://example.com/path"
+    url = "http://example.com/path"
     assert desk.lines() == [
-        f"[INFO] IN id=a, {asked} session=1 from=w trace_id={TRACE}",
-        f"[INFO] OUT id=a code=200 5 12ms session=1 from=w trace_id={TRACE} {asked}",
-        f"[INFO] IN id=-, {asked} session=2",
-        f"[INFO] OUT id=- code=204 0 0ms session=2 {asked}",
+        f"[INFO] IN id=a, GET {url} session=1 from=w trace_id={TRACE}",
+        f"[INFO] OUT id=a code=200 5 12ms session=1 from=w trace_id={TRACE} method=GET url={url}",
+        f"[INFO] IN id=-, GET {url} session=2",
+        f"[INFO] OUT id=- code=204 0 0ms session=2 method=GET url={url}",
     ]
 
 
@@ -101,9 +101,9 @@ def test_a_failure_is_a_warning_once_and_then_counted(path: Path) -> None:
     let_pass(6, desk.clock, desk.loop)
     assert desk.lines() == [
         "[WARN] OUT ERR id=0 condition=tls-error 0ms session=1 from=w "
-        "GET http://example.com/path error=certificate-expired: it is over",
+        "method=GET url=http://example.com/path error=certificate-expired: it is over",
         "[WARN] OUT ERR id=a condition=tls-error 0ms session=1001 from=w "
-        "GET http://other.example/ error=certificate-expired: it is over",
+        "method=GET url=http://other.example/ error=certificate-expired: it is over",
         "[WARN] 999 more with condition=tls-error error=certificate-expired host=example.com, "
         "since this was said last",
     ]
@@ -166,7 +166,7 @@ def test_what_the_worker_ended_is_no_failure(path: Path) -> None:
     desk = Desk(path)
     desk.journal.ended(desk.begin(), "cancelled", "cancelled by the worker", 7)
     assert desk.lines()[-1] == (
-        "[INFO] OUT id=a cancelled by the worker 0ms session=1 from=w GET http://example.com/path"
+        "[INFO] OUT id=a cancelled by the worker 0ms session=1 from=w method=GET url=http://example.com/path"
     )
 
 
