@@ -190,6 +190,36 @@ def test_client_certificates_of_messages_have_connections_of_their_own(
     assert "CERTIFICATE---" not in worker.daemon.log()
 
 
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_origin_that_insists_on_a_certificate_is_named(
+    worker: Worker, strict_origin: ScriptedOrigin, scheme: str, stream: bool
+) -> None:
+    """Over TLS 1.3 it says so when its handshake is over."""
+    uri = strict_origin.url(scheme=scheme, host="localhost")
+    if stream or scheme == "wss":
+        answer = worker.start(method="GET", uri=uri, stream=True, credits=9).finish()[-1]
+    else:
+        answer = worker.request(method="GET", uri=uri)
+    assert answer.get("condition") == b"tls-error"
+    assert answer["ext"]["error"] == b"certificate-required"
+    assert b"alert certificate required" in answer["ext"]["detail"]
+
+
+def test_a_reset_without_an_alert_stays_a_reset(
+    worker: Worker, authority: CertificateAuthority
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.reset()
+
+    with ScriptedOrigin(script, tls=authority.server_context()) as origin:
+        answer = worker.request(method="GET", uri=origin.url(host="localhost"))
+        assert answer.get("condition") == b"undefined-condition"
+        assert answer["ext"]["error"] == b"connection-reset"
+        assert len(origin.requests) == 1
+
+
 @pytest.mark.parametrize("missing", ["client_cert", "client_key"])
 def test_half_a_pair_is_refused(
     worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority, missing: str

@@ -186,7 +186,9 @@ def test_requests_go_through_a_socks_proxy(
 
     origin.script = script
     _, worker = start_daemon(
-        deny="@loopback", allow="localhost", proxy=f"{scheme}://127.0.0.1:{origin.port}"
+        deny="@loopback",
+        allow="localhost,localhost->@loopback",
+        proxy=f"{scheme}://127.0.0.1:{origin.port}",
     )
     host = "nosuch.invalid" if scheme == "socks5h" else "localhost"
     answer = worker.request(method="GET", uri=f"http://{host}/")

@@ -13,6 +13,7 @@ from ..log import Log
 from ..loop import Loop, Timer
 from ..url import Target
 from ..zhttp import Condition
+from .alert import AlertProbe
 from .breaker import HostBreaker
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
@@ -38,6 +39,7 @@ _MAX_IDLE_CONNECTIONS = 16_384
 # Seconds: a host that closes each connection without a word must not cost a look-up each.
 _MOVES_NO_SOONER = 1.0
 # What a connection that its peer has given up ends with, where no byte of an answer had come.
+_RESET = frozenset((pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR))
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _QUIC_PATIENCE = 3.0  # seconds
 _VERSIONS = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
@@ -361,7 +363,33 @@ class Egress:
         if not code:
             self._learn(transfer)
         self._count(transfer, code)
-        transfer.ended(code, message)
+        if code in _RESET and self._may_hide_an_alert(transfer, message):
+            self._look_for_an_alert(transfer, TransferError.from_curl(code, message))
+        else:
+            transfer.ended(code, message)
+
+    def _may_hide_an_alert(self, transfer: Carried, message: str) -> bool:
+        """Whether a new TLS connection was reset before a byte of an answer."""
+        handle = transfer.handle
+        return (
+            handle is not None
+            and transfer.request.target.scheme == "https"
+            and "alert" not in message
+            and bool(handle.curl.getinfo(pycurl.APPCONNECT_TIME))
+            and not handle.answer_began
+            and not isinstance(transfer, AlertProbe)
+        )
+
+    def _look_for_an_alert(self, transfer: Carried, failure: TransferError) -> None:
+        def found(alert: TransferError | None) -> None:
+            transfer.leave = None
+            is_alert = alert is not None and alert.condition == Condition.TLS_ERROR
+            transfer.fail(alert if alert is not None and is_alert else failure)
+
+        self.remove(transfer)
+        probe = AlertProbe(self, self._loop, transfer.request, found)
+        transfer.leave = probe.cancel
+        probe.start()
 
     def _count(self, transfer: Carried, code: int) -> None:
         """Tell the breaker what came of it."""
