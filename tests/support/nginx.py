@@ -20,7 +20,7 @@ http {{
     client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    client_max_body_size 100m;
+    client_max_body_size 100m; large_client_header_buffers 4 256k;
     server {{
         listen 127.0.0.1:{port} ssl http2;
         ssl_certificate {certificate};
