@@ -529,6 +529,27 @@ class TestConnecting:
         expect_error(message, b"policy-violation")
         assert origin.connections == 0
 
+    def test_through_a_proxy(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
+        """By a tunnel, although libcurl takes the handshake for HTTP."""
+
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            connection.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+            echo(connection)
+
+        origin.script = script
+        _, worker = start_daemon(proxy=f"http://{origin.authority}")
+        expect_echo(worker, "ws://nosuch.invalid/x")
+        tunnel, handshake = origin.requests
+        assert tunnel.line == b"CONNECT nosuch.invalid:80 HTTP/1.1"
+        assert handshake.line == b"GET /x HTTP/1.1"
+
+    def test_a_proxy_that_refuses(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
+        origin.script = reply(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+        _, worker = start_daemon(proxy=f"http://{origin.authority}")
+        message = outcome(worker, "ws://nosuch.invalid/x")
+        expect_error(message, b"remote-connection-failed", b"proxy-failed")
+
     @pytest.mark.parametrize("keepalive", ["60", "0"])
     def test_tcp_keep_alive(
         self, start_daemon: Start, origin: ScriptedOrigin, keepalive: str
@@ -629,6 +650,20 @@ class TestTls:
             assert b"alert" in message["ext"]["detail"]
             if version is ssl.TLSVersion.TLSv1_3:
                 assert message["ext"]["error"] == b"certificate-required"
+
+    def test_client_certificate_of_the_message(
+        self, worker: Worker, authority: CertificateAuthority
+    ) -> None:
+        context = authority.server_context()
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority.path)
+        chain, key = (Path(path).read_text() for path in authority.leaf("worker"))
+        with ScriptedOrigin(echo, tls=context) as insists:
+            uri = insists.url("/", "wss")
+            expect_echo(worker, uri, client_cert=chain, client_key=key)
+            expect_error(outcome(worker, uri), b"tls-error")
+            message = outcome(worker, uri, client_cert=chain)
+            expect_error(message, b"bad-request", b"bad-client-cert")
 
     def test_many_frames_in_one_record(self, worker: Worker, secure: ScriptedOrigin) -> None:
         """libcurl has decrypted what the epoll does not see any more."""
