@@ -123,6 +123,33 @@ def stats(connect: str | None, as_json: bool) -> None:
         print(f"{name:10} {rate:.1f}/s")
 
 
+@webhooks.command()
+@click.option("--from", "source", required=True, metavar="sqlite:///PATH")
+@click.option("--to", "target", required=True, metavar="postgresql://…")
+@click.option("--secret-key-file", type=click.Path(), help="As in the configuration, if it is set.")
+def move(source: str, target: str, secret_key_file: str | None) -> None:
+    """Copy a store from SQLite to PostgreSQL, while no process has it.
+
+    All of it, in one transaction: ids, attempts, what is pending. The file stays as it is; change
+    `store=` in the configuration then.
+    """
+    from ..delivery.store.base import StoreError, StoreUnavailable
+    from ..delivery.store.secrets import load_key
+
+    try:
+        from ..delivery.moving import move as move_store
+
+        key = load_key(secret_key_file) if secret_key_file else None
+        for table, count in move_store(source, target, key).items():
+            print(f"{table:10} {count}")
+    except ImportError as error:
+        print(f"error: PostgreSQL needs psycopg 3: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (StoreError, StoreUnavailable) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
 @contextmanager
 def _asking(connect: str | None) -> Iterator[Webhooks]:
     try:

@@ -121,11 +121,17 @@ def _check_gone(arrivals: list[Arrival]) -> None:
 
 
 def _check_pauses(arrivals: list[Arrival]) -> None:
-    """Before its Retry-After an endpoint gets nothing but, after a crash, the same message."""
+    """Before its Retry-After an endpoint gets nothing.
+
+    But for the same message: it comes again where a crash lost the answer, and then nobody knows
+    of the pause.
+    """
     until: dict[str, tuple[float, str]] = defaultdict(lambda: (0.0, ""))
     for item in arrivals:
         end, id = until[item.path]
-        if item.time < end - 0.05 and item.id != id:
+        if item.id == id:
+            until[item.path] = (0.0, "")
+        elif item.time < end - 0.05:
             raise Violation(f"{item.id} came {end - item.time:.2f} s before Retry-After")
         if item.code == 503:
             until[item.path] = (item.time + PAUSE, item.id)

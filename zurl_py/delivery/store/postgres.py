@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 
@@ -30,7 +30,7 @@ from ..model import (
     NewDelivery,
     Recovered,
 )
-from .base import Query, QueryResult, StoreUnavailable
+from .base import Query, QueryResult, StoreError, StoreUnavailable
 from .postgres_listener import Listener
 from .postgres_schema import migrate
 from .postgres_session import Session
@@ -39,7 +39,7 @@ from .queries import Queries
 from .secrets import SecretBox
 from .state import attempt_row, order_of
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresStore", "Tables", "pack_headers"]
 
 _XMIN_AGE: Final = "SELECT max(age(backend_xmin)) FROM pg_stat_activity"
 _CLASS: Final = 0x5A55  # "ZU": of the advisory locks that processes hold
@@ -102,6 +102,13 @@ WHERE owner <> %s AND (alive_until < extract(epoch FROM clock_timestamp()) OR NO
     SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = owner::int
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))
 """
+
+
+class Tables(Protocol):
+    """The rows of another store."""
+
+    def tables(self) -> Mapping[str, tuple[str, Iterable[Sequence[Any]]]]:
+        """By the name of the table: its columns, and rows."""
 
 
 class PostgresStore:
@@ -292,7 +299,7 @@ class PostgresStore:
                     seqs[new.id],
                     new.event,
                     new.key,
-                    _pack_headers(new.headers),
+                    pack_headers(new.headers),
                     self._state.box.close(new.secrets),
                     new.body,
                 )
@@ -334,7 +341,7 @@ class PostgresStore:
         ids = [new.id for new, _, _ in repeats]
         known = {row[0]: row[1:] for row in connection.execute(_KNOWN, (ids,)).fetchall()}
         for new, result, endpoint in repeats:
-            packed = _pack_headers(new.headers)
+            packed = pack_headers(new.headers)
             content = (new.body, new.event, new.key, json.loads(packed) if packed else None)
             name, number, *kept = known[new.id]
             # An endpoint that was deleted and made anew since is the same to the sender.
@@ -503,6 +510,31 @@ class PostgresStore:
                     (owner, owner),
                 )
 
+    def take_in(self, source: Tables) -> dict[str, int]:
+        """Copy another store into this one, which must be empty. Returns rows by table.
+
+        Raises:
+            StoreError: it is not empty.
+        """
+        copied: dict[str, int] = {}
+        with self._session.without_limit() as connection:
+            row = connection.execute("SELECT EXISTS (SELECT FROM delivery)").fetchone()
+            if row and row[0]:
+                raise StoreError("store: there are webhooks in the schema zurl already")
+            for table, (columns, rows) in source.tables().items():
+                copied[table] = 0
+                statement = f"COPY {table} ({columns}) FROM STDIN"
+                with connection.cursor().copy(statement) as copy:
+                    for values in rows:
+                        copy.write_row(values)
+                        copied[table] += 1
+            for table, column in (("endpoint", "id"), ("delivery", "seq")):
+                connection.execute(
+                    f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'),"
+                    f" (SELECT coalesce(max({column}), 1) FROM {table}))"
+                )
+        return copied
+
     def query(self, query: Query, now: float) -> QueryResult:
         """All the rest; each query is a transaction."""
         with self._session as self._state.connection:
@@ -523,7 +555,7 @@ def _okey(result: Finished) -> bool:
     return result.finish.delivery.okey is not None
 
 
-def _pack_headers(headers: tuple[tuple[bytes, bytes], ...]) -> str | None:
+def pack_headers(headers: tuple[tuple[bytes, bytes], ...]) -> str | None:
     """JSON, as the function for applications writes it; what is not UTF-8 is marked by a third."""
     if not headers:
         return None

@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -94,6 +95,13 @@ class Session:
             if isinstance(error, psycopg.OperationalError):
                 self._lose(error)
             raise StoreUnavailable(_one_line(error)) from None
+
+    @contextmanager
+    def without_limit(self) -> Iterator[psycopg.Connection[Any]]:
+        """One transaction that may take as long as it takes."""
+        with self as connection:
+            self._busy_since = 0.0
+            yield connection
 
     def close(self) -> None:
         """Close the connection."""
