@@ -31,7 +31,7 @@ from .messaging.zap import Authenticator
 from .metrics import Metrics
 from .policy import Decision, Policy
 from .reporting import Parts, Reporting
-from .sessions import Admission, Services, WebSocketSettings
+from .sessions import Admission, Budget, Services, WebSocketSettings
 from .status import ListenError, Monitors, Pages, StatusListener
 from .websocket import MASKS_IN_C
 
@@ -40,6 +40,7 @@ __all__ = ["Daemon", "StartError", "run"]
 # libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
+_REST = 1.0  # seconds that turning away what is in our queues may take
 _GOODBYE = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
 
 
@@ -155,10 +156,12 @@ class Daemon:
             lambda: self._frontend.first_packets_wait,
             self._access,
         )
+        self._budget = Budget(config.max_memory, self.loop, self._bytes_held, self.gateway)
         self._stopping = False
         self._listener = self._listen(instance_id) if config.metrics_listen else None
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
+        self._rest_until: float | None = None
         self._goodbye_by: float | None = None
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
@@ -238,8 +241,12 @@ class Daemon:
                 more = True
             if observe_turn is not None:
                 observe_turn(self.loop.clock() - self.loop.now)
-            if self._stopping and (self._drained or self._idle) and self._has_said_goodbye():
-                break
+            if self._stopping and (self._drained or self._idle):
+                if self._rest_until is None:
+                    self._turn_away_rest()
+                    more = True
+                elif (not more or self.loop.now >= self._rest_until) and self._has_said_goodbye():
+                    break
         self._close()
         return 0
 
@@ -247,6 +254,7 @@ class Daemon:
         """Do all that can be done without waiting. True if more is waiting than was done."""
         egress, frontend, gateway = self._egress, self._frontend, self.gateway
         egress.turn()
+        self._budget.turn()
         gateway.admit_waiting()
         frontend.read(gateway)
         # Many an answer is there at once: it goes out in this turn, too.
@@ -272,6 +280,19 @@ class Daemon:
     def _drain_over(self) -> None:
         self._drained = True
         self.gateway.abort_all("stopping", "the gateway is stopping")
+
+    def _bytes_held(self) -> int:
+        """Of bodies in sessions, and of answers that wait for slow workers."""
+        held = sum(session.bytes_held for session in self.gateway.sessions())
+        return held + sum(size for _, _, size in self._frontend.backlog())
+
+    def _turn_away_rest(self) -> None:
+        """Tell those whose requests are in our queues that they will not be carried out.
+
+        They would be lost with the sockets, and whoever asked would wait for nothing.
+        """
+        self._rest_until = self.loop.now + _REST
+        self.gateway.turn_away_rest("stopping", "the gateway is stopping")
 
     def _has_said_goodbye(self) -> bool:
         """WebSockets' last frames have gone out, and the origins have had time to hang up.
@@ -301,6 +322,7 @@ class Daemon:
         self.gateway.configure(
             self._services, max(0, config.max_open_requests), config.max_requests_per_client
         )
+        self._budget.configure(config.max_memory)
         self._egress.enforce()
         self._egress.configure(options)
         if self._access is not None and config.curve is not None:

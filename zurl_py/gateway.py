@@ -80,6 +80,7 @@ class Gateway:
         self.has_room = admission.has_room
         self._first_packets_wait = first_packets_wait
         self._access = access
+        self._turned_away: tuple[str, str] | None = None  # name and detail of the error
         self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: dict[Session, bytes] = {}  # and whose they are
@@ -135,7 +136,9 @@ class Gateway:
         reply = functools.partial(self._replier.reply, envelope)
         if client is not None and self._is_refused("in_req_spec", packet, reply, client):
             return
-        if self._admission.enter(worker):
+        if self._turned_away is not None:
+            self._turn_away(packet, reply, self._turned_away)
+        elif self._admission.enter(worker):
             self._start(worker, packet, reply, self._loop.now)
         else:
             self._wait(worker, None, packet, reply, len(frames[-1]))
@@ -174,12 +177,20 @@ class Gateway:
             self._journal.refused("in_spec", "its id is in use", packet.id, packet.sender)
             return
         worker = b"stream " + packet.sender if packet.sender else b"stream "
-        if self._admission.enter(worker):
+        if self._turned_away is not None:
+            self._turn_away(packet, None, self._turned_away)
+        elif self._admission.enter(worker):
             self._start(worker, packet, None, self._loop.now)
         else:
             self._wait(worker, key, packet, None, len(frames[0]))
 
     # -- sessions begin and end ----------------------------------------------------------------
+
+    def _turn_away(self, packet: RequestPacket, reply: _Reply | None, why: tuple[str, str]) -> None:
+        where = "in_spec" if reply is None else "in_req_spec"
+        self._journal.metrics.packets_dropped.add(where, "turned-away")
+        self._journal.refused(where, why[1], packet.id, packet.sender)
+        self._answer(packet, reply, error_fields(Condition.UNDEFINED_CONDITION, *why))
 
     def _wait(
         self, worker: bytes, key: Hashable, packet: RequestPacket, reply: _Reply | None, size: int
@@ -277,6 +288,25 @@ class Gateway:
         """Take no more requests."""
         self._admission.accepting = False
 
+    def open(self) -> None:
+        """Take requests again, after `shut` or `turn_away`."""
+        self._turned_away = None
+        self._admission.shut = False
+
+    def shut(self) -> None:
+        """Read no more requests for now."""
+        self._admission.shut = True
+
+    def turn_away(self, error: str, detail: str) -> None:
+        """Answer requests that are read from now on with an error; they are not carried out."""
+        self._turned_away = error, detail
+        self._admission.shut = False
+
+    def turn_away_rest(self, error: str, detail: str) -> None:
+        """Read what is here even after `stop`, and turn it away."""
+        self.turn_away(error, detail)
+        self._admission.accept_all()
+
     def abort_all(self, error: str, detail: str) -> None:
         """End all sessions, and what waits to be one."""
         for waiting in self._admission.drain():
@@ -371,6 +401,7 @@ class Gateway:
             "ignore-tls-errors": packet.ignore_tls_errors,
             "connect-host": packet.connect_host is not None or packet.connect_port is not None,
             "trust-connect-host": packet.trust_connect_host,
+            "host-override": packet.host is not None,
         }
         granted = client.privileges
         withheld = [name for name, wanted in asks_for.items() if wanted]

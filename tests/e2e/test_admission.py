@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
 
 Start = Callable[..., tuple[Daemon, Worker]]
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -151,3 +152,85 @@ def test_a_trickle_to_a_slow_worker_is_bounded_and_whole(
     session.finish()
     assert session.body == b"x" * count
     assert "dropping packets" not in daemon.log()
+
+
+def test_a_stop_tells_every_request_that_is_here(
+    start_daemon: Start, origin: ScriptedOrigin
+) -> None:
+    """Those that were never begun, too: they would be lost with the sockets."""
+    daemon, worker = start_daemon(max_open_requests=2, drain_timeout=1)
+    origin.script = _tarpit
+    sessions = [
+        worker.start(method="GET", uri=origin.url(), stream=True, credits=9) for _ in range(150)
+    ]
+    for number in range(150):
+        worker.send_req({"id": f"r{number}", "method": "GET", "uri": origin.url()})
+    origin.wait_request(2)
+    daemon.signal(signal.SIGTERM)
+    finals = [session.finish()[-1] for session in sessions]
+    finals += [worker.recv_req() for _ in range(150)]
+    assert {final["ext"]["error"] for final in finals} == {b"stopping"}
+    assert daemon.wait() == 0
+    assert len(origin.requests) == 2
+
+
+def test_a_stop_under_load_loses_no_answer(start_daemon: Start, origin: ScriptedOrigin) -> None:
+    daemon, worker = start_daemon(drain_timeout=20)
+
+    def slow(connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            time.sleep(0.2)
+            connection.send(_OK)
+
+    origin.script = slow
+    sessions = [
+        worker.start(method="GET", uri=origin.url(), stream=True, credits=9) for _ in range(60)
+    ]
+    for _ in range(60):
+        worker.send_req({"method": "GET", "uri": origin.url()})
+    origin.wait_request(20)
+    daemon.signal(signal.SIGTERM)
+    finals = [session.finish()[-1] for session in sessions]
+    finals += [worker.recv_req() for _ in range(60)]
+    answered = [final for final in finals if final.type == b"data"]
+    assert all(final["ext"]["error"] == b"stopping" for final in finals if final not in answered)
+    assert len(answered) == len(origin.requests)
+    assert daemon.wait() == 0
+
+
+def test_bodies_held_in_all_are_bounded(start_daemon: Start, origin: ScriptedOrigin) -> None:
+    _, worker = start_daemon(max_memory=2_000_000)
+
+    def large(connection: Connection) -> None:
+        while True:
+            request = connection.read_request()
+            if b"/small" in request.line:
+                connection.send(_OK)
+            else:
+                connection.send(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + bytes(400_000)
+                )
+
+    origin.script = large
+    sessions = [
+        worker.start(method="GET", uri=origin.url("/large"), stream=True, credits=1)
+        for _ in range(20)
+    ]
+    for session in sessions:
+        session.skip(b"keep-alive")
+    began = time.monotonic()
+    worker.send_req({"method": "GET", "uri": origin.url("/small"), "id": "x"})
+    answer = worker.recv_req()
+    assert time.monotonic() - began > 2  # it waited for room first
+    assert answer["condition"] == b"undefined-condition"
+    assert answer["ext"]["error"] == b"max-memory"
+    # What is under way goes on, and when there is room again new requests are served.
+    for session in sessions:
+        session.credit(400_000)
+    for session in sessions:
+        session.finish()
+        assert len(session.body) == 400_000
+    wait_until(
+        lambda: worker.request(method="GET", uri=origin.url("/small")).get("code") == 200, "room"
+    )

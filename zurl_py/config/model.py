@@ -40,6 +40,7 @@ class Config:
         allow_ipv6: connect over IPv6 too.
         max_open_requests: sessions open at once; 0 or less: no limit.
         max_requests_per_client: the same for one worker; more wait; 0: no limit.
+        max_memory: bytes of bodies and answers held in all; 0: no limit.
         max_request_time: seconds that a request may take, whatever its own timeout; 0: no limit.
         buffer_size: bytes held per session and direction.
         timeout: seconds without activity until a session ends.
@@ -118,6 +119,7 @@ class Config:
     allow_ipv6: bool = False
     max_open_requests: int = 0
     max_requests_per_client: int = 0
+    max_memory: int = 1_000_000_000
     max_request_time: int = 0
     buffer_size: int = 200_000
     timeout: int = 600
@@ -237,6 +239,7 @@ KEYS: dict[str, values.Converter] = {
     "allow_ipv6": values.boolean,
     "max_open_requests": values.number(-1, 10_000_000),
     "max_requests_per_client": values.number(0, 10_000_000),
+    "max_memory": values.number(0, _MAX_BYTES),
     "max_request_time": values.number(0, NEVER),
     "buffer_size": values.number(1, _MAX_BYTES),
     "timeout": values.number(1, NEVER, minus_1=NEVER),

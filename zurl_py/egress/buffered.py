@@ -47,6 +47,16 @@ class BufferedTransfer(AnswerTransfer):
         self._output: BytesIO | None = None  # of the body's coding, undone
         self._cut = False  # the body is not wanted beyond what is there
 
+    @property
+    def held(self) -> int:
+        """Bytes of bodies that are held: the request's, and what is here of the answer's."""
+        handle, output = self.handle, self._output
+        return (
+            len(self.request.body)
+            + (0 if handle is None else handle.body.tell())
+            + (0 if output is None else output.tell())
+        )
+
     def start(self) -> None:
         """Send the request."""
         self._egress.add(self)

@@ -29,7 +29,15 @@ CONDITIONS: Final = (
 OUTCOMES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", *CONDITIONS, "cancelled", "expired")
 PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")
 
-_DROPS = ("malformed", "not-allowed", "duplicate-id", "no-session", "worker-slow", "nobody-there")
+_DROPS = (
+    "malformed",
+    "not-allowed",
+    "duplicate-id",
+    "no-session",
+    "turned-away",
+    "worker-slow",
+    "nobody-there",
+)
 _OPCODES = ("text", "binary", "continuation", "close", "ping", "pong")
 # Of the IANA registry "WebSocket Close Code Number" (RFC 6455 section 7.4).
 CLOSE_CODES: Final = (

@@ -2,12 +2,14 @@
 
 from .admission import Admission
 from .base import Outlet, Services, Session, WebSocketSettings
+from .budget import Budget
 from .single import SingleSession
 from .stream import StreamSession
 from .websocket import WebSocketSession
 
 __all__ = [
     "Admission",
+    "Budget",
     "Outlet",
     "Services",
     "Session",

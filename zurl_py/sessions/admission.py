@@ -48,7 +48,8 @@ class Admission(Generic[_Request]):
         max_per_worker: the same for one worker; 0: no limit.
 
     Attributes:
-        accepting: new requests are read.
+        accepting: new requests are read; not any more when the daemon stops.
+        shut: none are read for now.
         open: sessions open.
     """
 
@@ -60,6 +61,7 @@ class Admission(Generic[_Request]):
         self._count = 0
         self._size = 0
         self.accepting = True
+        self.shut = False
         self.open = 0
 
     def configure(self, max_open: int, max_per_worker: int) -> None:
@@ -83,10 +85,16 @@ class Admission(Generic[_Request]):
         """Whether another request may be read."""
         return (
             self.accepting
+            and not self.shut
             and (not self._max_open or self.open < self._max_open)
             and self._count < _MAX_WAITING
             and self._size < _MAX_WAITING_SIZE
         )
+
+    def accept_all(self) -> None:
+        """Let everything be read, as nothing will begin any more."""
+        self.accepting, self.shut = True, False
+        self.configure(0, 0)
 
     def enter(self, worker: bytes) -> bool:
         """Count one more session of this worker, if it may begin now; else it has to `wait`."""

@@ -70,6 +70,14 @@ class HttpSession(Session):
     def _refuse(self, refused: Refused) -> None:
         self._end_with_failure(refused)
 
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of bodies that are held for either side."""
+        transfer = self._transfer
+        if isinstance(transfer, StreamTransfer):
+            return transfer.unsent + transfer.buffered
+        return 0 if transfer is None else transfer.held
+
     # -- news of a whole answer ----------------------------------------------------------------
 
     @entry

@@ -69,14 +69,6 @@ class StreamSession(HttpSession, WorkerSide):
             return 0
         return transfer.unsent + max(0, transfer.taken - self._granted)
 
-    @property
-    def bytes_held(self) -> int:
-        """Bytes of bodies that are held for either side."""
-        transfer = self._transfer
-        if not isinstance(transfer, StreamTransfer):
-            return 0
-        return transfer.unsent + transfer.buffered
-
     # -- the worker's packets ------------------------------------------------------------------
 
     def _start(self, packet: RequestPacket) -> None:

@@ -1,0 +1,83 @@
+"""How much of bodies and answers may be held in all, and what happens beyond that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ..loop import Loop, Timer
+
+__all__ = ["Budget", "Gate"]
+
+_LOOK_INTERVAL: Final = 0.1  # seconds between two sums
+_SHARE: Final = 0.02  # of the loop's time that summing up may take
+_PATIENCE: Final = 5.0  # seconds that new requests wait for others to end
+
+
+class Gate(Protocol):
+    """Lets new requests in, lets them wait, or turns them away."""
+
+    def open(self) -> None:
+        """New requests may begin."""
+
+    def shut(self) -> None:
+        """New requests are not read."""
+
+    def turn_away(self, error: str, detail: str) -> None:
+        """New requests are read and answered with an error."""
+
+
+class Budget:
+    """Holds the bytes of bodies and answers to a limit.
+
+    Each session has bounds of its own, but there may be many. Beyond the limit new requests wait
+    where they are, in ZeroMQ, as most is given back soon; if that does not help they are answered
+    with an error, so that nobody waits for what will not come.
+
+    Args:
+        limit: bytes; 0: no limit.
+        held: sums up what is held; bytes.
+    """
+
+    def __init__(self, limit: int, loop: Loop, held: Callable[[], int], gate: Gate) -> None:
+        self._limit = limit
+        self._loop = loop
+        self._held = held
+        self._gate = gate
+        self._next_look = 0.0
+        self._exceeded_at: float | None = None
+        self._turning_away = False
+        self._timer = Timer(self.look)
+
+    def configure(self, limit: int) -> None:
+        """Let another limit hold."""
+        self._limit = limit
+        self._next_look = 0.0
+
+    def turn(self) -> None:
+        """Look from time to time; called in each turn of the loop."""
+        if self._limit and self._loop.now >= self._next_look:
+            self.look()
+
+    def look(self) -> None:
+        """Sum up, and open or shut the gate accordingly."""
+        loop = self._loop
+        now, began = loop.now, loop.clock()
+        held = self._held()
+        self._next_look = now + max(_LOOK_INTERVAL, (loop.clock() - began) / _SHARE)
+        if not self._limit or held <= self._limit:
+            if self._exceeded_at is not None:
+                self._exceeded_at = None
+                self._turning_away = False
+                self._gate.open()
+            return
+        loop.set_timer(self._timer, self._next_look)
+        if self._exceeded_at is None:
+            self._exceeded_at = now
+            self._gate.shut()
+        elif not self._turning_away and now >= self._exceeded_at + _PATIENCE:
+            self._turning_away = True
+            self._gate.turn_away(
+                "max-memory",
+                f"the gateway holds {held} bytes of bodies, and may hold {self._limit}; try later",
+            )
