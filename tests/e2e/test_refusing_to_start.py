@@ -111,6 +111,13 @@ def test_what_cannot_be_meant(tmp_path: Path, text: str, words: str) -> None:
     refuses(tmp_path, text, words)
 
 
+def test_one_endpoint_in_two_spellings(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "var").symlink_to("run")
+    specs = ",".join(f"ipc://{tmp_path}/{folder}/req" for folder in ("run", "var"))
+    refuses(tmp_path, f"in_req_spec={specs}", "var/req is given twice")
+
+
 def test_one_endpoint_under_two_keys(tmp_path: Path) -> None:
     specs = ["in_spec=ipc:///a", "in_stream_spec=ipc:///b", "out_spec=ipc:///a"]
     refuses(tmp_path, "\n".join(specs), "out_spec: ipc:///a is given twice, in in_spec as well")

@@ -73,7 +73,7 @@ def relative_paths(path: str, config: Config) -> list[str]:
 def _collide(one: Endpoint, other: Endpoint) -> bool:
     """Whether only one of two endpoints can be bound."""
     if one.path or other.path:
-        return one.path == other.path
+        return one.place == other.place
     if one.port is None or one.port != other.port:
         return False
     return one.host == other.host or bool(_ANY & {one.host, other.host})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 
@@ -50,6 +51,15 @@ class Endpoint:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "lo"
+
+    @property
+    def place(self) -> str:
+        """One spelling for an ipc endpoint: /var/run and /run are one folder."""
+        if not self.path or self.is_abstract:
+            return self.address
+        # The socket itself may not be there yet.
+        folder, name = os.path.split(os.path.abspath(self.path))
+        return "ipc://" + os.path.join(os.path.realpath(folder), name)
 
     @property
     def address(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import uuid
 from collections.abc import Iterable
@@ -42,13 +41,7 @@ def instance_name(config: Config, machine_ids: Iterable[str] = _MACHINE_IDS) -> 
 def _place(spec: str) -> str | None:
     """One spelling for an endpoint; None if it is another at each start."""
     endpoint = parse_endpoint(spec)
-    if not endpoint.path:
-        return None if endpoint.port is None else endpoint.address
-    if endpoint.is_abstract:
-        return endpoint.address
-    # /var/run and /run are one place. The socket itself may not be there yet.
-    folder, name = os.path.split(os.path.abspath(endpoint.path))
-    return "ipc://" + os.path.join(os.path.realpath(folder), name)
+    return None if not endpoint.path and endpoint.port is None else endpoint.place
 
 
 def _machine(files: Iterable[str]) -> str:
