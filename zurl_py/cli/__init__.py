@@ -24,6 +24,7 @@ _COMMANDS = {
     "deliver": "deliver",
     "webhooks": "webhooks",
     "keygen": "keygen",
+    "completion": "completion",
     "version": "version",
 }
 

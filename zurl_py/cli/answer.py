@@ -6,7 +6,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -113,10 +114,13 @@ def _try(
     """
     outcome = Outcome(made.method, made.url, uploaded=made.body.length or 0)
     started = time.monotonic()
+    shows_upload = bool(options["upload_file"]) and not options["silent"]
     try:
         if options["verbose"]:
             _show_request(made)
-        with client.send(made, stream=True) as response:
+        with (
+            _sent_with_progress(client, made) if shows_upload else client.send(made, stream=True)
+        ) as response:
             outcome.response = response
             if not last and response.status_code in _TRANSIENT:
                 return outcome, _retry_after(response)
@@ -236,9 +240,29 @@ def _is_shown(file: IO[bytes]) -> bool:
     return is_terminal(file)
 
 
+@contextlib.contextmanager
+def _sent_with_progress(client: Client, made: Request) -> Iterator[Response]:
+    """Send a request whose body is a file, and show how much of it was taken."""
+    with _progress(made.body.length) as advance:
+        pieces = made.body.pieces
+        if isinstance(pieces, Iterable):
+            made.body = replace(made.body, pieces=_counted(pieces, advance))
+        response = client.send(made, stream=True)
+    with response:
+        yield response
+
+
+def _counted(pieces: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        advance(len(piece))
+        yield piece
+
+
 def _save_body(response: Response, outcome: Outcome, file: IO[bytes], progress: bool) -> None:
     """The body as it is, piece by piece."""
-    with _progress(response) if progress else contextlib.nullcontext(_no_progress) as advance:
+    length = response.headers.get("content-length", "")
+    total = int(length) if length.isdecimal() and len(length) < 19 else None
+    with _progress(total) if progress else contextlib.nullcontext(_no_progress) as advance:
         for piece in response.iter_bytes():
             outcome.downloaded += len(piece)
             _write(file, piece)
@@ -279,16 +303,18 @@ def _print(out: IO[str], data: bytes, encoding: str) -> None:
 
 
 @contextlib.contextmanager
-def _progress(response: Response) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal."""
+def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where that is a terminal.
+
+    Args:
+        total: bytes, if that is known.
+    """
     if not is_terminal(sys.stderr):
         yield _no_progress
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    length = response.headers.get("content-length", "")
-    total = int(length) if length.isdecimal() and len(length) < 19 else None
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=total)

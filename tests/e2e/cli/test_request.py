@@ -406,3 +406,17 @@ def test_binary_answers_do_not_garble_the_terminal(
     assert status == 0
     assert (tmp_path / "x").read_bytes() == b"\x89PNG\0\1\2"
     assert "bytes" in shown  # the progress bar
+
+
+def test_an_upload_shows_its_progress(
+    shared_daemon: Daemon, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    body = bytes(3_000_000)
+    (tmp_path / "file").write_bytes(body)
+    file = str(tmp_path / "file")
+    status, shown = on_a_terminal(shared_daemon, "put", "-T", file, "-o", "/dev/null", origin.url())
+    assert status == 0
+    assert "3.0/3.0 MB" in shown
+    assert origin.requests[-1].body == body
+    _, shown = on_a_terminal(shared_daemon, "put", "-s", "-T", file, origin.url())
+    assert "MB" not in shown

@@ -235,3 +235,10 @@ def test_version_says_what_is_inside() -> None:
     told = zurl_py_("version", "--verbose").stdout
     for name in ("Python", "pyzmq", "pycurl", "libzmq", "libcurl", "OpenSSL", "nghttp2"):
         assert re.search(rf"^{name}( \(in \w+\))?: \d+\.\d+", told, re.M), name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions(shell: str) -> None:
+    result = run("zurl_py", "completion", shell)
+    assert result.returncode == 0
+    assert "_ZURL_PY_COMPLETE" in result.stdout
