@@ -307,7 +307,9 @@ HOST_KEYS: dict[str, values.Converter] = {
 # A key without a value has its default, as long as that is harmless. These must say something, or
 # say no by saying nothing.
 NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format", "websocket_large_frames")) | {
-    key for key, convert in KEYS.items() if convert is values.boolean
+    key
+    for key, convert in KEYS.items()
+    if convert is values.boolean and key != "allow_host_override"  # without one it follows deny
 }
 
 _NO_KEYS = {
