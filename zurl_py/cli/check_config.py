@@ -14,6 +14,9 @@ from ..delivery.config import KEYS as DELIVER_KEYS
 from ..delivery.config import load as load_deliver
 from ..delivery.config import shown
 from ..delivery.preflight import is_deliver_file, problems
+from ..policy.addresses import parse_address
+from ..policy.rulelist import RuleList
+from ..policy.rules import Subject
 from ..url import BadUrl, parse
 from .preflight import preflight
 
@@ -104,14 +107,28 @@ def describe_host(config: Config, file: str, host: str) -> str:
         raise click.BadParameter(str(error), param_hint="--host") from None
     section = choose_section(config.hosts, target.host, target.port, target.scheme)
     lines = [f"[host {section.host}]" if section else "[General]"]
+    straight = goes_straight(config, target.host, target.port, target.scheme)
     for key in HOST_KEYS:
-        if section and key in section.values:
+        general = _GENERAL_NAMES.get(key, key)
+        if key == "proxy" and straight:
+            lines.append(_line(key, "", f"{file}:{config.origins['no_proxy']}, no_proxy"))
+        elif section and key in section.values:
             lines.append(_line(key, section.values[key], f"{file}:{section.origins[key]}"))
-        elif key in KEYS:
-            line = config.origins.get(key)
+        else:
+            line = config.origins.get(general)
             origin = f"{file}:{line}" if line else "default"
-            lines.append(_line(key, getattr(config, key), origin))
+            lines.append(_line(key, getattr(config, general), origin))
     return "\n".join(lines)
+
+
+# What a section calls otherwise than [General] does.
+_GENERAL_NAMES = {"max_connections": "max_connections_per_host"}
+
+
+def goes_straight(config: Config, host: str, port: int, scheme: str) -> bool:
+    """Whether no_proxy names a host."""
+    rules = RuleList("no_proxy", config.no_proxy, denies=False)
+    return rules.first(Subject(host, parse_address(host)), None, None, port, scheme) is not None
 
 
 def _line(key: str, value: object, origin: str) -> str:

@@ -1,0 +1,54 @@
+"""``check-config --host``: what holds for one host, and from which line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from zurl_py.cli import main
+
+TEXT = """[General]
+in_req_spec=ipc:///tmp/zurl-check-host
+deny=@private
+proxy=http://127.0.0.1:3128
+no_proxy=straight.test
+max_connections_per_host=7
+[host api.test]
+proxy=
+http_version=1.1
+[host *.test]
+max_connections=3
+"""
+
+
+def shown(tmp_path: Path, host: str) -> dict[str, str]:
+    """Each line of the output: what is set, and where it comes from."""
+    file = tmp_path / "zurl.conf"
+    file.write_text(TEXT)
+    outcome = CliRunner().invoke(main, ["check-config", "--host", host, str(file)])
+    lines = [line.partition("  ; ") for line in outcome.stdout.splitlines()]
+    return {left.strip(): right.removeprefix(f"{file}:") for left, _, right in lines}
+
+
+def test_a_section_wins_and_general_is_the_rest(tmp_path: Path) -> None:
+    lines = shown(tmp_path, "api.test")
+    assert "[host api.test]" in lines
+    assert lines["proxy="] == "8"
+    assert lines["http_version=1.1"] == "9"
+    assert lines["max_connections=7"] == "6"
+    assert lines["timeout=600"] == "default"
+
+
+def test_no_proxy_is_told(tmp_path: Path) -> None:
+    lines = shown(tmp_path, "straight.test")
+    assert "[host *.test]" in lines
+    assert lines["proxy="] == "5, no_proxy"
+    assert lines["max_connections=3"] == "11"
+
+
+def test_without_a_section_general_holds(tmp_path: Path) -> None:
+    lines = shown(tmp_path, "example.com:8443")
+    assert "[General]" in lines
+    assert lines["proxy=http://127.0.0.1:3128"] == "4"
+    assert lines["http_version=2"] == "default"
