@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers docs fuzz bench clean deb deb-test
+.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers docs fuzz soak bench clean deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
@@ -61,6 +61,12 @@ FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/made-dev
 	$(BIN)/python -m tests.labs.fuzz.run --seconds $(FUZZ_SECONDS)
 	$(BIN)/python -c 'from tests.labs.fuzz.live import fuzz; print(fuzz(1_000_000, 1))'
+
+# The laboratory of faults for as long as SECONDS says, by chance; SEED=N repeats a run.
+SECONDS ?= 600
+SEED ?= 1
+soak: $(VENV)/made-dev
+	$(BIN)/python -m tests.labs.faults ours --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(VENV)/made-dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

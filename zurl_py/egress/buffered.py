@@ -1,8 +1,8 @@
 """Requests whose answer is wanted whole.
 
-libcurl collects it by calling ``list.append`` and ``BytesIO.write``, which costs no Python code per
-line and chunk. What is special has callbacks of ours: redirects, which are followed as soon as
-their head is there, and bodies that are to be cut.
+libcurl collects its head by calling ``list.append``, which costs no Python code per line, and the
+easy handle its body. What is special has callbacks of ours: redirects, which are followed as soon
+as their head is there, and bodies that are to be cut.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ class ResponseSink(Protocol):
 class BufferedTransfer(AnswerTransfer):
     """A request whose answer is wanted whole."""
 
-    __slots__ = ("_cut", "_output", "_sink")
+    __slots__ = ("_cut", "_output", "_rests", "_sink")
 
     def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
         super().__init__(egress, request)
         self._sink: ResponseSink | None = sink
         self._output: BytesIO | None = None  # of the body's coding, undone
         self._cut = False  # the body is not wanted beyond what is there
+        self._rests = False  # paused, until this has a turn again
 
     @property
     def held(self) -> int:
@@ -70,7 +71,8 @@ class BufferedTransfer(AnswerTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         super().prepare(handle)
-        self._cut = False
+        self._cut = self._rests = False
+        handle.rests = self._rest
         if self.request.truncate and self._most is not None:
             handle.watch(self._header_came, self._body_came)
         elif self.request.follow_redirects:
@@ -83,6 +85,10 @@ class BufferedTransfer(AnswerTransfer):
         return min((bound for bound in bounds if bound is not None), default=None)
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
+
+    def _rest(self) -> None:
+        self._rests = True
+        self._mark()
 
     def _body_came(self, data: memoryview) -> int | None:
         """Only where the body is to be cut: enough of it, coded or not, ends the transfer."""
@@ -105,6 +111,9 @@ class BufferedTransfer(AnswerTransfer):
         if self.handle is not None:
             if self._redirecting:
                 self._leave()
+            elif self._rests:
+                self._rests = False
+                self.handle.curl.unpause()
         elif self._decoder is not None:
             self._unpack(self._decoder)
 

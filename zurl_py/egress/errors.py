@@ -99,13 +99,18 @@ class TransferError(Exception):
             condition, error = _of_alert(message)
         elif code in _HIDES_ALERTS and "CONNECT tunnel failed" in message:
             condition, error = Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED
-        return cls(condition, f"{message or 'no detail'} (libcurl {code})", error=error)
+        # It may quote the origin, byte by byte.
+        text = message if message.isprintable() else ascii(message)[1:-1]
+        return cls(condition, f"{text[:_MAX_TEXT] or 'no detail'} (libcurl {code})", error=error)
 
     @classmethod
     def from_decision(cls, decision: Decision, detail: str) -> TransferError:
         """The failure that a refusal of the policy is."""
         name = decision.code.replace("_", "-")
         return cls(Condition.POLICY_VIOLATION, detail, error=name)
+
+
+_MAX_TEXT: Final = 500  # characters of what libcurl says
 
 
 def _certificate_fault(message: str) -> str:

@@ -23,11 +23,14 @@ from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
 from .window import ReceiveWindow, StreamBudget
 
-__all__ = ["EasyHandle", "HandlePool", "with_slack"]
+__all__ = ["MOST_PIECES", "EasyHandle", "HandlePool", "with_slack"]
 
 _Data = TypeVar("_Data")
 
 _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+# Pieces of a body that one transfer takes before it lets others have a turn: chunks of one byte
+# come by hundred thousands in one read. While it is paused, libcurl puts them together.
+MOST_PIECES = 1000
 # TCP_NODELAY is libcurl's default already.
 _MAX_POOLED = 1000
 # CURLOPT_..., which pycurl does not name
@@ -68,6 +71,8 @@ class EasyHandle:
         curl: the handle itself.
         header_lines: header lines of a buffered answer, as libcurl gives them.
         body: of a buffered answer, as the origin sent it.
+        rests: called where a body comes in so many pieces that the transfer has to let others have
+            a turn; it is paused then.
         refused: the policy decision that refused an address, if one did.
         tried: addresses that the policy let pass.
         peer: address of the connection in use, once known.
@@ -90,6 +95,7 @@ class EasyHandle:
         "_discards",
         "_log",
         "_max_response_size",
+        "_pieces",
         "_pool",
         "_posted",
         "_request",
@@ -108,6 +114,7 @@ class EasyHandle:
         "problem",
         "proxied",
         "refused",
+        "rests",
         "starved",
         "tried",
         "tries_quic",
@@ -133,6 +140,8 @@ class EasyHandle:
         self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
+        self.rests: Callable[[], None] | None = None
+        self._pieces = 0
         self.refused: Decision | None = None
         self.starved = False
         self.tried = 0
@@ -186,7 +195,7 @@ class EasyHandle:
         setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         setopt(pycurl.PREREQFUNCTION, self._before_request)
         setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
-        setopt(pycurl.WRITEFUNCTION, self.body.write)
+        setopt(pycurl.WRITEFUNCTION, self._collect)
 
     def _http_version(self, version: str) -> int:
         """``CURLOPT_HTTP_VERSION`` for the highest version that may be used."""
@@ -279,6 +288,16 @@ class EasyHandle:
         if request.ignore_tls_errors:
             self.curl.setopt(pycurl.SSL_VERIFYPEER, 0)
             self.curl.setopt(pycurl.SSL_VERIFYHOST, 0)
+
+    def _collect(self, data: bytes) -> int | None:
+        """``CURLOPT_WRITEFUNCTION`` of a buffered answer."""
+        self._pieces += 1
+        if self._pieces > MOST_PIECES and self.rests is not None:
+            self._pieces = 0
+            self.rests()
+            return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
+        self.body.write(data)
+        return None
 
     def watch(
         self,
@@ -377,6 +396,8 @@ class EasyHandle:
             self.window.close()
             self.window = None
         self.header_lines.clear()
+        self.rests = None
+        self._pieces = 0
         if self.body.tell():
             self.body.seek(0)
             self.body.truncate()
@@ -388,11 +409,11 @@ class EasyHandle:
         if self._streams:
             self._streams = False
             self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
-            self.curl.setopt(pycurl.WRITEFUNCTION, self.body.write)
+            self.curl.setopt(pycurl.WRITEFUNCTION, self._collect)
             self.curl.setopt(pycurl.MAXFILESIZE_LARGE, with_slack(self._max_response_size))
         elif self._discards:
             self._discards = False
-            self.curl.setopt(pycurl.WRITEFUNCTION, self.body.write)
+            self.curl.setopt(pycurl.WRITEFUNCTION, self._collect)
         if self._posted:
             self._posted = False
             self.curl.setopt(pycurl.POSTFIELDS, b"")

@@ -12,7 +12,7 @@ from ..zhttp import Condition
 from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
-from .handles import EasyHandle
+from .handles import MOST_PIECES, EasyHandle
 from .request import HttpRequest, header_lines
 from .upload import UploadBody
 
@@ -53,8 +53,10 @@ class StreamTransfer(AnswerTransfer):
         "_limit",
         "_most",
         "_outcome",
+        "_pieces",
         "_read_paused",
         "_received",
+        "_rests",
         "_started",
         "_stream_sink",
         "_upload",
@@ -82,6 +84,8 @@ class StreamTransfer(AnswerTransfer):
         self._outcome: TransferError | None = None  # what it was done with
         self._write_paused = False
         self._read_paused = False
+        self._rests = False  # paused, until this has a turn again
+        self._pieces = 0  # of the body, in this turn
         self._received = 0  # bytes of body of this hop
         self._started = False
         kept = _REPLAY_LIMIT if request.follow_redirects else _REPEAT_LIMIT
@@ -166,7 +170,7 @@ class StreamTransfer(AnswerTransfer):
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of this hop of the request."""
-        self._read_paused = self._write_paused = self._cut = False
+        self._read_paused = self._write_paused = self._cut = self._rests = False
         self._received = 0
         super().prepare(handle)
         handle.stream(self._header_came, self._body_came)
@@ -189,8 +193,13 @@ class StreamTransfer(AnswerTransfer):
     def moved(self) -> None:
         """Do what callbacks could not do, and tell the sink, once per turn of the loop."""
         self._dirty = False
+        self._pieces = 0
         if self._stream_sink is None:
             return
+        if self._rests:
+            self._rests = False
+            if not self._write_paused:
+                self._unpause()
         if self._redirecting and self.handle is not None:
             self._leave()
             return
@@ -306,6 +315,11 @@ class StreamTransfer(AnswerTransfer):
     def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
+        self._pieces += 1
+        if self._pieces > MOST_PIECES:
+            self._rests = True
+            self._mark()
+            return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         if self._decoder is not None:
             return self._coded_came(self._decoder, data)
         body = self._body

@@ -83,3 +83,14 @@ def test_a_refusal_of_the_policy_is_named_by_its_rule() -> None:
 def test_without_a_name_a_failure_has_the_usual_one_of_its_condition() -> None:
     assert TransferError(Condition.TLS_ERROR, "").error == "handshake-failed"
     assert TransferError(Condition.BAD_REQUEST, "", error="bad-header").error == "bad-header"
+
+
+@pytest.mark.parametrize(
+    "message", ["Unsolicited Transfer-Encoding (\udca3hunked) found", "a\nb\x1b[2J", "x" * 10_000]
+)
+def test_what_libcurl_quotes_of_the_origin_is_fit_for_a_packet(message: str) -> None:
+    """Bytes that are no text come as lone surrogates, which no format can say."""
+    detail = TransferError.from_curl(61, message).detail
+    assert detail.isprintable()
+    assert detail.encode()
+    assert len(detail) < 600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any, cast
 
 import pycurl
@@ -10,6 +11,8 @@ import pytest
 from tests.unit.egress.test_engine import Rules, StreamedSink
 from zurl_py import url
 from zurl_py.egress import HttpRequest, StreamTransfer, TransferError, answer
+from zurl_py.egress.answer import PIECE
+from zurl_py.egress.handles import MOST_PIECES
 from zurl_py.http.fields import RequestHeaders
 from zurl_py.http.heads import read_head
 from zurl_py.zhttp import Condition
@@ -252,3 +255,66 @@ def test_what_was_sent_before_a_redirect_is_sent_again_and_credited_once() -> No
     bench.transfer.feed(b"d")
     assert bench.transfer._body_wanted(10) == b"cd"
     assert bench.transfer.taken == 4
+
+
+# -- pieces and turns ----------------------------------------------------------------------------
+
+
+def test_a_body_in_too_many_pieces_lets_others_have_a_turn() -> None:
+    bench = Bench(limit=1_000_000).start()
+    bench.lines(b"HTTP/1.1 200 OK\r\n", b"\r\n")
+    assert [bench.body(b"x") for _ in range(MOST_PIECES)] == [None] * MOST_PIECES
+    assert bench.body(b"y") == pycurl.WRITEFUNC_PAUSE
+    assert bench.transfer.handle is not None
+    curl = cast(Any, bench.transfer.handle.curl)
+    curl.again = lambda: bench.body(b"y")
+    bench.turn()
+    assert curl.unpaused == 1
+    assert bench.transfer.read(MOST_PIECES + 1) == b"x" * MOST_PIECES + b"y"
+
+
+def test_a_coded_body_is_undone_piece_by_piece_as_far_as_there_is_room() -> None:
+    packed = gzip.compress(bytes(1_000_000))
+    bench = Bench(limit=100_000).start()
+    bench.lines(b"HTTP/1.1 200 OK\r\n", b"Content-Encoding: gzip\r\n", b"\r\n")
+    bench.body(packed)
+    assert not bench.transfer.buffered, "nothing is undone within libcurl's callback"
+    bench.turn()
+    assert 0 < bench.transfer.buffered <= PIECE
+    for _ in range(5):
+        bench.turn()
+    assert bench.transfer.buffered == 100_000
+    bench.transfer.ended(0, "")
+    total = 0
+    while not bench.transfer.ended_well:
+        total += len(bench.transfer.read(100_000))
+        bench.turn()
+    total += len(bench.transfer.read(100_000))
+    assert total == 1_000_000
+
+
+def test_a_coding_that_does_not_fit_ends_the_transfer() -> None:
+    bench = Bench().start()
+    bench.lines(b"HTTP/1.1 200 OK\r\n", b"Content-Encoding: gzip\r\n", b"\r\n")
+    bench.body(b"this is plain")
+    bench.turn()
+    assert bench.egress.removed == [bench.transfer]
+    assert bench.transfer.failure is not None
+    assert bench.transfer.failure.error == "bad-encoding"
+
+
+def test_half_a_line_of_a_transfer_that_is_taken_out() -> None:
+    bench = Bench().start()
+    bench.transfer.handle = None
+    assert bench.transfer._header_came(b"X-Half: a li") is None
+
+
+def test_a_redirect_is_left_at_its_head() -> None:
+    bench = Bench(follow_redirects=True).start()
+    bench.lines(b"HTTP/1.1 302 There\r\n", b"Location: /b\r\n", b"\r\n")
+    assert bench.body(b"no end of it") is None
+    assert len(bench.egress.added) == 1
+    bench.turn()
+    assert len(bench.egress.added) == 2
+    assert bench.transfer.request.target.text == "http://name.test/b"
+    assert not bench.transfer.buffered
