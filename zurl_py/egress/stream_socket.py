@@ -97,6 +97,11 @@ class StreamSocket:
         self._reads_left = _READS_PER_TURN
         self.has_more = False
 
+    @property
+    def drained(self) -> bool:
+        """`read` returns nothing until epoll tells of more."""
+        return not self._may_read
+
     def read(self) -> bytes:
         """What has come; b"" for nothing, or for nothing any more, which ``lost`` tells."""
         if not self._may_read:

@@ -194,6 +194,12 @@ class WebSocketTransfer(HttpTransfer):
             connection.receive(data)
 
     @property
+    def drained(self) -> bool:
+        """There is no event now, for sure: `next_event` need not be asked."""
+        connection, socket = self._connection, self._socket
+        return connection is not None and connection.drained and (socket is None or socket.drained)
+
+    @property
     def lost(self) -> TransferError | None:
         """Why no more events will come, once ``next_event`` has returned all."""
         if self._queued:

@@ -318,6 +318,8 @@ class WebSocketSession(WorkerSide):
                 return
             if waiting:
                 waiting.popleft()
+            elif transfer.drained:
+                break
         if transfer.lost is not None:
             self._end_with_failure(transfer.lost)
             return
@@ -327,7 +329,8 @@ class WebSocketSession(WorkerSide):
 
     def _fetch(self) -> Event | None:
         """The origin's next frame for the worker."""
-        transfer = self._connection
+        transfer = self._transfer
+        assert transfer is not None
         while True:
             event = transfer.next_event()
             if isinstance(event, Data):

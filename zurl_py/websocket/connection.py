@@ -138,6 +138,11 @@ class Connection:
         self._buffer = data
         self._position = 0
 
+    @property
+    def drained(self) -> bool:
+        """`next_event` returns None until more has come."""
+        return self._position == len(self._buffer) and not self._inflating
+
     def next_event(self) -> Event | None:
         """The next event; None until more has come, and after Close or ProtocolViolation."""
         if self.ended:

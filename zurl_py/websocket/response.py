@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ..http.fields import TOKEN
+
 __all__ = ["MAX_BODY", "MAX_HEAD", "BadResponse", "Response", "ResponseReader"]
 
 MAX_HEAD: Final = 100_000
@@ -14,7 +16,7 @@ MAX_BODY: Final = 100_000
 """Bytes of a refusal's body that are handed on."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)")
+_FIELD = re.compile(rb"(" + TOKEN.pattern + rb"):[ \t]*([^\r\n\0]*)")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")

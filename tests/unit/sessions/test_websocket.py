@@ -64,6 +64,10 @@ class FakeTransfer:
         if not self.paused:
             self.sink.websocket_moved()
 
+    @property
+    def drained(self) -> bool:
+        return self.frames.drained and not self.incoming
+
     def next_event(self) -> Any:
         assert self.connection is not None
         event = self.connection.next_event()
