@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,8 @@ RUN_ELSEWHERE = {
     ),
     "systemctl reload zurl": ("debian/tests/requests", "systemctl reload zurl.service"),
     "systemctl restart zurl": ("debian/tests/requests", "systemctl restart zurl.service"),
+    "systemctl edit zurl.service": ("debian/tests/requests", "IPAddressDeny="),
+    "systemctl edit --full --force zurl@.service": ("debian/tests/requests", "zurl@.service"),
     "systemctl edit zurl": ("debian/tests/requests", "zurl.service.d/"),
 }
 
@@ -205,8 +208,13 @@ def test_make_run_runs_the_daemon_on_the_example(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("where", "text"), list(blocks("ini")))
 def test_configuration_in_the_documentation_is_sound(where: str, text: str, tmp_path: Path) -> None:
     if "[Service]" in text:
-        program, *_, config, _, _ = re.findall(r"^ExecStart=(.+)$", text, re.M)[0].split()
-        assert (program, config) == ("/usr/bin/zurl-py", "/etc/zurl.conf"), where
+        for command in re.findall(r"^ExecStart=(.+)$", text, re.M):
+            program, verb, option, config, *_ = command.split()
+            assert (program, verb, option) == ("/usr/bin/zurl-py", "serve", "--config"), where
+            assert config.startswith("/etc/zurl"), where
+        for networks in re.findall(r"^IPAddress(?:Deny|Allow)=(.+)$", text, re.M):
+            for network in networks.split():
+                assert network == "localhost" or ip_network(network), where
         return
     path = tmp_path / "zurl.conf"
     path.write_text(f"in_req_spec=ipc:///x\ndeny=@private\n{text}")
