@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers docs fuzz soak bench clean deb deb-test
+.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers docs fuzz soak bench clean sbom audit deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
@@ -70,6 +70,16 @@ soak: $(VENV)/made-dev
 
 bench: $(VENV)/made-dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+# What travels in the Debian package, as CycloneDX.
+sbom: $(VENV)/made
+	mkdir -p dist
+	$(BIN)/python tools/sbom.py > dist/sbom.cdx.json
+
+# The pinned packages against the advisories that PyPI knows of; asks the network.
+audit: $(VENV)/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --requirement debian/requirements.txt --no-deps --disable-pip
 
 # The Debian package, into dist/; needs root where something is missing for the build.
 deb:

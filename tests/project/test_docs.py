@@ -32,6 +32,7 @@ RUN_HERE = {
 }
 # Commands that another script runs: the script, and the line that does it.
 RUN_ELSEWHERE = {
+    "make audit": ("Makefile", "pip_audit --requirement debian/requirements.txt"),
     "zurl-py keygen server --directory /etc/zurl": (
         "tests/e2e/test_curve.py",
         'make(folder, "server")',

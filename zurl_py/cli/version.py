@@ -23,6 +23,7 @@ _LIBRARIES = (
     "brotli",
     "backports.zstd",
     "click",
+    "rich",
 )
 
 
