@@ -107,7 +107,7 @@ def fields(data: bytes) -> None:
 
 
 def body(data: bytes) -> None:
-    """A coded body, in pieces: bounded output for each step, and an end."""
+    """A coded body, in pieces: bounded output for each step."""
     coding = choose_coding([_CODINGS[data[0] % len(_CODINGS)]] if data else [b"gzip"])
     if coding is None:
         return
@@ -121,7 +121,6 @@ def body(data: bytes) -> None:
                 piece = decoder.read(_MOST_OUTPUT)
                 assert len(piece) <= _MOST_OUTPUT
                 total += len(piece)
-        decoder.end()
     except BadCoding:
         pass
 
