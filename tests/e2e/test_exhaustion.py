@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
+from tests.support.daemon import cpu_idle
 
 _DESCRIPTORS = 100  # of which 25 are kept for workers
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -88,9 +89,6 @@ def test_more_workers_than_descriptors_end_nothing(limited: tuple[Daemon, Worker
     assert os.listdir(os.path.dirname(path)) == sorted(["log", "zurl.conf"])
 
 
-Remove = Callable[[Path], None]
-
-
 def test_a_socket_that_was_removed_is_there_again(
     start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
 ) -> None:
@@ -139,3 +137,14 @@ def test_a_folder_that_is_gone_is_told_once(
     daemon.wait_log("was removed; it is there again")
     assert daemon.log().count("cannot be made again") == 1
     wait_until((folder / "req").is_socket, "the socket")
+
+
+def test_a_disk_that_is_full_stops_the_log_alone(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    daemon, worker = start_daemon(arguments=("--logfile=/dev/full",))
+    origin.script = reply(_OK)
+    for _ in range(20):
+        assert worker.request(method="GET", uri=origin.url())["code"] == 200
+    assert cpu_idle(daemon, 1.0) < 0.2
+    assert daemon.stop() == 0

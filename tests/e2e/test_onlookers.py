@@ -71,3 +71,19 @@ def test_a_worker_that_is_slow_loses_nothing_because_of_an_onlooker(start_daemon
     assert seen < _PACKETS  # it is held up, and not passed over
     for number in range(_PACKETS):
         assert worker.next_of(b"%d" % number).get("condition") == b"bad-request"
+
+
+def test_a_subscription_behind_the_address_gets_the_first_packet_at_once(
+    start_daemon: Start,
+) -> None:
+    daemon, worker = start_daemon(interfaces=("stream",))
+    sub = worker.context.socket(zmq.SUB)
+    sub.linger = 0
+    sub.subscribe(b"narrow T")
+    sub.connect(daemon.endpoints["out_spec"])
+    request = {"from": "narrow", "id": "1", "seq": 0, "method": "GET", "uri": "x:"}
+    start = time.monotonic()
+    worker.push(request)
+    assert sub.poll(10_000)
+    assert time.monotonic() - start < 2  # who has not subscribed is waited for for 3 s
+    assert sub.recv().startswith(b"narrow T")

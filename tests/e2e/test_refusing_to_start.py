@@ -191,6 +191,33 @@ def test_two_daemons_side_by_side(tmp_path: Path) -> None:
     assert f"error: {first} and {third}: ipc://{tmp_path}/a is bound by both\n" == told
 
 
+def test_another_daemon_of_the_same_name_in_the_same_directory(tmp_path: Path) -> None:
+    def specs(folder: str) -> str:
+        keys = ("in_spec", "in_stream_spec", "out_spec")
+        return "\n".join(f"{key}=ipc://{tmp_path}/{folder}-{key}" for key in keys)
+
+    first = write(tmp_path, f"instance_id=gw\n{specs('a')}", "a.conf")
+    write(tmp_path, f"instance_id=gw\n{specs('a')}", "copy.conf")
+    write(tmp_path, "nonsense=[", "other.conf")
+    assert check("--strict", first) == (0, "")
+    second = write(tmp_path, f"instance_id=gw\n{specs('b')}", "b.conf")
+    for file in (first, second):
+        code, told = check(file)
+        assert code == 0
+        assert "one instance_id, 'gw', for two daemons" in told
+    write(tmp_path, f"instance_id=\n{specs('b')}", "b.conf")
+    assert check("--strict", first) == (0, "")
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        spec = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        result = run(*ZURL, f"--config={write(tmp_path, f'in_req_spec={spec}')}")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if "[ERR]" in line]
+    assert line.endswith(f"in_req_spec: cannot bind {spec}: Address already in use")
+
+
 def test_what_holds_for_a_host(tmp_path: Path) -> None:
     conf = write(tmp_path, "in_req_spec=ipc:///run/req\ntimeout=9\n[host *.example]\ntimeout=5")
     shown = run(*ZURL_PY, "check-config", "--host", "a.example:8443", conf).stdout

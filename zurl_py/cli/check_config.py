@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, islice
+from pathlib import Path
 
 import click
 
@@ -21,6 +22,9 @@ from ..url import BadUrl, parse
 from .preflight import preflight
 
 __all__ = ["check_config"]
+
+_MOST_SIBLINGS = 200  # files in one directory that are looked at
+_LARGEST_SIBLING = 1 << 20  # bytes
 
 
 @click.command("check-config")
@@ -52,6 +56,8 @@ def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | 
         if not quiet:
             print(describe(config, file) if host is None else describe_host(config, file, host))
         failed |= report(found.errors, [*config.warnings, *found.later, *found.warnings], strict)
+    if len(files) == 1 and configs:
+        failed |= report((), shared_names(files[0], configs[files[0]]), strict)
     failed |= report(*compare(configs), strict)
     raise SystemExit(1 if failed else 0)
 
@@ -90,13 +96,37 @@ def compare(configs: Mapping[str, Config]) -> tuple[list[str], list[str]]:
         shared = collisions(config, other)
         errors += [f"{file} and {other_file}: {spec} is bound by both" for spec in shared]
         if config.instance_id and config.instance_id == other.instance_id:
-            warnings.append(
-                f"{file}:{config.origins['instance_id']} and "
-                f"{other_file}:{other.origins['instance_id']}: one instance_id, "
-                f"{config.instance_id!r}, for two daemons: a worker that connects to both reaches "
-                "but one of them with its credits; leave it empty, or give each its own"
-            )
+            warnings.append(_one_name(file, config, other_file, other))
     return errors, warnings
+
+
+def shared_names(file: str, config: Config) -> list[str]:
+    """Warnings about daemons configured in the same directory, under the same name.
+
+    One that has the same endpoints is a copy of the file, and no other daemon.
+    """
+    warnings: list[str] = []
+    if not config.instance_id or not config.in_stream_spec:
+        return warnings
+    path = Path(file)
+    for other_path in islice(sorted(path.parent.glob("*.conf")), _MOST_SIBLINGS):
+        try:
+            if other_path.samefile(path) or other_path.stat().st_size > _LARGEST_SIBLING:
+                continue
+            other = load(str(other_path))
+        except (ConfigError, OSError):
+            continue
+        if other.instance_id == config.instance_id and not collisions(config, other):
+            warnings.append(_one_name(file, config, str(other_path), other))
+    return warnings
+
+
+def _one_name(file: str, config: Config, other_file: str, other: Config) -> str:
+    return (
+        f"{file}:{config.origins['instance_id']} and {other_file}:{other.origins['instance_id']}: "
+        f"one instance_id, {config.instance_id!r}, for two daemons: a worker that connects to both "
+        "reaches but one of them with its credits; leave it empty, or give each its own"
+    )
 
 
 def describe_host(config: Config, file: str, host: str) -> str:
