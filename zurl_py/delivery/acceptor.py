@@ -199,11 +199,11 @@ class Acceptor:
             return
         self._on_result(result)
         if type(question) is Stats:
-            self._complete_stats(result.answer)
+            self.complete_stats(result.answer)
         if asker.envelope is not None:
             self._reply(asker, {"type": "ok", **result.answer})
 
-    def _complete_stats(self, answer: dict[str, Any]) -> None:
+    def complete_stats(self, answer: dict[str, Any]) -> None:
         """What the store does not know: attempts under way, and rates."""
         states = answer["states"]
         leased = len(self._scheduler.flights)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from ..config import ConfigError, values
-from ..config.load import read_keys
+from ..config.listener import Listener, parse_listener
+from ..config.load import Given, read_keys
 from ..config.values import Converter, Invalid
 from ..ini import Entry
 from .attempts import DEFAULT_SCHEDULE
@@ -17,6 +20,7 @@ __all__ = ["KEYS", "DeliverConfig", "load", "shown"]
 _MAX_BODY: Final = 64 << 20  # bytes
 _MAX_STORE: Final = 1 << 50  # bytes
 _MAX_ATTEMPTS: Final = 100
+_SHORTEST_TOKEN: Final = 16  # characters
 _LONGEST_WAIT: Final = 366 * 86_400.0  # seconds
 _STORES: Final = ("sqlite://", "postgresql://", "postgres://")
 
@@ -37,6 +41,7 @@ class DeliverConfig:
         lease: seconds after which another process may take over what this one has leased.
         secret_key_file: path of the key that secrets are encrypted with; "": they are not.
         http_listen: where the page for people is served; "": nowhere.
+        http_token: what is in that file.
         http_token_file: path of the token that the page asks for; "": it asks for none.
         metrics_listen: where metrics are served; "": nowhere.
         on_endpoint_event: endpoint or URI that is told of endpoints that fail; "": nobody is.
@@ -56,6 +61,7 @@ class DeliverConfig:
     secret_key_file: str = ""
     http_listen: str = ""
     http_token_file: str = ""
+    http_token: str = field(default="", repr=False)
     metrics_listen: str = ""
     on_endpoint_event: str = ""
     warnings: tuple[str, ...] = ()
@@ -105,6 +111,17 @@ def load(path: str) -> DeliverConfig:
         ConfigError: the file cannot be read, or something in it cannot be used.
     """
     given = read_keys(path, KEYS, ())
+    listen = str(given.values.get("http_listen") or "")
+    if listen and not _is_here(parse_listener(listen)):
+        raise ConfigError(
+            path,
+            "127.0.0.1, [::1] or a Unix socket: the page has no TLS",
+            line=given.origins["http_listen"],
+            key="http_listen",
+            found=listen,
+        )
+    if given.values.get("http_token_file"):
+        given.values["http_token"] = _token(path, given)
     if not given.values.get("store"):
         raise ConfigError(path, "store is missing: sqlite:///PATH or postgresql://…")
     sockets = given.values.get("deliver_spec") or given.values.get("deliver_push_spec")
@@ -112,6 +129,32 @@ def load(path: str) -> DeliverConfig:
         raise ConfigError(path, "nothing to listen on: set deliver_spec or deliver_push_spec")
     fields: dict[str, Any] = given.values
     return DeliverConfig(**fields, warnings=tuple(given.warnings), origins=given.origins)
+
+
+def _is_here(address: Listener) -> bool:
+    """Whether nobody beyond this machine can connect."""
+    return bool(address.path) or ipaddress.ip_address(address.host).is_loopback
+
+
+def _token(path: str, given: Given) -> str:
+    """The first line of the file that ``http_token_file`` names."""
+    key = "http_token_file"
+    file = str(given.values[key])
+    try:
+        token = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            path, f"cannot read {file}: {reason}", line=given.origins[key], key=key
+        ) from None
+    if len(token) < _SHORTEST_TOKEN or not token.isprintable():
+        raise ConfigError(
+            path,
+            f"{file} is not one line of at least {_SHORTEST_TOKEN} characters",
+            line=given.origins[key],
+            key=key,
+        )
+    return token
 
 
 def shown(store: str) -> str:

@@ -11,6 +11,7 @@ from ..signatures import SecretError
 from .attempts import Outcome, State, Verdict
 from .counts import Counts
 from .gateway import ANSWER_KEPT, GatewayLink
+from .history import History
 from .lane import Lane
 from .model import Claim, Claimed, Finish, Finished, Recovered
 from .requests import RequestEncoder
@@ -51,6 +52,7 @@ class Dispatcher:
         self._links: list[GatewayLink] = []
         self._next_link = 0
         self.stopping = False
+        self.history = History()
 
     def use(self, links: list[GatewayLink]) -> None:
         """Send by these from now on."""
@@ -118,6 +120,8 @@ class Dispatcher:
         finish, verdict, events = self._scheduler.ended(flight, outcome, now)
         self._finishes.append(finish)
         self._count(verdict, outcome)
+        if verdict.charged:
+            self.history.add(lane.endpoint.id, verdict.success, now)
         if self._log.info_on:
             self._log_attempt(flight, outcome)
             self._log_end(finish)

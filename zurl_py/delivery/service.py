@@ -19,9 +19,9 @@ from ..config.listener import parse_listener
 from ..log import Log
 from ..loop import READ, Loop, Timer
 from ..messaging.reader import SocketReader
-from ..status.listener import StatusListener
+from ..status.listener import ListenError, StatusListener
 from ..status.monitors import Monitors
-from ..status.pages import Pages
+from ..status.pages import Pages as StatusPages
 from ..zhttp import Format
 from .acceptor import Acceptor, Asker
 from .config import DeliverConfig, load, shown
@@ -32,9 +32,11 @@ from .lane import NEVER, Lane
 from .messages import Deliver, Stats
 from .metrics import DeliverMetrics
 from .model import Accepted, Endpoint, NewDelivery, Recovered
+from .page import PageServer
+from .page.pages import Pages
 from .scheduler import Scheduler
 from .sockets import DeliverSockets
-from .store.base import QueryResult, SetSchedule, Store, Sweep
+from .store.base import Query, QueryResult, SetSchedule, Store, Sweep
 from .store.thread import StoreThread
 
 __all__ = ["Service"]
@@ -118,6 +120,7 @@ class Service:
         self._stats: dict[str, Any] = {}  # the store's last answer to stats
         self._survey = Timer(self._ask_stats)
         self._listener = self._listen()
+        self._page = self._serve_page()
         self._watchdog_interval = systemd.watchdog_interval()
         self._watchdog = Timer(self._feed_watchdog)
         self._feed_watchdog()
@@ -155,10 +158,40 @@ class Service:
         if not self._config.metrics_listen:
             return None
         metrics = DeliverMetrics(self.counts, self.scheduler, self._stats, lambda: self.thread.kept)
-        pages = Pages(metrics, self._ill, self._status)
+        pages = StatusPages(metrics, self._ill, self._status)
         address = parse_listener(self._config.metrics_listen)
         mode = self._config.ipc_file_mode
         return StatusListener(address, mode, self.loop, self._log, pages, Monitors())
+
+    def _serve_page(self) -> PageServer | None:
+        """Serve the page for people where that is wanted."""
+        config = self._config
+        if not config.http_listen:
+            return None
+        pages = Pages(
+            self._ask_for_page,
+            self.scheduler,
+            self.dispatcher.history,
+            self.acceptor.complete_stats,
+        )
+        address = parse_listener(config.http_listen)
+        try:
+            return PageServer(address, config.ipc_file_mode, config.http_token, pages)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ListenError(f"http_listen: cannot listen on {address}: {reason}") from None
+
+    def _ask_for_page(
+        self, query: Query, answer: Callable[[QueryResult | Exception], None]
+    ) -> None:
+        """Called on the page's threads; what comes of it is the loop's business."""
+
+        def answered(result: QueryResult | Exception) -> None:
+            if isinstance(result, QueryResult):
+                self._queried(result)
+            answer(result)
+
+        self.thread.query(query, answered)
 
     def _ill(self) -> str:
         """Why nothing is accepted or delivered; "" where all is well."""
@@ -418,6 +451,8 @@ class Service:
             link.close()
         if self._listener is not None:
             self._listener.close()
+        if self._page is not None:
+            self._page.close()
         self._sockets.close()
         self._context.term()
         self.loop.close()

@@ -524,6 +524,13 @@ def test_by_uri(worker: Worker, receiver: Receiver) -> None:
     assert worker.delivery(other)["endpoint"] == shown["endpoint"]
 
 
+def test_large_answer(worker: Worker, receiver: Receiver) -> None:
+    receiver.reply = lambda _hook: Reply(200, body=b"a" * 200_000)
+    shown = worker.wait_state(worker.deliver(uri=receiver.url("/large")), "done")
+    (attempt,) = shown["attempts"]
+    assert attempt["body"] == "a" * 4096
+
+
 def test_pushed(shared_deliver: Deliver, worker: Worker, receiver: Receiver) -> None:
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
         socket.connect(shared_deliver.push_endpoint)

@@ -20,6 +20,7 @@ from ..model import (
 
 __all__ = [
     "Continued",
+    "CountPending",
     "Query",
     "QueryResult",
     "SaveEndpoint",
@@ -69,11 +70,26 @@ class SetSchedule:
     schedule: tuple[float, ...]
 
 
+@dataclass(slots=True)
+class CountPending:
+    """How many deliveries wait for each endpoint, and since when.
+
+    Attributes:
+        wanted: endpoints to count in any case; beside them those with something pending.
+        limit: of endpoints.
+        most: counted of each.
+    """
+
+    wanted: tuple[int, ...]
+    limit: int
+    most: int
+
+
 class Continued:
     """A query of which a slice was done; only the store that made it knows it."""
 
 
-Query = Question | SaveEndpoint | Sweep | SetSchedule | Continued
+Query = Question | SaveEndpoint | Sweep | SetSchedule | CountPending | Continued
 
 
 @dataclass(slots=True)

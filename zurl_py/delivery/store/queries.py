@@ -24,7 +24,7 @@ from ..messages import (
     Stats,
 )
 from ..model import Endpoint, Recovered
-from .base import Continued, Query, QueryResult, SaveEndpoint, SetSchedule, Sweep
+from .base import Continued, CountPending, Query, QueryResult, SaveEndpoint, SetSchedule, Sweep
 from .state import DEAD, DONE, PENDING, STOPS, WAITS, SqlState
 
 __all__ = ["Queries"]
@@ -58,6 +58,7 @@ class Queries:
             Stats: self._stats,
             SaveEndpoint: self._save,
             SetSchedule: self._set_schedule,
+            CountPending: self._count_pending,
             Sweep: self._sweep,
             _Listing: self._go_on_listing,
             _Replaying: self._go_on_replaying,
@@ -353,6 +354,19 @@ class Queries:
             "dead": counts[DEAD],
         }
         return QueryResult({"states": states, "oldest-due": oldest})
+
+    def _count_pending(self, query: CountPending, now: float) -> QueryResult:
+        dues = self._state.next_dues()
+        numbers = [*query.wanted, *sorted(dues, key=dues.__getitem__)]
+        found = {}
+        for number in dict.fromkeys(numbers[: query.limit]):
+            (count,) = self._execute(
+                "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE endpoint = ? AND state = 0"
+                " AND blocked = 0 LIMIT ?) AS some",
+                (number, query.most),
+            ).fetchone()
+            found[number] = (count, dues.get(number))
+        return QueryResult({"endpoints": found})
 
     def _pending_of(self, endpoint: int) -> int:
         (count,) = self._execute(
