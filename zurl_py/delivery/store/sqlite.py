@@ -7,6 +7,7 @@ rows, as every step of SQLite gives Python's lock away and has to wait to get it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Container, Sequence
@@ -243,6 +244,8 @@ class SqliteStore:
         disk = os.statvfs(self.path)
         left = disk.f_bavail * disk.f_frsize
         reserve = min(_RESERVE, int(_RESERVE_SHARE * disk.f_blocks * disk.f_frsize))
+        # A checkpoint needs room for what is in the WAL, before that can begin anew.
+        reserve += os.stat(f"{self.path}-wal").st_size
         if left < wanted + reserve:
             raise StoreFull(f"the disk of {self.path} has {left} bytes left")
         if self.max_bytes:
@@ -442,6 +445,10 @@ class _Transaction(_Errors):
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 pass
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+            # The WAL cannot grow; once it is in the file it begins anew, in the room that it has.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(RESTART)")
         try:
             self._state.unsettle()
         except sqlite3.Error:

@@ -21,7 +21,8 @@ _VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\0"
 _CHECKED_WHOLE: Final = 64 << 20  # bytes; larger files take too long to be read through at a start
 _PAGE_CACHE: Final = 16_384  # kB
-_CHECKPOINT: Final = 4000  # pages of WAL
+_CHECKPOINT: Final = 2000  # pages of WAL
+_WAL_KEPT: Final = 16 << 20  # bytes of its file that are kept for the next pages
 _STATEMENTS: Final = 256  # kept prepared
 
 _SCHEMA = """
@@ -220,6 +221,7 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{_PAGE_CACHE}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA trusted_schema = OFF")
         # Takes the lock for good, and proves that we may write.

@@ -1,0 +1,181 @@
+"""The disk: synced before the acknowledgement, full, failing."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require_peer
+from tests.e2e.delivery.process import Deliver
+from tests.e2e.delivery.receiver import Receiver, Reply
+from tests.support.deadline import wait_until
+
+Start = Callable[..., Deliver]
+
+
+def synced_before_the_answer(trace: str, id: str) -> bool:
+    """Whether, between the message and its acknowledgement, a sync of a file came back.
+
+    Args:
+        trace: of all threads, in the order of events.
+    """
+    came = trace.index(id)
+    answered = trace.index(r"\"type\":\"accepted\"", came)
+    return re.search(r"f(?:data)?sync\b[^\n]*= 0$", trace[came:answered], re.M) is not None
+
+
+def traced(start: Start, receiver: Receiver, path: Path, environment: dict[str, str]) -> str:
+    strace = require_peer("strace")
+    calls = "fsync,fdatasync,recvfrom,recvmsg,read,sendto,sendmsg,write"
+    deliver = start(
+        prefix=(strace, "-D", "-f", "-s", "500", "-e", f"trace={calls}", "-o", str(path)),
+        environment=environment,
+        loglevel=0,
+    ).wait_started(30)
+    worker = deliver.worker()
+    worker.deliver(uri=receiver.url(), id="before")  # the endpoint is made with the first
+    worker.deliver(uri=receiver.url(), id="traced-one")
+    deliver.stop()
+    wait_until(lambda: "+++ exited" in path.read_text(errors="replace"), "the whole trace")
+    return path.read_text(errors="replace")
+
+
+def test_synced_before_the_acknowledgement(
+    start_deliver: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    trace = traced(start_deliver, receiver, tmp_path / "trace", {})
+    assert synced_before_the_answer(trace, "traced-one")
+
+
+def test_the_check_fails_without_syncs(
+    start_deliver: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    require_peer("eatmydata")
+    (library,) = glob.glob("/usr/lib/*/libeatmydata.so")
+    trace = traced(start_deliver, receiver, tmp_path / "trace", {"LD_PRELOAD": library})
+    assert not synced_before_the_answer(trace, "traced-one")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 24 MB."""
+    folder = Path(tempfile.mkdtemp(prefix="zs-"))
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        os.rmdir(folder)
+        if os.environ.get("ZURL_REQUIRE_PEERS"):
+            pytest.fail(f"mount: {done.stderr.decode()}")
+        pytest.skip("a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    os.rmdir(folder)
+
+
+def fill(path: Path) -> None:
+    """Take all the room that there is."""
+    with open(path, "wb", buffering=0) as rest, contextlib.suppress(OSError):
+        while True:
+            rest.write(b"x" * 4096)
+
+
+def test_full_disk(start_deliver: Start, receiver: Receiver, small_disk: Path) -> None:
+    deliver = start_deliver(store=f"sqlite:///{small_disk}/store.db", schedule="0,1")
+    worker = deliver.worker()
+    worker.put("off", receiver.url("/off"))
+    worker.ask("endpoint-disable", endpoint="off")
+    body = "x" * 100_000
+    accepted = []
+    for number in range(200):
+        answer = worker.ask("deliver", endpoint="off", body=body, id=f"f{number}")
+        if answer["type"] == "error":
+            break
+        accepted.append(answer["id"])
+    assert answer["condition"] == "store-full", answer
+    assert len(accepted) > 20
+    # Something else takes the rest: results cannot be written any more, deliveries go on.
+    fill(small_disk / "rest")
+    assert worker.ask("stats")["states"]["held"] == len(accepted)
+    worker.ask("endpoint-enable", endpoint="off")
+    answer = worker.ask("deliver", endpoint="off", body="", id="more")
+    assert answer["condition"] in ("store-full", "unavailable")
+    (small_disk / "rest").unlink()
+    wait_until(
+        lambda: worker.ask("endpoint-enable", endpoint="off")["type"] == "ok", "it to write again"
+    )
+    receiver.wait(len(accepted))
+    for id in accepted:
+        worker.wait_state(id, "done")
+    assert sorted(receiver.ids()) == sorted(accepted)
+
+
+def test_results_are_kept_until_they_can_be_written(
+    start_deliver: Start, receiver: Receiver, small_disk: Path
+) -> None:
+    deliver = start_deliver(store=f"sqlite:///{small_disk}/store.db", schedule="0,1")
+    worker = deliver.worker()
+    receiver.reply = lambda _hook: Reply(wait=1.0, body=b"r" * 4096)
+    ids = [worker.deliver(uri=receiver.url(), id=f"k{number}") for number in range(40)]
+    receiver.wait(40)
+    fill(small_disk / "rest")
+    deliver.wait_log("[ERR]")
+    (small_disk / "rest").unlink()
+    for id in ids:
+        assert worker.wait_state(id, "done")["attempts"][0]["code"] == 200
+    deliver.wait_log("works again")
+    assert len(receiver.webhooks) == 40
+
+
+def test_store_max_bytes(start_deliver: Start, receiver: Receiver) -> None:
+    deliver = start_deliver(store_max_bytes=2_000_000)
+    worker = deliver.worker()
+    answers = [
+        worker.ask("deliver", uri=receiver.url(), body="x" * 100_000)["type"] for _ in range(30)
+    ]
+    assert answers[:10] == ["accepted"] * 10
+    assert answers[-1] == "error"
+    assert worker.ask("stats")["type"] == "ok"
+    deliver.write_config(store_max_bytes=20_000_000)
+    os.kill(deliver.pid, signal.SIGHUP)
+    wait_until(
+        lambda: worker.ask("deliver", uri=receiver.url(), body="")["type"] == "accepted", "room"
+    )
+
+
+def test_schedule_of_days_in_seconds(start_deliver: Start, receiver: Receiver) -> None:
+    """75 hours of the default schedule, by a clock that runs 20,000 times as fast."""
+    require_peer("faketime")
+    (library,) = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    assert sys.executable
+    receiver.reply = lambda _hook: Reply(500)
+    deliver = start_deliver(
+        environment={
+            "LD_PRELOAD": library,
+            "FAKETIME": "+0 x20000",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "0",
+            "DONT_FAKE_MONOTONIC": "0",
+        },
+        loglevel=1,
+    )
+    worker = deliver.worker()
+    # Half a second of the receiver's is three hours of the process's.
+    worker.put("days", receiver.url(), timeout=3_600_000)
+    id = worker.deliver(endpoint="days")
+    shown = worker.wait_state(id, "dead", 60.0)
+    times = [attempt["time"] for attempt in shown["attempts"]]
+    assert len(times) == 10
+    assert shown["reason"] == "schedule-used-up"
+    assert 60 * 3600 <= times[-1] - times[0] <= 130 * 3600
