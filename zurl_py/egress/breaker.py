@@ -23,24 +23,27 @@ class HostBreaker:
         most: so many in a row are enough; 0: never.
     """
 
-    __slots__ = ("_failures", "_until", "most")
+    __slots__ = ("_failures", "_trials", "_until", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._failures: dict[Host, int] = {}
+        self._trials: dict[Host, object] = {}
         self._until: dict[Host, float] = {}  # hosts that are left alone
 
-    def rests(self, host: Host, now: float) -> float:
+    def rests(self, host: Host, now: float, who: object) -> float:
         """Seconds that a host is still left alone; 0: a request may go.
 
-        After the rest one request goes, and the others wait for what comes of it.
+        After the rest one request goes, ``who`` asks first, and the others fail until it is known
+        what comes of it.
         """
         until = self._until.get(host)
-        if until is None or not self.most:
+        if until is None or not self.most or self._trials.get(host) is who:
             return 0.0
         if now < until:
             return until - now
         self._until[host] = now + REST
+        remember(self._trials, host, who, _MAX_HOSTS)
         return 0.0
 
     def failed(self, host: Host, now: float) -> None:
@@ -49,6 +52,7 @@ class HostBreaker:
             return
         count = self._failures.get(host, 0) + 1
         remember(self._failures, host, count, _MAX_HOSTS)
+        self._trials.pop(host, None)
         if count >= self.most:
             remember(self._until, host, now + REST, _MAX_HOSTS)
 
@@ -57,3 +61,4 @@ class HostBreaker:
         if self._failures:
             self._failures.pop(host, None)
             self._until.pop(host, None)
+            self._trials.pop(host, None)

@@ -97,12 +97,13 @@ class Placement:
         Where libcurl may hold no more for streams that share connections, it goes by HTTP/1.1.
         """
         request = transfer.request
+        target = request.target
         route = self._routes.of(request)
-        rest = self._breaker.rests((request.target.host, request.target.port), now)
-        if rest and not transfer.attempts:
-            return _host_failing(request.target.host, rest)  # 0
-        names = self._names(request, route)
-        kept_only = False
+        if self._breaker.most:
+            rest = self._breaker.rests((target.host, target.port), now, transfer)
+            if rest:
+                return _host_failing(target.host, rest)  # 0
+        names, kept_only = self._names(request, route), False
         for name, _ in names:
             answer = self._resolver.known(name)
             if answer is None:
@@ -113,28 +114,43 @@ class Placement:
                 kept_only = True
             elif not answer.addresses:
                 return _not_resolved(name, answer.problem)  # 2
-        if route.checks_here and is_loopback(connects_to(request)[0]):
-            allowed = self._allowed(request, _LOOPBACK)
-            if isinstance(allowed, TransferError):
-                return allowed  # 2
-        group = route.logins.group(request, now)
-        multi = (group or route.groups[request.privileged]).choose(
-            request.connect_host or request.target.host
-        )
+        login = route.logins.group(request, now)
+        group = route.groups[request.privileged] if login is None else login
+        multi = group.choose(request.connect_host or target.host)
         if multi is None:
             return _no_descriptors()  # 3
-        http1 = (
-            group is not None
-            or (transfer.streamed and not self._budget.allows(START))
-            or (request.target.scheme == "https" and request.headers.size > _HTTP2_HEADERS)
-        )
-        first = None if http1 or kept_only else self._first(transfer, route, multi)
-        if (
+        first, http1 = None, login is not None
+        if target.scheme == "https":
+            http1 = (
+                http1
+                or request.headers.size > _HTTP2_HEADERS
+                or (transfer.streamed and not self._budget.allows(START))
+            )
+            if not (http1 or kept_only):
+                first = self._first(request, route, multi)
+            if self._may_share(first, transfer, now):
+                return Share(first)  # 4
+        resolve = self._resolve(request, route, multi, names) if names or route.checks_here else []
+        if isinstance(resolve, TransferError):
+            return resolve  # 2
+        return Place(route, multi, resolve, kept_only, first, http1)  # 5, 6
+
+    def _may_share(self, first: object, transfer: Carried, now: float) -> bool:
+        """Whether somebody is connecting for others, and the transfer may wait for that."""
+        return (
             first is not None
             and self._firsts.leads(first)
             and (not transfer.patience or now < transfer.patience)
-        ):
-            return Share(first)  # 4
+        )
+
+    def _resolve(
+        self, request: HttpRequest, route: Route, multi: Multi, names: list[tuple[str, int]]
+    ) -> list[str] | TransferError:
+        """What libcurl has to be told of names, all of which are known."""
+        if route.checks_here and is_loopback(connects_to(request)[0]):
+            allowed = self._allowed(request, _LOOPBACK)
+            if isinstance(allowed, TransferError):
+                return allowed
         resolve: list[str] = []
         for name, port in names:
             answer = self._resolver.known(name)
@@ -143,20 +159,18 @@ class Placement:
             if route.checks_here and (name, port) != route.proxy:
                 allowed = self._allowed(request, addresses)
                 if isinstance(allowed, TransferError):
-                    return allowed  # 2
+                    return allowed
                 addresses = allowed
             resolve += multi.addresses_to_tell(name, port, addresses)
-        return Place(route, multi, resolve, kept_only, first, http1)  # 5, 6
+        return resolve
 
-    def _first(self, transfer: Carried, route: Route, multi: Multi) -> object:
+    def _first(self, request: HttpRequest, route: Route, multi: Multi) -> object:
         """What a connection for this transfer would have in common with others that may share it.
 
         None where the origin does not speak HTTP/2, as far as is known.
         """
-        request = transfer.request
         target = request.target
-        version = request.http_version or route.settings.http_version
-        if target.scheme != "https" or version == "1.1":
+        if (request.http_version or route.settings.http_version) == "1.1":
             return None
         if self._origins.version((target.host, target.port)) == 1:
             return None
@@ -220,8 +234,10 @@ def connects_to(request: HttpRequest) -> tuple[str, int]:
     if request.connect_host is not None:
         return request.connect_host, port
     # Where the URL has a dot at the end of its host, libcurl's name for it has one, too.
-    absolute = target.host_header.partition(b":")[0].endswith(b".")
-    return (target.host + "." if absolute else target.host), port
+    header = target.host_header
+    if header[-1:] == b"." or b".:" in header:
+        return target.host + ".", port
+    return target.host, port
 
 
 def _not_resolved(name: str, problem: str) -> TransferError:

@@ -1,0 +1,62 @@
+"""A host that fails again and again is left alone, and tried by one request after a while."""
+
+from __future__ import annotations
+
+import pytest
+
+from zurl_py.egress import breaker as module
+from zurl_py.egress.breaker import REST, HostBreaker
+
+HOST = ("name.test", 443)
+
+
+def failing(most: int = 2) -> HostBreaker:
+    breaker = HostBreaker(most)
+    for _ in range(most):
+        assert breaker.rests(HOST, 0.0, "who") == 0.0
+        breaker.failed(HOST, 0.0)
+    return breaker
+
+
+def test_so_many_failures_in_a_row_are_enough() -> None:
+    breaker = failing()
+    assert breaker.rests(HOST, 1.0, "who") == REST - 1.0
+    assert breaker.rests(("other.test", 443), 1.0, "who") == 0.0
+
+
+def test_an_answer_in_between_begins_the_row_anew() -> None:
+    breaker = HostBreaker(2)
+    for _ in range(5):
+        breaker.failed(HOST, 0.0)
+        breaker.answered(HOST)
+    assert breaker.rests(HOST, 0.0, "who") == 0.0
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_after_the_rest_one_request_tries(answers: bool) -> None:
+    breaker = failing()
+    assert breaker.rests(HOST, REST, "trial") == 0.0
+    assert breaker.rests(HOST, REST, "other") == REST
+    assert breaker.rests(HOST, REST + 1.0, "trial") == 0.0  # it has waited for a look-up
+    if answers:
+        breaker.answered(HOST)
+        assert breaker.rests(HOST, REST + 2.0, "other") == 0.0
+    else:
+        breaker.failed(HOST, REST + 2.0)
+        assert breaker.rests(HOST, REST + 3.0, "trial") == REST - 1.0
+
+
+def test_it_is_off_by_default() -> None:
+    breaker = HostBreaker(0)
+    for _ in range(100):
+        breaker.failed(HOST, 0.0)
+    assert breaker.rests(HOST, 0.0, "who") == 0.0
+
+
+def test_hosts_without_end_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_HOSTS", 10)
+    breaker = HostBreaker(1)
+    for number in range(100):
+        breaker.failed((f"n{number}.test", 443), 0.0)
+    assert len(breaker._failures) <= 10
+    assert len(breaker._until) <= 10
