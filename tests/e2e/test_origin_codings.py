@@ -387,3 +387,26 @@ def test_a_large_json_answer_takes_a_few_times_its_size(
     watcher.join()
     assert message.body == body
     assert peak < 5 * size
+
+
+@pytest.mark.parametrize("format", ["J", "T", "M"])
+def test_a_large_answer_does_not_stop_others(
+    start_daemon: Start, origin: ScriptedOrigin, format: str
+) -> None:
+    """In JSON, bytes that are no text cost twenty times as much as text."""
+    daemon, worker = start_daemon()
+    body = bytes(range(256)) * (20 * _MB // 256)
+    origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with Worker(daemon, address=b"other") as other:
+        other.ready()
+        worker.send_req({"method": "GET", "uri": origin.url()}, format)
+        slowest = 0.0
+        end = time.monotonic() + 60
+        while not worker.dealer.poll(0) and time.monotonic() < end:
+            started = time.monotonic()
+            other.request(method="GET", uri="x:")
+            slowest = max(slowest, time.monotonic() - started)
+        answer = worker.recv_req()
+    expected = body.decode("utf-8", "replace").encode() if format == "J" else body
+    assert answer.body == expected
+    assert slowest < 0.5

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, read_head, read_interim, read_trailers, trailer_fields
-from ..zhttp import Condition
+from ..zhttp import Condition, JsonText
 from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
@@ -23,6 +23,9 @@ __all__ = ["BufferedTransfer", "ResponseSink"]
 
 # Bodies that unpack to more than this do it one after the other: each is held whole.
 _LARGE: Final = 1 << 20  # bytes
+# So do those that are made text and are larger than this; a piece at a time.
+_LARGE_TEXT: Final = 1 << 18  # bytes
+_WORDS: Final = 1 << 15  # bytes
 
 
 class ResponseSink(Protocol):
@@ -31,7 +34,7 @@ class ResponseSink(Protocol):
     Exactly one of the two is called, once, from the loop's turn; none after ``cancel``.
     """
 
-    def response_came(self, head: Head, body: bytes) -> None: ...
+    def response_came(self, head: Head, body: bytes | JsonText) -> None: ...
 
     def request_failed(self, failure: TransferError) -> None: ...
 
@@ -39,12 +42,14 @@ class ResponseSink(Protocol):
 class BufferedTransfer(AnswerTransfer):
     """A request whose answer is wanted whole."""
 
-    __slots__ = ("_cut", "_output", "_rests", "_sink")
+    __slots__ = ("_body", "_cut", "_output", "_rests", "_sink", "_text")
 
     def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
         super().__init__(egress, request)
         self._sink: ResponseSink | None = sink
         self._output: BytesIO | None = None  # of the body's coding, undone
+        self._body = memoryview(b"")  # what is still to be made text
+        self._text: JsonText | None = None
         self._cut = False  # the body is not wanted beyond what is there
         self._rests = False  # paused, until this has a turn again
 
@@ -114,6 +119,8 @@ class BufferedTransfer(AnswerTransfer):
             elif self._rests:
                 self._rests = False
                 self.handle.curl.unpause()
+        elif self._text is not None:
+            self._put_into_words(self._text)
         elif self._decoder is not None:
             self._unpack(self._decoder)
 
@@ -200,8 +207,7 @@ class BufferedTransfer(AnswerTransfer):
 
     def _hand_over(self, body: bytes) -> None:
         """The answer is complete, but for the size that its body may have."""
-        head, most = self.head, self._most
-        assert head is not None
+        most = self._most
         if most is not None and len(body) > most:
             # libcurl's own limit has some slack, and cannot be zero.
             if not (self.request.truncate and self.extras is not None):
@@ -210,9 +216,28 @@ class BufferedTransfer(AnswerTransfer):
                 return
             self.extras.truncated = True
             body = body[:most]
+        if self.request.as_json and len(body) > _LARGE_TEXT:
+            self._text, self._body = JsonText(), memoryview(body)
+            self._mark()
+        else:
+            self._finish(body)
+
+    def _put_into_words(self, text: JsonText) -> None:
+        """One piece; the rest in other turns of the loop."""
+        if not self._egress.large_bodies.enter(self):
+            return
+        piece, self._body = self._body[:_WORDS], self._body[_WORDS:]
+        text.feed(piece, last=not self._body)
+        if self._body:
+            self._mark()
+        else:
+            self._finish(text)
+
+    def _finish(self, body: bytes | JsonText) -> None:
+        assert self.head is not None
         self._egress.large_bodies.leave(self)
         if self._sink is not None:  # None: cancelled by a report before this one
-            self._sink.response_came(head, body)
+            self._sink.response_came(self.head, body)
 
     def fail(self, failure: TransferError) -> None:
         """End without an answer, for a reason that is not libcurl's."""

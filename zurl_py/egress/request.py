@@ -65,6 +65,7 @@ class HttpRequest:
     host: bytes | None = None  # the Host header, where it is not to be the URI's
     worker: bytes = b""  # who asks
     connect_timeout: int = 0  # milliseconds until there is a connection; 0: as libcurl has it
+    as_json: bool = False  # a whole answer is told in JSON
     raw: bool = False
     truncate: bool = False
     timing: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
 from ..http.heads import Head
-from ..zhttp import Condition, RequestPacket
+from ..zhttp import Condition, JsonText, RequestPacket
 from .base import Services, Session, entry
 from .opening import open_http
 from .refusal import Refused
@@ -81,7 +81,7 @@ class HttpSession(Session):
     # -- news of a whole answer ----------------------------------------------------------------
 
     @entry
-    def response_came(self, head: Head, body: bytes) -> None:
+    def response_came(self, head: Head, body: bytes | JsonText) -> None:
         """The answer is here."""
         if self.open:
             assert self._transfer is not None

@@ -9,7 +9,7 @@ from ..egress import HttpRequest, check_names
 from ..http.fields import BadHeader, RequestHeaders, check_method
 from ..policy import Policy
 from ..url import BadUrl, Target, parse
-from ..zhttp import Condition, RequestPacket
+from ..zhttp import Condition, Format, RequestPacket
 from .refusal import Refused
 
 __all__ = ["apply_transport", "open_http", "open_target", "request_headers", "with_user_agent"]
@@ -76,6 +76,7 @@ def _request_to(
     if packet.max_size is not None:
         request.max_size = packet.max_size
     request.follow_redirects = packet.follow_redirects
+    request.as_json = packet.format is Format.JSON
     if packet.ext is not None:
         _apply_wishes(request, packet)
     apply_transport(request, packet, policy)

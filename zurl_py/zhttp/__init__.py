@@ -3,6 +3,7 @@
 from .codec import Format
 from .conditions import Condition
 from .envelope import NO_USER_DATA, Envelope
+from .json_text import JsonText
 from .packet import Packet, PacketError
 from .request import RequestPacket
 from .response import ResponsePacket
@@ -25,6 +26,7 @@ __all__ = [
     "Endpoint",
     "Envelope",
     "Format",
+    "JsonText",
     "LocalProtocolError",
     "Packet",
     "PacketError",

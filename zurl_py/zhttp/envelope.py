@@ -11,6 +11,7 @@ import msgspec
 from ..cache import remember
 from . import tnetstring
 from .codec import Format
+from .json_text import JsonText
 
 __all__ = ["NO_USER_DATA", "Envelope"]
 
@@ -106,6 +107,8 @@ def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) ->
             packet[name] = value.decode("utf-8", "replace")
         elif name == "headers":
             packet[name] = _encoded_pairs(value, _json_pairs, _json_pair)
+        elif type(value) is JsonText:
+            packet[name] = value.raw
         elif type(value) in _CONTAINERS:
             packet[name] = _as_text(value)
         else:
