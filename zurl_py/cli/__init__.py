@@ -41,7 +41,15 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"{__name__}.{name}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        if command.short_help is None and command.help is not None:
+            # click's own would be cut off after 45 characters.
+            command.short_help = _first_sentence(command.help)
         return command
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".") + "."
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

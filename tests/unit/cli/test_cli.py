@@ -151,6 +151,15 @@ def test_the_commands_are_listed() -> None:
     assert zurl_py_("nonsense").returncode == 2
 
 
+def test_no_summary_of_a_command_is_cut_off() -> None:
+    text = zurl_py_("--help").stdout.partition("Commands:")[2]
+    assert "..." not in text
+    summaries = re.split(r"\n  (?=\w)", text)[1:]
+    assert len(summaries) > 10
+    for summary in summaries:
+        assert summary.rstrip().endswith("."), summary
+
+
 def test_serve_logs_to_standard_error() -> None:
     daemon = Daemon()
     daemon.write_config()
