@@ -33,6 +33,7 @@ _INTERFACE_NAMES: Final = ("request", "stream", "push")
 _SUM_INTERVAL = 5.0  # seconds between two sums of what happens again and again
 _MAX_SHOWN = 200  # characters of what a worker sent that go into a line
 _MAX_URL = 2000
+_MAX_MISSPELT = 100  # fields; there are fewer
 
 _SCHEME_NUMBER: Final = {scheme: number for number, scheme in enumerate(SCHEMES)}
 
@@ -129,6 +130,7 @@ class Journal:
         self._failures: Repeats[tuple[str, str, str]] = Repeats(("any", "any", ""))
         self._refusals: Repeats[tuple[str, str]] = Repeats(("any socket", "any reason"))
         self._reports: Repeats[tuple[str, str]] = Repeats(("any rule", "any name"))
+        self._misspelt: set[str] = set()
         self._timer = Timer(self.tell_sums)
         self._timed = False
 
@@ -194,6 +196,18 @@ class Journal:
         log = self._log
         if log.info_on and (not account.quiet or log.debug_on):
             log.add(DEBUG if account.quiet else INFO, _BEGAN, account)
+
+    def misspelt(self, account: Account, field: str) -> None:
+        """A first packet has a field that is ignored, and most likely not meant to be."""
+        if field not in self._misspelt and len(self._misspelt) < _MAX_MISSPELT:
+            self._misspelt.add(field)
+            self._log.warning(
+                f"the field {field} is not known and ignored, {field.replace('_', '-')} is; "
+                f"id={show_id(account.id)} from={show_id(account.sender)} (told once)",
+                "misspelt",
+                field=field,
+                **_names(account.id, account.sender),
+            )
 
     def answered_with(self, account: Account, code: int, size: int) -> None:
         """The worker has got its whole answer.

@@ -315,6 +315,8 @@ class Session:
     def _tell_began(self, packet: RequestPacket, target: Target | None) -> None:
         """What is asked for; ``target`` is None where the URI cannot be used."""
         journal, account = self._s.journal, self.account
+        if packet.misspelt:
+            journal.misspelt(account, packet.misspelt)
         if target is None:
             journal.refused_uri(account, packet.method, packet.uri, packet.headers)
         else:

@@ -70,6 +70,7 @@ class Packet:
         code: of the response, or of a WebSocket's close.
         user_data: comes back unchanged with every packet of the session.
         ext: extensions, by name.
+        misspelt: a field that is not known, but would be with dashes for underscores; "" for none.
         multi: an ``ext`` flag: the sender understands lists of ids.
     """
 
@@ -89,6 +90,7 @@ class Packet:
     user_data: Any = NO_USER_DATA
     ext: Mapping[str, Any] | None = None
     multi: bool = False
+    misspelt: str = ""
 
     _RULES: ClassVar[dict[str | bytes, Rule]]
     _EXT_RULES: ClassVar[dict[str | bytes, Rule]]
@@ -116,6 +118,9 @@ class Packet:
             for key, value in decoded.items():
                 rule = rules.get(key)
                 if rule is None:
+                    name = name_of(key)
+                    if "_" in name and name.replace("_", "-") in rules:
+                        attributes["misspelt"] = name
                     continue
                 attribute, convert = rule
                 # The commonest kind of field, without a call.

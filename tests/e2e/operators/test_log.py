@@ -194,6 +194,19 @@ def test_the_start_says_version_configuration_and_endpoints(start: Start) -> Non
         assert f"{key}={daemon.settings[key]}" in line
 
 
+def test_a_field_with_underscores_is_told_once(start: Start, origin: ScriptedOrigin) -> None:
+    daemon, worker = start()
+    origin.script = reply(OK)
+    for format in ("J", "T", "M"):
+        fields = {"id": "a", "method": "GET", "uri": origin.url(), "follow_redirects": True}
+        worker.send_req(fields, format)
+        assert worker.recv_req()["code"] == 200
+    (line,) = lines(daemon, "follow_redirects")
+    assert "[WARN]" in line
+    assert "follow-redirects" in line
+    assert "id=a" in line
+
+
 # -- traces ------------------------------------------------------------------------------------
 
 
