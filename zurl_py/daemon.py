@@ -218,6 +218,8 @@ class Daemon:
         gc.set_threshold(10_000, 20, 50)
         metrics = self._journal.metrics
         observe_turn = metrics.observe_turn if metrics.on else None
+        self.loop.turn(wait=False)  # what fell due during the start is no sign of a full loop
+        self.loop.observe_lag = metrics.observe_lag if metrics.on else None
         more = True
         while True:
             try:

@@ -129,7 +129,7 @@ class Loop:
     def _fire_timers(self) -> None:
         now = self.now
         heap = self._bucket_heap
-        if self.observe_lag is not None and heap and heap[0] <= now:
+        if self.observe_lag is not None and heap and heap[0] <= now and self._buckets[heap[0]]:
             self.observe_lag(now - heap[0])
         while heap and heap[0] <= now:
             key = heap[0]

@@ -105,7 +105,6 @@ class Reporting:
         self._process = (-1.0, read_process())
         parts.journal.watchers.append(self._ended)
         parts.egress.measure(Meter(parts.journal.metrics))
-        parts.loop.observe_lag = parts.journal.metrics.observe_lag
         self._add_numbers(parts.journal.metrics)
 
     def _ended(self, account: Account) -> None:

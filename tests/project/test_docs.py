@@ -72,6 +72,10 @@ RUN_ELSEWHERE = {
         "tests/e2e/cli/test_request.py",
         'run("get", "--explain", origin.url()',
     ),
+    "zurl-py top --config /etc/zurl.conf": (
+        "tests/e2e/operators/screens.py",
+        '_command("top", daemon)',
+    ),
     "promtool check rules examples/monitoring/alerts.yml": (
         "tests/e2e/operators/test_monitoring.py",
         'promtool("check", "rules", "alerts.yml")',

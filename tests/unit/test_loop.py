@@ -139,3 +139,25 @@ def test_signals_wake_the_loop_and_are_kept_in_order() -> None:
         loop.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_how_late_timers_fire_is_told() -> None:
+    clock = Clock()
+    loop = Loop(clock)
+    lags: list[float] = []
+    loop.observe_lag = lags.append
+    timer = Timer(lambda: None)
+    loop.set_timer(timer, clock.now + 1.0)
+    clock.now += 0.5
+    loop.turn(wait=False)
+    assert lags == []
+    clock.now += 1.0
+    loop.turn(wait=False)
+    assert lags == [pytest.approx(0.5, abs=0.02)]
+    # What was taken back is late for nobody.
+    loop.set_timer(timer, clock.now + 1.0)
+    loop.cancel_timer(timer)
+    clock.now += 5.0
+    loop.turn(wait=False)
+    assert len(lags) == 1
+    loop.close()

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.operators.asking import status
 from tests.e2e.operators.conftest import Start
+from tests.e2e.operators.screens import labels, screens, shown
 from tests.support import ROOT, Daemon, ScriptedOrigin, reply
 from tests.support.daemon import free_port
 from tests.support.deadline import wait_until
@@ -211,3 +212,15 @@ def test_monitor_ends_with_the_daemon(start: Start) -> None:
     with monitoring(daemon) as process:
         daemon.stop()
         assert process.wait(20) == 0
+
+
+# -- screens -----------------------------------------------------------------------------------
+
+
+def test_the_screens_in_the_documentation_are_of_this_program() -> None:
+    """Made by ``python -m tests.e2e.operators.screens``: the same rows and tables."""
+    for name, text in screens().items():
+        # What comes and goes with the load of a moment
+        passing = {"slow workers", "oldest sessions", "zurl_py 0.1.0"}
+        assert labels(text) - passing == labels(shown(name)) - passing, name
+        assert "refused by the policy" in text
