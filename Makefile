@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers docs fuzz soak bench clean sbom audit deb deb-test
+.PHONY: demo demo-webhooks kill-test run test test-fresh lint format peers suites docs fuzz soak bench clean sbom audit deb deb-test
 
 demo: $(VENV)/made
 	$(BIN)/python examples/demo.py
@@ -50,6 +50,7 @@ format: $(VENV)/made-dev
 # The real programs that the tests run against, from Debian's packages; needs root.
 peers:
 	sh tools/install-peers.sh
+	sh tests/labs/suites/setup.sh .suites
 
 # The documentation as a site, in build/docs; a warning is an error.
 docs: $(VENV)/made-dev
@@ -67,6 +68,11 @@ SECONDS ?= 600
 SEED ?= 1
 soak: $(VENV)/made-dev
 	$(BIN)/python -m tests.labs.faults ours --seconds $(SECONDS) --seed $(SEED)
+
+# The suites of requests, httpx and HTTPie with our classes in the place of theirs; needs root.
+suites: $(VENV)/made-dev
+	sh tests/labs/suites/setup.sh .suites
+	$(BIN)/python -m tests.labs.suites.run $(SUITES)
 
 bench: $(VENV)/made-dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -13,6 +13,7 @@ __all__ = ["ADAPTED", "ArgumentRefused", "body_of_pieces", "decorate", "headers_
 ADAPTED: Final[dict[str, Any]] = {
     "raw": True,  # the library undoes Content-Encoding, and would do so twice
     "history": True,  # a gateway that says what it asked knows of "raw", too
+    "timing": True,  # the protocol's version is among it
 }
 """Options of every request of an adapter."""
 
@@ -37,10 +38,10 @@ def headers_of(answer: BaseResponse) -> list[tuple[bytes, bytes]]:
 
 
 def version_of(answer: BaseResponse) -> str:
-    """The protocol of the origin's answer: ``HTTP/1.1``, ``HTTP/2`` or ``HTTP/3``.
+    """The protocol of the origin's answer: ``HTTP/1.0``, ``1.1``, ``2`` or ``3``.
 
-    The gateway says so at the end only, and if asked. HTTP/2 and 3 have no reason, and all names in
-    lower case.
+    The gateway says so with the last packet, which in a short answer is the first one. Else it is
+    guessed: HTTP/2 and 3 have no reason, and all names in lower case.
     """
     known = answer.http_version
     if known is not None:

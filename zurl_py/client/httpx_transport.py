@@ -144,6 +144,22 @@ def _response(library: Library, answer: BaseResponse, stream: Any) -> Any:
     )
 
 
+def _event(answer: BaseResponse) -> tuple[str, dict[str, Any]]:
+    """What httpcore tells the extension ``trace`` when an answer's head is here.
+
+    The events before it are those of connections, which are the gateway's.
+    """
+    version = version_of(answer)
+    head = (
+        version.encode(),
+        answer.status_code,
+        answer.reason.encode("latin-1"),
+        headers_of(answer),
+    )
+    name = "http2" if version == "HTTP/2" else "http11"
+    return f"{name}.receive_response_headers.complete", {"return_value": head}
+
+
 class Transport:
     """What a synchronous transport does."""
 
@@ -164,7 +180,11 @@ class Transport:
             answer = self._client.send(ours, stream=True)
         except errors.ZurlError as error:
             raise self._library.translated(error, request) from error
-        return _response(self._library, answer, self._stream(answer, self._library, request))
+        made = _response(self._library, answer, self._stream(answer, self._library, request))
+        trace = request.extensions.get("trace")
+        if trace is not None:
+            trace(*_event(answer))
+        return made
 
     def close(self) -> None:
         """End what is open, and let go of the sockets."""
@@ -195,7 +215,11 @@ class AsyncTransport:
             answer = await self._client.send(ours, stream=True)
         except errors.ZurlError as error:
             raise self._library.translated(error, request) from error
-        return _response(self._library, answer, self._stream(answer, self._library, request))
+        made = _response(self._library, answer, self._stream(answer, self._library, request))
+        trace = request.extensions.get("trace")
+        if trace is not None:
+            await trace(*_event(answer))
+        return made
 
     async def aclose(self) -> None:
         """End what is open, and let go of the sockets."""

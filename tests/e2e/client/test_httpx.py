@@ -71,6 +71,18 @@ def test_coded_bodies_are_decoded_once(client: Any, origin: ScriptedOrigin, fram
         assert answer.read() == b"hello" * 1000
 
 
+def test_the_head_is_traced_and_its_version_known(client: Any, origin: ScriptedOrigin) -> None:
+    origin.script = reply(OK.replace(b"1.1", b"1.0"), close=True)
+    seen: list[tuple[str, Any]] = []
+    answer = client.get(
+        origin.url(), extensions={"trace": lambda name, info: seen.append((name, info))}
+    )
+    assert answer.http_version == "HTTP/1.0"
+    ((name, info),) = seen
+    assert name == "http11.receive_response_headers.complete"
+    assert info["return_value"][:3] == (b"HTTP/1.0", 200, b"Fine")
+
+
 def test_redirects_and_cookies_stay_with_the_library(client: Any, origin: ScriptedOrigin) -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nSet-Cookie: c=d\r\nContent-Length: 0\r\n\r\n"
 

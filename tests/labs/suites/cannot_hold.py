@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["CANNOT_HOLD", "SUITES"]
 
@@ -19,11 +20,60 @@ class Suite:
     arguments: tuple[str, ...]
 
 
-SUITES = {
+SUITES: Final = {
     "requests": Suite("requests-2.34.2", ("tests",)),
     "httpx": Suite("httpx-0.28.1", ("tests",)),
     "httpie": Suite("httpie-3.2.4", ("tests",)),
 }
 
-CANNOT_HOLD: dict[str, dict[str, str]] = {"requests": {}, "httpx": {}, "httpie": {}}
-"""By suite: test, and reason."""
+_PROXY = "proxies are the gateway's, those of a program are not used"
+_POOL = "it looks into the connection pool, which is the gateway's"
+_STORE = "which certificates are accepted is the gateway's setting, a path is not looked at"
+_LIBCURL = "the gateway refuses the answer by another name than http.client's"
+
+_REQUESTS = {
+    "tests/test_lowlevel.py::test_chunked_encoding_error": (
+        "the head breaks off, which http.client overlooks and the gateway does not"
+    ),
+    "tests/test_lowlevel.py::test_conflicting_content_lengths": _LIBCURL,
+    "tests/test_lowlevel.py::test_use_proxy_from_environment": _PROXY,
+    "tests/test_requests.py::TestRequests::test_proxy_error": _PROXY,
+    "tests/test_requests.py::TestRequests::test_proxy_error_on_bad_url": _PROXY,
+    "tests/test_requests.py::TestRequests::test_respect_proxy_env_on_send_self_prepared_request": (
+        _PROXY
+    ),
+    "tests/test_requests.py::TestRequests::"
+    "test_respect_proxy_env_on_send_session_prepared_request": _PROXY,
+    "tests/test_requests.py::TestRequests::test_respect_proxy_env_on_send_with_redirects": _PROXY,
+    "tests/test_requests.py::TestRequests::test_respect_proxy_env_on_get": _PROXY,
+    "tests/test_requests.py::TestRequests::test_respect_proxy_env_on_request": _PROXY,
+    "tests/test_requests.py::TestRequests::test_invalid_ca_certificate_path": _STORE,
+    "tests/test_requests.py::TestRequests::test_certificate_failure": _STORE,
+    "tests/test_requests.py::TestPreparingURLs::"
+    "test_different_connection_pool_for_tls_settings_verify_True": _POOL,
+    "tests/test_requests.py::TestPreparingURLs::"
+    "test_different_connection_pool_for_tls_settings_verify_bundle_expired_cert": _POOL,
+    "tests/test_requests.py::TestPreparingURLs::"
+    "test_different_connection_pool_for_tls_settings_verify_bundle_unexpired_cert": _STORE,
+}
+
+_TRACE = "it shows events of connections, which are the gateway's"
+
+_HTTPX = {
+    "tests/client/test_proxies.py::test_socks_proxy": _PROXY,
+    "tests/client/test_proxies.py::test_async_proxy_close": _PROXY,
+    "tests/client/test_proxies.py::test_sync_proxy_close": _PROXY,
+    "tests/client/test_proxies.py::test_proxies_environ": _POOL,
+    "tests/test_api.py::test_httpcore_lazy_loading": "httpcore is not used",
+    "tests/test_exceptions.py::test_httpcore_exception_mapping": "httpcore is not used",
+    "tests/test_timeouts.py::test_pool_timeout": "limits on connections are the gateway's",
+    "tests/test_main.py::test_verbose": _TRACE,
+    "tests/test_main.py::test_auth": _TRACE,
+}
+
+CANNOT_HOLD: Final[dict[str, dict[str, str]]] = {
+    "requests": _REQUESTS,
+    "httpx": _HTTPX,
+    "httpie": {},
+}
+"""By suite: how the names of tests begin, and the reason."""

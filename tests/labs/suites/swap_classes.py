@@ -7,6 +7,7 @@ end, goes into the file ``$SUITE_REPORT``.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Generator
@@ -34,10 +35,12 @@ def _count_sends() -> None:
     _Core._connected = counted  # type: ignore[method-assign]
 
 
-def _requests() -> None:
-    import requests.adapters
-    import requests.sessions
+def _module(name: str) -> Any:
+    """Of the suite's own environment: not all of them are in ours."""
+    return importlib.import_module(name)
 
+
+def _requests() -> None:
     from zurl_py.client.requests import ZurlAdapter
 
     class Adapter(ZurlAdapter):
@@ -48,30 +51,19 @@ def _requests() -> None:
 
     globals()["Adapter"] = Adapter  # tests pickle it
     Adapter.__qualname__ = "Adapter"
-    requests.adapters.HTTPAdapter = Adapter  # type: ignore[misc]
-    requests.sessions.HTTPAdapter = Adapter  # type: ignore[misc]
+    _module("requests.adapters").HTTPAdapter = Adapter
+    _module("requests.sessions").HTTPAdapter = Adapter
 
 
 def _httpx() -> None:
-    import httpx._client
-
     from zurl_py.client.httpx import AsyncZurlTransport, ZurlTransport
 
-    def transport(*_: Any, **__: Any) -> ZurlTransport:
-        return ZurlTransport()
-
-    def async_transport(*_: Any, **__: Any) -> AsyncZurlTransport:
-        return AsyncZurlTransport()
-
-    httpx._client.HTTPTransport = transport  # type: ignore[assignment, misc]
-    httpx._client.AsyncHTTPTransport = async_transport  # type: ignore[assignment, misc]
+    client = _module("httpx._client")
+    client.HTTPTransport = lambda *_, **__: ZurlTransport()
+    client.AsyncHTTPTransport = lambda *_, **__: AsyncZurlTransport()
 
 
 def _httpie() -> None:
-    import httpie.adapters
-    import httpie.client
-    import httpie.ssl_
-
     from zurl_py.client.requests import ZurlAdapter
 
     class Adapter(ZurlAdapter):
@@ -80,15 +72,13 @@ def _httpie() -> None:
         def __init__(self, *_: Any, verify: Any = True, **__: Any) -> None:
             super().__init__(ignore_tls_errors=verify is False)
 
-    httpie.client.HTTPieHTTPAdapter = Adapter
-    httpie.client.HTTPieHTTPSAdapter = Adapter
+    client = _module("httpie.client")
+    client.HTTPieHTTPAdapter = client.HTTPieHTTPSAdapter = Adapter
 
 
 def _responses() -> None:
     """The library that answers in the place of origins replaces a method of the adapter."""
-    import responses
-
-    responses.mock.target = "zurl_py.client.requests.ZurlAdapter.send"
+    _module("responses").mock.target = "zurl_py.client.requests.ZurlAdapter.send"
 
 
 _SWAPS = {

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+from tests.support import ROOT
 from zurl_py.client import FAILURES, errors, exit_code
 from zurl_py.client.failures import error_of, failure_of, failure_of_exception
 
@@ -71,3 +72,15 @@ def test_errors_travel_to_other_processes() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is errors.PolicyViolation
     assert (str(copy), copy.error, copy.detail) == (str(error), "ip-denied", "@private")
+
+
+def test_the_table_in_the_documentation_is_this_one() -> None:
+    page = (ROOT / "docs/client.md").read_text()
+    for row in FAILURES:
+        error = f"`{row.error}`".replace("-`", "-…`") if row.error else ""
+        condition = f"`{row.condition}`" if row.condition else "–"
+        line = (
+            f"| {condition} | {error} | {row.exception.__name__} | {row.httpx} | {row.requests} "
+            f"| {row.exit_code} |"
+        )
+        assert line in page
