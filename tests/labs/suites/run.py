@@ -13,11 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tests.labs.ssrf.namespace import run_inside
-from tests.labs.suites.cannot_hold import CANNOT_HOLD, SUITES
+from tests.labs.suites.cannot_hold import CANNOT_HOLD, SUITES, Suite
 from tests.support import ROOT, Daemon, Worker
 
 __all__ = ["directory", "run_suite"]
@@ -59,10 +60,10 @@ def _isolate(scratch: Path) -> None:
 
 
 def _inside(name: str, theirs: bool, everything: bool) -> dict[str, Any]:
+    _isolate(Path(tempfile.mkdtemp()))  # in a directory that the caller removes
     python = directory() / "venv/bin/python"
     where = "import pytest_httpbin.certs as c; print(c.where())"
     store = subprocess.run([python, "-c", where], capture_output=True, check=True, text=True)
-    _isolate(Path(tempfile.mkdtemp()))  # in a directory that the caller removes
     with (
         Daemon(
             environment={"SSL_CERT_FILE": store.stdout.strip()},
@@ -71,34 +72,59 @@ def _inside(name: str, theirs: bool, everything: bool) -> dict[str, Any]:
             allow_host_override="true",
         ) as daemon,
         Worker(daemon) as worker,
-        tempfile.TemporaryDirectory() as scratch,
     ):
         worker.ready()
+        suite = SUITES[name]
+        files: list[Path | None] = [None]
+        if suite.apart:
+            files = [*sorted((directory() / suite.directory / "tests").glob("test_*.py"))]
+        skipped = [] if everything or theirs else [*CANNOT_HOLD[name]]
+        swap = "theirs" if theirs else name
+        return _joined(
+            _pytest(suite, swap, skipped, daemon, [] if file is None else [str(file)])
+            for file in files
+        )
+
+
+def _pytest(
+    suite: Suite, swap: str, skipped: list[str], daemon: Daemon, files: list[str]
+) -> dict[str, Any]:
+    """Runs tests of a suite; all of them if there are no files."""
+    with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report"
         environment = {
             **os.environ,
             "HOME": scratch,
             "PYTHONPATH": str(Path(__file__).parent),  # "tests" is theirs
-            "SUITE": "theirs" if theirs else name,
+            "SUITE": swap,
             "SUITE_REPORT": str(report),
             "ZURL_CONNECT": str(daemon.config_path),
         }
         for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"):
             environment.pop(variable, None)
-        skipped = [] if everything or theirs else CANNOT_HOLD[name]
         subprocess.run(
             [
-                python, "-m", "pytest", "-q", "-p", "swap_classes",
-                "-p", "no:cacheprovider", "--timeout=30", *SUITES[name].arguments,
+                directory() / "venv/bin/python", "-m", "pytest", "-q", "-p", "swap_classes",
+                "-p", "no:cacheprovider", "--timeout=30", *(files or ["tests"]),
                 *(f"--deselect={test}" for test in skipped),
             ],
-            cwd=directory() / SUITES[name].directory,
+            cwd=directory() / suite.directory,
             env=environment,
             stdout=sys.stderr,
             check=False,
         )  # fmt: skip
         made: dict[str, Any] = json.loads(report.read_text())
         return made
+
+
+def _joined(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """One report of several."""
+    joined: dict[str, Any] = {"passed": [], "reached": [], "failed": {}}
+    for report in reports:
+        joined["passed"] += report["passed"]
+        joined["reached"] += report["reached"]
+        joined["failed"] |= report["failed"]
+    return joined
 
 
 def _show(name: str, report: dict[str, Any]) -> None:
