@@ -211,7 +211,10 @@ class Hub:
                 function, arguments = commands.popleft()
             except IndexError:  # after the end several threads may be here
                 return
-            function(*arguments)
+            try:
+                function(*arguments)
+            except Exception:  # a bug of ours must not take the other calls with it
+                _log.exception("a command could not be carried out")
 
     def _wake_waiters(self) -> None:
         if self._to_wake:
@@ -255,7 +258,9 @@ class Hub:
 
     def _place(self, call: Call, link: Link) -> None:
         call.link = link
-        self._make_packet(call)  # a call that has to wait has its session, too, and its deadlines
+        # A call that has to wait has its session, too, and its deadlines.
+        if not self._make_packet(call):
+            return
         if link.outbox or not self._send_first(call, link):
             link.outbox.append(call)
             self._retry_soon()
@@ -263,11 +268,17 @@ class Hub:
             self._calls[call.id] = call
             self._schedule(call)
 
-    def _make_packet(self, call: Call) -> None:
+    def _make_packet(self, call: Call) -> bool:
         if call.id is None and call.expects_answer:
             call.id = b"%d" % next(self._ids)
         if call.packet is None:
-            call.packet = call.begin(self._sender(call), self.clock())
+            try:
+                call.packet = call.begin(self._sender(call), self.clock())
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                text = f"{call.request.method} {call.request.url!r}: no packet can hold it: {error}"
+                self._fail(call, errors.BadRequest(text, condition="bad-request"))
+                return False
+        return True
 
     def _send_first(self, call: Call, link: Link) -> bool:
         """Send a call's first packet, unless there is no room for it."""
@@ -398,8 +409,13 @@ class Hub:
         link.send_later(peer, packet)
 
     def _trace(self, direction: Direction, link: Link, socket: str, packet: bytes) -> None:
-        if self._tracer is not None:
+        if self._tracer is None:
+            return
+        try:
             self._tracer(PacketTrace(direction, socket, str(link.endpoints), packet))
+        except Exception:
+            _log.exception("on_packet failed; it is not called again")
+            self._tracer = None
 
     # -- gateways come and go --------------------------------------------------------------------
 

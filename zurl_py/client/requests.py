@@ -34,7 +34,7 @@ from urllib3.util import SKIP_HEADER, Retry
 from urllib3.util import Timeout as Urllib3Timeout
 
 from . import errors
-from .adapting import ADAPTED, body_of_pieces, decorate, headers_of, version_of
+from .adapting import ADAPTED, ArgumentRefused, body_of_pieces, decorate, headers_of, version_of
 from .address import GatewayAddresses
 from .body import PIECE, Body
 from .client import Client, ClientOptions
@@ -87,6 +87,9 @@ class ZurlAdapter(HTTPAdapter):
         max_retries: Retry | int = 0,
         **defaults: Unpack[ClientOptions],
     ) -> None:
+        for name in ("headers", "follow_redirects", "max_redirects"):
+            if name in defaults:
+                raise ArgumentRefused(f"{name}= is for the session, not for its adapter")
         self._gateway = gateway
         self._defaults = defaults
         self._lock = threading.Lock()
@@ -132,7 +135,10 @@ class ZurlAdapter(HTTPAdapter):
             proxies: not used: they would go around the gateway.
         """
         client = self._connected()
-        ours = _request(request, _timeout(timeout), client.request_options)
+        limits = _timeout(timeout)
+        if timeout is None and "timeout" in self._defaults:
+            limits = Timeout.of(self._defaults["timeout"])
+        ours = _request(request, limits, client.request_options)
         if verify is False:
             ours.options["ignore_tls_errors"] = True
         if cert and ours.url[:6].lower() == "https:":

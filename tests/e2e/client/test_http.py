@@ -17,6 +17,7 @@ from zurl_py.client import (
     GatewayLost,
     HTTPStatusError,
     MaxSizeExceeded,
+    PacketTrace,
     PolicyViolation,
     PoolTimeout,
     ReadTimeout,
@@ -417,3 +418,30 @@ def test_nobody_there_is_said_in_time(tmp_path: object) -> None:
         assert 0.25 < time.monotonic() - begun < 2
         with pytest.raises(ZurlError, match="no such socket"):
             client.send_nowait("GET", "http://127.0.0.1:1/")
+
+
+def test_what_no_packet_can_hold_harms_nobody_else(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = reply(OK)
+    assert client.get(origin.url()).content == b"hello"
+    for wrong in ({"user_data": object()}, {"ext": {"x": {1, 2}}}):
+        with pytest.raises(BadRequest):
+            client.get(origin.url(), **wrong)  # type: ignore[arg-type]
+        with pytest.raises(BadRequest):
+            client.get(origin.url() + "\udc80")
+        assert client.get(origin.url()).content == b"hello"
+
+
+def test_an_observer_that_fails_is_left_alone(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    seen: list[PacketTrace] = []
+
+    def observe(packet: PacketTrace) -> None:
+        seen.append(packet)
+        raise ZeroDivisionError
+
+    origin.script = reply(OK)
+    with Client(str(shared_daemon.config_path), on_packet=observe) as client:
+        assert client.get(origin.url()).content == b"hello"
+        assert client.get(origin.url()).content == b"hello"
+    assert len(seen) == 1

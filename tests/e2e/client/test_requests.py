@@ -224,3 +224,22 @@ def test_tries_again_as_often_as_it_may(shared_daemon: Daemon, origin: ScriptedO
         session.mount("http://", ZurlAdapter(path, max_retries=2))
         with pytest.raises(requests.ConnectionError):
             session.get("http://127.0.0.1:1/")
+
+
+def test_defaults_of_the_adapter(
+    session: requests.Session, shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    origin.script = reply(OK)
+    session.get(origin.url())  # the daemon is there
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.expect_end()
+
+    origin.script = script
+    with requests.Session() as hasty:
+        hasty.mount("http://", ZurlAdapter(str(shared_daemon.config_path), timeout=0.3))
+        with pytest.raises(requests.ReadTimeout):
+            hasty.get(origin.url())
+    with pytest.raises(TypeError, match="is for the session"):
+        ZurlAdapter(str(shared_daemon.config_path), headers={"a": "b"})
