@@ -229,7 +229,7 @@ def test_tries_again_as_often_as_it_may(shared_daemon: Daemon, origin: ScriptedO
 def test_defaults_of_the_adapter(
     session: requests.Session, shared_daemon: Daemon, origin: ScriptedOrigin
 ) -> None:
-    origin.script = reply(OK)
+    origin.script = reply(OK, close=True)
     session.get(origin.url())  # the daemon is there
 
     def script(connection: Connection) -> None:
