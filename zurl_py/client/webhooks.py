@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import os
-import secrets as randomness
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -419,7 +418,9 @@ class _Blocking(AsyncWebhooks):
 
 def new_id() -> str:
     """``msg_`` and a UUID of version 7 (RFC 9562): ids sort by time."""
-    value = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | randomness.randbits(80)
+    value = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(
+        os.urandom(10), "big"
+    )
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"

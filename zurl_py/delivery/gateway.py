@@ -34,6 +34,8 @@ _PHASES: Final = ("resolve", "connect", "tls", "first-byte", "total", "reused")
 _RECONNECT: Final = 50  # milliseconds
 _RECONNECT_MOST: Final = 1000  # milliseconds
 
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_NOBLOCK_MORE: Final = _NOBLOCK | int(zmq.SNDMORE)
 _EVENTS: Final = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
 
 
@@ -111,7 +113,9 @@ class GatewayLink:
         self._sent[id] = _Sent(flight, now, now + timeout + _GRACE)
         self.inbox.used()
         try:
-            self._socket.send_multipart((b"", message(id)), zmq.NOBLOCK, copy=True)
+            # With plain numbers for flags: pyzmq's enumerations cost more than the call.
+            self._socket.send(b"", _NOBLOCK_MORE)
+            self._socket.send(message(id), _NOBLOCK)
         except zmq.Again:  # gone, and its going not yet told
             del self._sent[id]
             self._ended(flight, Outcome(flight.started, uncharged=True))

@@ -41,7 +41,12 @@ __all__ = [
 STATES: Final = ("pending", "leased", "done", "dead", "held")
 _MOST_LISTED = 1000
 _MOST_TIMEOUT = 3_600_000  # milliseconds
-_MOST_CONCURRENCY = 1024
+_MOST_CONCURRENCY = 1_000_000
+
+
+def _limit(value: object) -> int:
+    """How many to list; more than we list at once is no mistake."""
+    return min(fields.positive_int(1 << 62)(value), _MOST_LISTED)
 
 
 class Failure(Exception):
@@ -186,7 +191,7 @@ class EndpointList(Question):
 
     FIELDS: ClassVar = {
         "after": ("after", fields.name),
-        "limit": ("limit", fields.positive_int(_MOST_LISTED)),
+        "limit": ("limit", _limit),
     }
 
     after: str = ""
@@ -211,7 +216,7 @@ class DeliveryList(Question):
         "state": ("state", fields.choice(*STATES)),
         "endpoint": ("endpoint", fields.name),
         "after": ("after", fields.id_text),
-        "limit": ("limit", fields.positive_int(_MOST_LISTED)),
+        "limit": ("limit", _limit),
     }
 
     state: str = ""

@@ -41,6 +41,8 @@ from .store.thread import StoreThread
 
 __all__ = ["Service"]
 
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_NOBLOCK_MORE: Final = _NOBLOCK | int(zmq.SNDMORE)
 _BATCH: Final = 64  # messages of one socket in one turn
 _DRAIN: Final = 5.0  # seconds that attempts under way get when we are told to stop
 _LAST_WRITES: Final = 2.5  # seconds that the store gets after that
@@ -284,7 +286,9 @@ class Service:
         assert socket is not None
         self._readers[0][0].used()
         try:
-            socket.send_multipart(frames, zmq.NOBLOCK)
+            for frame in frames[:-1]:
+                socket.send(frame, _NOBLOCK_MORE)
+            socket.send(frames[-1], _NOBLOCK)
         except zmq.ZMQError as error:  # the asker has gone, or reads nothing
             self._log.warning(f"an answer could not be sent: {error}")
 

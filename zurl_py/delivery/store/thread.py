@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..messages import Failure
 from ..model import Accepted, Claim, Claimed, Endpoint, Finish, Finished, NewDelivery, Recovered
@@ -22,6 +23,7 @@ __all__ = ["StoreThread"]
 _BATCH: Final = 64  # accepts in one commit
 _RETRY: Final = 0.5  # seconds until results that could not be written are tried again
 
+_Result = TypeVar("_Result")
 Answer = Callable[[QueryResult | Exception], None]
 
 
@@ -192,7 +194,7 @@ class StoreThread:
             batch = accepts[start : start + _BATCH]
             began = self._now()
             try:
-                results = self._store.accept(batch, began)
+                results = _guarded(self._store.accept, batch, began)
             except (StoreFull, StoreUnavailable) as error:
                 self._trouble(error)
                 self._post(self._on_not_accepted, batch, error)
@@ -209,7 +211,7 @@ class StoreThread:
 
     def _claim(self, claims: list[Claim]) -> None:
         try:
-            results = self._store.claim(claims, self._now())
+            results = _guarded(self._store.claim, claims, self._now())
         except StoreUnavailable as error:
             self._trouble(error)
             self._post(self._on_not_claimed, claims, error)
@@ -221,7 +223,7 @@ class StoreThread:
             self._keep(finishes)
             return
         try:
-            results = self._store.finish(finishes, self._now())
+            results = _guarded(self._store.finish, finishes, self._now())
         except (StoreFull, StoreUnavailable) as error:
             self._trouble(error)
             self._keep(finishes)
@@ -237,7 +239,7 @@ class StoreThread:
         while self._kept:
             batch = self._kept[:_BATCH]
             try:
-                results = self._store.finish(batch, self._now())
+                results = _guarded(self._store.finish, batch, self._now())
             except (StoreFull, StoreUnavailable):
                 return
             del self._kept[: len(batch)]
@@ -247,7 +249,7 @@ class StoreThread:
 
     def _query(self, query: Query, answer: Answer) -> None:
         try:
-            result = self._store.query(query, self._now())
+            result = _guarded(self._store.query, query, self._now())
         except Failure as failure:
             self._post(answer, failure)
             return
@@ -263,7 +265,7 @@ class StoreThread:
     def _recover(self) -> None:
         self._asked.discard("recover")
         try:
-            recovered = self._store.recover(self._now())
+            recovered = _guarded(self._store.recover, self._now())
         except StoreUnavailable as error:
             self._trouble(error)
             return
@@ -273,7 +275,7 @@ class StoreThread:
     def _renew(self) -> None:
         self._asked.discard("renew")
         try:
-            if not self._store.renew(self._now()):
+            if not _guarded(self._store.renew, self._now()):
                 self._post(self._on_lost)
         except StoreUnavailable as error:
             self._trouble(error)
@@ -290,3 +292,16 @@ class StoreThread:
     def _post(self, call: Callable[..., None], *arguments: Any) -> None:
         self._results.append((call, arguments))
         os.eventfd_write(self.fd, 1)
+
+
+def _guarded(verb: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call the store; a bug of ours must not end the thread, and leave everybody waiting."""
+    try:
+        return verb(*arguments)
+    except (Failure, StoreFull, StoreUnavailable):
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise StoreUnavailable(
+            f"internal error, {type(error).__name__}: {error}, {where.name} line {where.lineno}"
+        ) from error
