@@ -396,20 +396,13 @@ class Gateway:
         self, where: str, packet: RequestPacket, reply: _Reply | None, client: CurveClient
     ) -> bool:
         """Answer a request that asks for what its client may not have."""
-        asks_for = {
-            "ignore-policies": packet.ignore_policies,
-            "ignore-tls-errors": packet.ignore_tls_errors,
-            "connect-host": packet.connect_host is not None or packet.connect_port is not None,
-            "trust-connect-host": packet.trust_connect_host,
-            "host-override": packet.host is not None,
-        }
-        granted = client.privileges
-        withheld = [name for name, wanted in asks_for.items() if wanted]
-        if client is not REVOKED:
-            withheld = [] if granted is None else [n for n in withheld if n not in granted]
+        if client is REVOKED:
+            reason = "the key of this client was taken back"
+        else:
+            withheld = [name for name in _privileges_asked_for(packet) if not client.grants(name)]
             if not withheld:
                 return False
-        reason = f"{', '.join(withheld) or 'nothing'} is not granted to {client.name}"
+            reason = f"{', '.join(withheld)} is not granted to {client.name}"
         self._note_refusal(where, packet, reason)
         self._answer(packet, reply, error_fields(Condition.POLICY_VIOLATION, "privilege", reason))
         return True
@@ -448,3 +441,14 @@ class Gateway:
     def _drop(self, where: str, reason: str) -> None:
         self._journal.metrics.packets_dropped.add(where, "malformed")
         self._journal.refused(where, reason)
+
+
+def _privileges_asked_for(packet: RequestPacket) -> list[str]:
+    """The fields of a request that not everybody may have."""
+    asked = {
+        "ignore-policies": packet.ignore_policies,
+        "ignore-tls-errors": packet.ignore_tls_errors,
+        "connect-host": packet.connect_host is not None or packet.connect_port is not None,
+        "trust-connect-host": packet.trust_connect_host,
+    }
+    return [name for name, wanted in asked.items() if wanted]

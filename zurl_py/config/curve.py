@@ -44,6 +44,10 @@ class CurveClient:
     name: str
     privileges: frozenset[str] | None = None
 
+    def grants(self, privilege: str) -> bool:
+        """Whether its requests may have this field."""
+        return self.privileges is None or privilege in self.privileges
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:

@@ -247,10 +247,10 @@ def bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
 def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: bool) -> None:
     """Let connections end whose other machine has gone without a word.
 
-    The kernel asks a peer that is silent, and gives up on one that does not acknowledge what was
-    sent to it. ZMTP's own heartbeats also find one that is there and stuck. But libzmq takes a
-    connection that it does not read, as we want no more requests for now, for a dead one; so they
-    are for sockets that are always read.
+    The kernel asks a peer that is silent. ZMTP's own heartbeats also find one that is there and
+    stuck. But libzmq takes a connection that it does not read, as we want no more requests for now,
+    for a dead one; so they are for sockets that are always read. No time is set for what a peer
+    does not acknowledge (``TCP_MAXRT``): that would cut off workers who are slow to read.
     """
     idle = config.worker_keepalive
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1 if idle else 0)
@@ -258,7 +258,6 @@ def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: boo
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, idle)
         socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, _PROBE_INTERVAL)
         socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _PROBES)
-        socket.setsockopt(zmq.TCP_MAXRT, (idle + _PROBES * _PROBE_INTERVAL) * 1000)
     if heartbeat and config.worker_heartbeat:
         socket.setsockopt(zmq.HEARTBEAT_IVL, config.worker_heartbeat * 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, config.worker_heartbeat_timeout * 1000)
