@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker, reply
+from tests.support.daemon import free_port
 from tests.support.http3 import Http3Origin
 from tests.support.worker import Session
 
@@ -194,3 +195,58 @@ def test_through_a_proxy_it_is_two_at_most(
 def test_other_versions_are_refused(worker: Worker, tcp: ScriptedOrigin, value: Any) -> None:
     answer = worker.request(method="GET", uri=tcp.url(), ext={"http-version": value})
     assert answer.get("condition") == b"bad-request"
+
+
+def says(alternative: str) -> bytes:
+    """An answer with Alt-Svc."""
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nAlt-Svc: %b\r\n\r\nover tcp"
+        % alternative.encode()
+    )
+
+
+@pytest.fixture
+def elsewhere(authority: CertificateAuthority) -> Iterator[Http3Origin]:
+    """HTTP/3 on a port of its own."""
+    made = Http3Origin(authority.leaf("localhost", "127.0.0.1"), free_port())
+    yield made
+    made.close()
+
+
+def test_an_alternative_is_taken_where_http3_is_allowed(
+    worker: Worker, tcp: ScriptedOrigin, elsewhere: Http3Origin
+) -> None:
+    tcp.script = reply(says(f'h2=":1", h3=":{elsewhere.port}"; ma=60'))
+    uri = tcp.url(host="localhost")
+    for _ in range(2):
+        assert worker.request(method="GET", uri=uri).body == b"over tcp"
+    answer = worker.request(method="GET", uri=uri, ext={"http-version": "3"})
+    assert answer.body == b"over h3 GET "
+    assert worker.request(method="GET", uri=uri).body == b"over tcp"
+
+
+@pytest.mark.parametrize("alternative", ['h3="elsewhere.test:443"', 'h3=":1"', 'h3=":0"', "h3=x"])
+def test_an_alternative_that_does_not_work_costs_no_request(
+    quic_worker: Worker, tcp: ScriptedOrigin, alternative: str
+) -> None:
+    tcp.script = reply(says(alternative))
+    for _ in range(3):
+        answer = quic_worker.request(method="GET", uri=tcp.url(host="localhost"))
+        assert answer.body == b"over tcp"
+
+
+def test_an_alternative_leads_nowhere_that_the_policy_refuses(
+    start_daemon: Start,
+    authority: CertificateAuthority,
+    tcp: ScriptedOrigin,
+    elsewhere: Http3Origin,
+) -> None:
+    _, worker = start_daemon(
+        environment={"SSL_CERT_FILE": authority.path},
+        http_version="3",
+        allow_ports=str(tcp.port),
+    )
+    tcp.script = reply(says(f'h3=":{elsewhere.port}"'))
+    for _ in range(3):
+        assert worker.request(method="GET", uri=tcp.url(host="localhost")).body == b"over tcp"
+    assert not elsewhere.connections

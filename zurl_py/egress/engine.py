@@ -14,6 +14,7 @@ from ..loop import Loop, Timer
 from ..url import Target
 from ..zhttp import Condition
 from .alert import AlertProbe
+from .alternatives import Alternatives
 from .breaker import HostBreaker
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
@@ -25,6 +26,7 @@ from .origins import PATIENCE, FirstConnections, Origins
 from .permission import check_peer, check_request
 from .placement import LookUp, Place, Placement, Share, connects_to
 from .pools import MultiGroup
+from .request import HttpRequest
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
@@ -88,6 +90,7 @@ class Egress:
         self._origins = Origins()
         self._firsts: FirstConnections[Carried] = FirstConnections(loop)
         self._budget = StreamBudget(options.stream_memory)
+        self._alternatives = Alternatives()
         self._breaker = HostBreaker(options.max_host_errors)
         self._placement = Placement(
             self._routes,
@@ -213,7 +216,7 @@ class Egress:
         if place.http1:
             handle.limit_to_http1()
         elif self._may_use_quic(transfer, place):
-            self._prepare_quic(handle, transfer)
+            self._prepare_quic(handle, transfer, place)
         if transfer.streamed:
             self._prepare_stream(handle, transfer, place)
         if transfer.avoids_kept:
@@ -227,10 +230,18 @@ class Egress:
         version = request.http_version or settings.http_version
         return version == "3" and request.target.scheme == "https" and not settings.proxy
 
-    def _prepare_quic(self, handle: EasyHandle, transfer: Carried) -> None:
+    def _prepare_quic(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
         request = transfer.request
         origin = (request.target.host, request.target.port)
-        if not self._origins.takes_quic(origin, self._loop.now):
+        port = self._alternatives.port((request.target.origin, request.privileged), self._loop.now)
+        if port is not None and self._may_go_to(port, request):
+            handle.use_alternative(port)
+            name, _ = connects_to(request)
+            answer = self._resolver.known(name)
+            if answer is not None:
+                more = place.multi.addresses_to_tell(name, port, answer.addresses)
+                handle.set(pycurl.RESOLVE, [*place.resolve, *more])
+        elif not self._origins.takes_quic(origin, self._loop.now):
             handle.limit_to_tcp()
             return
         handle.tries_quic = True
@@ -241,6 +252,13 @@ class Egress:
             # A kept connection whose other end has vanished is silent: ask again by a new one.
             watch = self._quic_watches[transfer] = Timer(partial(self._ask_again, transfer))
             self._loop.set_timer(watch, self._loop.now + _QUIC_PATIENCE)
+
+    def _may_go_to(self, port: int, request: HttpRequest) -> bool:
+        """Whether a request may go to another port of its host, as the origin says."""
+        if request.connects_elsewhere:
+            return False
+        target = request.target
+        return request.policy.check_name(target.host, port, target.scheme).allowed
 
     def _ask_again(self, transfer: Carried) -> None:
         """A request by QUIC has had no answer for a while."""
@@ -414,6 +432,9 @@ class Egress:
         handle, multi, target = transfer.handle, transfer.multi, transfer.request.target
         if target.scheme != "https" or handle is None or multi is None:
             return
+        self._alternatives.read(
+            (target.origin, transfer.request.privileged), handle.header_lines, self._loop.now
+        )
         curl = handle.curl
         version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION), 1)
         # A connection of HTTP/1.1 says nothing, where it was asked for, or was there already.
@@ -427,6 +448,7 @@ class Egress:
     def _is_to_repeat(self, transfer: Carried, code: int) -> bool:
         """Whether a failed attempt says nothing of the origin: then another one is made.
 
+        0. The port that the origin has named for QUIC does not answer: its own is tried.
         1. Names were too old, and no connection was kept: names are looked up first.
         2. Old addresses cannot be connected to: they may have changed.
         3. A kept connection has died before the request, or said something unasked.
@@ -435,6 +457,10 @@ class Egress:
         """
         handle = transfer.handle
         assert handle is not None
+        if handle.alternative and not handle.answer_began:  # 0
+            request = transfer.request
+            self._alternatives.forget((request.target.origin, request.privileged))
+            return True
         if handle.wanted_socket:  # 1
             return True
         if code == pycurl.E_COULDNT_CONNECT and handle.refused is None:  # 2
@@ -556,6 +582,7 @@ class Egress:
         self._resolver.lifetime = options.dns_cache
         self._resolver.negative_lifetime = options.dns_negative_cache
         self._breaker.most = options.max_host_errors
+        self._alternatives.clear()
         for route in self._routes.change(options.connections):
             self._retire(route)
         for route in self._routes.all():

@@ -40,6 +40,7 @@ _TCP_KEEPCNT = 326
 _IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
 _INET6 = socket.AF_INET6
 _NO_TIME = 1e-5  # seconds
+_ALTERNATIVE_PATIENCE = 1000  # milliseconds
 _QUIC_MAX_IDLE = 20  # seconds
 _PROBES = 4
 _PROBE_INTERVAL = 15  # seconds
@@ -85,6 +86,7 @@ class EasyHandle:
         was_dead: the request was about to go out on a connection that is dead.
         problem: why no socket could be made, if none could.
         offers_http2: the request may go by a version above HTTP/1.1.
+        alternative: it goes to a port that the origin has named.
         tries_quic: the request may go by HTTP/3.
         first: what others wait for while this one connects; None if nobody may.
         window: of a streamed answer whose connection may be shared.
@@ -101,6 +103,7 @@ class EasyHandle:
         "_request",
         "_settings",
         "_streams",
+        "alternative",
         "body",
         "broken",
         "curl",
@@ -136,7 +139,7 @@ class EasyHandle:
         self.first: object = None
         self.window: ReceiveWindow | None = None
         self.peer_port = 0
-        self.tries_quic = False
+        self.tries_quic = self.alternative = False
         self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
@@ -232,7 +235,7 @@ class EasyHandle:
         self.tried = 0
         self.peer = None
         self.problem = ""
-        self.tries_quic = False
+        self.tries_quic = self.alternative = False
         self.wanted_socket = self.broken = self.was_dead = False
         setopt = self.curl.setopt
         url = connect_host_url(request) if verify_connect_host else request.target.curl_url
@@ -362,6 +365,13 @@ class EasyHandle:
     def give_back(self) -> None:
         """Return to the pool; the transfer must be out of its multi handle."""
         self._pool.give_back(self)
+
+    def use_alternative(self, port: int) -> None:
+        """Go to another port of the same host, by QUIC; not for long if that does not answer."""
+        self.alternative = True
+        self.set(pycurl.CONNECT_TO, [f":::{port}"])
+        self.set(pycurl.HTTP_VERSION, _HTTP_VERSIONS["3"])
+        self.set(pycurl.CONNECTTIMEOUT_MS, _ALTERNATIVE_PATIENCE)
 
     def limit_to_tcp(self) -> None:
         """No QUIC: it does not get through to this origin."""
