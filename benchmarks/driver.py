@@ -101,7 +101,7 @@ def drive(daemon: Daemon, mode: str, what: Iterable[bytes] | str, *arguments: ob
         path = daemon.directory / "messages"
         path.write_bytes(b"".join(struct.pack("<I", len(each)) + each for each in what))
         source = str(path)
-    command = [program("driver"), mode, daemon.endpoints, str(daemon.pid), source]
+    command = [str(program("driver")), mode, daemon.endpoints, str(daemon.pid), source]
     done = subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, check=False
     )

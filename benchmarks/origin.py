@@ -70,7 +70,7 @@ class Sites:
     def _start_nginx(self, directory: Path) -> subprocess.Popen[bytes]:
         make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
         names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-        files = ["-keyout", directory / "key.pem", "-out", directory / "cert.pem"]
+        files = ["-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]
         subprocess.run([*make.split(), "-addext", names, *files], check=True, capture_output=True)
         www = directory / "www"
         www.mkdir()

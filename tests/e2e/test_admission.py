@@ -134,23 +134,24 @@ def test_a_trickle_to_a_slow_worker_is_bounded_and_whole(
 ) -> None:
     """Credits count bytes; a thousand small chunks would be as many packets that wait."""
     daemon, worker = start_daemon(worker={"hwm": 5}, out_hwm=5)
-    count = 3000
+    enough = origin.gate("enough")
+    sent = 0
 
     def trickle(connection: Connection) -> None:
+        nonlocal sent
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(count):
+        while not enough.wait(0.0002):
             connection.send(b"1\r\nx\r\n")
-            if _ % 10 == 0:
-                time.sleep(0.0005)
+            sent += 1
         connection.send(b"0\r\n\r\n")
 
     origin.script = trickle
     session = worker.start(method="GET", uri=origin.url(), stream=True, credits=1_000_000)
     daemon.wait_log("its packets wait")
-    time.sleep(0.5)
+    origin.let("enough")
     session.finish()
-    assert session.body == b"x" * count
+    assert session.body == b"x" * sent
     assert "dropping packets" not in daemon.log()
 
 

@@ -120,7 +120,7 @@ class Http3Origin:
 
         def stop() -> None:
             assert self._server is not None
-            self._server.datagram_received = deaf  # type: ignore[method-assign]
+            self._server.datagram_received = deaf  # type: ignore[method-assign, assignment]
 
         self._loop.call_soon_threadsafe(stop)
 

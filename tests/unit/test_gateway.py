@@ -104,9 +104,8 @@ class Bench:
         self.outlet = FakeOutlet()
         self.answers: list[tuple[list[bytes], Message]] = []
         self.tracebacks: list[str] = []
-        services = make_services(self.loop, self.outlet, **services)  # type: ignore[assignment]
-        self.services: Any = services
-        self.services.log.exception = self.tracebacks.append
+        self.services: Any = make_services(self.loop, self.outlet, **services)
+        self.services.log.exception = self.tracebacks.append  # type: ignore[method-assign, assignment]
         admission: Admission[Any] = Admission(max_open, max_per_worker)
         self.gateway = Gateway(self.services, self, admission, lambda: False)
         self.transfers: list[FakeTransfer] = []

@@ -204,9 +204,10 @@ class StreamSession(HttpSession, WorkerSide):
         if credits > self._window:
             self._window = credits
         room = min(credits, self._s.buffer_size)
-        if 0 < room < transfer.buffered and self._worth_waiting(room):
+        buffered = transfer.buffered
+        if 0 < room < buffered and self._worth_waiting(room):
             return False
-        body = transfer.read(room) if room > 0 and transfer.buffered else b""
+        body = transfer.read(room) if room > 0 and buffered else b""
         first = self._endpoint.ours is IDLE
         if transfer.ended_well and not transfer.buffered:
             self._send_last(head, body, first)
@@ -220,7 +221,7 @@ class StreamSession(HttpSession, WorkerSide):
                 add_ext(fields, transfer.extras.with_head())
         self._given += len(body)
         self._send(fields)
-        return transfer.ended_well or transfer.buffered > 0
+        return transfer.ended_well or buffered > len(body)
 
     def _worth_waiting(self, room: int) -> bool:
         """Whether to wait for more credits, where there is more data than they cover."""

@@ -104,7 +104,7 @@ def main() -> None:
     page = PAGE.read_text()
     for name, text in screens().items():
         block = f"<!-- screen: {name} -->\n```text\n{text}```\n"
-        page = re.sub(_BLOCK.format(name=name), lambda _, block=block: block, page, flags=re.S)
+        page = re.sub(_BLOCK.format(name=name), block.replace("\\", r"\\"), page, flags=re.S)
     PAGE.write_text(page)
 
 

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -28,8 +29,8 @@ def pushpin(request: pytest.FixtureRequest, routes: list[str]) -> Iterator[Pushp
     pushpin.clean()
 
 
-def websocket(pushpin: Pushpin, path: str, **options: object) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{pushpin.port}{path}", open_timeout=20, **options)  # type: ignore[arg-type]
+def websocket(pushpin: Pushpin, path: str, **options: Any) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{pushpin.port}{path}", open_timeout=20, **options)
 
 
 def test_the_child_is_the_one_under_test(pushpin: Pushpin, request: pytest.FixtureRequest) -> None:

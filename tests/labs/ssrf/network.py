@@ -87,6 +87,7 @@ class Listeners:
     def _serve(self) -> None:
         while True:
             for key, _ in self._selector.select():
+                assert isinstance(key.fileobj, socket.socket)
                 if key.fileobj.fileno() >= 0:  # a fence may have come before, and closed it
                     key.data(key.fileobj)
 

@@ -32,7 +32,7 @@ def test_readiness_watchdog_and_stop_are_told(manager: socket.socket, tmp_path: 
         "WATCHDOG_PID": None,
     }
     with Daemon(environment=environment) as daemon:
-        told = []
+        told: list[bytes] = []
         while told.count(b"WATCHDOG=1") < 4:
             told.append(manager.recv(1000))
             if told[-1] == b"READY=1":

@@ -12,7 +12,7 @@ from zurl_py.config import Config, ConfigError, load
 from zurl_py.config.hosts import choose_section
 from zurl_py.egress.configure import host_settings
 
-Write = Callable[[str], str]
+Write = Callable[..., str]
 
 
 @pytest.fixture

@@ -256,19 +256,18 @@ def id_of_other_worker_followed(x: Run) -> None:
 
 @exchange()
 def unknown_session(x: Run) -> None:
-    for number, fields in enumerate(
-        (
-            {"type": "keep-alive"},
-            {"type": "credit", "credits": 5, "seq": 3},
-            {"body": "data"},
-            {"type": "cancel"},
-            {"type": "error", "condition": "x"},
-            {"type": "close"},
-            {"type": "ping", "user-data": "x"},
-            {"type": "handoff-start"},
-            {"method": "GET", "uri": x.origin.url(), "seq": 0},
-        )
-    ):
+    packets: tuple[dict[str, object], ...] = (
+        {"type": "keep-alive"},
+        {"type": "credit", "credits": 5, "seq": 3},
+        {"body": "data"},
+        {"type": "cancel"},
+        {"type": "error", "condition": "x"},
+        {"type": "close"},
+        {"type": "ping", "user-data": "x"},
+        {"type": "handoff-start"},
+        {"method": "GET", "uri": x.origin.url(), "seq": 0},
+    )
+    for number, fields in enumerate(packets):
         x.follow_dropped({"from": "worker", "id": f"unknown-{number}", **fields})
 
 
