@@ -8,8 +8,9 @@ import pytest
 
 from tests.conftest import require_peer
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker, reply, wait_until
+from tests.support.http2_only import http2_only
 from tests.support.nginx import Nginx
-from tests.support.worker import Session
+from tests.support.worker import NoAnswer, Session
 
 Start = Callable[..., tuple[Daemon, Worker]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -202,3 +203,47 @@ def test_the_version_is_a_setting(
         worker.request(method="GET", uri=nginx.url())
     wait_until(nginx.protocols, "nginx has written its log")
     assert nginx.protocols()[-1].startswith(expected)
+
+
+@pytest.fixture
+def only(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
+    """An origin that does not speak HTTP/1.1."""
+    made = ScriptedOrigin(
+        lambda connection: http2_only(connection, 300_000),
+        tls=authority.server_context(alpn=("h2",)),
+    )
+    yield made
+    made.close()
+
+
+def test_an_origin_of_http2_alone(worker: Worker, only: ScriptedOrigin) -> None:
+    uri = only.url(host="localhost")
+    assert worker.request(method="GET", uri=uri).body.startswith(b"only h2 ")
+    download = worker.start(method="GET", uri=uri, stream=True, credits=100_000)
+    assert len(read_all(download)) == 300_008
+    upload = worker.start(
+        method="POST", uri=uri, stream=True, credits=500_000, more=True, body="one "
+    )
+    upload.next()
+    upload.send(body="two ")
+    assert read_all(upload).startswith(b"only h2 one two x")
+    assert only.connections == 1
+
+
+def test_an_origin_of_http2_alone_waits_for_memory(
+    start_daemon: Start, authority: CertificateAuthority, only: ScriptedOrigin
+) -> None:
+    _, worker = start_daemon(
+        environment={"SSL_CERT_FILE": authority.path}, stream_memory=2 * 131_072
+    )
+    uri = only.url(host="localhost")
+    first = worker.start(method="GET", uri=uri, stream=True, credits=1)
+    first.skip(b"keep-alive")
+    others = [worker.start(method="GET", uri=uri, stream=True, credits=100_000) for _ in range(2)]
+    given_up = worker.start(method="GET", uri=uri, stream=True, credits=1)
+    given_up.cancel()
+    with pytest.raises(NoAnswer):
+        others[0].skip(b"keep-alive", timeout=0.3)
+    first.credit(100_000)
+    for session in (first, *others):
+        assert len(read_all(session)) == 300_008

@@ -24,7 +24,7 @@ from .multi import Multi
 from .one_by_one import OneByOne
 from .origins import PATIENCE, FirstConnections, Origins
 from .permission import check_peer, check_request
-from .placement import LookUp, Place, Placement, Share, connects_to
+from .placement import LookUp, NoRoom, Place, Placement, Share, connects_to
 from .pools import MultiGroup
 from .request import HttpRequest
 from .resolver import Outcome, Resolver, look_up
@@ -41,6 +41,8 @@ _MAX_IDLE_CONNECTIONS = 16_384
 # Seconds: a host that closes each connection without a word must not cost a look-up each.
 _MOVES_NO_SOONER = 1.0
 # What a connection that its peer has given up ends with, where no byte of an answer had come.
+# What libcurl says of an answer that is HTTP/2 where HTTP/1.1 was asked for, or of none.
+_NO_HTTP1 = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, 8, 35, pycurl.E_RECV_ERROR))
 _RESET = frozenset((pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR))
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _QUIC_PATIENCE = 3.0  # seconds
@@ -86,6 +88,7 @@ class Egress:
             loop, options.dns_cache, options.dns_negative_cache, self._look_up
         )
         self._settled: list[EasyHandle] = []
+        self._hungry: list[Carried] = []  # streams that wait for memory
         self._routes = Routes(options.connections, self._make_route)
         self._origins = Origins()
         self._firsts: FirstConnections[Carried] = FirstConnections(loop)
@@ -176,6 +179,9 @@ class Egress:
         elif isinstance(place, LookUp):
             self._resolver.ask(place.name, transfer)
             transfer.leave = partial(self._resolver.leave, place.name, transfer)
+        elif isinstance(place, NoRoom):
+            self._hungry.append(transfer)
+            transfer.leave = partial(self._hungry.remove, transfer)
         elif isinstance(place, Share):
             transfer.patience = transfer.patience or self._loop.now + PATIENCE
             self._firsts.wait(place.key, transfer)
@@ -215,6 +221,7 @@ class Egress:
             handle.set(pycurl.RESOLVE, place.resolve)
         if place.http1:
             handle.limit_to_http1()
+            handle.spares_memory = place.spares_memory
         elif self._may_use_quic(transfer, place):
             self._prepare_quic(handle, transfer, place)
         if transfer.streamed:
@@ -319,6 +326,8 @@ class Egress:
             self._settle()
         if self._firsts.released:
             self._go_on_with_connections()
+        if self._budget.freed:
+            self._go_on_with_room()
         while self._finished:
             multi = self._finished.pop()
             for transfer, curl, code, message in list(self._results(multi)):
@@ -364,6 +373,13 @@ class Egress:
             if transfer is not None and transfer.handle is handle:
                 first, handle.first = handle.first, None
                 self._firsts.settle(first, transfer)
+
+    def _go_on_with_room(self) -> None:
+        self._budget.freed = False
+        hungry, self._hungry = self._hungry, []
+        for transfer in hungry:
+            transfer.leave = None
+            self._place(transfer)
 
     def _go_on_with_connections(self) -> None:
         released, self._firsts.released = self._firsts.released, []
@@ -454,6 +470,7 @@ class Egress:
         3. A kept connection has died before the request, or said something unasked.
         4. A kept connection was lost before a byte of an answer. Its peer had closed it when the
            request was under way, as libcurl assumes as well (RFC 9112 section 9.3.1).
+        5. HTTP/1.1 was to spare memory, and the origin does not speak it.
         """
         handle = transfer.handle
         assert handle is not None
@@ -462,6 +479,10 @@ class Egress:
             self._alternatives.forget((request.target.origin, request.privileged))
             return True
         if handle.wanted_socket:  # 1
+            return True
+        if handle.spares_memory and code in _NO_HTTP1 and not handle.header_lines:  # 5
+            target = transfer.request.target
+            self._origins.refused_http1((target.host, target.port))
             return True
         if code == pycurl.E_COULDNT_CONNECT and handle.refused is None:  # 2
             return self._distrust_names(transfer)
@@ -520,6 +541,7 @@ class Egress:
             or self._closing
             or self._settled
             or self._firsts.released
+            or (self._budget.freed and self._hungry)
             or self._resolver.finished
         )
 
@@ -567,7 +589,12 @@ class Egress:
                 self._retire(route)
 
     def _all(self) -> list[Carried]:
-        return [*self._transfers.values(), *self._resolver.waiting(), *self._firsts.waiting()]
+        return [
+            *self._transfers.values(),
+            *self._resolver.waiting(),
+            *self._firsts.waiting(),
+            *self._hungry,
+        ]
 
     def configure(self, options: TransportOptions) -> None:
         """Let other options hold for requests to come.

@@ -86,6 +86,7 @@ class EasyHandle:
         was_dead: the request was about to go out on a connection that is dead.
         problem: why no socket could be made, if none could.
         offers_http2: the request may go by a version above HTTP/1.1.
+        spares_memory: it goes by HTTP/1.1 because streams hold too much already.
         alternative: it goes to a port that the origin has named.
         tries_quic: the request may go by HTTP/3.
         first: what others wait for while this one connects; None if nobody may.
@@ -118,6 +119,7 @@ class EasyHandle:
         "proxied",
         "refused",
         "rests",
+        "spares_memory",
         "starved",
         "tried",
         "tries_quic",
@@ -139,7 +141,7 @@ class EasyHandle:
         self.first: object = None
         self.window: ReceiveWindow | None = None
         self.peer_port = 0
-        self.tries_quic = self.alternative = False
+        self.tries_quic = self.alternative = self.spares_memory = False
         self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
@@ -235,7 +237,7 @@ class EasyHandle:
         self.tried = 0
         self.peer = None
         self.problem = ""
-        self.tries_quic = self.alternative = False
+        self.tries_quic = self.alternative = self.spares_memory = False
         self.wanted_socket = self.broken = self.was_dead = False
         setopt = self.curl.setopt
         url = connect_host_url(request) if verify_connect_host else request.target.curl_url

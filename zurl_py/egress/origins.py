@@ -23,11 +23,20 @@ PATIENCE = 1.0
 class Origins:
     """The version of HTTP that each origin spoke last, by host and port: 1, 2 or 3."""
 
-    __slots__ = ("_versions", "_without_quic")
+    __slots__ = ("_only_http2", "_versions", "_without_quic")
 
     def __init__(self) -> None:
+        self._only_http2: dict[tuple[str, int], bool] = {}
         self._versions: dict[tuple[str, int], int] = {}
         self._without_quic: dict[tuple[str, int], float] = {}
+
+    def refused_http1(self, origin: tuple[str, int]) -> None:
+        """It did not answer in HTTP/1.1."""
+        remember(self._only_http2, origin, True, _MAX_ORIGINS)
+
+    def takes_http1(self, origin: tuple[str, int]) -> bool:
+        """Whether HTTP/1.1 is worth a try."""
+        return origin not in self._only_http2
 
     def quic_failed(self, origin: tuple[str, int], now: float) -> None:
         """QUIC was tried and TCP was faster: do not try again for a while."""

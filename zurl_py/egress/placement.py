@@ -21,7 +21,7 @@ from .resolver import Resolver
 from .routes import Route, Routes
 from .window import START, StreamBudget
 
-__all__ = ["LookUp", "Place", "Placement", "Share", "connects_to"]
+__all__ = ["LookUp", "NoRoom", "Place", "Placement", "Share", "connects_to"]
 
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -44,12 +44,18 @@ class Share:
 
 
 @dataclass(slots=True)
+class NoRoom:
+    """Wait until libcurl holds less for streams that share connections, then ask again."""
+
+
+@dataclass(slots=True)
 class Place:
     """Go there.
 
     Attributes:
         first: what others wait for until this transfer has a connection; None if nobody may.
         http1: by HTTP/1.1, whatever the settings allow.
+        spares_memory: that is so because streams hold too much already.
         resolve: what libcurl has to be told of names (``CURLOPT_RESOLVE``).
         kept_only: names are too old: use a connection that is there, open none.
     """
@@ -60,6 +66,7 @@ class Place:
     kept_only: bool
     first: object
     http1: bool
+    spares_memory: bool
 
 
 class Placement:
@@ -81,7 +88,9 @@ class Placement:
         self._budget = budget
         self._breaker = breaker
 
-    def place(self, transfer: Carried, now: float) -> Place | LookUp | Share | TransferError:
+    def place(
+        self, transfer: Carried, now: float
+    ) -> Place | LookUp | Share | NoRoom | TransferError:
         """Where a transfer goes.
 
         0. Its host has failed too often of late: it fails at once.
@@ -94,7 +103,8 @@ class Placement:
         5. Names are too old: it goes to its host's multi handle, but only onto a kept connection.
         6. It goes to its host's multi handle, or beside it if that is full.
 
-        Where libcurl may hold no more for streams that share connections, it goes by HTTP/1.1.
+        Where libcurl may hold no more for streams that share connections, it goes by HTTP/1.1, or
+        waits if its origin does not speak that.
         """
         request = transfer.request
         target = request.target
@@ -119,13 +129,12 @@ class Placement:
         multi = group.choose(request.connect_host or target.host)
         if multi is None:
             return _no_descriptors()  # 3
-        first, http1 = None, login is not None
+        first, http1, full = None, login is not None, False
         if target.scheme == "https":
-            http1 = (
-                http1
-                or request.headers.size > _HTTP2_HEADERS
-                or (transfer.streamed and not self._budget.allows(START))
-            )
+            full = transfer.streamed and not self._budget.allows(START)
+            if full and not self._origins.takes_http1((target.host, target.port)):
+                return NoRoom()
+            http1 = http1 or full or request.headers.size > _HTTP2_HEADERS
             if not (http1 or kept_only):
                 first = self._first(request, route, multi)
             if self._may_share(first, transfer, now):
@@ -133,7 +142,7 @@ class Placement:
         resolve = self._resolve(request, route, multi, names) if names or route.checks_here else []
         if isinstance(resolve, TransferError):
             return resolve  # 2
-        return Place(route, multi, resolve, kept_only, first, http1)  # 5, 6
+        return Place(route, multi, resolve, kept_only, first, http1, full)  # 5, 6
 
     def _may_share(self, first: object, transfer: Carried, now: float) -> bool:
         """Whether somebody is connecting for others, and the transfer may wait for that."""

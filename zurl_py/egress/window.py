@@ -27,13 +27,15 @@ class StreamBudget:
     Attributes:
         limit: bytes.
         used: bytes that it might hold now.
+        freed: there is more room than there was.
     """
 
-    __slots__ = ("limit", "used")
+    __slots__ = ("freed", "limit", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.freed = False
 
     def allows(self, size: int) -> bool:
         """Whether there is room for ``size`` more bytes of windows."""
@@ -42,6 +44,7 @@ class StreamBudget:
     def take(self, size: int) -> None:
         """A window has grown by this; shrunk, if it is negative."""
         self.used += size * _HELD_PER_BYTE
+        self.freed = self.freed or size < 0
 
 
 class ReceiveWindow:
