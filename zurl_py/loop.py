@@ -24,6 +24,8 @@ HANG_UP = select.EPOLLRDHUP  # the peer will send no more; what it sent may be u
 # timer moves to a fine one. So no more than a few hundred buckets exist, however many timers do.
 _COARSE_AFTER = 4.0
 _FINE = 64.0  # fine buckets per second: a timer fires at most 1/64 s late
+# Seconds of one turn for what descriptors have to say; who was not heard is first in the next one.
+_EVENTS_SHARE = 0.01
 _MAX_EVENTS = 256  # descriptors handled in one turn, so that a flood cannot starve timers
 
 
@@ -60,6 +62,8 @@ class Loop:
         self.clock = clock
         self.now = clock()  # seconds; refreshed once per turn, good enough for every deadline
         self.epoll = select.epoll()
+        self._urgent: set[int] = set()  # descriptors that are heard in every turn
+        self._unheard: dict[int, int] = {}  # those that the last turn had no time for: their places
         self._handlers: dict[int, Callable[[int, int], None]] = {}
         self._buckets: dict[float, set[Timer]] = {}
         self._bucket_heap: list[float] = []
@@ -69,13 +73,19 @@ class Loop:
 
     # -- descriptors -------------------------------------------------------------------------
 
-    def watch(self, fd: int, events: int, handler: Callable[[int, int], None]) -> None:
+    def watch(
+        self, fd: int, events: int, handler: Callable[[int, int], None], urgent: bool = False
+    ) -> None:
         """Call ``handler(fd, events)`` when ``fd`` is ready; also changes an existing watch.
+
+        ``urgent`` is for what is quickly handled and must not wait behind a flood by strangers.
 
         A descriptor may have been closed and opened again under the same number behind our back,
         which takes it out of the epoll: then modify fails, and we register.
         """
         self._handlers[fd] = handler
+        if urgent:
+            self._urgent.add(fd)
         try:
             self.epoll.modify(fd, events)
         except FileNotFoundError:
@@ -83,6 +93,7 @@ class Loop:
 
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``; harmless if it is unknown or closed."""
+        self._urgent.discard(fd)
         if self._handlers.pop(fd, None) is not None:
             # OSError: closed already, or closed and not registered again.
             try:
@@ -164,7 +175,7 @@ class Loop:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in signals:
             signal.signal(number, lambda n, _frame: self._signals.append(n))
-        self.watch(reader, READ, _empty)
+        self.watch(reader, READ, _empty, urgent=True)
 
     def take_signals(self) -> list[int]:
         """The signals that came since the last call, in order."""
@@ -183,13 +194,31 @@ class Loop:
                 timeout = min(timeout, max(0.0, self._bucket_heap[0] - self.clock()))
         events = self.epoll.poll(timeout, _MAX_EVENTS)
         self.now = self.clock()
-        handlers = self._handlers
+        if self._unheard:
+            events.sort(key=self._precedence)
+        self._hear(events)
+        self._fire_timers()
+
+    def _precedence(self, event: tuple[int, int]) -> int:
+        fd = event[0]
+        return -1 if fd in self._urgent else self._unheard.get(fd, _MAX_EVENTS)
+
+    def _hear(self, events: list[tuple[int, int]]) -> None:
+        """Call the handlers, as far as there is time; the epoll tells of the others again."""
+        handlers, clock = self._handlers, self.clock
+        until = self.now + _EVENTS_SHARE
+        late = False
+        unheard: dict[int, int] = {}
         for fd, mask in events:
+            if late and fd not in self._urgent:
+                unheard[fd] = len(unheard)
+                continue
             # Gone if an earlier event of this turn closed it.
             handler = handlers.get(fd)
             if handler is not None:
                 handler(fd, mask)
-        self._fire_timers()
+                late = clock() > until
+        self._unheard = unheard
 
     def close(self) -> None:
         """Release the descriptors."""

@@ -161,3 +161,32 @@ def test_how_late_timers_fire_is_told() -> None:
     loop.turn(wait=False)
     assert len(lags) == 1
     loop.close()
+
+
+def test_a_flood_leaves_time_for_others() -> None:
+    """Each of many has its turn, though not all in one; what is urgent is heard in every one."""
+    clock = Clock()
+    loop = Loop(clock)
+    heard: list[int] = []
+    pipes = [os.pipe() for _ in range(10)]
+
+    def slow(fd: int, _events: int) -> None:
+        heard.append(fd)
+        clock.now += 0.004
+
+    for reader, writer in pipes:
+        os.write(writer, b"x")  # is never read: always ready
+        loop.watch(reader, READ, slow)
+    bell, ringer = os.pipe()
+    os.write(ringer, b"x")
+    rung: list[int] = []
+    loop.watch(bell, READ, lambda fd, _events: rung.append(fd), urgent=True)
+    for turn in range(1, 11):
+        loop.turn(wait=False)
+        assert len(heard) <= 3 * turn
+        assert len(rung) == turn
+    counts = [heard.count(reader) for reader, _ in pipes]
+    assert min(counts) >= 2
+    for fd in (bell, ringer, *(end for pipe in pipes for end in pipe)):
+        os.close(fd)
+    loop.close()

@@ -51,7 +51,7 @@ class SocketReader:
         self._unasked = False  # whether they are, is to be asked
         self._many = False  # the last time, more than one was
         self.count = 0
-        loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal)
+        loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal, urgent=True)
 
     def used(self) -> None:
         """The socket was used for something else than reading."""
