@@ -128,11 +128,11 @@ class TestWorkerCloses:
 class TestGatewayPings:
     def test_origin_that_answers(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
         """Its pongs do not reach the worker, and keep an idle connection open."""
-        _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=1, timeout=3)
+        _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=1, timeout=2)
         wire = Wire()
         session = begin(worker, origin, wire.script)
         began = time.monotonic()
-        while time.monotonic() - began < 4.5:
+        while time.monotonic() - began < 3.2:
             seen = wire.next()
             assert seen is not None
             assert seen[0] == FIN | PING

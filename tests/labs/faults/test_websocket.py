@@ -228,8 +228,7 @@ class TestWorkers:
         lab.assert_nothing_left()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_by_chance(lab: Lab, seed: int) -> None:
+def test_by_chance(lab: Lab) -> None:
     """For longer: python -m tests.labs.faults.websocket_soak."""
-    ends = soak(lab, 4.0, seed)
+    ends = soak(lab, 4.0, seed=1)
     assert len(ends) >= 4
