@@ -49,7 +49,7 @@ def flood(wire: bytes, stop: threading.Event) -> Callable[[Connection], None]:
 def test_tiny_frames_leave_time_for_others(
     start_daemon: Start, origin: ScriptedOrigin, wire: bytes, fields: dict[str, Any]
 ) -> None:
-    """A read holds 30,000 of them; a turn of the loop takes 64, and 2 ms for all connections."""
+    """A read holds 30,000 of them; a turn of the loop takes 32 of each, and half a millisecond."""
     daemon, worker = start_daemon()
     quick = ScriptedOrigin()
     stop = threading.Event()

@@ -44,7 +44,7 @@ _BODY_SILENCE: Final = 1.0
 _BODY_TIME: Final = 3.0
 # What one turn of a connection may cost, in events: a read may hold 30,000 of them. A large one
 # counts for more.
-_EVENTS_PER_TURN: Final = 64
+_EVENTS_PER_TURN: Final = 32
 _BYTES_PER_EVENT: Final = 4096
 
 

@@ -51,14 +51,33 @@ def test_each_once(bench: Bench) -> None:
 
 
 def test_what_there_is_no_time_for_comes_first_then(bench: Bench) -> None:
+    bench.come_back = False
+    bench.cost = 0.0011
     for item in "abcde":
         bench.queue.append(item)
-    bench.cost = 0.0011
-    assert [bench.turn() for _ in range(5)] == ["ab", "cd", "ea", "bc", "de"]
+    assert [bench.turn() for _ in range(4)] == ["ab", "cd", "e", ""]
+
+
+def test_who_is_not_done_in_its_turn_has_little_time(bench: Bench) -> None:
+    bench.cost = 0.0003
+    for item in "abcde":
+        bench.queue.append(item)
+    # All of them once, and two more that were not done; then two in each turn.
+    assert [bench.turn() for _ in range(4)] == ["abcdeab", "cd", "ea", "bc"]
+
+
+def test_who_has_news_does_not_wait_for_those(bench: Bench) -> None:
+    bench.cost = 0.0006
+    for item in "ab":
+        bench.queue.append(item)
+    assert bench.turn() == "aba"
+    bench.queue.append("x")
+    assert bench.turn() == "xb"
+    assert bench.turn() == "a"
 
 
 def test_somebody_is_served_in_every_turn(bench: Bench) -> None:
+    bench.cost = 1.0
     for item in "ab":
         bench.queue.append(item)
-    bench.cost = 1.0
-    assert [bench.turn() for _ in range(4)] == ["a", "b", "a", "b"]
+    assert [bench.turn() for _ in range(4)] == ["aa", "ba", "b", "a"]
