@@ -10,11 +10,10 @@ from functools import partial
 import pycurl
 
 from ..log import Log
-from ..loop import Loop, Timer
+from ..loop import Loop
 from ..url import Target
 from ..zhttp import Condition
 from .alert import AlertProbe
-from .alternatives import Alternatives
 from .breaker import HostBreaker
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
@@ -26,12 +25,12 @@ from .origins import PATIENCE, FirstConnections, Origins
 from .permission import check_peer, check_request
 from .placement import LookUp, NoRoom, Place, Placement, Share, connects_to
 from .pools import MultiGroup
-from .request import HttpRequest
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
 from .trace import make_trace
 from .turns import TurnQueue
+from .versions import HttpVersions
 from .window import ReceiveWindow, StreamBudget
 
 __all__ = ["Egress"]
@@ -44,9 +43,6 @@ _MOVES_NO_SOONER = 1.0
 # What libcurl says of an answer that is HTTP/2 where HTTP/1.1 was asked for, or of none.
 _NO_HTTP1 = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, 8, 35, pycurl.E_RECV_ERROR))
 _RESET = frozenset((pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR))
-_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-_QUIC_PATIENCE = 3.0  # seconds
-_VERSIONS = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
 _LOST_CONNECTION = frozenset(
     (
         pycurl.E_GOT_NOTHING,
@@ -90,22 +86,21 @@ class Egress:
         self._settled: list[EasyHandle] = []
         self._hungry: list[Carried] = []  # streams that wait for memory
         self._routes = Routes(options.connections, self._make_route)
-        self._origins = Origins()
+        origins = Origins()
         self._firsts: FirstConnections[Carried] = FirstConnections(loop)
         self._budget = StreamBudget(options.stream_memory)
-        self._alternatives = Alternatives()
         self._breaker = HostBreaker(options.max_host_errors)
         self._placement = Placement(
             self._routes,
             self._resolver,
-            self._origins,
+            origins,
             self._firsts,
             self._budget,
             self._breaker,
         )
         self._retired: list[Multi] = []  # no request goes there any more
         self._closing: list[Multi] = []  # nor is one there
-        self._quic_watches: dict[Carried, Timer] = {}
+        self._versions = HttpVersions(loop, origins, self._resolver, self._budget, self._ask_again)
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._stillborn: list[tuple[Carried, TransferError]] = []
         self.moved: TurnQueue[Mover] = TurnQueue(loop, self._tell_moved)
@@ -219,74 +214,12 @@ class Egress:
         handle.kept = place.multi.kept
         if place.resolve:
             handle.set(pycurl.RESOLVE, place.resolve)
-        if place.http1:
-            handle.limit_to_http1()
-            handle.spares_memory = place.spares_memory
-        elif self._may_use_quic(transfer, place):
-            self._prepare_quic(handle, transfer, place)
-        if transfer.streamed:
-            self._prepare_stream(handle, transfer, place)
+        self._versions.prepare(handle, transfer, place)
         if transfer.avoids_kept:
             handle.set(pycurl.FRESH_CONNECT, 1)
         if self._log.debug_on:
             handle.set(pycurl.VERBOSE, 1)
             handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
-
-    def _may_use_quic(self, transfer: Carried, place: Place) -> bool:
-        request, settings = transfer.request, place.route.settings
-        version = request.http_version or settings.http_version
-        return version == "3" and request.target.scheme == "https" and not settings.proxy
-
-    def _prepare_quic(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
-        request = transfer.request
-        origin = (request.target.host, request.target.port)
-        port = self._alternatives.port((request.target.origin, request.privileged), self._loop.now)
-        if port is not None and self._may_go_to(port, request):
-            handle.use_alternative(port)
-            name, _ = connects_to(request)
-            answer = self._resolver.known(name)
-            if answer is not None:
-                more = place.multi.addresses_to_tell(name, port, answer.addresses)
-                handle.set(pycurl.RESOLVE, [*place.resolve, *more])
-        elif not self._origins.takes_quic(origin, self._loop.now):
-            handle.limit_to_tcp()
-            return
-        handle.tries_quic = True
-        if request.upload:
-            # Where a streamed upload is cut off, libcurl loses all of its connection.
-            handle.use_once()
-        elif request.method in _SAFE and not request.body and not transfer.avoids_kept:
-            # A kept connection whose other end has vanished is silent: ask again by a new one.
-            watch = self._quic_watches[transfer] = Timer(partial(self._ask_again, transfer))
-            self._loop.set_timer(watch, self._loop.now + _QUIC_PATIENCE)
-
-    def _may_go_to(self, port: int, request: HttpRequest) -> bool:
-        """Whether a request may go to another port of its host, as the origin says."""
-        if request.connects_elsewhere:
-            return False
-        target = request.target
-        return request.policy.check_name(target.host, port, target.scheme).allowed
-
-    def _ask_again(self, transfer: Carried) -> None:
-        """A request by QUIC has had no answer for a while."""
-        handle = transfer.handle
-        if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):
-            return
-        handle.set(pycurl.FORBID_REUSE, 1)
-        transfer.avoids_kept = True
-        self.remove(transfer)
-        self._place(transfer)
-
-    def _prepare_stream(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
-        """Bound what libcurl holds of a streamed answer, if its connection may be shared."""
-        target = transfer.request.target
-        version = transfer.request.http_version or place.route.settings.http_version
-        if target.scheme != "https" or version == "1.1" or place.http1:
-            return
-        if self._origins.version((target.host, target.port)) == 1:
-            handle.limit_to_http1()
-        else:
-            handle.open_window(self._budget, self._loop.now)
 
     def remove(self, transfer: Carried) -> None:
         """Take a transfer out of libcurl, finished or not; harmless if it is out."""
@@ -298,10 +231,7 @@ class Egress:
         if handle is None or multi is None:
             return
         transfer.handle = transfer.multi = None
-        if self._quic_watches:
-            watch = self._quic_watches.pop(transfer, None)
-            if watch is not None:
-                self._loop.cancel_timer(watch)
+        self._versions.leave(transfer)
         if handle.first is not None:
             self._firsts.settle(handle.first, transfer)
         del self._transfers[handle.curl]
@@ -395,7 +325,7 @@ class Egress:
             self._place(transfer)
             return
         if not code:
-            self._learn(transfer)
+            self._versions.learn(transfer)
         self._count(transfer, code)
         if code in _RESET and self._may_hide_an_alert(transfer, message):
             self._look_for_an_alert(transfer, TransferError.from_curl(code, message))
@@ -443,23 +373,11 @@ class Egress:
             if not handle.peer:  # nor was it connected to: it may have moved
                 self._distrust_names(transfer)
 
-    def _learn(self, transfer: Carried) -> None:
-        """An answer is here: remember which HTTP its origin speaks."""
-        handle, multi, target = transfer.handle, transfer.multi, transfer.request.target
-        if target.scheme != "https" or handle is None or multi is None:
-            return
-        self._alternatives.read(
-            (target.origin, transfer.request.privileged), handle.header_lines, self._loop.now
-        )
-        curl = handle.curl
-        version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION), 1)
-        # A connection of HTTP/1.1 says nothing, where it was asked for, or was there already.
-        if version > 1 or (handle.offers_http2 and curl.getinfo(pycurl.NUM_CONNECTS)):
-            self._origins.spoke((target.host, target.port), version)
-        if handle.tries_quic and version < 3 and curl.getinfo(pycurl.NUM_CONNECTS):
-            self._origins.quic_failed((target.host, target.port), self._loop.now)
-        if version == 2 and handle.peer is not None:
-            multi.kept.speaks_http2((handle.peer, handle.peer_port))
+    def _ask_again(self, transfer: Carried) -> None:
+        """A kept connection has been silent for too long: ask by a new one."""
+        transfer.avoids_kept = True
+        self.remove(transfer)
+        self._place(transfer)
 
     def _is_to_repeat(self, transfer: Carried, code: int) -> bool:
         """Whether a failed attempt says nothing of the origin: then another one is made.
@@ -475,14 +393,12 @@ class Egress:
         handle = transfer.handle
         assert handle is not None
         if handle.alternative and not handle.answer_began:  # 0
-            request = transfer.request
-            self._alternatives.forget((request.target.origin, request.privileged))
+            self._versions.forget_alternative(transfer.request)
             return True
         if handle.wanted_socket:  # 1
             return True
         if handle.spares_memory and code in _NO_HTTP1 and not handle.header_lines:  # 5
-            target = transfer.request.target
-            self._origins.refused_http1((target.host, target.port))
+            self._versions.refused_http1(transfer.request)
             return True
         if code == pycurl.E_COULDNT_CONNECT and handle.refused is None:  # 2
             return self._distrust_names(transfer)
@@ -609,7 +525,7 @@ class Egress:
         self._resolver.lifetime = options.dns_cache
         self._resolver.negative_lifetime = options.dns_negative_cache
         self._breaker.most = options.max_host_errors
-        self._alternatives.clear()
+        self._versions.forget_alternatives()
         for route in self._routes.change(options.connections):
             self._retire(route)
         for route in self._routes.all():

@@ -1,0 +1,149 @@
+"""Which versions of HTTP a transfer may use, and what is learnt from how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import pycurl
+
+from ..loop import Loop, Timer
+from .alternatives import Alternatives
+from .carrier import Carried
+from .handles import EasyHandle
+from .origins import Origins
+from .placement import Place, connects_to
+from .request import HttpRequest
+from .resolver import Resolver
+from .window import StreamBudget
+
+__all__ = ["HttpVersions"]
+
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_PATIENCE: Final = 3.0  # seconds that a kept QUIC connection may be silent
+_VERSIONS: Final = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
+
+
+class HttpVersions:
+    """Sets the options of HTTP/1.1, 2 and 3 on handles.
+
+    Args:
+        ask_again: has a transfer begin anew by a new connection.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        origins: Origins,
+        resolver: Resolver[Carried],
+        budget: StreamBudget,
+        ask_again: Callable[[Carried], None],
+    ) -> None:
+        self._loop = loop
+        self._origins = origins
+        self._resolver = resolver
+        self._budget = budget
+        self._ask_again = ask_again
+        self._alternatives = Alternatives()
+        self._watches: dict[Carried, Timer] = {}
+
+    def prepare(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
+        """Set what this transfer may use."""
+        request, settings = transfer.request, place.route.settings
+        version = request.http_version or settings.http_version
+        if place.http1:
+            handle.limit_to_http1()
+            handle.spares_memory = place.spares_memory
+            return
+        if version == "1.1" or request.target.scheme != "https":
+            return
+        if version == "3" and not settings.proxy:
+            self._prepare_quic(handle, transfer, place)
+        if transfer.streamed:
+            self._bound_stream(handle, request)
+
+    def _prepare_quic(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
+        request = transfer.request
+        target, now = request.target, self._loop.now
+        port = self._alternatives.port((target.origin, request.privileged), now)
+        if port is not None and _may_go_to(port, request):
+            handle.use_alternative(port)
+            name, _ = connects_to(request)
+            answer = self._resolver.known(name)
+            if answer is not None:
+                more = place.multi.addresses_to_tell(name, port, answer.addresses)
+                handle.set(pycurl.RESOLVE, [*place.resolve, *more])
+        elif not self._origins.takes_quic((target.host, target.port), now):
+            handle.limit_to_tcp()
+            return
+        handle.tries_quic = True
+        if request.upload:
+            # Where a streamed upload is cut off, libcurl loses all of its connection.
+            handle.use_once()
+        elif request.method in _SAFE and not request.body and not transfer.avoids_kept:
+            # A kept connection whose other end has vanished is silent, and nothing tells.
+            watch = self._watches[transfer] = Timer(partial(self._look, transfer))
+            self._loop.set_timer(watch, now + _PATIENCE)
+
+    def _bound_stream(self, handle: EasyHandle, request: HttpRequest) -> None:
+        """Bound what libcurl holds of a streamed answer, if its connection may be shared."""
+        if self._origins.version((request.target.host, request.target.port)) == 1:
+            handle.limit_to_http1()
+        else:
+            handle.open_window(self._budget, self._loop.now)
+
+    def _look(self, transfer: Carried) -> None:
+        """A request by QUIC has had its time to be answered."""
+        handle = transfer.handle
+        if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):
+            return
+        handle.set(pycurl.FORBID_REUSE, 1)
+        self._ask_again(transfer)
+
+    def leave(self, transfer: Carried) -> None:
+        """A transfer is taken out of libcurl."""
+        if self._watches:
+            watch = self._watches.pop(transfer, None)
+            if watch is not None:
+                self._loop.cancel_timer(watch)
+
+    # -- what is learnt ------------------------------------------------------------------------
+
+    def learn(self, transfer: Carried) -> None:
+        """An answer is here: remember which HTTP its origin speaks."""
+        handle, multi, target = transfer.handle, transfer.multi, transfer.request.target
+        if target.scheme != "https" or handle is None or multi is None:
+            return
+        key = (target.origin, transfer.request.privileged)
+        self._alternatives.read(key, handle.header_lines, self._loop.now)
+        origin = (target.host, target.port)
+        version = _VERSIONS.get(handle.curl.getinfo(pycurl.INFO_HTTP_VERSION), 1)
+        is_new = bool(handle.curl.getinfo(pycurl.NUM_CONNECTS))
+        # A connection of HTTP/1.1 says nothing, where it was asked for, or was there already.
+        if version > 1 or (handle.offers_http2 and is_new):
+            self._origins.spoke(origin, version)
+        if handle.tries_quic and version < 3 and is_new:
+            self._origins.quic_failed(origin, self._loop.now)
+        if version == 2 and handle.peer is not None:
+            multi.kept.speaks_http2((handle.peer, handle.peer_port))
+
+    def refused_http1(self, request: HttpRequest) -> None:
+        """An origin does not speak HTTP/1.1."""
+        self._origins.refused_http1((request.target.host, request.target.port))
+
+    def forget_alternative(self, request: HttpRequest) -> None:
+        """The port that an origin has named does not answer."""
+        self._alternatives.forget((request.target.origin, request.privileged))
+
+    def forget_alternatives(self) -> None:
+        """Other settings hold from now on."""
+        self._alternatives.clear()
+
+
+def _may_go_to(port: int, request: HttpRequest) -> bool:
+    """Whether a request may go to another port of its host, as the origin says."""
+    if request.connects_elsewhere:
+        return False
+    target = request.target
+    return request.policy.check_name(target.host, port, target.scheme).allowed
