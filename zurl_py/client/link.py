@@ -23,6 +23,7 @@ _HEARTBEAT: Final = (
     20_000,
 )  # milliseconds between pings to a silent peer; until it is lost
 _MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon which does not read
+_MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known here
 _BATCH: Final = 100  # messages read in one turn
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _STATES: Final = (
@@ -79,7 +80,8 @@ class Link:
         self.peer: bytes | None = None
         self.orphans: list[bytes] = []
         self.outbox: deque[object] = deque()
-        self._held: deque[list[bytes]] = deque()  # later packets that could not be sent yet
+        # Later packets that could not be sent yet; the oldest of too many will never be.
+        self._held: deque[list[bytes]] = deque(maxlen=_MOST_HELD)
         self._sockets: dict[str, Socket] = {}
         self._monitors: dict[str, Socket] = {}
         self._connected: set[str] = set()

@@ -288,7 +288,8 @@ def _timeout(timeout: Any) -> Timeout:
 
 
 def _certificate(cert: Any) -> RequestOptions:
-    paths = (cert, cert) if isinstance(cert, (str, os.PathLike)) else tuple(cert)
+    paths = [cert] if isinstance(cert, (str, os.PathLike)) else [path for path in cert[:2] if path]
+    paths = [paths[0], paths[-1]]  # one file may hold both
     texts = []
     for path, what in zip(paths, ("certificate", "key"), strict=True):
         if not os.path.exists(path):

@@ -66,13 +66,15 @@ def _httpx() -> None:
 def _httpie() -> None:
     from zurl_py.client.requests import ZurlAdapter
 
-    class Adapter(ZurlAdapter):
+    client = _module("httpie.client")
+    base: Any = client.HTTPieHTTPAdapter  # which keeps repeated headers apart
+
+    class Adapter(base, ZurlAdapter):  # type: ignore[misc]
         """Takes what HTTPie's adapters take."""
 
         def __init__(self, *_: Any, verify: Any = True, **__: Any) -> None:
-            super().__init__(ignore_tls_errors=verify is False)
+            ZurlAdapter.__init__(self, ignore_tls_errors=verify is False)
 
-    client = _module("httpie.client")
     client.HTTPieHTTPAdapter = client.HTTPieHTTPSAdapter = Adapter
 
 
