@@ -115,6 +115,8 @@ class Link:
             socket.setsockopt(zmq.IPV6, 1)
         if kind == zmq.SUB:
             socket.subscribe(self._topic)
+            # Bounded by our credits; a PUB that drops packets must find no reason to.
+            socket.setsockopt(zmq.RCVHWM, 0)
         elif kind == zmq.ROUTER:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         else:

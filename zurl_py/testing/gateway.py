@@ -138,6 +138,8 @@ class FakeGateway:
         socket.linger = 0
         if kind == zmq.DEALER:
             socket.setsockopt(zmq.ROUTING_ID, _NAME)
+        elif kind == zmq.XPUB:
+            socket.setsockopt(zmq.SNDHWM, 0)  # else it drops what a busy client has not read
         socket.bind(endpoint)
         return socket
 
