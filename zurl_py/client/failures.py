@@ -52,6 +52,8 @@ def _rows() -> tuple[Failure, ...]:
                 "the URI's scheme cannot be used"),
         Failure(bad, "bad-header", e.BadRequest, "LocalProtocolError", "InvalidHeader", 3,
                 "a header cannot be used"),
+        Failure(bad, "bad-client-cert", e.BadRequest, "LocalProtocolError", "SSLError", 3,
+                "the client certificate cannot be used"),
         Failure(bad, None, e.BadRequest, "LocalProtocolError", "InvalidURL", 3,
                 "the request cannot be used"),
         Failure("content-not-allowed", None, e.BadRequest, "LocalProtocolError", "InvalidURL", 3,

@@ -119,6 +119,8 @@ class AnswerTransfer(HttpTransfer):
             head = read_head(lines)
             if head is not None:
                 self._take_head(head)
+                if self.extras is not None:
+                    self.extras.head_came(lines)
             elif is_upgrade(lines):
                 return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
             elif self.extras is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ class Extras:
         "_started",
         "_timing",
         "_told",
+        "_version",
         "interim",
         "trailers",
         "truncated",
@@ -49,6 +51,7 @@ class Extras:
         self._timing: dict[str, Any] = {}
         self._started = monotonic()
         self._told = 0  # interim heads of this hop, those that were taken included
+        self._version = ""  # of HTTP; known before the other phases are
         self.interim: list[Head] = []
         self.trailers: list[Pair] = []
         self.truncated = False
@@ -72,6 +75,14 @@ class Extras:
         self._request = hop
         self.interim.clear()
         self._told = 0
+
+    def head_came(self, lines: Sequence[bytes]) -> None:
+        """The final head of the current hop is here; its status line is the last in ``lines``."""
+        if self._request.timing:
+            status = next((line for line in reversed(lines) if line.startswith(b"HTTP/")), b"HTTP/")
+            self._version = (
+                status.split(b" ", 1)[0].removeprefix(b"HTTP/").decode("ascii", "replace")
+            )
 
     def interim_came(self, head: Head) -> bool:
         """An interim head; returns whether it is to be told."""
@@ -101,9 +112,12 @@ class Extras:
 
     def with_head(self) -> dict[str, Any]:
         """What stands beside the head of the answer, or in an error."""
-        if not self._request.history:
-            return {}
-        return {"uri": self._request.target.text, "redirects": self._redirects}
+        ext: dict[str, Any] = {}
+        if self._request.history:
+            ext = {"uri": self._request.target.text, "redirects": self._redirects}
+        if self._version:
+            ext["http-version"] = self._version
+        return ext
 
     def at_end(self) -> dict[str, Any]:
         """What stands in the last packet of an answer."""

@@ -72,7 +72,8 @@ def test_coded_bodies_are_decoded_once(client: Any, origin: ScriptedOrigin, fram
 
 
 def test_the_head_is_traced_and_its_version_known(client: Any, origin: ScriptedOrigin) -> None:
-    origin.script = reply(OK.replace(b"1.1", b"1.0"), close=True)
+    large = b"HTTP/1.0 200 Fine\r\n\r\n" + b"x" * 1_000_000
+    origin.script = reply(large, close=True)
     seen: list[tuple[str, Any]] = []
     answer = client.get(
         origin.url(), extensions={"trace": lambda name, info: seen.append((name, info))}
