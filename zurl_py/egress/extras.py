@@ -78,7 +78,7 @@ class Extras:
 
     def head_came(self, lines: Sequence[bytes]) -> None:
         """The final head of the current hop is here; its status line is the last in ``lines``."""
-        if self._request.timing:
+        if self._request.timing and self._request.history:
             status = next((line for line in reversed(lines) if line.startswith(b"HTTP/")), b"HTTP/")
             self._version = (
                 status.split(b" ", 1)[0].removeprefix(b"HTTP/").decode("ascii", "replace")
@@ -112,10 +112,10 @@ class Extras:
 
     def with_head(self) -> dict[str, Any]:
         """What stands beside the head of the answer, or in an error."""
-        ext: dict[str, Any] = {}
-        if self._request.history:
-            ext = {"uri": self._request.target.text, "redirects": self._redirects}
-        if self._version:
+        if not self._request.history:
+            return {}
+        ext = {"uri": self._request.target.text, "redirects": self._redirects}
+        if self._version:  # who asks for both need not wait for it
             ext["http-version"] = self._version
         return ext
 
