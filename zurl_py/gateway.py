@@ -339,6 +339,8 @@ class Gateway:
             return
         sender = packet.sender
         session = self._streams.get((sender, id)) if sender else self._find_by_id(packet, id)
+        if session is None and sender:
+            session = self._adopted(sender, id, seq)
         if session is not None:
             session.receive(packet, seq)
         elif sender and not self._wait_for_session((sender, id), packet, seq, size):
@@ -354,6 +356,22 @@ class Gateway:
             return None
         session = candidates[0]
         return session if session.expects(packet.seq) else None
+
+    def _adopted(self, sender: bytes, id: bytes, seq: int | None) -> _Streamed | None:
+        """The session of this id that its worker has handed off, now this worker's."""
+        found = [s for s in self._by_id.get(id, ()) if s.handed_off and s.expects(seq)]
+        if len(found) != 1:
+            return None
+        session = found[0]
+        assert session.sender is not None
+        del self._streams[(session.sender, id)]
+        session.adopt(sender)
+        self._streams[(sender, id)] = session
+        worker = b"stream " + sender
+        self._admission.ended(self._open[session])
+        self._admission.begin(worker)
+        self._open[session] = worker
+        return session
 
     def _wait_for_session(
         self, key: _Key, packet: RequestPacket, seq: int | None, size: int

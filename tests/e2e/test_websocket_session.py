@@ -512,7 +512,7 @@ class TestBadInput:
         [
             {"type": "keep-alive"},
             {"type": "error", "condition": "x"},
-            {"type": "handoff-start"},
+            {"type": "handoff-proceed"},
             {"type": "credit", "credits": -1},
         ],
     )

@@ -128,6 +128,8 @@ class Session:
         "_deadline",
         "_ended",
         "_endpoint",
+        "_final",
+        "_held",
         "_s",
         "_timer",
         "account",
@@ -158,6 +160,8 @@ class Session:
             self._interface, packet.id, packet.sender, began, packet.quiet
         )
         self._deadline: float | None = None
+        self._held: list[dict[str, Any]] | None = None  # packets, while no worker has the session
+        self._final: dict[str, Any] | None = None  # the last packet, likewise
         self._timer = Timer(self._wake)
 
     def __repr__(self) -> str:

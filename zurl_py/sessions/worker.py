@@ -54,7 +54,56 @@ class WorkerSide(Session):
             self._tell_ended("cancelled", "cancelled by the worker")
             self._finish(None)
             return
+        resumed = self._held is not None
+        if resumed:
+            self._resume()
+            if not self.open:
+                return
+        if packet.type == b"handoff-start":
+            self._hand_off()
+            return
         self._receive(packet)
+        if resumed and self.open:
+            self._go_on()
+
+    # -- handoff (RFC 33): the session goes from one worker to another ---------------------------
+
+    @property
+    def handed_off(self) -> bool:
+        """No worker has the session now: the next packet in order says who has."""
+        return self._held is not None
+
+    def adopt(self, sender: bytes) -> None:
+        """Another worker takes the session over."""
+        self.sender = self.account.sender = sender
+        self._endpoint.move_to(sender)
+
+    def _hand_off(self) -> None:
+        """Say nothing more until a worker speaks; nothing more is read from the origin either."""
+        self._send({"type": b"handoff-proceed"})
+        self._held = []
+        self._set_timer()
+
+    def _resume(self) -> None:
+        held, self._held = self._held, None
+        for fields in held or ():
+            self._send(fields)
+        if self._final is not None:
+            self._finish(self._final)
+        self._set_timer()
+
+    def _finish(self, last: dict[str, Any] | None) -> None:
+        """End the session; what nobody could hear now waits for the worker to come."""
+        if self._held is None or last is None:
+            super()._finish(last)
+        elif self._final is None:
+            self._final = last
+            self._set_timer()
+
+    def crash(self) -> None:
+        """Handle a bug of ours, at once, whoever has the session."""
+        self._held = None
+        super().crash()
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
         """A packet asks for what may not be said any more."""
@@ -65,6 +114,9 @@ class WorkerSide(Session):
         self._end_with_error(Condition.BAD_REQUEST, "bad-message", detail)
 
     def _send(self, fields: dict[str, Any]) -> None:
+        if self._held is not None:
+            self._held.append(fields)  # few: what comes from the origin waits there
+            return
         s = self._s
         assert self.sender is not None
         s.outlet.publish(self.sender, self._endpoint.send(fields, s.loop.now))
@@ -86,11 +138,12 @@ class WorkerSide(Session):
     @property
     def _worker_is_slow(self) -> bool:
         """Packets wait for the worker already: do not make more than can be helped."""
-        return self.sender in self._s.outlet.slow
+        return self._held is not None or self.sender in self._s.outlet.slow
 
     def _wait_for_worker(self) -> None:
         assert self.sender is not None
-        self._s.outlet.when_caught_up(self.sender, self._worker_caught_up)
+        if self._held is None:  # else it goes on when a worker takes the session over
+            self._s.outlet.when_caught_up(self.sender, self._worker_caught_up)
 
     @entry
     def _worker_caught_up(self) -> None:
@@ -102,12 +155,17 @@ class WorkerSide(Session):
     def _set_timer(self) -> None:
         if self.open:
             endpoint = self._endpoint
-            when = min(endpoint.keep_alive_at, endpoint.expires_at, self._next_alarm())
+            when = endpoint.expires_at
+            if self._final is None:
+                when = min(when, self._next_alarm())
+            if self._held is None:
+                when = min(when, endpoint.keep_alive_at)
             self._s.loop.set_timer(self._timer, when)
 
     def _timer_fired(self) -> None:
         now = self._s.loop.now
-        self._look_at_clock(now)
+        if self._final is None:
+            self._look_at_clock(now)
         if not self.open:
             return
         if self._endpoint.expired(now):
@@ -115,6 +173,6 @@ class WorkerSide(Session):
             self._shut()
             self._finish(None)
             return
-        if self._endpoint.keep_alive_due(now):
+        if self._held is None and self._endpoint.keep_alive_due(now):
             self._send({"type": b"keep-alive"})
         self._set_timer()

@@ -54,6 +54,13 @@ class Envelope:
         self._common = prepare(common)
         self._start = (address + b" " if address is not None else b"") + format.value
 
+    def to(self, address: bytes) -> Envelope:
+        """The same for another worker."""
+        other = Envelope.__new__(Envelope)
+        other._common, other._write = self._common, self._write
+        other._start = address + b" " + self._start[-1:]
+        return other
+
     def encode(self, fields: dict[str, Any]) -> bytes:
         """The message with these fields.
 

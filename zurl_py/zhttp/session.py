@@ -268,6 +268,11 @@ class Endpoint:
         """Whose side this is."""
         return self._rules.role
 
+    def move_to(self, address: bytes) -> None:
+        """From now on another worker has the session (a handoff of RFC 33)."""
+        self.peer = address
+        self._envelope = self._envelope.to(address)
+
     @property
     def closed(self) -> bool:
         """The session is over: nothing may be sent, what comes is ignored."""

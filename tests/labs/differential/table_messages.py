@@ -105,6 +105,12 @@ ROWS = [
         "id-of-other-worker-followed",
     ),
     _row(
+        "`handoff-start` is counted in sequence and ignored.",
+        "The session can go to another worker, as RFC 33 has it.",
+        "A worker can be replaced without losing what it has under way.",
+        "handoff-start",
+    ),
+    _row(
         "A packet without `from` ends the session of its `id`: by `cancel`, or out of sequence.",
         "It continues the session, if it is the next in order; it ends none.",
         "An `id` alone does not show whose the session is.",

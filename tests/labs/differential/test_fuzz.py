@@ -35,7 +35,6 @@ _TYPES = st.sampled_from(
         "credit",
         "keep-alive",
         "cancel",
-        "handoff-start",
         "close",
         "ping",
         "pong",

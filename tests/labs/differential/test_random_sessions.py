@@ -21,7 +21,6 @@ _COMMON = [
     ),
     st.tuples(st.just("keep-alive"), st.just({"type": "keep-alive"})),
     st.tuples(st.just("ping"), st.just({"type": "ping"})),
-    st.tuples(st.just("handoff"), st.just({"type": "handoff-start"})),
     st.tuples(
         st.just("wrong seq"),
         st.fixed_dictionaries({"type": st.just("credit"), "seq": st.integers(5, 9)}),

@@ -212,3 +212,47 @@ def test_keep_alives_go_on_while_the_origin_is_busy(bench: Bench) -> None:
     assert bench.session.open
     bench.pass_time(61)
     assert not bench.session.open  # nothing heard of the worker
+
+
+# -- handoff --------------------------------------------------------------------------------------
+
+
+def test_a_session_that_nobody_takes_over_expires_in_silence(bench: Bench) -> None:
+    bench.begin(credits=100)
+    bench.send(type="handoff-start")
+    (proceed,) = bench.outlet.take()
+    assert proceed.type == b"handoff-proceed"
+    bench.head()
+    bench.body(10)
+    bench.pass_time(59)
+    assert bench.outlet.take() == []  # no keep-alive, no data
+    assert bench.session.open
+    bench.pass_time(2)
+    assert not bench.session.open
+    assert bench.outlet.take() == []
+
+
+def test_what_is_held_while_nobody_has_the_session_is_bounded(bench: Bench) -> None:
+    bench.begin(credits=10**6)
+    bench.send(type="handoff-start")
+    bench.head()
+    bench.outlet.take()
+    paused = False
+    for _ in range(3 * BUFFER):
+        paused = bool(bench.body(1)) or paused
+    assert paused
+    assert bench.session.bytes_held <= BUFFER
+    assert bench.session._held == []
+
+
+def test_a_timeout_meanwhile_is_told_later_and_costs_no_loop(bench: Bench) -> None:
+    bench.begin(credits=100, timeout=5000)
+    bench.send(type="handoff-start")
+    bench.outlet.take()
+    bench.pass_time(10)
+    assert bench.session.open
+    assert bench.session._timer.when > bench.time + 10
+    bench.send(type="keep-alive")
+    (error,) = bench.outlet.take()
+    assert error["condition"] == b"session-timeout"
+    assert bench.ended

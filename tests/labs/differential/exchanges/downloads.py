@@ -123,7 +123,7 @@ def _other_type(name: str, type: str | None, **more: object) -> None:
         x.finish(session)
 
 
-for _type in ("keep-alive", "ping", "pong", "close", "handoff-start", "handoff-proceed"):
+for _type in ("keep-alive", "ping", "pong", "close", "handoff-proceed"):
     _other_type(_type, _type)
 _other_type("error", "error", condition="x")
 
@@ -218,6 +218,18 @@ def _cancel(name: str, **fields: object) -> None:
 
 _cancel("without-seq", seq=None)
 _cancel("out-of-sequence", seq=17)
+
+
+@exchange("handoff-start")
+def handoff_start(x: Run) -> None:
+    x.origin.script = lambda connection: (connection.read_request(), connection.expect_end())[1]
+    session = x.start(method="GET", uri=x.origin.url(), stream=True, credits=10)
+    session.next()
+    x.origin.wait_request()
+    session.send(type="handoff-start")
+    x.worker.fence()
+    session.send(type="keep-alive")
+    x.worker.fence()
 
 
 @exchange("cancel-without-from")

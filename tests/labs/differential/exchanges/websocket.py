@@ -417,7 +417,6 @@ def _ignored_types(x: Run) -> None:
     for fields in (
         {"type": "keep-alive"},
         {"type": "error", "condition": "x"},
-        {"type": "handoff-start"},
     ):
         session.send(**fields)
     session.send(body="x")
