@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.labs.faults.http2 import frame
+from tests.support import (
+    CertificateAuthority,
+    Connection,
+    Daemon,
+    ScriptedOrigin,
+    Worker,
+    reply,
+)
 from tests.support.messages import Message
 
 Start = Callable[..., tuple[Daemon, Worker]]
@@ -50,7 +58,7 @@ def ext_of(message: Message) -> dict[str, Any]:
     return found
 
 
-# -- what is asked for in the wrong way ------------------------------------------------------------
+# -- what is asked for in the wrong way ----------------------------------------------------------
 
 WRONG: list[dict[str, Any]] = [
     {name: value}
@@ -77,7 +85,7 @@ def test_without_ext_packets_are_as_before(worker: Worker, origin: ScriptedOrigi
     assert all("ext" not in message for message in stream(worker, origin.url(), {}))
 
 
-# -- raw -------------------------------------------------------------------------------------------
+# -- raw -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("accepted", [None, "gzip", "br;q=0.5, zstd"])
@@ -105,7 +113,7 @@ def test_raw_counts_what_is_handed_over(worker: Worker, origin: ScriptedOrigin) 
     assert answer["condition"] == b"max-size-exceeded"
 
 
-# -- truncate --------------------------------------------------------------------------------------
+# -- truncate ------------------------------------------------------------------------------------
 
 _BODY = bytes(range(256)) * 2000
 _PLAIN = b"HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Length: %d\r\n\r\n" % len(_BODY) + _BODY
@@ -165,7 +173,7 @@ def test_truncate_of_a_redirect_is_about_the_last_answer(
     assert (answer["code"], answer.body, ext_of(answer)) == (200, b"h", {"truncated": True})
 
 
-# -- timing ----------------------------------------------------------------------------------------
+# -- timing --------------------------------------------------------------------------------------
 
 _PHASES = ["resolve", "connect", "tls", "first-byte", "total"]
 
@@ -211,7 +219,7 @@ def test_an_address_that_may_not_be_asked_for_is_not_told(
     assert "address" not in ext_of(answer)
 
 
-# -- trailers --------------------------------------------------------------------------------------
+# -- trailers ------------------------------------------------------------------------------------
 
 
 @formats
@@ -249,7 +257,7 @@ def test_trailers_that_nobody_asked_for(worker: Worker, origin: ScriptedOrigin) 
     assert "ext" not in with_others
 
 
-# -- interim ---------------------------------------------------------------------------------------
+# -- interim -------------------------------------------------------------------------------------
 
 _INTERIM = (
     b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -324,7 +332,7 @@ def test_interim_heads_of_the_last_hop_alone(
         assert ext_of(answer) == {"interim": _TOLD}
 
 
-# -- history, max-redirects, redirect-method -------------------------------------------------------
+# -- history, max-redirects, redirect-method -----------------------------------------------------
 
 
 def chain(length: int, code: bytes = b"302") -> Callable[[Connection], None]:
@@ -431,7 +439,7 @@ def test_redirect_method(
     assert second.get(b"x-kept") == b"1"
 
 
-# -- together --------------------------------------------------------------------------------------
+# -- together ------------------------------------------------------------------------------------
 
 
 def test_all_of_it_at_once(worker: Worker, origin: ScriptedOrigin) -> None:
@@ -443,3 +451,44 @@ def test_all_of_it_at_once(worker: Worker, origin: ScriptedOrigin) -> None:
     messages = stream(worker, origin.url(), ext, follow_redirects=True)
     assert ext_of(messages[0]) == {"multi": True}
     assert {"trailers", "total"} <= set(ext_of(messages[-1]))
+
+
+# -- over HTTP/2 ---------------------------------------------------------------------------------
+
+
+def _speak_http2(connection: Connection) -> None:
+    """An interim head, an answer and trailers, in frames made by hand (RFC 9113, RFC 7541)."""
+    headers, data, end_stream, end_headers = 1, 0, 1, 4
+    connection.read_exactly(24)
+    connection.send(frame(4, 0, 0))
+    while True:
+        head = connection.read_exactly(9)
+        connection.read_exactly(int.from_bytes(head[:3], "big"))
+        if head[3] != headers:
+            continue
+        stream = int.from_bytes(head[5:], "big")
+        connection.send(
+            frame(headers, end_headers, stream, b"\x08\x03103\x00\x04link\x04</a>")
+            + frame(headers, end_headers, stream, b"\x88")
+            + frame(data, 0, stream, b"hi")
+            + frame(headers, end_headers | end_stream, stream, b"\x00\x06digest\x03abc")
+        )
+
+
+def test_trailers_and_interim_heads_of_http2(
+    worker: Worker, authority: CertificateAuthority
+) -> None:
+    tls = authority.server_context()
+    tls.set_alpn_protocols(["h2"])
+    ext = {"trailers": True, "interim": True, "timing": True}
+    interim = {"code": 103, "reason": "", "headers": [["link", "</a>"]]}
+    with ScriptedOrigin(_speak_http2, tls=tls) as origin:
+        whole = ask(worker, origin.url(host="localhost"), ext)
+        found = ext_of(whole)
+        assert (whole["code"], whole.body) == (200, b"hi")
+        assert found["trailers"] == [["digest", "abc"]]
+        assert found["interim"] == [interim]
+        assert found["http-version"] == "2"
+        messages = stream(worker, origin.url(host="localhost"), ext)
+        assert ext_of(messages[-1])["trailers"] == [["digest", "abc"]]
+        assert [ext_of(m)["interim"] for m in messages if "interim" in ext_of(m)] == [interim]
