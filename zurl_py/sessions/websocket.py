@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import math
 import os
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -116,7 +115,7 @@ class WebSocketSession(WorkerSide):
         self._alarms: dict[_Alarm, float] = {}
         self._close_code = _ABNORMAL
         self._auto_pong = packet.auto_pong
-        self._early: deque[RequestPacket] = deque()  # came before the handshake's outcome
+        self._early: list[RequestPacket] = []  # came before the handshake's outcome
         self._early_size = 0
         # The close frame at the end, if none was sent by then; None: the connection is cut.
         self._farewell: tuple[int, bytes] | None = None
@@ -127,7 +126,8 @@ class WebSocketSession(WorkerSide):
         self._received = 0  # bytes of the origin's frames given to the worker
         self._token = b""  # what the gateway's own pings hold
         self._transfer: WebSocketTransfer | None = None
-        self._waiting: deque[Event] = deque()  # frames that wait for credits
+        # Few, and mostly none: a list is a tenth of a deque.
+        self._waiting: list[Event] = []  # frames that wait for credits
 
     def __repr__(self) -> str:
         return f"<WebSocketSession {show_id(self.id)} {self.state.name} {self._endpoint!r}>"
@@ -270,8 +270,10 @@ class WebSocketSession(WorkerSide):
             self._set_alarm(_Alarm.PING, self._s.loop.now + interval)
         extras = self._connection.extras
         self._send(opened_fields(response, self._s.buffer_size, extras))
-        while self._early and self.open:
-            self._send_frame(self._early.popleft())
+        early, self._early = self._early, []
+        for packet in early:
+            if self.open:
+                self._send_frame(packet)
         if self.open:
             self._deliver()
 
@@ -317,7 +319,7 @@ class WebSocketSession(WorkerSide):
             elif not self._end_event(event):
                 return
             if waiting:
-                waiting.popleft()
+                waiting.pop(0)
             elif transfer.drained:
                 break
         if transfer.lost is not None:
@@ -418,8 +420,7 @@ class WebSocketSession(WorkerSide):
         """Take frames behind the one that waits, as far as one more buffer_size reaches."""
         transfer, waiting = self._connection, self._waiting
         transfer.look_ahead()
-        behind = list(waiting)[1:]
-        size = sum(len(event.payload) for event in behind if isinstance(event, Data))
+        size = sum(len(event.payload) for event in waiting[1:] if isinstance(event, Data))
         while len(waiting) < _MAX_WAITING and size < self._s.buffer_size:
             event = self._fetch()
             if event is None:
@@ -437,7 +438,7 @@ class WebSocketSession(WorkerSide):
         for event in self._waiting:
             if isinstance(event, Ping):
                 self._pong(event)
-        self._waiting = deque(event for event in self._waiting if not isinstance(event, Ping))
+        self._waiting = [event for event in self._waiting if not isinstance(event, Ping)]
         if self._waiting:
             self._set_alarm(_Alarm.LOOK, self._s.loop.now + PING_PATIENCE)
         else:
