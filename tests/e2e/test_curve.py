@@ -186,6 +186,27 @@ def test_an_address_belongs_to_the_key_that_used_it_first(
     site.worker("a", b"shared").ready()
 
 
+def test_answers_are_read_by_the_owner_of_their_address(site: Site, origin: ScriptedOrigin) -> None:
+    origin.script = reply(_OK)
+    owner = site.worker("a", b"mine").ready()
+    thief = site.worker("b").ready()
+    for topic in (b"mine ", b"mine", b"", b"mi", b"mine T"):
+        thief.sub.subscribe(topic)
+    site.daemon.wait_log("b may not subscribe to 'mine T'")
+    for number in range(3):
+        session = owner.start(b"%d" % number, method="GET", uri=origin.url())
+        session.finish()
+        assert session.body == b"hi"
+    assert not thief.sub.poll(200)
+    # Its own subscription holds, and goes with the connection; the owner's stays.
+    own = thief.start(method="GET", uri=origin.url())
+    own.finish()
+    thief.close()
+    owner.ready()
+    again = site.worker("b").ready()
+    again.start(method="GET", uri=origin.url()).finish()
+
+
 def test_keys_of_clients_are_read_anew(site: Site) -> None:
     first = site.worker("a").ready()
     site.add("late")

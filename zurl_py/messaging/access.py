@@ -19,8 +19,8 @@ REVOKED: Final = CurveClient("", "a key that was taken back", frozenset())
 class Access:
     """The clients of tcp endpoints, and the addresses (``from``) that are theirs.
 
-    An address belongs to the key that used it first: nobody else may begin sessions under it, or
-    go on with them. What comes over ipc has no key; it is the operator's own.
+    An address belongs to the key that used it first: nobody else may begin sessions under it, go
+    on with them, or read its answers. What comes over ipc has no key; it is the operator's own.
 
     Args:
         clients: who may connect, by public key.

@@ -20,6 +20,7 @@ from .access import Access
 from .outbox import Publisher, Replier
 from .reader import SocketReader
 from .sockets import Endpoints
+from .subscribers import Subscribers
 
 __all__ = ["Frontend", "Nowhere", "Receiver"]
 
@@ -97,6 +98,12 @@ class Frontend:
             self.outlet = self._publisher = Publisher(
                 endpoints.out, loop, log, self._subscriptions.used
             )
+            self._take_subscription: Callable[[list[bytes]], None] = self._publisher.subscription
+            if access is not None:
+                subscribers = Subscribers(endpoints.out, access, log, self._publisher.subscription)
+                self._take_subscription = self._signed(
+                    subscribers.subscription, self._subscriptions
+                )
         if endpoints.in_req is not None and self._requests is not None:
             self.replier = self._replier = Replier(endpoints.in_req, loop, log, self._requests.used)
         self._in_stream = endpoints.in_stream
@@ -168,7 +175,7 @@ class Frontend:
         if self._later is not None:
             self._later.read(_BATCH, self._signed(receiver.go_on, self._later))
         if self._subscriptions is not None and self._publisher is not None:
-            self._subscriptions.read(_BATCH, self._publisher.subscription)
+            self._subscriptions.read(_BATCH, self._take_subscription)
 
     def _read_first(self, receiver: Receiver) -> None:
         if self._first is None:

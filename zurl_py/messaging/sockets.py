@@ -83,6 +83,9 @@ class Endpoints:
             self.out = self._make(zmq.XPUB)
             # Tell us where a message does not fit, in place of losing it.
             self.out.setsockopt(zmq.XPUB_NODROP, 1)
+            if config.curve is not None:
+                # Subscriptions are ours to grant.
+                self.out.setsockopt(zmq.XPUB_MANUAL, 1)
             self._bind(self.out, "out_spec", heartbeat=True)
         if config.in_stream_spec:
             self.in_stream = self._make(zmq.DEALER)
