@@ -69,10 +69,11 @@ def test_a_stalled_stream_delays_no_other_and_is_bounded(
     ]
     for session in stalled:
         session.skip(b"keep-alive")
+    # 200 kB are the session's own; without care libcurl holds 16 MB.
+    assert (daemon.memory() - before) / count < 800_000
     fast = worker.start(method="GET", uri=nginx.url("/file"), stream=True, credits=1_000_000)
     assert read_all(fast) == FILE
-    # 200 kB are the session's own.
-    assert (daemon.memory() - before) / count < 700_000
+    assert (daemon.memory() - before) / count < 1_500_000
     assert len(connections(nginx)) == 1
 
 

@@ -233,7 +233,7 @@ class Egress:
         transfer.handle = transfer.multi = None
         self._versions.leave(transfer)
         if handle.first is not None:
-            self._firsts.settle(handle.first, transfer)
+            self._firsts.settle(handle.first, transfer, connected=False)
         del self._transfers[handle.curl]
         try:
             multi.remove(handle.curl)
@@ -302,7 +302,7 @@ class Egress:
             transfer = self._transfers.get(handle.curl)
             if transfer is not None and transfer.handle is handle:
                 first, handle.first = handle.first, None
-                self._firsts.settle(first, transfer)
+                self._firsts.settle(first, transfer, connected=True)
 
     def _go_on_with_room(self) -> None:
         self._budget.freed = False

@@ -15,6 +15,7 @@ _Waiter = TypeVar("_Waiter")
 WITHOUT_QUIC = 300.0
 """Seconds that an origin is left alone with QUIC, after that did not get through."""
 
+_WARM = 1.0  # seconds
 _MAX_ORIGINS = 16_384
 PATIENCE = 1.0
 """Seconds that a request waits for another's connection, to share it."""
@@ -72,7 +73,12 @@ class FirstConnections(Generic[_Waiter]):
         self._leaders: dict[object, _Waiter] = {}
         self._waiting: dict[object, deque[_Waiter]] = {}
         self._timers: dict[object, Timer] = {}
+        self._warm_until: dict[object, float] = {}
         self.released: list[_Waiter] = []
+
+    def is_warm(self, key: object) -> bool:
+        """Whether a connection was there a moment ago: nobody need wait to see that it is."""
+        return self._loop.now < self._warm_until.get(key, 0.0)
 
     def leads(self, key: object) -> bool:
         """Whether somebody is connecting."""
@@ -103,10 +109,12 @@ class FirstConnections(Generic[_Waiter]):
         """All who wait."""
         return [waiter for waiting in self._waiting.values() for waiter in waiting]
 
-    def settle(self, key: object, leader: _Waiter) -> None:
+    def settle(self, key: object, leader: _Waiter, connected: bool) -> None:
         """The leader has a connection, or has given up: those who wait go on."""
         if self._leaders.get(key) is leader:
             del self._leaders[key]
+            if connected:
+                remember(self._warm_until, key, self._loop.now + _WARM, _MAX_ORIGINS)
             self._release(key)
 
     def _release(self, key: object) -> None:

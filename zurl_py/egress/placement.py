@@ -137,6 +137,8 @@ class Placement:
             http1 = http1 or full or request.headers.size > _HTTP2_HEADERS
             if not (http1 or kept_only):
                 first = self._first(request, route, multi)
+                if first is not None and self._firsts.is_warm(first):
+                    first = None
             if self._may_share(first, transfer, now):
                 return Share(first)  # 4
         resolve = self._resolve(request, route, multi, names) if names or route.checks_here else []

@@ -17,9 +17,9 @@ def test_those_who_wait_go_on_when_the_connection_is_there() -> None:
     for waiter in ("one", "two", "three"):
         firsts.wait("key", waiter)
     firsts.leave("key", "two")
-    firsts.settle("key", "another")
+    firsts.settle("key", "another", True)
     assert firsts.released == []
-    firsts.settle("key", "leader")
+    firsts.settle("key", "leader", True)
     assert firsts.released == ["one", "three"]
     assert not firsts.leads("key")
     firsts.leave("key", "three")
@@ -48,3 +48,16 @@ def test_origins_without_end_are_not_remembered_without_end(
     assert origins.version(("n99.test", 443)) == 2
     assert origins.version(("n0.test", 443)) is None
     assert len(origins._versions) <= 10
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_connection_that_was_there_a_moment_ago_is_not_waited_for(connected: bool) -> None:
+    clock = Clock()
+    loop = Loop(clock)
+    firsts: FirstConnections[str] = FirstConnections(loop)
+    firsts.lead("key", "leader")
+    assert not firsts.is_warm("key")
+    firsts.settle("key", "leader", connected)
+    assert firsts.is_warm("key") is connected
+    let_pass(1.1, clock, loop)
+    assert not firsts.is_warm("key")
