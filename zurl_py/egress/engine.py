@@ -319,7 +319,9 @@ class Egress:
 
     def _ended(self, transfer: Carried, code: int, message: str) -> None:
         if self.meter is not None and transfer.handle is not None:
-            self.meter.transfer_ended(transfer.handle.curl)
+            request = transfer.request
+            sends = bool(request.body) or request.upload
+            self.meter.transfer_ended(transfer.handle.curl, sends, not code)
         if code and self._is_to_repeat(transfer, code) and transfer.rewind():
             self.remove(transfer)
             self._place(transfer)

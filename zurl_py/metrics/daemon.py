@@ -58,10 +58,10 @@ _TURN_BOUNDS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.02, 0.05, 0.1, 0.25, 1.0),
 )
-_FOLD_EVERY = 256  # observations that are put aside at most
+_FOLD_EVERY = 256  # turns of which values are put aside
 
 _OUTCOME_NUMBER: Final = {outcome: number for number, outcome in enumerate(OUTCOMES)}
-_PER_SCHEME = len(OUTCOMES)
+_SCHEMES, _PER_SCHEME = len(SCHEMES), len(OUTCOMES)
 
 
 def outcome_of(code: int | None, condition: str) -> str:
@@ -118,7 +118,6 @@ class Metrics:
         self._families: list[Family] = [
             family for family in vars(self).values() if isinstance(family, Family)
         ]
-        self._put_aside = 0
         self.gauge(
             "zurl_sessions_open",
             "Sessions that have no final answer yet.",
@@ -199,13 +198,9 @@ class Metrics:
             seconds: since its first packet.
         """
         self.open[interface] -= 1
-        index = (interface * len(SCHEMES) + scheme) * _PER_SCHEME + _OUTCOME_NUMBER[outcome]
+        index = (interface * _SCHEMES + scheme) * _PER_SCHEME + _OUTCOME_NUMBER[outcome]
         self.requests.values[index] += 1
-        pending = self.durations.pending[0]
-        pending.append(seconds)
-        if len(pending) >= _FOLD_EVERY:
-            self.durations.fold()
-            self.phases.fold()
+        self.durations.pending[0].append(seconds)
 
     def example(self, seconds: float, trace_id: str, time: float) -> None:
         """Keep a request's trace as the example of its duration, for OpenMetrics."""
@@ -216,11 +211,10 @@ class Metrics:
         pending = self.turns.pending[0]
         pending.append(seconds)
         if len(pending) >= _FOLD_EVERY:
-            self.turns.fold()
+            # Here for all of them: a turn has a bounded number of requests.
+            for histogram in (self.turns, self.lags, self.durations, self.phases):
+                histogram.fold()
 
     def observe_lag(self, seconds: float) -> None:
         """Timers were looked at as late."""
-        pending = self.lags.pending[0]
-        pending.append(seconds)
-        if len(pending) >= _FOLD_EVERY:
-            self.lags.fold()
+        self.lags.pending[0].append(seconds)

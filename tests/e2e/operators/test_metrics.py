@@ -234,10 +234,14 @@ def test_a_websocket_cut_off_is_an_abnormal_closure(start: Start, origin: Script
 
     def cut(connection: Connection) -> None:
         accept(connection)
+        connection.wait_for("open")
         connection.reset()
 
     origin.script = cut
-    worker.start(uri=origin.url(scheme="ws"), credits=1000).finish()
+    session = worker.start(uri=origin.url(scheme="ws"), credits=1000)
+    assert session.next()["code"] == 101
+    origin.let("open")
+    session.finish()
     assert metrics(daemon).value("zurl_websocket_closes_total", code="1006") == 1
 
 
