@@ -314,9 +314,10 @@ class Service:
         self.dispatcher.changed(items)
 
     def _leases_lost(self) -> None:
-        """We said too late that we are alive: what we had leased may be another's."""
+        """Our connection or our time was up: what we had leased may be another's."""
         self._log.warning("leases were lost; what was ready is left to whoever has it now")
         self.scheduler.drop_ready()
+        self.thread.renew()  # and so lease again
         self.thread.recover()
 
     def _told(self, what: str) -> None:

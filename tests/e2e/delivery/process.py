@@ -235,7 +235,7 @@ class Deliver:
                 assert self.process is not None
                 assert self.process.poll() is None, self.log()
                 assert time.monotonic() < end, self.log()
-                if worker.socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT:
+                if worker.socket.poll(0, zmq.POLLOUT):
                     worker.send({"type": "stats"})
         finally:
             worker.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.deadline import wait_until
 
-__all__ = ["Receiver", "Reply", "Webhook"]
+__all__ = ["Busy", "Receiver", "Reply", "Webhook"]
 
 
 @dataclass
@@ -116,3 +116,21 @@ class Receiver:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Busy:
+    """Counts how many webhooks a receiver has at once."""
+
+    def __init__(self, wait: float) -> None:
+        self.wait = wait
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, _hook: Webhook) -> Reply:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(self.wait)
+        with self._lock:
+            self.now -= 1
+        return Reply()

@@ -122,6 +122,8 @@ class Store(Protocol):
         lease: seconds after which others may take over; ``renew`` is to be called well before,
             ``recover`` every second. 0: there are no others.
         lease_until: until when our leases hold, on the monotonic clock.
+        lost: what is leased and not in flight is free for all since; ``lease_until`` is over
+            until somebody has taken note of it and calls ``renew``.
         processes: those that share the store, this one included.
         takeovers: deliveries that we freed of a lease of another that had died.
     """
@@ -130,6 +132,7 @@ class Store(Protocol):
     max_bytes: int
     lease: float
     lease_until: float
+    lost: bool
     processes: int
     takeovers: int
 
@@ -145,8 +148,8 @@ class Store(Protocol):
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
         """End leases: with a result, or uncharged to give a delivery back."""
 
-    def renew(self, now: float) -> bool:
-        """Extend all leases of this process. Returns False where they were lost meanwhile."""
+    def renew(self, now: float) -> None:
+        """Extend all leases of this process; where that comes too late, ``lost`` is set."""
 
     def recover(self, now: float) -> list[Recovered]:
         """Endpoints with something to do, leases of the dead taken back first."""

@@ -41,7 +41,14 @@ from .state import attempt_row, order_of
 
 __all__ = ["PostgresStore", "Tables", "pack_headers"]
 
+# Should a process have gone on after others had struck it off.
+_FREE_ORPHANS: Final = """
+UPDATE delivery SET owner = NULL WHERE seq IN (
+    SELECT seq FROM delivery WHERE owner IS NOT NULL AND owner NOT IN (SELECT owner FROM process)
+    FOR UPDATE SKIP LOCKED)
+"""
 _XMIN_AGE: Final = "SELECT max(age(backend_xmin)) FROM pg_stat_activity"
+_SOON: Final = 0.5  # seconds until a claim is repeated that came while our lease was over
 _CLASS: Final = 0x5A55  # "ZU": of the advisory locks that processes hold
 
 _INSERT_DELIVERIES: Final = """
@@ -124,6 +131,7 @@ class PostgresStore:
     Attributes:
         lease: seconds.
         lease_until: until when our leases hold, on the monotonic clock.
+        lost: what we had leased, but for what is in flight, is free for all since.
         processes: those that share the queue, this one included.
         takeovers: deliveries whose lease was another's that had died.
 
@@ -149,6 +157,7 @@ class PostgresStore:
         self._url = url
         self._listener: Listener | None = None
         self.lease_until = 0.0
+        self.lost = False
         self.processes = 1
         self.takeovers = 0
         self._session = Session(url, self._prepare)
@@ -165,11 +174,13 @@ class PostgresStore:
             (str(self._max_body),),
         )
         if self._owner:
-            self._lock(connection)
+            with connection.transaction():
+                self._rejoin(connection)
         else:
-            self._join(connection)
+            self.lease_until = self._join(connection)
 
-    def _join(self, connection: psycopg.Connection[Any]) -> None:
+    def _join(self, connection: psycopg.Connection[Any]) -> float:
+        """Take a number among the processes. Returns until when it holds."""
         began = time.monotonic()
         row = connection.execute(
             "INSERT INTO process (alive_until)"
@@ -178,11 +189,25 @@ class PostgresStore:
         ).fetchone()
         assert row is not None
         self._owner = row[0]
-        self._lock(connection)
-        self.lease_until = began + self.lease
-
-    def _lock(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, self._owner))
+        return began + self.lease
+
+    def _rejoin(self, connection: psycopg.Connection[Any]) -> None:
+        """Go on under a new number: the lock was lost with the connection, or the lease is over.
+
+        What is in flight is taken along, as far as it is ours still. All else is given back: of a
+        commit whose answer was lost we do not know what it leased.
+        """
+        before = self._owner
+        self.lost, self.lease_until = True, 0.0  # nothing is leased until the loop knows
+        self._join(connection)
+        in_flight = list(self._state.in_flight)  # type: ignore[call-overload]
+        connection.execute(
+            "UPDATE delivery SET owner = %s WHERE owner = %s AND seq = ANY(%s::bigint[])",
+            (self._owner, before, in_flight),
+        )
+        connection.execute("UPDATE delivery SET owner = NULL WHERE owner = %s", (before,))
+        connection.execute("DELETE FROM process WHERE owner = %s", (before,))
 
     @property
     def in_flight(self) -> Container[int]:
@@ -270,6 +295,7 @@ class PostgresStore:
     ) -> tuple[Any, ...]:
         due = max(new.accepted + endpoint.settings.schedule[0], new.not_before)
         claim = new.claim and not blocked and due <= now and not endpoint.disabled
+        claim = claim and self._may_lease
         return (
             new.id,
             endpoint.id,
@@ -364,6 +390,8 @@ class PostgresStore:
         endpoint = self._state.endpoints.get(claim.endpoint)
         if endpoint is None or endpoint.disabled or endpoint.deleted:
             return Claimed(claim.endpoint, [], None)
+        if not self._may_lease:
+            return Claimed(claim.endpoint, [], now + _SOON)
         limit, room, next_due = 0, claim.max_bytes, None
         for due, size in connection.execute(_DUE, (claim.endpoint, claim.limit + 1)).fetchall():
             if due > now or limit == claim.limit or (limit and room < size):
@@ -457,12 +485,8 @@ class PostgresStore:
 
     # -- renew, recover, query -----------------------------------------------------------------
 
-    def renew(self, now: float) -> bool:
-        """Say that we are alive. Returns False where that came too late.
-
-        Then what we have leased may be another's: we go on under a new number, and what has that
-        of before is free for all.
-        """
+    def renew(self, now: float) -> None:
+        """Say that we are alive; where that comes too late, ``lost`` is set."""
         began = time.monotonic()
         with self._session as connection:
             row = connection.execute(
@@ -471,12 +495,15 @@ class PostgresStore:
                 " RETURNING owner",
                 (self.lease, self._owner),
             ).fetchone()
-            if row is not None:
-                self.lease_until = began + self.lease
-                return True
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_CLASS, self._owner))
-            self._join(connection)
-        return False
+            if row is None:
+                connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_CLASS, self._owner))
+                self._rejoin(connection)
+        if not self.lost:
+            self.lease_until = began + self.lease
+
+    @property
+    def _may_lease(self) -> bool:
+        return time.monotonic() < self.lease_until
 
     def recover(self, now: float) -> list[Recovered]:
         """What there is to do, once the leases of the dead are taken back."""
@@ -495,6 +522,8 @@ class PostgresStore:
         dead = connection.execute(_DEAD_PROCESSES, (self._owner, _CLASS)).fetchall()
         row = connection.execute("SELECT count(*) FROM process").fetchone()
         self.processes = max(1, (row[0] if row else 1) - len(dead))
+        freed = connection.execute(_FREE_ORPHANS)
+        self.takeovers += freed.rowcount
         for owner, late in dead:
             condition = "" if late else " AND okey IS NULL"
             freed = connection.execute(

@@ -96,6 +96,7 @@ class SqliteStore:
 
     lease = 0.0
     lease_until = float("inf")
+    lost = False
     processes = 1
     takeovers = 0
 
@@ -374,9 +375,8 @@ class SqliteStore:
 
     # -- renew, recover, query -----------------------------------------------------------------
 
-    def renew(self, now: float) -> bool:
+    def renew(self, now: float) -> None:
         """Nothing to do: nobody else can have the file."""
-        return True
 
     def listen(self, told: Callable[[str], None]) -> None:
         """Nobody else can have the file."""

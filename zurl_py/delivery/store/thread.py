@@ -187,6 +187,9 @@ class StoreThread:
         self._accept(accepts)
         if claims:
             self._claim(claims)
+        if self._store.lost:
+            self._store.lost = False
+            self._post(self._on_lost)
         return stopping
 
     def _accept(self, accepts: list[NewDelivery]) -> None:
@@ -275,8 +278,7 @@ class StoreThread:
     def _renew(self) -> None:
         self._asked.discard("renew")
         try:
-            if not _guarded(self._store.renew, self._now()):
-                self._post(self._on_lost)
+            _guarded(self._store.renew, self._now())
         except StoreUnavailable as error:
             self._trouble(error)
 
