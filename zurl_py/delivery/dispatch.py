@@ -13,10 +13,10 @@ from .counts import Counts
 from .gateway import ANSWER_KEPT, GatewayLink
 from .history import History
 from .lane import Lane
-from .model import Claim, Claimed, Finish, Finished, Recovered
+from .model import Claim, Claimed, Finish, Finished, Recovered, SaveEndpoint
 from .requests import RequestEncoder
 from .scheduler import Flight, Scheduler
-from .store.base import QueryResult, SaveEndpoint, Store
+from .store.base import Store
 from .store.thread import StoreThread
 
 __all__ = ["Dispatcher"]
@@ -126,7 +126,7 @@ class Dispatcher:
             self._log_attempt(flight, outcome)
             self._log_end(finish)
         if lane.changed:
-            self._save(lane)
+            finish.save = self._news(lane)
         if lane.ready and lane.shut(now):
             self._finishes += self._scheduler.give_back(lane, now)
         for event in events:
@@ -166,25 +166,17 @@ class Dispatcher:
         elif finish.state is State.DONE and self._log.debug_on:
             self._log.debug(f"webhook {finish.delivery.id}: done")
 
-    def _save(self, lane: Lane) -> None:
+    def _news(self, lane: Lane) -> SaveEndpoint:
+        """What the lane learnt of its endpoint."""
         endpoint = lane.endpoint
         lane.changed = False
         lane.saves += 1
-
-        def saved(_result: QueryResult | Exception) -> None:
-            lane.saves -= 1
-            if isinstance(_result, Exception):
-                lane.changed = True  # again with the next attempt's end
-
-        self._thread.query(
-            SaveEndpoint(
-                endpoint.id,
-                endpoint.disabled,
-                endpoint.hold_until,
-                endpoint.failing_since,
-                endpoint.noticed,
-            ),
-            saved,
+        return SaveEndpoint(
+            endpoint.id,
+            endpoint.disabled,
+            endpoint.hold_until,
+            endpoint.failing_since,
+            endpoint.noticed,
         )
 
     def give_all_back(self) -> None:
@@ -216,6 +208,10 @@ class Dispatcher:
         for result in results:
             finish = result.finish
             endpoint = finish.delivery.endpoint
+            if finish.save is not None:
+                lane = self._scheduler.lanes.get(endpoint)
+                if lane is not None:
+                    lane.saves -= 1
             if result.stale:
                 self._counts.stale += 1
                 self._log.warning(f"webhook {finish.delivery.id}: a result came too late, dropped")

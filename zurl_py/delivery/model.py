@@ -20,6 +20,7 @@ __all__ = [
     "Finished",
     "NewDelivery",
     "Recovered",
+    "SaveEndpoint",
     "Settings",
 ]
 
@@ -178,6 +179,17 @@ class Claimed:
 
 
 @dataclass(slots=True)
+class SaveEndpoint:
+    """What an attempt taught of its endpoint, to be written down with the result."""
+
+    id: int
+    disabled: str
+    hold_until: float
+    failing_since: float
+    noticed: int
+
+
+@dataclass(slots=True)
 class Finish:
     """The end of a lease.
 
@@ -187,6 +199,8 @@ class Finish:
         attempt: attempts charged, this one included.
         outcome: for the record; None where no attempt was made.
         reason: why it is DEAD.
+        save: news of the endpoint, for the same transaction: after a 410 nobody, here or at another
+            process, may see the delivery ended and its endpoint open.
     """
 
     delivery: Delivery
@@ -196,6 +210,7 @@ class Finish:
     outcome: Outcome | None
     reason: str = ""
     at: float = 0.0
+    save: SaveEndpoint | None = None
 
 
 @dataclass(slots=True)

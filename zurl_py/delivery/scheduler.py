@@ -101,7 +101,7 @@ class Scheduler:
             return
         for lane in list(self.lanes.values()):
             endpoint = lane.endpoint
-            busy = lane.ready or lane.in_flight or lane.claiming or lane.changed
+            busy = lane.ready or lane.in_flight or lane.claiming or lane.changed or lane.saves
             marked = endpoint.disabled or endpoint.hold_until or endpoint.failing_since
             if (
                 lane.next_due == NEVER

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from .base import QueryResult, SaveEndpoint, Store, StoreError, StoreFull, StoreUnavailable, Sweep
+from .base import QueryResult, Store, StoreError, StoreFull, StoreUnavailable, Sweep
 
 __all__ = [
     "QueryResult",
-    "SaveEndpoint",
     "Store",
     "StoreError",
     "StoreFull",

@@ -23,7 +23,6 @@ __all__ = [
     "CountPending",
     "Query",
     "QueryResult",
-    "SaveEndpoint",
     "SetSchedule",
     "Store",
     "StoreError",
@@ -43,17 +42,6 @@ class StoreFull(Exception):
 
 class StoreUnavailable(Exception):
     """The store cannot be reached or written to for now; nothing of the batch was written."""
-
-
-@dataclass(slots=True)
-class SaveEndpoint:
-    """What the scheduler learnt of an endpoint, to be written down."""
-
-    id: int
-    disabled: str
-    hold_until: float
-    failing_since: float
-    noticed: int
 
 
 @dataclass(slots=True)
@@ -89,7 +77,7 @@ class Continued:
     """A query of which a slice was done; only the store that made it knows it."""
 
 
-Query = Question | SaveEndpoint | Sweep | SetSchedule | CountPending | Continued
+Query = Question | Sweep | SetSchedule | CountPending | Continued
 
 
 @dataclass(slots=True)

@@ -53,12 +53,16 @@ _CLASS: Final = 0x5A55  # "ZU": of the advisory locks that processes hold
 
 _INSERT_DELIVERIES: Final = """
 INSERT INTO delivery (id, endpoint, blocked, due, size, accepted, expires, okey, owner, fence)
-SELECT id, endpoint, blocked, due, size, accepted, expires, okey, owner, (owner IS NOT NULL)::int
+SELECT new.id, endpoint, blocked, due, size, accepted, expires, okey, CASE WHEN open THEN owner END,
+    (open AND owner IS NOT NULL)::int
 FROM unnest(%s::text[], %s::bigint[], %s::smallint[], %s::float8[], %s::int[], %s::float8[],
     %s::float8[], %s::text[], %s::bigint[])
     WITH ORDINALITY AS new (id, endpoint, blocked, due, size, accepted, expires, okey, owner, place)
+JOIN (SELECT id AS number, disabled = '' AND deleted = 0 AND
+    hold_until <= extract(epoch FROM clock_timestamp()) AS open FROM endpoint) AS e
+    ON number = endpoint
 ORDER BY place
-ON CONFLICT (id) DO NOTHING RETURNING id, seq
+ON CONFLICT (id) DO NOTHING RETURNING id, seq, owner
 """
 _INSERT_PAYLOADS: Final = """
 INSERT INTO payload (seq, event, key, headers, secrets, body)
@@ -78,6 +82,8 @@ _CLAIM: Final = """
 WITH picked AS (
     SELECT seq FROM delivery
     WHERE endpoint = %s AND state = 0 AND blocked = 0 AND owner IS NULL AND due <= %s
+    AND EXISTS (SELECT FROM endpoint e WHERE e.id = delivery.endpoint AND e.disabled = ''
+        AND e.deleted = 0 AND e.hold_until <= extract(epoch FROM clock_timestamp()))
     ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED
 )
 UPDATE delivery d SET owner = %s, fence = d.fence + 1
@@ -260,9 +266,9 @@ class PostgresStore:
             ]
             seqs = self._insert(taken, rows)
             for (new, result, endpoint), row in zip(taken, rows, strict=True):
-                seq = seqs.pop(new.id, None)  # the first of its id in this batch
-                if seq is not None:
-                    self._accepted(new, result, endpoint, row, seq)
+                written = seqs.pop(new.id, None)  # the first of its id in this batch
+                if written is not None:
+                    self._accepted(new, result, endpoint, row, *written)
             repeats = [item for item in taken if not item[1].endpoint]
             if repeats:
                 self._compare(repeats)
@@ -312,17 +318,19 @@ class PostgresStore:
         self,
         taken: Sequence[tuple[NewDelivery, Accepted, Endpoint]],
         rows: Sequence[tuple[Any, ...]],
-    ) -> dict[str, int]:
+    ) -> dict[str, tuple[int, int | None]]:
+        """Write the rows. Returns number and owner by id."""
         if not rows:
             return {}
         connection = self._state.connection
         assert connection is not None
-        seqs = dict(connection.execute(_INSERT_DELIVERIES, _columns(rows)).fetchall())
+        inserted = connection.execute(_INSERT_DELIVERIES, _columns(rows)).fetchall()
+        seqs = {id: (seq, owner) for id, seq, owner in inserted}
         payloads: dict[str, tuple[Any, ...]] = {}
         for new, _, _ in taken:
             if new.id in seqs and new.id not in payloads:
                 payloads[new.id] = (
-                    seqs[new.id],
+                    seqs[new.id][0],
                     new.event,
                     new.key,
                     pack_headers(new.headers),
@@ -340,8 +348,9 @@ class PostgresStore:
         endpoint: Endpoint,
         row: tuple[Any, ...],
         seq: int,
+        owner: int | None,
     ) -> None:
-        _, _, blocked, due, *_, okey, owner = row
+        _, _, blocked, due, *_, okey, _ = row
         result.endpoint = endpoint.id
         result.due = None if blocked else due
         if owner is not None:
@@ -404,6 +413,8 @@ class PostgresStore:
             values = (claim.endpoint, now, limit, self._owner)
             rows = connection.execute(_CLAIM, values).fetchall()
             deliveries = [self._delivery(claim.endpoint, row) for row in rows]
+            if not deliveries:  # others were quicker, or the endpoint was closed this moment
+                next_due = max(next_due or 0.0, now + _SOON)
             deliveries.sort(key=lambda delivery: (delivery.due, delivery.seq))
         return Claimed(claim.endpoint, deliveries, next_due)
 
@@ -441,6 +452,9 @@ class PostgresStore:
                 pairs = [(f.delivery.seq, f.delivery.fence) for f in released]
                 connection.execute(_RELEASE, _columns(pairs))
                 results += [Finished(finish) for finish in released]
+            for finish in batch:
+                if finish.save is not None:
+                    self._queries.save(finish.save)
             if ended:
                 results += self._end(ended)
         return results

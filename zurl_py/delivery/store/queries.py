@@ -23,8 +23,8 @@ from ..messages import (
     Replay,
     Stats,
 )
-from ..model import Endpoint, Recovered
-from .base import Continued, CountPending, Query, QueryResult, SaveEndpoint, SetSchedule, Sweep
+from ..model import Endpoint, Recovered, SaveEndpoint
+from .base import Continued, CountPending, Query, QueryResult, SetSchedule, Sweep
 from .state import DEAD, DONE, PENDING, STOPS, WAITS, SqlState
 
 __all__ = ["Queries"]
@@ -56,7 +56,6 @@ class Queries:
             DeliveryList: self._list,
             Replay: self._replay,
             Stats: self._stats,
-            SaveEndpoint: self._save,
             SetSchedule: self._set_schedule,
             CountPending: self._count_pending,
             Sweep: self._sweep,
@@ -144,20 +143,19 @@ class Queries:
             answer["next"] = names[query.limit - 1]
         return QueryResult(answer)
 
-    def _save(self, save: SaveEndpoint, now: float) -> QueryResult:
+    def save(self, save: SaveEndpoint) -> None:
+        """Write down what an attempt taught of its endpoint."""
         endpoint = self._state.find_number(save.id)
-        if endpoint is None or endpoint.deleted:
-            return QueryResult()
-        self._state.write_endpoint(
-            replace(
-                endpoint,
-                disabled=save.disabled,
-                hold_until=save.hold_until,
-                failing_since=save.failing_since,
-                noticed=save.noticed,
+        if endpoint is not None and not endpoint.deleted:
+            self._state.write_endpoint(
+                replace(
+                    endpoint,
+                    disabled=save.disabled,
+                    hold_until=save.hold_until,
+                    failing_since=save.failing_since,
+                    noticed=save.noticed,
+                )
             )
-        )
-        return QueryResult()
 
     def _set_schedule(self, query: SetSchedule, now: float) -> QueryResult:
         state = self._state

@@ -334,8 +334,11 @@ class SqliteStore:
             self._end(finish, rows, attempts, counts)
             if finish.state is not State.PENDING and delivery.okey is not None:
                 ended.append(result)
-        if rows:
+        saves = [finish.save for finish in batch if finish.save is not None]
+        if rows or saves:
             with self._transaction("NORMAL"):
+                for save in saves:
+                    self._queries.save(save)
                 values(state.connection, _UPDATE_BEFORE, rows, _UPDATE_BEHIND)
                 values(state.connection, _INSERT_ATTEMPT, attempts)
                 for result in ended:
