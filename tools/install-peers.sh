@@ -21,6 +21,7 @@ programs="
     promtool:prometheus
     gcc:gcc,libc6-dev
     pg_ctlcluster:postgresql
+    chromium:chromium
     strace:strace
     eatmydata:eatmydata
     faketime:faketime

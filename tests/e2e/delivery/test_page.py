@@ -6,6 +6,7 @@ import base64
 import http.client
 import re
 import socket
+import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.conftest import require_peer
 from tests.e2e.delivery.process import Deliver, Worker
 from tests.e2e.delivery.receiver import Receiver, Reply
 from tests.support.daemon import free_port
@@ -189,6 +191,33 @@ def test_token(start_deliver: Start, tmp_path: Path) -> None:
     good = base64.b64encode(b"me:correct horse battery").decode()
     assert browser.ask("GET", "/", Authorization=f"Basic {good}").status == 200
     assert browser.ask("GET", "/", Authorization="Bearer correct horse battery").status == 200
+
+
+def test_in_a_browser(site: tuple[Browser, Worker], receiver: Receiver, tmp_path: Path) -> None:
+    """Chromium shows it, the styles that its policy lets through, and complains of nothing."""
+    chromium = require_peer("chromium")
+    browser, worker = site
+    receiver.reply = lambda _hook: Reply(500, body=NASTY.encode())
+    worker.wait_state(worker.deliver(uri=receiver.url(), id="seen"), "dead")
+    for path, part in (("/", "0 good and 1 failed attempts"), ("/delivery?id=seen", "<pre>&lt;")):
+        done = subprocess.run(
+            [
+                chromium,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--enable-logging=stderr",
+                f"--user-data-dir={tmp_path}",
+                "--dump-dom",
+                f"{browser.origin}{path}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert part in done.stdout
+        assert "CONSOLE" not in done.stderr, done.stderr
 
 
 def test_unix_socket(start_deliver: Start, tmp_path: Path) -> None:

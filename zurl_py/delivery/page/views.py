@@ -34,6 +34,7 @@ th, td { vertical-align: top; }
 .bad { color: #b00020; font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid #8884; padding: .5rem; }
 button, input { font: inherit; padding: .35rem .7rem; }
+input { max-width: 100%; box-sizing: border-box; }
 :focus-visible { outline: 3px solid #1a73e8; outline-offset: 2px; }
 code { overflow-wrap: anywhere; }
 .good-bar { fill: #2e7d32; } .bad-bar { fill: #b00020; }
