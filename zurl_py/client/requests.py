@@ -346,10 +346,11 @@ def _carrying(error: Exception, cause: errors.ZurlError) -> Exception:
 
 
 class _Original:
-    """What cookies are taken from, in place of the answer of ``http.client``."""
+    """In place of the answer of ``http.client``: cookies are taken from it, and its version."""
 
-    def __init__(self, raw: _Raw, headers: list[tuple[str, str]]) -> None:
+    def __init__(self, raw: _Raw, headers: list[tuple[str, str]], version: int) -> None:
         self._raw = raw
+        self.version = version
         self.msg = http.client.HTTPMessage()
         for name, value in headers:
             self.msg.add_header(name, value)
@@ -367,17 +368,18 @@ def _response(answer: Response, request: requests.PreparedRequest) -> HTTPRespon
     for name, value in pairs:
         headers.add(name, value)
     raw = _Raw(answer, str(request.url))
-    version = version_of(answer)
+    text = version_of(answer)
+    version = _VERSIONS.get(text, 11)
     return HTTPResponse(
         body=raw,
         headers=headers,
         status=answer.status_code,
-        version=_VERSIONS.get(version, 11),
-        version_string=version,
+        version=version,
+        version_string=text,
         reason=answer.reason,
         preload_content=False,
         decode_content=False,
-        original_response=_Original(raw, pairs),  # type: ignore[arg-type]
+        original_response=_Original(raw, pairs, version),  # type: ignore[arg-type]
         request_method=request.method,
         request_url=request.url,
     )

@@ -33,7 +33,7 @@ def test_an_answer(session: requests.Session, origin: ScriptedOrigin) -> None:
     )
     assert (answer.status_code, answer.reason, answer.text) == (200, "Fine", "hello")
     assert answer.headers["x"] == "1"
-    assert answer.raw.version == 11
+    assert answer.raw.version == answer.raw._original_response.version == 11
     request = origin.wait_request()
     assert request.line == b"POST /a?b=c HTTP/1.1"
     assert (request.framing, request.body) == ("length", b'{"q": 1}')
