@@ -31,6 +31,7 @@ class Origins:
         self._process = subprocess.Popen(
             # What they burn is not to be what others wait for.
             ["nice", "-n", "10", sys.executable, "-m", "tests.labs.faults.websocket_origins"],
+            stdin=subprocess.PIPE,  # its end is theirs
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=ROOT,
@@ -45,8 +46,9 @@ class Origins:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """WebSocket origins that do everything an origin should not: a process of their own.
 
-    python -m tests.labs.faults.websocket_origins    # prints its port, serves until it is killed
+    python -m tests.labs.faults.websocket_origins    # prints its port, serves until stdin ends
 
 What a connection gets is said by the path of its request: ``/NAME`` or ``/NAME?NUMBER``; the names
 are those of the functions in ``FAULTS``.
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -343,7 +345,13 @@ def _serve(sock: socket.socket) -> None:
         FAULTS[name](Peer(sock, request, int(number or 0)))
 
 
+def _end_with_parent() -> None:
+    sys.stdin.read()  # until it is closed, if only by the parent's end
+    os._exit(0)
+
+
 def main() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     while True:
