@@ -158,7 +158,10 @@ for change in "" "s/^max_open_requests=.*/max_open_requests=77/"; do
     install_deb /root/zurl-py.deb
     cmp "$system/etc/zurl.conf" "$work/theirs.conf" || fail "zurl.conf was changed"
     [ "$(inside dpkg-query -W -f '${db:Status-Abbrev}' zurl)" = "rc " ] || fail "zurl is still there"
-    inside zurl-py check-config --quiet --strict
+    inside zurl-py check-config --quiet
+    # Debian's rules leave the metadata service open, which a strict look does not let pass.
+    ! inside zurl-py check-config --quiet --strict 2>"$work/open" || fail "strict, and content"
+    grep -q '@metadata' "$work/open" || fail "nothing is said of what is open"
     inside apt-get purge -q -y zurl >/dev/null 2>&1
     cmp "$system/etc/zurl.conf" "$work/theirs.conf" || fail "purging zurl took our zurl.conf"
     start_daemon zurl

@@ -4,6 +4,7 @@
 """
 
 import configparser
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -82,8 +83,15 @@ def test_the_copyright_covers_every_library_that_travels() -> None:
     site = Path(zmq.__file__).parents[1]
     libraries = [*site.glob("pycurl.libs/*.so*"), *site.glob("pyzmq.libs/*.so*")]
     assert len(libraries) > 15
-    modules = ["pycurl", "zmq", "websockets", "msgspec", "tnetstring", "idna", "click"]
-    for path in [*libraries, *(site / module / "__init__.py" for module in modules)]:
+    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "debian" / "requirements.txt").read_text(), re.M)
+    files = [
+        site / file
+        for package in pinned
+        for file in importlib.metadata.files(package) or ()
+        if ".." not in file.parts and file.suffix in (".py", ".so")
+    ]
+    assert {"rich", "zmq"} <= {path.relative_to(site).parts[0] for path in files}
+    for path in [*libraries, *files]:
         name = f"usr/lib/zurl-py/{path.relative_to(site)}"
         assert any(fnmatch(name, pattern) for pattern, _ in patterns), f"no licence for {name}"
 
