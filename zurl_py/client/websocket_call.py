@@ -232,7 +232,7 @@ class WebSocketCall(Call):
         """Say that nothing more is sent; what the origin still sends can be received."""
         _check_close(code, reason)
         if not self.over:
-            self._hub.post(self._do, lambda exchange: exchange.send_close(code, reason))
+            self._hub.post(self._do, lambda exchange, now: exchange.send_close(code, reason, now))
 
     async def close(self, code: int, reason: str) -> None:
         """Close, and wait for the origin to do so too."""
