@@ -22,13 +22,13 @@ from tests.labs.killing.check import Figures, check
 from tests.labs.killing.receiver import SECRET
 from tests.support import Daemon
 from tests.support.daemon import free_port
-from tests.support.deadline import wait_until
 from zurl_py.client import Webhooks
 from zurl_py.client.webhooks import WebhookError
 
 __all__ = ["Lab"]
 
 _SENDERS = 6
+_PATIENCE = 60.0  # seconds without an end of any delivery
 _LEASE = 2  # seconds
 _CONCURRENCY = 16  # of the endpoint /plain
 _PATHS = ("plain", "ordered", "busy", "gone")
@@ -192,12 +192,17 @@ class Lab:
     def _settle(self) -> list[str]:
         """Wait until nothing is pending. Returns what died or is held for good."""
         with Webhooks(self._delivers[0].endpoint, timeout=60) as webhooks:
-
-            def settled() -> bool:
+            ended, since = -1, time.monotonic()
+            while True:
                 states = webhooks.stats()["states"]
-                return not states["pending"] and not states["leased"]
-
-            wait_until(settled, "the end of all deliveries", 120.0 + self._messages / 200, 0.5)
+                if not states["pending"] and not states["leased"]:
+                    break
+                if states["done"] + states["dead"] > ended:
+                    ended, since = states["done"] + states["dead"], time.monotonic()
+                if time.monotonic() - since > _PATIENCE:
+                    waiting = list(webhooks.deliveries(state="pending"))[:5]
+                    raise AssertionError(f"nothing ends any more: {states}, {waiting}")
+                time.sleep(0.5)
             return list(self._ended(webhooks))
 
     def _ended(self, webhooks: Webhooks) -> Iterator[str]:
