@@ -163,7 +163,7 @@ def _look_around(environment: Mapping[str, str]) -> list[Gateway]:
         missing = [name for name in _socket_files(endpoints) if not _is_socket(name)]
         if not missing:
             return [endpoints]
-        why = f"{DEFAULT_PATH} names {missing[0]}, and no socket is there: is the daemon running?"
+        why = f"{DEFAULT_PATH} names {missing[0]}, and no socket is there (is the daemon running?)"
     raise GatewayNotConfigured(
         f"no gateway found: ${VARIABLE} is not set; {why}. Name one (the path of a zurl.conf, or "
         f'Endpoints), or use "{EMBEDDED}" for a gateway of this process\'s own',
