@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import tnetstring
 import zmq
+
+from zurl_py.zhttp import tnetstring
 
 # What concerns one connection only, and not those behind it (RFC 9110, 7.6.1).
 _HOP = frozenset(

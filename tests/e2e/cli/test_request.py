@@ -318,10 +318,13 @@ def test_the_policy_explains_itself(run: Run, origin: ScriptedOrigin) -> None:
 def test_ctrl_c(run: Run, shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
     origin.script = silent
     process = subprocess.Popen(
-        [sys.executable, "-m", "zurl_py", "get", origin.url()],
+        [sys.executable, "-m", "zurl_py", "get", "--packets", origin.url()],
         env={**os.environ, "ZURL_CONNECT": str(shared_daemon.config_path)},
         stderr=subprocess.PIPE,
     )
+    assert process.stderr is not None
+    assert b"-->" in process.stderr.readline()
+    assert b"<--" in process.stderr.readline()  # the daemon's name, to which the cancel goes
     origin.wait_request(1)
     process.send_signal(2)
     _, err = process.communicate(timeout=10)
