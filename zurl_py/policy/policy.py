@@ -202,6 +202,7 @@ class Policy:
             self._privileged.counts = self.counts
             self._privileged.decisions = self.decisions
             self._privileged.reports = self.reports
+            self._privileged.observe = lambda decision: self.observe(decision)
         return self._privileged
 
     def become(self, other: Policy) -> None:

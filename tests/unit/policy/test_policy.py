@@ -389,3 +389,18 @@ def test_long_lists_are_no_burden() -> None:
     for text in ("a.b.n29999.example", "m5.example", "10.1.2.3", "::ffff:10.1.2.3"):
         who = Subject(text, parse_address(text))
         assert len(list(rules._rules.deny._candidates(who))) <= 2
+
+
+def test_what_is_reported_of_a_privileged_request_is_observed_too() -> None:
+    rules = policy(policy_mode="report", allow_ignore_policies=False)
+    privileged = rules.privileged()
+    seen: list[Decision] = []
+    rules.observe = seen.append
+    decision = privileged.check_privileges(
+        ignore_policies=True,
+        ignore_tls_errors=False,
+        connect_host=False,
+        trust_connect_host=False,
+    )
+    assert decision.reported
+    assert seen == [decision]
