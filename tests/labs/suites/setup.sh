@@ -13,6 +13,7 @@ if [ -e "$directory/made" ]; then
     exit 0
 fi
 mkdir -p "$directory"
+directory=$(cd "$directory" && pwd)
 "$python" -m venv "$directory/venv"
 pip="$directory/venv/bin/python -m pip --disable-pip-version-check"
 # The versions with which the libraries' authors ran their tests, as far as they matter.
