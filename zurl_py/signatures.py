@@ -132,7 +132,7 @@ class _StandardKey:
             self._key = _decode(secret, _SYMMETRIC)
             if not _LEAST_KEY <= len(self._key) <= _MOST_KEY:
                 raise SecretError(
-                    f"whsec_ is due with {_LEAST_KEY} to {_MOST_KEY} bytes in base64, "
+                    f"behind whsec_ must be {_LEAST_KEY} to {_MOST_KEY} bytes in base64, "
                     f"found {len(self._key)} bytes"
                 )
         elif secret.startswith(_PRIVATE):
@@ -140,7 +140,7 @@ class _StandardKey:
         elif secret.startswith(_PUBLIC):
             self._load_public(_decode(secret, _PUBLIC))
         else:
-            raise SecretError("a secret that starts with whsec_, whsk_ or whpk_ is due")
+            raise SecretError("a secret must start with whsec_, whsk_ or whpk_")
 
     def sign(self, signed: bytes) -> bytes:
         if self._private is not None:
@@ -160,13 +160,13 @@ class _StandardKey:
     def _load_private(self, key: bytes) -> None:
         # Svix's keys are the seed and then the public key; others are the seed alone.
         if len(key) not in (_SEED, 2 * _SEED):
-            raise SecretError(f"whsk_ is due with 32 or 64 bytes in base64, found {len(key)} bytes")
+            raise SecretError(f"behind whsk_ must be 32 or 64 bytes in base64, not {len(key)}")
         self._private = _ed25519().Ed25519PrivateKey.from_private_bytes(key[:_SEED])
         self._public = self._private.public_key()
 
     def _load_public(self, key: bytes) -> None:
         if len(key) != _SEED:
-            raise SecretError(f"whpk_ is due with 32 bytes in base64, found {len(key)} bytes")
+            raise SecretError(f"behind whpk_ must be 32 bytes in base64, not {len(key)}")
         self._public = _ed25519().Ed25519PublicKey.from_public_bytes(key)
 
 
@@ -193,7 +193,7 @@ def _decode(secret: str, prefix: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise SecretError(f"{prefix} is due with base64 behind it") from None
+        raise SecretError(f"behind {prefix} must be base64") from None
 
 
 def _hex_hmac(key: bytes, signed: bytes) -> bytes:

@@ -105,7 +105,9 @@ class Acceptor:
             envelope = frames[:1]
         asker = Asker(envelope)
         if len(frames) != len(envelope) + 1:
-            reason = f"an empty frame and one packet are due, found {len(frames) - 1} frames"
+            reason = (
+                f"a message must be an empty frame and one packet, and has {len(frames) - 1} frames"
+            )
             self._fail(asker, BadQuestion("bad-message", reason))
             return
         self._take(asker, frames[-1])

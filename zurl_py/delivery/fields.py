@@ -1,4 +1,4 @@
-"""One check per kind of field: the value as it is kept, or ``WrongField`` with what is due."""
+"""One check per kind of field: the value as it is kept, or ``WrongField`` with what it must be."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ def text(value: object) -> str:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise WrongField("text in UTF-8 is due") from None
-    raise WrongField(f"text is due, found {kind_of(value)}")
+            raise WrongField("must be text in UTF-8") from None
+    raise WrongField(f"must be text, not {kind_of(value)}")
 
 
 def id_text(value: object) -> str:
     """The id of a message."""
     found = text(value)
     if _ID.fullmatch(found) is None:
-        raise WrongField("1 to 128 of A-Z a-z 0-9 _ - are due")
+        raise WrongField("must be 1 to 128 of A-Z a-z 0-9 _ -")
     return found
 
 
@@ -73,7 +73,7 @@ def name(value: object) -> str:
     """The name of an endpoint: printable, not empty."""
     found = text(value)
     if not 0 < len(found) <= NAME_LIMIT or not found.isprintable():
-        raise WrongField(f"a name of 1 to {NAME_LIMIT} printable characters is due")
+        raise WrongField(f"must be a name of 1 to {NAME_LIMIT} printable characters")
     return found
 
 
@@ -81,7 +81,7 @@ def uri(value: object) -> str:
     """Where to send to; its fine points are for the gateway to judge."""
     found = text(value)
     if len(found) > _URI_LIMIT or _URI.fullmatch(found) is None:
-        raise WrongField(f"http://… or https://… with a host is due, at most {_URI_LIMIT} bytes")
+        raise WrongField(f"must be http://… or https://… with a host, at most {_URI_LIMIT} bytes")
     return found
 
 
@@ -95,7 +95,7 @@ def body(value: object) -> bytes:
             return value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise WrongField("text with half a surrogate pair") from None
-    raise WrongField(f"text is due, found {kind_of(value)}")
+    raise WrongField(f"must be text, not {kind_of(value)}")
 
 
 def event(value: object) -> str:
@@ -103,7 +103,7 @@ def event(value: object) -> str:
     found = text(value)
     data = _encoded(found)
     if not 0 < len(data) <= _EVENT_LIMIT or _NOT_IN_VALUES.search(data):
-        raise WrongField(f"1 to {_EVENT_LIMIT} bytes without CR, LF, NUL are due")
+        raise WrongField(f"must be 1 to {_EVENT_LIMIT} bytes without CR, LF, NUL")
     return found
 
 
@@ -111,42 +111,42 @@ def key_text(value: object) -> str:
     """What is to stay in order with others of the same key."""
     found = text(value)
     if len(_encoded(found)) > _KEY_LIMIT or "\0" in found:
-        raise WrongField(f"at most {_KEY_LIMIT} bytes without NUL are due")
+        raise WrongField(f"must be at most {_KEY_LIMIT} bytes without NUL")
     return found
 
 
 def headers(value: object) -> tuple[tuple[bytes, bytes], ...]:
     """A list of [name, value]."""
     if type(value) not in (list, tuple):
-        raise WrongField(f"a list of [name, value] is due, found {kind_of(value)}")
+        raise WrongField(f"must be a list of [name, value], not {kind_of(value)}")
     pairs = []
     assert isinstance(value, (list, tuple))
     if len(value) > _MAX_HEADERS:
-        raise WrongField(f"at most {_MAX_HEADERS} headers are due")
+        raise WrongField(f"must be at most {_MAX_HEADERS} headers")
     for pair in value:
         if type(pair) not in (list, tuple) or len(pair) != 2:
-            raise WrongField("lists of a name and a value are due")
+            raise WrongField("must hold lists of a name and a value")
         pairs.append((body(pair[0]), body(pair[1])))
     for header, content in pairs:
         if _TOKEN.fullmatch(header) is None:
             raise WrongField(f"{_shown(header)} is no header name")
         if _NOT_IN_VALUES.search(content):
-            raise WrongField(f"{_shown(header)}: a value without CR, LF, NUL is due")
+            raise WrongField(f"{_shown(header)}: the value must have no CR, LF or NUL")
         if header.lower().startswith(b"webhook-"):
             raise WrongField(f"{_shown(header)}: webhook-… headers are made here")
     if sum(len(header) + len(content) for header, content in pairs) > _HEADERS_LIMIT:
-        raise WrongField(f"at most {_HEADERS_LIMIT} bytes of headers are due")
+        raise WrongField(f"must be at most {_HEADERS_LIMIT} bytes in all")
     return tuple(pairs)
 
 
 def secrets(value: object) -> tuple[str, ...]:
     """A list of texts; whether they fit the signature is asked later."""
     if type(value) is not list:
-        raise WrongField(f"a list of texts is due, found {kind_of(value)}")
+        raise WrongField(f"must be a list of texts, not {kind_of(value)}")
     found = tuple(text(item) for item in value)
     if len(found) > _MAX_SECRETS or any(not 0 < len(s) <= _SECRET_LIMIT for s in found):
         raise WrongField(
-            f"at most {_MAX_SECRETS} secrets of 1 to {_SECRET_LIMIT} characters are due"
+            f"must be at most {_MAX_SECRETS} secrets of 1 to {_SECRET_LIMIT} characters"
         )
     return found
 
@@ -157,7 +157,7 @@ def choice(*allowed: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         found = text(value)
         if found not in allowed:
-            raise WrongField(f"{', '.join(allowed[:-1])} or {allowed[-1]} is due")
+            raise WrongField(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
         return found
 
     return check
@@ -177,7 +177,7 @@ def at_least_zero(value: object) -> float:
     """A number that is not negative."""
     found = _number(value)
     if found < 0:
-        raise WrongField("a number of 0 or more is due")
+        raise WrongField("must be 0 or more")
     return found
 
 
@@ -185,7 +185,7 @@ def positive(value: object) -> float:
     """A number above zero."""
     found = _number(value)
     if found <= 0:
-        raise WrongField("a number above 0 is due")
+        raise WrongField("must be above 0")
     return found
 
 
@@ -194,9 +194,9 @@ def positive_int(most: int) -> Callable[[object], int]:
 
     def check(value: object) -> int:
         if type(value) is not int:
-            raise WrongField(f"a whole number is due, found {kind_of(value)}")
+            raise WrongField(f"must be a whole number, not {kind_of(value)}")
         if not 1 <= value <= most:
-            raise WrongField(f"a whole number from 1 to {most} is due")
+            raise WrongField(f"must be a whole number from 1 to {most}")
         return value
 
     return check
@@ -205,12 +205,12 @@ def positive_int(most: int) -> Callable[[object], int]:
 def schedule(value: object) -> tuple[float, ...]:
     """Seconds to wait before each attempt."""
     if type(value) is not list:
-        raise WrongField(f"a list of seconds is due, found {kind_of(value)}")
+        raise WrongField(f"must be a list of seconds, not {kind_of(value)}")
     if not 1 <= len(value) <= _MAX_ATTEMPTS:
-        raise WrongField(f"1 to {_MAX_ATTEMPTS} entries are due")
+        raise WrongField(f"must have 1 to {_MAX_ATTEMPTS} entries")
     waits = tuple(at_least_zero(item) for item in value)
     if sum(waits) > _LONGEST:
-        raise WrongField("seconds are due; these are more than ten years")
+        raise WrongField("must be seconds; these are more than ten years")
     return waits
 
 
@@ -220,7 +220,7 @@ def _number(value: object) -> float:
         return float(min(max(value, -(10**12)), 10**12))
     if type(value) is float and math.isfinite(value):
         return min(max(value, -1e12), 1e12)
-    raise WrongField(f"a number is due, found {kind_of(value)}")
+    raise WrongField(f"must be a number, not {kind_of(value)}")
 
 
 def _encoded(value: str) -> bytes:

@@ -305,7 +305,7 @@ def _question(format: Format, decoded: dict[Any, Any]) -> Question:
         type_ = type_.decode("utf-8", "replace")
     kind = _TYPES.get(type_) if type(type_) is str else None
     if kind is None:
-        raise _Wrong("unknown-type", f"type: one of {', '.join(_TYPES)} is due")
+        raise _Wrong("unknown-type", f"type: must be one of {', '.join(_TYPES)}")
     assert isinstance(type_, str)
     question = kind(format, type_)
     rules = kind.FIELDS
@@ -349,7 +349,8 @@ def _check_deliver(question: Deliver, max_body: int) -> None:
         raise _Wrong("bad-field", f"secrets: {error}") from None
     if len(question.body) > max_body:
         raise _Wrong(
-            "body-too-large", f"body: at most {max_body} bytes are due, found {len(question.body)}"
+            "body-too-large",
+            f"body: must be at most {max_body} bytes, and has {len(question.body)}",
         )
 
 

@@ -115,7 +115,7 @@ BEGIN
     ELSIF jsonb_typeof(headers) = 'array' THEN
         pairs := nullif(headers, '[]'::jsonb);
     ELSE
-        RAISE EXCEPTION 'zurl.deliver: headers: an object or a list of [name, value] is due'
+        RAISE EXCEPTION 'zurl.deliver: headers: must be an object or a list of [name, value]'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR pair IN SELECT jsonb_array_elements(pairs) LOOP
@@ -163,19 +163,19 @@ BEGIN
     IF deliver.body IS NULL THEN
         RAISE EXCEPTION 'zurl.deliver: body is needed' USING ERRCODE = 'null_value_not_allowed';
     ELSIF octet_length(deliver.body) > most THEN
-        RAISE EXCEPTION 'zurl.deliver: body: at most % bytes are due, found %', most,
+        RAISE EXCEPTION 'zurl.deliver: body: must be at most % bytes, and has %', most,
             octet_length(deliver.body) USING ERRCODE = 'invalid_parameter_value';
     ELSIF made !~ '^[A-Za-z0-9_-]{1,128}$' THEN
-        RAISE EXCEPTION 'zurl.deliver: id: 1 to 128 of A-Z a-z 0-9 _ - are due'
+        RAISE EXCEPTION 'zurl.deliver: id: must be 1 to 128 of A-Z a-z 0-9 _ -'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF deliver.event ~ '[\r\n]' OR octet_length(deliver.event) NOT BETWEEN 1 AND 1024 THEN
-        RAISE EXCEPTION 'zurl.deliver: event: 1 to 1024 bytes without CR, LF are due'
+        RAISE EXCEPTION 'zurl.deliver: event: must be 1 to 1024 bytes without CR, LF'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF octet_length(deliver.key) > 1024 THEN
-        RAISE EXCEPTION 'zurl.deliver: key: at most 1024 bytes are due'
+        RAISE EXCEPTION 'zurl.deliver: key: must be at most 1024 bytes'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF lifetime <= 0 THEN
-        RAISE EXCEPTION 'zurl.deliver: expires: an interval above 0 is due'
+        RAISE EXCEPTION 'zurl.deliver: expires: must be an interval above 0'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     ordered_by := CASE target.ordered WHEN 'key' THEN deliver.key WHEN 'endpoint' THEN '' END;

@@ -99,7 +99,7 @@ def path_of(url: str) -> str:
     """
     path = "/" + url.removeprefix("sqlite://").lstrip("/")
     if path == "/" or "\0" in path:
-        raise StoreError(f"store: sqlite:///PATH is due, found {url}")
+        raise StoreError(f"store: must be sqlite:///PATH, not {url}")
     return path
 
 
