@@ -143,7 +143,7 @@ class AnswerTransfer(HttpTransfer):
         """
         self.head = head
         self._redirecting = self.request.follow_redirects and is_redirect(head)
-        if not self._redirecting:
+        if head.codings and not self._redirecting:
             self._decoder = self._choose_decoder(head)
 
     def _stop(self, condition: bytes, detail: str, error: str = "") -> int:
@@ -161,7 +161,7 @@ class AnswerTransfer(HttpTransfer):
         """
         request = self.request
         codings = head.codings
-        if not codings or not request.offers_codings or request.discard:
+        if not request.offers_codings or request.discard:
             return None
         if head.code == _PARTIAL_CONTENT or head.code in _NO_BODY:
             return None

@@ -42,7 +42,7 @@ class ResponseSink(Protocol):
 class BufferedTransfer(AnswerTransfer):
     """A request whose answer is wanted whole."""
 
-    __slots__ = ("_body", "_cut", "_output", "_rests", "_sink", "_text")
+    __slots__ = ("_body", "_cut", "_is_large", "_output", "_rests", "_sink", "_text")
 
     def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
         super().__init__(egress, request)
@@ -52,6 +52,7 @@ class BufferedTransfer(AnswerTransfer):
         self._text: JsonText | None = None
         self._cut = False  # the body is not wanted beyond what is there
         self._rests = False  # paused, until this has a turn again
+        self._is_large = False  # it has asked for its turn among the large bodies
 
     @property
     def held(self) -> int:
@@ -70,7 +71,8 @@ class BufferedTransfer(AnswerTransfer):
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
         self._sink = None
-        self._egress.large_bodies.leave(self)
+        if self._is_large:
+            self._egress.large_bodies.leave(self)
         super().cancel()
 
     def prepare(self, handle: EasyHandle) -> None:
@@ -86,8 +88,10 @@ class BufferedTransfer(AnswerTransfer):
     @property
     def _most(self) -> int | None:
         """Bytes that the body may have, its coding undone."""
-        bounds = (self.request.max_size, self._egress.max_response_size or None)
-        return min((bound for bound in bounds if bound is not None), default=None)
+        wanted, most = self.request.max_size, self._egress.max_response_size or None
+        if wanted is None or (most is not None and most < wanted):
+            return most
+        return wanted
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 
@@ -126,14 +130,14 @@ class BufferedTransfer(AnswerTransfer):
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
-        if self._retry_as_connect_host(code):
+        if code and self._retry_as_connect_host(code):
             return
         if self._redirecting:
             self._leave()  # its body counts for nothing, and neither does how it ended
             return
         handle = self.handle
         assert handle is not None
-        failure = self._refusal or self._failure(code, message)
+        failure = self._refusal or (self._failure(code, message) if code else None)
         if self._cut:
             failure = None
         if failure is None:
@@ -191,7 +195,7 @@ class BufferedTransfer(AnswerTransfer):
         """One piece; the rest in other turns of the loop."""
         output, most = self._output, self._most
         assert output is not None
-        if output.tell() > _LARGE and not self._egress.large_bodies.enter(self):
+        if output.tell() > _LARGE and not self._is_its_turn():
             return
         try:
             output.write(self._unpack_piece(decoder, PIECE))
@@ -224,7 +228,7 @@ class BufferedTransfer(AnswerTransfer):
 
     def _put_into_words(self, text: JsonText) -> None:
         """One piece; the rest in other turns of the loop."""
-        if not self._egress.large_bodies.enter(self):
+        if not self._is_its_turn():
             return
         piece, self._body = self._body[:_WORDS], self._body[_WORDS:]
         text.feed(piece, last=not self._body)
@@ -233,9 +237,14 @@ class BufferedTransfer(AnswerTransfer):
         else:
             self._finish(text)
 
+    def _is_its_turn(self) -> bool:
+        self._is_large = True
+        return self._egress.large_bodies.enter(self)
+
     def _finish(self, body: bytes | JsonText) -> None:
         assert self.head is not None
-        self._egress.large_bodies.leave(self)
+        if self._is_large:
+            self._egress.large_bodies.leave(self)
         if self._sink is not None:  # None: cancelled by a report before this one
             self._sink.response_came(self.head, body)
 
@@ -245,6 +254,7 @@ class BufferedTransfer(AnswerTransfer):
         self._report(failure)
 
     def _report(self, failure: TransferError) -> None:
-        self._egress.large_bodies.leave(self)
+        if self._is_large:
+            self._egress.large_bodies.leave(self)
         if self._sink is not None:  # None: cancelled by a report before this one
             self._sink.request_failed(failure)

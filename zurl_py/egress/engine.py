@@ -260,7 +260,7 @@ class Egress:
             self._go_on_with_room()
         while self._finished:
             multi = self._finished.pop()
-            for transfer, curl, code, message in list(self._results(multi)):
+            for transfer, curl, code, message in self._results(multi):
                 # Gone if a report before it in this batch cancelled it.
                 if transfer.handle is not None and transfer.handle.curl is curl:
                     self.report(transfer, self._ended, transfer, code, message)
@@ -326,9 +326,10 @@ class Egress:
             self.remove(transfer)
             self._place(transfer)
             return
-        if not code:
+        if not code and transfer.request.target.scheme == "https":
             self._versions.learn(transfer)
-        self._count(transfer, code)
+        if self._breaker.most:
+            self._count(transfer, code)
         if code in _RESET and self._may_hide_an_alert(transfer, message):
             self._look_for_an_alert(transfer, TransferError.from_curl(code, message))
         else:
@@ -360,7 +361,7 @@ class Egress:
     def _count(self, transfer: Carried, code: int) -> None:
         """Tell the breaker what came of it."""
         handle, target = transfer.handle, transfer.request.target
-        if not self._breaker.most or handle is None or handle.refused is not None:
+        if handle is None or handle.refused is not None:
             return
         if not code or handle.answer_began:
             self._breaker.answered((target.host, target.port))
@@ -471,11 +472,14 @@ class Egress:
             for multi in now:
                 multi.kick()
 
-    def _results(self, multi: Multi) -> Iterator[tuple[Carried, pycurl.Curl, int, str]]:
+    def _results(self, multi: Multi) -> list[tuple[Carried, pycurl.Curl, int, str]]:
+        """What has ended, with the transfers as they are before any of them is told."""
+        transfers, results = self._transfers, []
         for curl, code, message in multi.results():
-            transfer = self._transfers.get(curl)
+            transfer = transfers.get(curl)
             if transfer is not None:
-                yield transfer, curl, code, message
+                results.append((transfer, curl, code, message))
+        return results
 
     def _abandon(self, multi: Multi) -> None:
         """End all transfers of a multi handle that failed, and never use it again."""

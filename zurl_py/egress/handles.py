@@ -18,7 +18,7 @@ from .. import descriptors
 from ..http.codings import OFFERED
 from ..log import Log
 from ..policy import Decision
-from .kept import Endpoint, KeptConnections
+from .kept import KeptConnections
 from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
 from .window import ReceiveWindow, StreamBudget
@@ -486,16 +486,14 @@ class EasyHandle:
                 if kept.dead and (local, local_port) in kept.dead:
                     self.was_dead = True
                     return int(pycurl.PREREQFUNC_ABORT)
-                self._note_use(kept, (local, local_port))
+                request = self._request
+                if request is not None and request.target.scheme[0] == "h":
+                    kept.used((local, local_port), request.target.origin)
             if self.proxied or self._allows(address, port):
                 return int(pycurl.PREREQFUNC_OK)
         except Exception:
             return self._fail(int(pycurl.PREREQFUNC_ABORT))
         return int(pycurl.PREREQFUNC_ABORT)
-
-    def _note_use(self, kept: KeptConnections, here: Endpoint) -> None:
-        if self._request is not None and self._request.target.scheme[0] == "h":
-            kept.used(here, self._request.target.origin)
 
     @property
     def _host(self) -> str:
@@ -508,7 +506,9 @@ class EasyHandle:
         request = self._request
         if request is None:
             return False
-        decision = request.policy.check_address(address, port, request.target.scheme, self._host)
+        target = request.target
+        host = request.connect_host or target.host
+        decision = request.policy.check_address(address, port, target.scheme, host)
         if decision.allowed:
             return True
         self.refused = decision

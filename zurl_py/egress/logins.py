@@ -27,39 +27,40 @@ class Logins:
 
     Args:
         make_multi: makes a multi handle.
+
+    Attributes:
+        known: the groups; where there are none, only ``Authorization`` can make one.
     """
 
     def __init__(self, make_multi: Callable[[], Multi]) -> None:
         self._make_multi = make_multi
-        self._groups: dict[Key, MultiGroup] = {}  # in the order of their last use
+        self.known: dict[Key, MultiGroup] = {}  # in the order of their last use
         self._used_at: dict[Key, float] = {}
 
     def group(self, request: HttpRequest, now: float) -> MultiGroup | None:
         """The group for a request of a worker that has logged in at its origin, or does so now."""
-        if not self._groups and not request.headers.has_authorization:
-            return None
         key = (request.worker, request.target.origin, request.privileged)
-        group = self._groups.pop(key, None)
+        group = self.known.pop(key, None)
         if group is None:
             if not logs_in(request):
                 return None
             group = MultiGroup(self._make_multi)
-        self._groups[key] = group
+        self.known[key] = group
         self._used_at[key] = now
         return group
 
     def unused(self, now: float) -> Iterator[MultiGroup]:
         """Take out the groups that are not needed any more."""
-        for key in list(self._groups):
+        for key in list(self.known):
             old = now - self._used_at[key] > _IDLE_SECONDS
-            if not old and len(self._groups) <= _MOST:
+            if not old and len(self.known) <= _MOST:
                 return
             del self._used_at[key]
-            yield self._groups.pop(key)
+            yield self.known.pop(key)
 
     def groups(self) -> Iterator[MultiGroup]:
         """All groups."""
-        yield from self._groups.values()
+        yield from self.known.values()
 
 
 def logs_in(request: HttpRequest) -> bool:

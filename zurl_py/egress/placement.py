@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from ..cache import remember
 from ..zhttp import Condition
 from .breaker import HostBreaker
 from .carrier import Carried
@@ -27,6 +28,7 @@ __all__ = ["LookUp", "NoRoom", "Place", "Placement", "Share", "connects_to"]
 _LOOPBACK = ("127.0.0.1", "::1")
 # Bytes of a request's fields that go by HTTP/2: nghttp2 sends 64 KiB at most, HTTP/1.1 more.
 _HTTP2_HEADERS = 60_000
+_MAX_WAYS = 4096
 
 
 @dataclass(slots=True)
@@ -113,7 +115,12 @@ class Placement:
             rest = self._breaker.rests((target.host, target.port), now, transfer)
             if rest:
                 return _host_failing(target.host, rest)  # 0
-        names, kept_only = self._names(request, route), False
+        kept_only = False
+        way = (target.scheme, target.host_header, request.connect_host, request.connect_port)
+        names = route.names.get(way)
+        if names is None:
+            names = self._names(request, route)
+            remember(route.names, way, names, _MAX_WAYS)
         for name, _ in names:
             answer = self._resolver.known(name)
             if answer is None:
@@ -124,7 +131,9 @@ class Placement:
                 kept_only = True
             elif not answer.addresses:
                 return _not_resolved(name, answer.problem)  # 2
-        login = route.logins.group(request, now)
+        login = None
+        if request.headers.has_authorization or route.logins.known:
+            login = route.logins.group(request, now)
         group = route.groups[request.privileged] if login is None else login
         multi = group.choose(request.connect_host or target.host)
         if multi is None:

@@ -18,6 +18,8 @@ __all__ = ["Route", "Routes"]
 
 _MAX_CHOSEN = 16_384
 
+Way = tuple[str, bytes, str | None, int | None]
+
 
 class Route:
     """Handles and connections of one kind of `ConnectionSettings`.
@@ -30,6 +32,7 @@ class Route:
         resolves_here: libcurl needs the origin's address.
         checks_here: the policy's word on addresses is needed before libcurl is told of them.
         logins: connections that workers have logged in.
+        names: by scheme, Host, connect host and port of requests: what has to be looked up.
     """
 
     __slots__ = (
@@ -37,6 +40,7 @@ class Route:
         "groups",
         "handles",
         "logins",
+        "names",
         "proxy",
         "resolves_here",
         "settings",
@@ -50,6 +54,7 @@ class Route:
         single = settings.max_connections > 0
         self.groups = (MultiGroup(make_multi, single), MultiGroup(make_multi, single))
         self.logins = Logins(make_multi)
+        self.names: dict[Way, list[tuple[str, int]]] = {}
         self.proxy: tuple[str, int] | None = None
         # socks5 is given addresses, all others names. The socket is the proxy's: so only here can
         # be seen which address that will be.
@@ -82,11 +87,12 @@ class Routes:
         self._routes: dict[ConnectionSettings, Route] = {}
         self._chosen: dict[tuple[str, str, int], Route] = {}
         self._settings = settings
+        self._uniform = settings.uniform
         self.default = self._of(settings.default)
 
     def of(self, request: HttpRequest) -> Route:
         """The route of a request: by the host of its URI, whatever it connects to."""
-        if self._settings.uniform:
+        if self._uniform:
             return self.default
         origin = request.target.origin
         route = self._chosen.get(origin)
@@ -120,6 +126,7 @@ class Routes:
         before, self._routes = self._routes, {}
         self._chosen.clear()
         self._settings = settings
+        self._uniform = settings.uniform
         for wanted in settings.all():
             if wanted in before:
                 self._routes[wanted] = before.pop(wanted)

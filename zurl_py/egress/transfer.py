@@ -76,7 +76,8 @@ class HttpTransfer:
 
     def cancel(self) -> None:
         """End the transfer; an exchange under way loses its connection. Nothing is reported."""
-        self._egress.remove(self)
+        if self.handle is not None or self.leave is not None:
+            self._egress.remove(self)
 
     def timed_out(self) -> None:
         """The session's time is up; `cancel` follows."""

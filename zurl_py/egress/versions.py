@@ -111,9 +111,9 @@ class HttpVersions:
     # -- what is learnt ------------------------------------------------------------------------
 
     def learn(self, transfer: Carried) -> None:
-        """An answer is here: remember which HTTP its origin speaks."""
+        """An answer by TLS is here: remember which HTTP its origin speaks."""
         handle, multi, target = transfer.handle, transfer.multi, transfer.request.target
-        if target.scheme != "https" or handle is None or multi is None:
+        if handle is None or multi is None:
             return
         key = (target.origin, transfer.request.privileged)
         self._alternatives.read(key, handle.header_lines, self._loop.now)
