@@ -118,6 +118,41 @@ def test_answers_that_are_none(worker: Worker, origin: ScriptedOrigin) -> None:
     assert both(worker, method="GET", uri=origin.url()) == expected
 
 
+_FRAMED_BADLY = [
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhi\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n55555555555555555555\r\nhi",
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\nhixx0\r\n\r\n",
+    b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"Content-Length: five\r\n\r\nhello",
+    b"Content-Length: -1\r\n\r\nhello",
+    b"A: " + b"x" * 400_000 + b"\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("rest", _FRAMED_BADLY, ids=range(len(_FRAMED_BADLY)))
+def test_bad_framing(worker: Worker, origin: ScriptedOrigin, rest: bytes) -> None:
+    origin.script = reply(b"HTTP/1.1 200 OK\r\n" + rest, close=True)
+    expected = (b"undefined-condition", b"bad-framing")
+    assert both(worker, method="GET", uri=origin.url()) == expected
+    answer = worker.request(method="GET", uri=origin.url())
+    assert b"no detail" not in answer["ext"]["detail"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+def test_a_reset_is_told_from_an_end(worker: Worker, origin: ScriptedOrigin, scheme: str) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_head()
+        if connection.origin.gate("reset").is_set():
+            connection.reset()
+
+    origin.script = script
+    fields = {"method": "GET"} if scheme == "http" else {}
+    for error in (b"empty-answer", b"connection-reset"):
+        session = worker.start(uri=origin.url("/", scheme), **fields)
+        assert told(session.finish()[-1]) == (b"undefined-condition", error)
+        origin.let("reset")
+
+
 def test_sizes(worker: Worker, origin: ScriptedOrigin) -> None:
     origin.script = reply(_OK)
     expected = (b"max-size-exceeded", b"max-size")

@@ -453,9 +453,8 @@ class TestConnecting:
                 connection.reset()
 
         origin.script = script
-        expect_error(
-            outcome(worker, origin.url("/", "ws")), b"undefined-condition", b"empty-answer"
-        )
+        error = b"connection-reset" if reset else b"empty-answer"
+        expect_error(outcome(worker, origin.url("/", "ws")), b"undefined-condition", error)
 
     def test_no_http(self, worker: Worker, origin: ScriptedOrigin) -> None:
         origin.script = reply(b"SSH-2.0-x\r\n")

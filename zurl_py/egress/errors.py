@@ -99,9 +99,12 @@ class TransferError(Exception):
             condition, error = _of_alert(message)
         elif code in _HIDES_ALERTS and "CONNECT tunnel failed" in message:
             condition, error = Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED
+        elif code in _HIDES_FRAMING and _ON_FRAMING.search(message):
+            condition, error = _FRAMING
         # It may quote the origin, byte by byte.
         text = message if message.isprintable() else ascii(message)[1:-1]
-        return cls(condition, f"{text[:_MAX_TEXT] or 'no detail'} (libcurl {code})", error=error)
+        text = text or _WORDS.get(code, "no detail")
+        return cls(condition, f"{text[:_MAX_TEXT]} (libcurl {code})", error=error)
 
     @classmethod
     def from_decision(cls, decision: Decision, detail: str) -> TransferError:
@@ -146,6 +149,11 @@ _PROXY, _HTTP2, _HTTP2_STREAM, _HTTP3, _QUIC_CONNECT, _TOO_LARGE = 97, 16, 92, 9
 _BAD_PINNED_KEY, _BAD_STATUS, _CLIENT_CERT = 90, 91, 98
 # In whose messages a TLS alert, or a proxy's refusal, may stand: both come where an answer should.
 _HIDES_ALERTS = frozenset((pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_SSL_CONNECT_ERROR))
+# Chunks that are none are "received" wrongly, a length that is none is a "weird reply"
+# (RFC 9112 sections 6.3 and 7.1).
+_HIDES_FRAMING = frozenset((pycurl.E_RECV_ERROR, 8))
+_ON_FRAMING = re.compile(r"^chunk |chunked-encoding|Content-Length")
+_WORDS = {_TOO_LARGE: "the head of the answer is too large"}  # where libcurl says nothing
 
 _UNKNOWN = (Condition.UNDEFINED_CONDITION, ErrorName.INTERNAL)
 _TLS = (Condition.TLS_ERROR, ErrorName.HANDSHAKE_FAILED)

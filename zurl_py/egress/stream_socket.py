@@ -38,6 +38,7 @@ class StreamSocket:
 
     Attributes:
         lost: why no more will come, once all that came was read.
+        ended: it is lost as the origin ended its side in the ordinary way, not by a reset.
         hung_up: the peer will send no more, although not all that it sent was read.
         has_more: ``read`` returned nothing because this turn's reads are used up.
         unsent: bytes that wait for room in the kernel.
@@ -57,6 +58,7 @@ class StreamSocket:
         "_retry_after",
         "_tls",
         "_watched",
+        "ended",
         "has_more",
         "hung_up",
         "lost",
@@ -85,6 +87,7 @@ class StreamSocket:
         self._retry: Timer | None = None  # TLS cannot write before it has read
         self._retry_after = _FIRST_RETRY
         self.lost: TransferError | None = None
+        self.ended = False
         self.hung_up = False
         self.has_more = False
         self.unsent = 0
@@ -119,6 +122,7 @@ class StreamSocket:
             self._end(TransferError.from_curl(error.args[0], f"connection lost: {error.args[-1]}"))
             return b""
         if not data:
+            self.ended = True
             self._end(
                 TransferError(
                     Condition.UNDEFINED_CONDITION,

@@ -481,7 +481,7 @@ class WebSocketTransfer(HttpTransfer):
         elif socket.lost is not None:
             if reader.refused:
                 return reader.end()
-            if reader.empty and socket.lost.error == ErrorName.CONNECTION_RESET:
+            if reader.empty and socket.ended:
                 raise TransferError(
                     Condition.UNDEFINED_CONDITION,
                     f"no answer: {socket.lost.detail}",
