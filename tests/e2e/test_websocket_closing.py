@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.test_websocket_session import Wire, begin, expect
 from tests.support import Connection, Daemon, ScriptedOrigin, Session, Worker
 from tests.support.deadline import wait_until
 from tests.support.websocket import CLOSE, FIN, PING, PONG, TEXT, accept, frame, read_frame
+from tests.support.websocket_session import Wire, begin, expect
 
 Start = Callable[..., tuple[Daemon, Worker]]
 GOING = b"\x03\xe8"

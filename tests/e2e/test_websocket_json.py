@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_websocket_session import Wire, begin, expect
 from tests.support import ScriptedOrigin, Worker
 from tests.support.websocket import BINARY, CLOSE, FIN, PING, PONG, TEXT, frame
+from tests.support.websocket_session import Wire, begin, expect
 
 
 @pytest.fixture

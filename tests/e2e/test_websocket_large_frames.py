@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.test_websocket_session import Wire, begin, expect
 from tests.support import Connection, Daemon, Message, ScriptedOrigin, Session, Worker
 from tests.support.websocket import BINARY, CLOSE, FIN, PING, PONG, TEXT, accept, frame
+from tests.support.websocket_session import Wire, begin, expect
 
 Start = Callable[..., tuple[Daemon, Worker]]
 BUFFER = 200_000

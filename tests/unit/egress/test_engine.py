@@ -8,6 +8,7 @@ from typing import Any, cast
 import pycurl
 import pytest
 
+from tests.fakes.egress import Rules, StreamedSink
 from tests.support.clock import Clock
 from zurl_py import url
 from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError, engine, pools
@@ -22,7 +23,6 @@ from zurl_py.http.fields import RequestHeaders
 from zurl_py.http.heads import Head
 from zurl_py.log import Log
 from zurl_py.loop import Loop
-from zurl_py.policy import Decision
 from zurl_py.zhttp import Condition
 
 ANSWER = (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n", b"\r\n")
@@ -58,26 +58,6 @@ class Names(Resolver[Carried]):
 
     def _enqueue(self, name: str, _was_found_before: bool) -> None:
         self.asked.append(name)
-
-
-class Rules:
-    """A policy whose refusals the test writes down."""
-
-    def __init__(self) -> None:
-        self.refused: set[str] = set()
-
-    def _decide(self, subject: str) -> Decision:
-        allowed = subject not in self.refused
-        return Decision(allowed, "", subject, "allowed" if allowed else "refused by the test")
-
-    def check_name(self, host: str, _port: int, _scheme: str) -> Decision:
-        return self._decide(host)
-
-    def check_address(self, address: str, _port: int, _scheme: str, _host: str = "") -> Decision:
-        return self._decide(address)
-
-    def check_privileges(self, **_asked: bool) -> Decision:
-        return self._decide("privilege")
 
 
 class FakeMulti:
@@ -172,16 +152,6 @@ class Sink:
     @property
     def conditions(self) -> list[bytes]:
         return [failure.condition for failure in self.failures]
-
-
-class StreamedSink:
-    """A session with a streamed transfer."""
-
-    def __init__(self) -> None:
-        self.told = 0
-
-    def transfer_moved(self) -> None:
-        self.told += 1
 
 
 class Bench:

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 import zmq
 
+from tests.fakes.outbox import Lab, Lines, OutboxLab
 from tests.support.clock import Clock
-from tests.unit.messaging.test_outbox import Lab, Lines, OutboxLab
 from zurl_py.log import Log
 from zurl_py.loop import Loop
 from zurl_py.messaging import outbox as module

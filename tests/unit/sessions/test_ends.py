@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.sessions import FakeOutlet, make_services
+from tests.fakes.transfers import FakeEgress
 from tests.support.messages import encode
-from tests.unit.egress.test_streaming import FakeEgress
 from zurl_py.loop import Loop
 from zurl_py.sessions import Session, SingleSession, StreamSession, WebSocketSession
 from zurl_py.zhttp import RequestPacket
