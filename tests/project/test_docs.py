@@ -164,7 +164,8 @@ def _here(text: str, daemon: Daemon, origin: ScriptedOrigin) -> str:
 def test_python_in_the_documentation_works(
     where: str, text: str, origin: ScriptedOrigin, tmp_path: Path
 ) -> None:
-    origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    origin.script = reply(head + b"{}")
     with Daemon(deny="127.0.0.2") as daemon, Worker(daemon) as worker:
         worker.ready()
         script = tmp_path / "example.py"
