@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, product
 from typing import Final
 
@@ -170,6 +171,10 @@ class Reporting:
             lambda: frontend.sent_counts,
             socket=_SOCKETS_OUT,
         )
+        for socket in _SOCKETS_OUT:
+            for number, reason in enumerate(("worker-slow", "nobody-there")):
+                read = partial(_loss, frontend, socket, number)
+                metrics.packets_dropped.keeps(socket, reason, read=read)
         metrics.observed(
             "zurl_answers_given_up",
             "Messages to workers that were dropped, as these took none for too long.",
@@ -374,3 +379,7 @@ class Reporting:
 
 def _worker(address: bytes) -> str:
     return address[:_MAX_WORKER].decode("utf-8", "backslashreplace")
+
+
+def _loss(frontend: Frontend, socket: str, number: int) -> float:
+    return frontend.losses(socket)[number]

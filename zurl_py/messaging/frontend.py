@@ -134,6 +134,18 @@ class Frontend:
         outboxes = (self._publisher, self._replier)
         return [0 if outbox is None else outbox.sent for outbox in outboxes]
 
+    def losses(self, socket: str) -> tuple[int, int]:
+        """Messages to workers that had no use.
+
+        Args:
+            socket: out_spec or in_req_spec.
+
+        Returns:
+            those that a slow worker did not take in time, and those that nobody was there for.
+        """
+        outbox = self._publisher if socket == "out_spec" else self._replier
+        return (0, 0) if outbox is None else (outbox.dropped, outbox.unheard)
+
     @property
     def dropped(self) -> int:
         """Answers that were given up."""

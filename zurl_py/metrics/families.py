@@ -83,6 +83,7 @@ class Counter(Family):
         self._index = {
             tuple(value for _, value in labels): number for number, labels in enumerate(self.labels)
         }
+        self._kept: dict[int, Callable[[], float]] = {}
 
     def index(self, *values: str) -> int:
         """Where in ``values`` the number for these label values is."""
@@ -101,8 +102,14 @@ class Counter(Family):
         """The sum over all labels."""
         return sum(self.values)
 
+    def keeps(self, *labels: str, read: Callable[[], float]) -> None:
+        """Have the number for these label values asked for, as somebody else keeps it."""
+        self._kept[self._index[labels]] = read
+
     def samples(self) -> Iterator[Sample]:
         """All of it, as it is now."""
+        for index, read in self._kept.items():
+            self.values[index] = read()
         for labels, value in zip(self.labels, self.values, strict=True):
             yield Sample("_total", labels, value)
 

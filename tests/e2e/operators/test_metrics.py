@@ -196,6 +196,21 @@ def test_packets(start: Start, origin: ScriptedOrigin) -> None:
     assert news("zurl_packets_dropped_total", socket="in_spec", reason="malformed") == 1
 
 
+def test_answers_that_nobody_is_there_for(start: Start, origin: ScriptedOrigin) -> None:
+    daemon, worker = start()
+    origin.script = reply(OK)
+    worker.push({"from": "nobody", "id": "1", "method": "GET", "uri": "x:"})
+    wait_until(
+        lambda: (
+            metrics(daemon).value(
+                "zurl_packets_dropped_total", socket="out_spec", reason="nobody-there"
+            )
+            == 1
+        ),
+        "the answer to nobody",
+    )
+
+
 def test_websockets(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start()
 
