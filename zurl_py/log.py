@@ -132,37 +132,44 @@ class Log:
             event: what happened, in one word of those that the manual lists.
             about: more of it, for JSON.
         """
-        self._add(ERROR, event, (text, about))
+        self.add(ERROR, event, (text, about))
         self.hurry()
 
     def exception(self, text: str) -> None:
         """An error with the traceback of the exception being handled: a bug."""
         self.error(text, "bug", traceback=traceback.format_exc())
         for line in traceback.format_exc().rstrip().split("\n"):
-            self._add(ERROR, _TRACEBACK, line)
+            self.add(ERROR, _TRACEBACK, line)
 
     def warning(self, text: str, event: str = "warning", **about: object) -> None:
         """Something is not as it should be, and is coped with."""
         if self.warning_on:
-            self._add(WARNING, event, (text, about))
+            self.add(WARNING, event, (text, about))
 
     def info(self, text: str, event: str = "info", **about: object) -> None:
         """What happens."""
         if self.info_on:
-            self._add(INFO, event, (text, about))
+            self.add(INFO, event, (text, about))
 
     def debug(self, text: str, event: str = "debug") -> None:
         """How it happens."""
         if self.debug_on:
-            self._add(DEBUG, event, (text, {}))
+            self.add(DEBUG, event, (text, {}))
 
-    def add(self, level: int, kind: Kind, what: object) -> None:
+    def add(self, level: int, kind: Kind | str, what: object) -> None:
         """Something of a kind of its own, whose level the caller has found to be on.
 
         Args:
             what: must stay as it is, as far as ``kind`` looks at it: the line is made later.
         """
-        self._add(level, kind, what)
+        lines = self._lines
+        if len(lines) >= _MAX_WAITING:
+            self._overflowed += 1
+            return
+        lines.append((time.time(), level, kind, what))
+        if self._idle:
+            self._idle = False
+            self._wake.set()
 
     def hurry(self) -> None:
         """Have written what waits, without waiting for more."""
@@ -179,16 +186,6 @@ class Log:
         self._closing = True
         self.hurry()
         self._writer.join(_LAST_WORDS)
-
-    def _add(self, level: int, kind: Kind | str, what: object) -> None:
-        lines = self._lines
-        if len(lines) >= _MAX_WAITING:
-            self._overflowed += 1
-            return
-        lines.append((time.time(), level, kind, what))
-        if self._idle:
-            self._idle = False
-            self._wake.set()
 
     # -- the writing thread ------------------------------------------------------------------
 

@@ -110,18 +110,14 @@ class Loop:
         if bucket is not None:
             if bucket <= when:
                 return  # looked at when its bucket comes
-            self._leave_bucket(timer)
+            self._buckets[bucket].discard(timer)
         self._place(timer)
 
     def cancel_timer(self, timer: Timer) -> None:
         """Take back a timer; harmless if it is not set."""
         if timer._bucket is not None:
-            self._leave_bucket(timer)
+            self._buckets[timer._bucket].discard(timer)
             timer._bucket = None
-
-    def _leave_bucket(self, timer: Timer) -> None:
-        assert timer._bucket is not None
-        self._buckets[timer._bucket].discard(timer)
 
     def _place(self, timer: Timer) -> None:
         when = max(timer.when, self.now)

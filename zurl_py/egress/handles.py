@@ -262,7 +262,11 @@ class EasyHandle:
         if request.discard:
             self._discards = True
             setopt(pycurl.WRITEFUNCTION, len)  # "all of it is taken"
-        if request.connects_elsewhere or request.ignore_tls_errors:
+        if (
+            request.connect_host is not None
+            or request.connect_port is not None
+            or request.ignore_tls_errors
+        ):
             self._apply_connection(request)
         if request.client_certificate is not None:
             self.set(pycurl.SSLCERT_BLOB, request.client_certificate.chain)

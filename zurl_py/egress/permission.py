@@ -35,7 +35,9 @@ def check_names(request: HttpRequest) -> Decision:
     """May it go to the host of its URL, and to the one it connects to instead?"""
     target, policy = request.target, request.policy
     decision = policy.check_name(target.host, target.port, target.scheme)
-    if decision.allowed and request.connects_elsewhere:
+    if request.connect_host is None and request.connect_port is None:
+        return decision
+    if decision.allowed:
         host = request.connect_host if request.connect_host is not None else target.host
         port = request.connect_port if request.connect_port is not None else target.port
         decision = policy.check_name(host, port, target.scheme)

@@ -88,6 +88,7 @@ class Routes:
         self._chosen: dict[tuple[str, str, int], Route] = {}
         self._settings = settings
         self._uniform = settings.uniform
+        self._timeout = settings.common_timeout
         self.default = self._of(settings.default)
 
     def of(self, request: HttpRequest) -> Route:
@@ -109,6 +110,8 @@ class Routes:
 
     def timeout_of(self, target: Target) -> float:
         """Seconds without activity until a session ends."""
+        if self._timeout is not None:
+            return self._timeout
         return self._settings.timeout_of(*target.origin)
 
     def _of(self, settings: ConnectionSettings) -> Route:
@@ -127,6 +130,7 @@ class Routes:
         self._chosen.clear()
         self._settings = settings
         self._uniform = settings.uniform
+        self._timeout = settings.common_timeout
         for wanted in settings.all():
             if wanted in before:
                 self._routes[wanted] = before.pop(wanted)

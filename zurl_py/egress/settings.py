@@ -100,6 +100,11 @@ class HostSettings:
                 return _straight(settings)
         return settings
 
+    @property
+    def common_timeout(self) -> float | None:
+        """`timeout_of` all hosts, where no section could say otherwise."""
+        return None if self._sections else self._timeout
+
     def timeout_of(self, scheme: str, host: str, port: int) -> float:
         """Seconds without activity until a session ends, by the host of a URI."""
         if not self._sections:

@@ -112,7 +112,8 @@ def request_headers(packet: RequestPacket, user_agent: bytes = b"") -> RequestHe
         Refused: one of them cannot be sent.
     """
     try:
-        return RequestHeaders(with_user_agent(packet.headers, user_agent))
+        headers = with_user_agent(packet.headers, user_agent) if user_agent else packet.headers
+        return RequestHeaders(headers)
     except BadHeader as error:
         raise Refused.bad_request(f"headers: {error}", "bad-header") from None
 

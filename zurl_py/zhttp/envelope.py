@@ -50,9 +50,9 @@ class Envelope:
             common["id"] = id
         if user_data is not NO_USER_DATA:
             common["user-data"] = user_data
-        prepare, self._write = _FORMATS[format]
+        letter, prepare, self._write = _FORMATS[format]
         self._common = prepare(common)
-        self._start = (address + b" " if address is not None else b"") + format.value
+        self._start = letter if address is None else address + b" " + letter
 
     def to(self, address: bytes) -> Envelope:
         """The same for another worker."""
@@ -99,12 +99,10 @@ def _encoded_pairs(
 
 
 def _prepare_json(common: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.decode("utf-8", "replace")
-        if type(value) is bytes and name != "user-data"
-        else value
-        for name, value in common.items()
-    }
+    for name, value in common.items():
+        if type(value) is bytes and name != "user-data":
+            common[name] = value.decode("utf-8", "replace")
+    return common
 
 
 def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) -> bytes:
@@ -252,8 +250,9 @@ def _as_bytes(value: Any) -> Any:
     return value
 
 
-_FORMATS: dict[Format, tuple[Callable[[dict[str, Any]], Any], Callable[..., bytes]]] = {
-    Format.JSON: (_prepare_json, _write_json),
-    Format.TNETSTRING: (_prepare_tnetstring, _write_tnetstring),
-    Format.MSGPACK: (_prepare_msgpack, _write_msgpack),
+# The letter that messages begin with, what prepares what is common, what writes the rest.
+_FORMATS: dict[Format, tuple[bytes, Callable[[dict[str, Any]], Any], Callable[..., bytes]]] = {
+    Format.JSON: (Format.JSON.value, _prepare_json, _write_json),
+    Format.TNETSTRING: (Format.TNETSTRING.value, _prepare_tnetstring, _write_tnetstring),
+    Format.MSGPACK: (Format.MSGPACK.value, _prepare_msgpack, _write_msgpack),
 }
