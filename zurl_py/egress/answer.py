@@ -110,7 +110,10 @@ class AnswerTransfer(HttpTransfer):
         lines = handle.header_lines
         lines.append(line)
         if len(line) <= 2 and self.head is None and line in BLANK_LINES:
-            return self._block_ended(lines)
+            try:
+                return self._block_ended(lines)
+            except Exception:
+                return handle.fail(0)
         return None
 
     def _block_ended(self, lines: list[bytes]) -> int | None:

@@ -313,33 +313,43 @@ class EasyHandle:
         header_came: Callable[[bytes], int | None],
         body_came: Callable[[memoryview], int | None] | None,
     ) -> None:
-        """Give header lines to this as they come, and body, if that is wanted, however much."""
+        """Give header lines to this as they come, and body, if that is wanted, however much.
+
+        Args:
+            header_came: must not raise; it is called too often to be guarded here.
+        """
         self._streams = True
-        self.curl.setopt(pycurl.HEADERFUNCTION, self.guarded(header_came, 0))
+        self.curl.setopt(pycurl.HEADERFUNCTION, header_came)
         if body_came is not None:
-            take = self.guarded(body_came, 0)
-            self.curl.setopt(pycurl.WRITEFUNCTION, take, use_memoryview=True)
-            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, 0)
+            self._give_body(self.guarded(body_came, 0))
+
+    def _give_body(self, take: Callable[[memoryview], Any]) -> None:
+        self.curl.setopt(pycurl.WRITEFUNCTION, take, use_memoryview=True)
+        self.curl.setopt(pycurl.MAXFILESIZE_LARGE, 0)
 
     def stream(
         self,
         header_came: Callable[[bytes], int | None],
         body_came: Callable[[memoryview], int | None],
     ) -> None:
-        """Give header lines and body to these as they come, however much it is."""
+        """Give header lines and body to these as they come, however much it is; see `watch`."""
 
         def came(data: memoryview) -> int | None:
-            answer = body_came(data)
-            window = self.window
-            if window is not None:
-                if answer is None:
-                    window.paused = False
-                    window.taken += len(data)
-                elif answer == pycurl.WRITEFUNC_PAUSE:
-                    window.pause()
+            try:
+                answer = body_came(data)
+                window = self.window
+                if window is not None:
+                    if answer is None:
+                        window.paused = False
+                        window.taken += len(data)
+                    elif answer == pycurl.WRITEFUNC_PAUSE:
+                        window.pause()
+            except Exception:
+                return self.fail(0)
             return answer
 
-        self.watch(header_came, came)
+        self.watch(header_came, None)
+        self._give_body(came)
 
     def guarded(self, callback: Callable[[_Data], Any], failure: Any) -> Callable[[_Data], Any]:
         """A callback that returns ``failure`` where it would raise, which libcurl only prints."""
@@ -348,11 +358,11 @@ class EasyHandle:
             try:
                 return callback(data)
             except Exception:
-                return self._fail(failure)
+                return self.fail(failure)
 
         return call
 
-    def _fail(self, answer: int) -> int:
+    def fail(self, answer: int) -> int:
         """Called where an exception is handled: log it, and have libcurl end the transfer."""
         self.broken = True
         self._log.exception("libcurl's callback could not be handled")
@@ -461,7 +471,7 @@ class EasyHandle:
             self.starved = error.errno in (errno.EMFILE, errno.ENFILE)
             return bad
         except Exception:
-            return self._fail(bad)
+            return self.fail(bad)
 
     def _make_socket(self, family: int, kind: int, protocol: int) -> int:
         """A socket that sends from the address which the configuration says, if it says one."""
@@ -496,7 +506,7 @@ class EasyHandle:
             if self.proxied or self._allows(address, port):
                 return int(pycurl.PREREQFUNC_OK)
         except Exception:
-            return self._fail(int(pycurl.PREREQFUNC_ABORT))
+            return self.fail(int(pycurl.PREREQFUNC_ABORT))
         return int(pycurl.PREREQFUNC_ABORT)
 
     @property

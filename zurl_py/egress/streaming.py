@@ -142,12 +142,12 @@ class StreamTransfer(AnswerTransfer):
     def read(self, size: int) -> bytes | bytearray:
         """Up to ``size`` bytes of the body; nothing if there is nothing now."""
         data: bytes | bytearray
-        if size >= len(self._body):
+        if size >= len(self._body):  # nearly always
             data, self._body = self._body, bytearray()
         else:
             data = bytes(memoryview(self._body)[:size])
             del self._body[:size]
-        if self._limit is not None and self.buffered * 2 <= self._limit:
+        if self._limit is not None and len(self._body) * 2 <= self._limit:
             if self._decoder is not None:
                 if not self._decoder.hungry:
                     self._mark()
@@ -209,14 +209,16 @@ class StreamTransfer(AnswerTransfer):
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
-        if self._retry_as_connect_host(code):
+        if code and self._retry_as_connect_host(code):
             return
         if self._redirecting:
             self._leave()  # its body counts for nothing, and neither does how it ended
             return
         handle = self.handle
         assert handle is not None
-        failure = None if self._cut else self._refusal or self._failure(code, message)
+        failure = None if self._cut else self._refusal
+        if code and not self._cut and failure is None:
+            failure = self._failure(code, message)
         if failure is None and self.head is None:
             failure = TransferError(
                 Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.EMPTY_ANSWER

@@ -24,10 +24,17 @@ __all__ = [
     "remove_files",
 ]
 
+
 _ASIDE = ".aside"  # what is added to the name of a socket that nobody is to find
 _LINGER = 1000  # milliseconds that unsent answers may delay the end of the daemon
 _PROBES = 4  # TCP keep-alive probes without an answer until a connection is given up
 _PROBE_INTERVAL = 15  # seconds between them
+
+
+class _Socket(zmq.Socket[bytes]):
+    """A socket that sends without a look at options of libzmq's draft API, which none here has."""
+
+    send = zmq.backend.Socket.send  # type: ignore[assignment]  # it has fewer overloads
 
 
 class BindError(Exception):
@@ -152,7 +159,7 @@ class Endpoints:
         self.context.destroy(linger=_LINGER)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
-        socket = self.context.socket(kind)
+        socket = self.context.socket(kind, _Socket)
         socket.setsockopt(zmq.RCVHWM, self._config.in_hwm)
         socket.setsockopt(zmq.SNDHWM, self._config.out_hwm)
         socket.setsockopt(zmq.LINGER, _LINGER)

@@ -95,7 +95,7 @@ class StreamSession(HttpSession, WorkerSide):
         else:
             limit = s.buffer_size if self._stream else None
             self._transfer = StreamTransfer(s.egress, request, self, limit)
-            if not self._count_upload(request.body):
+            if request.upload and not self._count_upload(request.body):
                 return
         self._transfer.start()
 
@@ -141,17 +141,17 @@ class StreamSession(HttpSession, WorkerSide):
             self._last_activity = self._s.loop.now
             if self._endpoint.theirs is SENDING:
                 self._grant_upload()
-            self._tell_interim()
+            transfer = self._transfer
+            if self._stream and transfer is not None and transfer.extras is not None:
+                self._tell_interim(transfer.extras)
             self._flush()
 
-    def _tell_interim(self) -> None:
+    def _tell_interim(self, extras: Extras) -> None:
         """Interim heads need no credits: each is told as it comes."""
-        extras = self._transfer.extras if self._transfer is not None else None
-        if extras is not None and self._stream:
-            for head in extras.take_interim():
-                interim: dict[str, Any] = {}
-                add_head(interim, head)
-                self._send({"type": b"keep-alive", "ext": {"interim": interim}})
+        for head in extras.take_interim():
+            interim: dict[str, Any] = {}
+            add_head(interim, head)
+            self._send({"type": b"keep-alive", "ext": {"interim": interim}})
 
     def _grant_upload(self) -> None:
         """Credit what the network took, as long as more body is to come."""
