@@ -184,10 +184,12 @@ class Loop:
         """Wait for events (or only look, if not ``wait``), then call what is ready and due."""
         timeout = 0.0
         if wait:
-            self._drop_empty_buckets()
+            heap = self._bucket_heap
+            if heap and not self._buckets[heap[0]]:
+                self._drop_empty_buckets()
             timeout = 60.0
-            if self._bucket_heap:
-                timeout = min(timeout, max(0.0, self._bucket_heap[0] - self.clock()))
+            if heap:
+                timeout = min(timeout, max(0.0, heap[0] - self.clock()))
         events = self.epoll.poll(timeout, _MAX_EVENTS)
         self.now = self.clock()
         if self._unheard:

@@ -90,6 +90,8 @@ class Frontend:
         self._requests = self._reader(endpoints.in_req, answers=True)
         # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
         self._subscriptions = self._reader(endpoints.out)
+        every = (self._first, self._later, self._requests, self._subscriptions)
+        self._readers = [reader for reader in every if reader is not None]
         self._requests_go_first = False
         self._publisher = self._replier = None
         self.outlet: Publisher | Nowhere = Nowhere()
@@ -184,22 +186,22 @@ class Frontend:
             self._read_requests(receiver)
         if not receiver.has_room():
             self._requests_go_first = not self._requests_go_first
-        if self._later is not None:
+        if self._later is not None and self._later.backlog:
             self._later.read(_BATCH, self._signed(receiver.go_on, self._later))
-        if self._subscriptions is not None and self._publisher is not None:
+        if self._subscriptions is not None and self._subscriptions.backlog:
             self._subscriptions.read(_BATCH, self._take_subscription)
 
     def _read_first(self, receiver: Receiver) -> None:
         if self._first is None:
             return
-        if self._settled:
+        if not self._settled:
+            self._first.used()  # or its descriptor would go on signalling what is not read yet
+        elif self._first.backlog:
             handle = self._signed(receiver.begin, self._first)
             self._first.read(_BATCH, handle, receiver.has_room)
-        else:
-            self._first.used()  # or its descriptor would go on signalling what is not read yet
 
     def _read_requests(self, receiver: Receiver) -> None:
-        if self._requests is not None:
+        if self._requests is not None and self._requests.backlog:
             handle = self._signed(receiver.request, self._requests)
             self._requests.read(_BATCH, handle, receiver.has_room)
 
@@ -213,26 +215,28 @@ class Frontend:
         """Send what was to be sent in this turn."""
         publisher = self._publisher
         if publisher is not None:
-            publisher.flush()
+            if publisher.held:
+                publisher.flush()
             if publisher.given_up:
                 given_up, publisher.given_up = publisher.given_up, []
                 for address, message in given_up:
                     receiver.packet_dropped(address, message)
-        if self._replier is not None:
+        if self._replier is not None and self._replier.held:
             self._replier.flush()
 
     def settle(self, receiver: Receiver) -> bool:
         """True if messages wait that may be read; False: their descriptors will signal."""
-        more = False
-        if self._first is not None:
-            more = self._first.settle() and self._settled and receiver.has_room()
-        if self._requests is not None:
-            more = (self._requests.settle() and receiver.has_room()) or more
-        if self._later is not None:
-            more = self._later.settle() or more
-        if self._subscriptions is not None:
-            more = self._subscriptions.settle() or more
-        return more
+        for reader in self._readers:
+            if reader.unasked:
+                reader.settle()
+        waiting = [reader for reader in self._readers if reader.backlog]
+        return bool(waiting) and any(self._may_read(reader, receiver) for reader in waiting)
+
+    def _may_read(self, reader: SocketReader, receiver: Receiver) -> bool:
+        """Whether the next turn reads what waits there: new requests only if there is room."""
+        if reader is self._first:
+            return self._settled and receiver.has_room()
+        return reader is not self._requests or receiver.has_room()
 
     # -- the start -----------------------------------------------------------------------------
 

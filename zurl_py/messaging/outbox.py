@@ -65,6 +65,7 @@ class _Outbox(Generic[Message]):
         used: called when the socket was used, which may swallow what its descriptor signals.
 
     Attributes:
+        held: what the next ``flush`` lets go.
         slow: the workers for whom messages wait.
         dropped: messages given up because a worker was too slow for too long.
         sent: messages that ZeroMQ has taken.
@@ -76,7 +77,7 @@ class _Outbox(Generic[Message]):
         self._used = used
         self._log = log
         self._timer = Timer(self._retry)
-        self._held: list[tuple[bytes, Message]] = []
+        self.held: list[tuple[bytes, Message]] = []
         self._waiting: dict[bytes, _Queue[Message]] = {}
         self.slow: Collection[bytes] = self._waiting.keys()
         self._told: dict[bytes, dict[Callable[[], None], None]] = {}
@@ -103,7 +104,7 @@ class _Outbox(Generic[Message]):
         self._told.setdefault(worker, {})[tell] = None
 
     def _hold(self, worker: bytes, message: Message) -> None:
-        held = self._held
+        held = self.held
         held.append((worker, message))
         # Not more, so that a worker that cannot take them is known to be slow.
         if len(held) >= _MAX_HELD:
@@ -111,10 +112,10 @@ class _Outbox(Generic[Message]):
 
     def flush(self) -> None:
         """Let go what is held. Called in each turn of the loop."""
-        held = self._held
+        held = self.held
         if not held:
             return
-        self._held = []
+        self.held = []
         self._used()
         for worker, message in held:
             if worker in self._waiting:

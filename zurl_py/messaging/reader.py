@@ -32,6 +32,8 @@ class SocketReader:
         access: says who has sent a message; None: clients are not known.
 
     Attributes:
+        backlog: messages wait, or may wait; where not, there is nothing to ``read``.
+        unasked: whether any wait is to be asked; where not, there is nothing to ``settle``.
         count: messages that were read, in all.
         client: who has sent the message that is being handled; None: not known.
     """
@@ -47,15 +49,15 @@ class SocketReader:
         self._answers = answers
         self._access = access
         self.client: CurveClient | None = None
-        self._signalled = True  # messages may be waiting
-        self._unasked = False  # whether they are, is to be asked
+        self.backlog = True
+        self.unasked = False
         self._many = False  # the last time, more than one was
         self.count = 0
         loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal, urgent=True)
 
     def used(self) -> None:
         """The socket was used for something else than reading."""
-        self._unasked = True
+        self.unasked = True
 
     def read(
         self,
@@ -64,10 +66,10 @@ class SocketReader:
         may_take: Callable[[], bool] | None = None,
     ) -> None:
         """Handle up to ``batch`` messages, each as its frames, while one more may be taken."""
-        if not self._signalled:
+        if not self.backlog:
             return
         socket = self._socket
-        self._unasked = True
+        self.unasked = True
         for number in range(batch):
             # One that comes alone is followed by one alone: then asking is cheaper than failing.
             if number == 1 and not self._many and (self._answers or not self._ask()):
@@ -77,7 +79,7 @@ class SocketReader:
             try:
                 frame = socket.recv(_NOBLOCK, False)
             except zmq.Again:
-                self._signalled = self._unasked = False
+                self.backlog = self.unasked = False
                 self._many = number > 1
                 return
             self.count += 1
@@ -89,22 +91,17 @@ class SocketReader:
                 frames.append(frame.bytes)
             handle(frames)
 
-    @property
-    def backlog(self) -> bool:
-        """Messages wait, or may wait, that were not read in the last turn."""
-        return self._signalled
-
     def settle(self) -> bool:
         """True if messages are waiting; False: the descriptor will signal."""
-        if self._unasked:
+        if self.unasked:
             self._ask()
-        return self._signalled
+        return self.backlog
 
     def _ask(self) -> bool:
         # This also makes libzmq take note of what its descriptor signals; it would go on else.
-        self._unasked = False
-        self._many = self._signalled = bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
-        return self._signalled
+        self.unasked = False
+        self._many = self.backlog = bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
+        return self.backlog
 
     def _signal(self, _fd: int, _events: int) -> None:
-        self._signalled = True
+        self.backlog = True
