@@ -214,7 +214,8 @@ class Egress:
         handle.kept = place.multi.kept
         if place.resolve:
             handle.set(pycurl.RESOLVE, place.resolve)
-        self._versions.prepare(handle, transfer, place)
+        if place.http1 or transfer.request.target.scheme == "https":
+            self._versions.prepare(handle, transfer, place)
         if transfer.avoids_kept:
             handle.set(pycurl.FRESH_CONNECT, 1)
         if self._log.debug_on:
@@ -231,7 +232,8 @@ class Egress:
         if handle is None or multi is None:
             return
         transfer.handle = transfer.multi = None
-        self._versions.leave(transfer)
+        if handle.tries_quic:
+            self._versions.leave(transfer)
         if handle.first is not None:
             self._firsts.settle(handle.first, transfer, connected=False)
         del self._transfers[handle.curl]

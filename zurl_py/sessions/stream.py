@@ -209,7 +209,7 @@ class StreamSession(HttpSession, WorkerSide):
             return False
         body = transfer.read(room) if room > 0 and buffered else b""
         first = self._endpoint.ours is IDLE
-        if transfer.ended_well and not transfer.buffered:
+        if transfer.ended_well and buffered == len(body):
             self._send_last(head, body, first)
             return False
         if not body and not first:
