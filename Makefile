@@ -27,6 +27,8 @@ run: $(VENV)/made
 	sed 's|ipc:///run/zurl/|ipc://$(RUN_DIR)/|' zurl.conf.example > $(RUN_DIR)/zurl.conf
 	$(BIN)/zurl-py serve --config $(RUN_DIR)/zurl.conf
 
+# A file of tests runs in one process, files side by side in as many as there are processors.
+PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 test: $(VENV)/made-dev
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine -q
