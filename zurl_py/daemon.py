@@ -19,7 +19,7 @@ from .egress.configure import NoAuthorities, transport_options
 from .gateway import Gateway
 from .host_addresses import is_local
 from .journal import Journal
-from .log import Log
+from .log import Log, level_of
 from .loop import Loop, Timer
 from .memory import MemoryKeeper
 from .messaging.access import Access
@@ -330,7 +330,7 @@ class Daemon:
         if self._access is not None and config.curve is not None:
             self._access.clients = config.curve.clients
         level = config.log_level if self._log_level is None else self._log_level
-        self._log.configure(level, config.log_format)
+        self._log.configure(level_of(level), config.log_format)
         self._journal.log_query = config.log_query
         self._report(changes)
         self._log_counts()

@@ -56,6 +56,7 @@ class Entry:
         line: its number, from 1; that of the first if it goes over several.
         commented: a ``#`` with a blank before it stands in the value, outside of quotes. It is a
             part of the value, but may be meant for a comment.
+        heading: number of the line that began the section; 0 before any.
     """
 
     section: str
@@ -64,6 +65,7 @@ class Entry:
     text: str
     line: int
     commented: bool = False
+    heading: int = 0
 
 
 def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]:
@@ -75,13 +77,14 @@ def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]
     Raises:
         IniError: a quote that is not closed, an escape that stands for no character.
     """
-    section = "General"
+    section, heading = "General", 0
     for number, line in _logical_lines(text.removeprefix("\ufeff")):
         if line[0] == "[":
             found = _SECTION.match(line)
             section = found.group(1).strip() if found else ""
             if section.lower() == "general":
                 section = "General"
+            heading = number
             continue
         key, equals, value = line.partition("=")
         key = _PERCENT.sub(lambda match: chr(int(match.group(1), 16)), key.strip())
@@ -90,7 +93,8 @@ def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]
             continue
         items = tuple(_split(value, number))
         given = tuple(item for item in items if item)
-        yield Entry(section, key, given, ",".join(items), number, _is_commented(value))
+        commented = _is_commented(value)
+        yield Entry(section, key, given, ",".join(items), number, commented, heading)
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

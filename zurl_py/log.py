@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "Kind", "Log", "printable"]
+__all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "Kind", "Log", "level_of", "printable"]
 
 ERROR, WARNING, INFO, DEBUG = range(4)
 
@@ -37,6 +37,11 @@ _NAMES = ("error", "warning", "info", "debug")
 _PRIORITIES = ("<3>", "<4>", "<6>", "<7>")  # sd-daemon(3)
 
 _encode_json = msgspec.json.Encoder().encode
+
+
+def level_of(setting: int) -> int:
+    """The level for a ``log_level`` or ``--loglevel``: nobody asks for warnings to be hidden."""
+    return max(WARNING, setting)
 
 
 @dataclass(frozen=True, slots=True)

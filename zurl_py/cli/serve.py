@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import click
 
 from ..config import Config, ConfigError, load
-from ..log import INFO, Log
+from ..log import INFO, Log, level_of
 from .preflight import preflight
 
 __all__ = ["run_daemon", "serve"]
@@ -35,7 +35,7 @@ _OWN_DESCRIPTOR = re.compile(r"/dev/(?:std(out|err)|fd/([0-9]{1,6}))|/proc/self/
 @click.option(
     "--loglevel",
     type=click.IntRange(0, 3),
-    help="0 errors, 1 warnings, 2 information, 3 debug. Default: log_level of the configuration.",
+    help="0 or 1 errors and warnings, 2 information, 3 debug. Default: the file's log_level.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
 def serve(config: str, logfile: str | None, loglevel: int | None, verbose: bool) -> None:
@@ -126,7 +126,7 @@ def _open_log(level: int | None, path: str | None, fd: int, form: str) -> Log | 
         path, fd = None, {"out": 1, "err": 2}[name] if name else int(numbers[0] or numbers[1])
     try:
         os.fstat(fd)
-        return Log(INFO if level is None else level, path, fd, form)
+        return Log(level_of(INFO if level is None else level), path, fd, form)
     except OSError as error:
         where = path or f"descriptor {fd}"
         print(f"zurl: cannot open the log {where}: {error.strerror}", file=sys.stderr)

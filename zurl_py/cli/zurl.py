@@ -14,7 +14,7 @@ usage: zurl [--config=FILE] [--logfile=FILE] [--loglevel=N] [--verbose] [--versi
 
   --config=FILE    the configuration; /etc/zurl.conf if not given
   --logfile=FILE   append the log to FILE in place of standard output
-  --loglevel=N     0 errors, 1 warnings, 2 information, 3 debug; default: log_level
+  --loglevel=N     0 or 1 errors and warnings, 2 information, 3 debug; default: log_level
                    of the configuration, which is 2 if it is not set
   --verbose        the same as --loglevel=3
   --version        print the version and exit

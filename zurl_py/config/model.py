@@ -80,7 +80,7 @@ class Config:
         max_connections_per_host: connections to one host; 0: no limit.
         max_host_errors: failures in a row after which a host is left alone; 0: never.
         metrics_listen: where the status listener is: HOST:PORT or unix:PATH; "" for none.
-        log_level: 0 errors, 1 warnings, 2 information, 3 debug.
+        log_level: 0 and 1 errors and warnings, 2 information, 3 debug.
         log_format: "text" or "json".
         log_query: URLs in log and status have their query.
         proxy_credentials: what is in that file; not shown by ``repr``.

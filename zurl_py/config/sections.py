@@ -41,7 +41,8 @@ class SectionReader:
     def __init__(self, path: str) -> None:
         self._path = path
         self.warnings: list[str] = []
-        self._drafts: dict[str, _Draft] = {}
+        # By host and heading: a section that is there twice is two, of which the first holds.
+        self._drafts: dict[tuple[str, int], _Draft] = {}
 
     def add(self, host: str, entry: Entry) -> None:
         """One line of a section.
@@ -51,13 +52,14 @@ class SectionReader:
                 not allowed.
         """
         path, key = self._path, entry.key
-        if host not in self._drafts:
+        which = (host, entry.heading)
+        if which not in self._drafts:
             try:
                 host_pattern(host)
             except BadHost as problem:
                 raise ConfigError(path, f"[host {host}]: {problem}", line=entry.line) from None
-            self._drafts[host] = _Draft(entry.line)
-        draft = self._drafts[host]
+            self._drafts[which] = _Draft(entry.line)
+        draft = self._drafts[which]
         convert = HOST_KEYS.get(key)
         if convert is None:
             self._refuse_or_warn(host, entry)
@@ -100,7 +102,7 @@ class SectionReader:
             ConfigError: a file cannot be used.
         """
         made = []
-        for host, draft in self._drafts.items():
+        for (host, _), draft in self._drafts.items():
             if draft.values.get("ca_file"):
                 check_ca_file(self._path, str(draft.values["ca_file"]), draft.origins["ca_file"])
             files = {"client_cert_file", "client_key_file"}

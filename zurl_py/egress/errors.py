@@ -99,6 +99,8 @@ class TransferError(Exception):
             condition, error = _of_alert(message)
         elif code in _HIDES_ALERTS and "CONNECT tunnel failed" in message:
             condition, error = Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED
+        elif code == _WEIRD_REPLY and "Location" in message:
+            error = ErrorName.BAD_REDIRECT  # two that differ: which is meant nobody knows
         elif code in _HIDES_FRAMING and _ON_FRAMING.search(message):
             condition, error = _FRAMING
         # It may quote the origin, byte by byte.
@@ -146,12 +148,13 @@ _CERTIFICATE_FAULTS = (
 
 # Numbers where pycurl has no name for a code.
 _PROXY, _HTTP2, _HTTP2_STREAM, _HTTP3, _QUIC_CONNECT, _TOO_LARGE = 97, 16, 92, 95, 96, 100
+_WEIRD_REPLY = 8
 _BAD_PINNED_KEY, _BAD_STATUS, _CLIENT_CERT = 90, 91, 98
 # In whose messages a TLS alert, or a proxy's refusal, may stand: both come where an answer should.
 _HIDES_ALERTS = frozenset((pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_SSL_CONNECT_ERROR))
 # Chunks that are none are "received" wrongly, a length that is none is a "weird reply"
 # (RFC 9112 sections 6.3 and 7.1).
-_HIDES_FRAMING = frozenset((pycurl.E_RECV_ERROR, 8))
+_HIDES_FRAMING = frozenset((pycurl.E_RECV_ERROR, _WEIRD_REPLY))
 _ON_FRAMING = re.compile(r"^chunk |chunked-encoding|Content-Length")
 _WORDS = {_TOO_LARGE: "the head of the answer is too large"}  # where libcurl says nothing
 
@@ -198,7 +201,7 @@ _OF_CODE = {
     _HTTP2: _FRAMING,
     _HTTP3: _FRAMING,
     _TOO_LARGE: _FRAMING,
-    8: _NOT_HTTP,  # CURLE_WEIRD_SERVER_REPLY: no status line, or one that is none
+    _WEIRD_REPLY: _NOT_HTTP,  # no status line, or one that is none
     pycurl.E_BAD_CONTENT_ENCODING: (Condition.UNDEFINED_CONDITION, ErrorName.BAD_ENCODING),
 }
 _USUAL = {

@@ -263,6 +263,25 @@ def test_a_stop_is_said_at_once(start: Start, origin: ScriptedOrigin) -> None:
     origin.let("end")
 
 
+@pytest.mark.parametrize("by_key", [False, True])
+def test_level_0_has_errors_and_warnings(
+    start: Start, origin: ScriptedOrigin, by_key: bool
+) -> None:
+    if by_key:
+        daemon, worker = start(arguments=(), log_level=0)
+    else:
+        daemon, worker = start(arguments=("--loglevel=0",))
+    origin.script = reply(OK)
+    worker.request(id="answered", method="GET", uri=origin.url())
+    worker.request(id="failed", method="GET", uri=f"http://127.0.0.1:{free_port()}/")
+    daemon.signal(signal.SIGHUP)  # which sets the level anew
+    wait_until(lambda: daemon.log().count("no deny rule") == 2, "a reload")
+    worker.request(id="bad", method="G T", uri=origin.url())
+    assert len(lines(daemon, "[WARN]", "OUT ERR", "id=failed")) == 1
+    assert len(lines(daemon, "[WARN]", "OUT ERR", "id=bad")) == 1
+    assert "[INFO]" not in daemon.log()
+
+
 def test_a_reload_changes_level_and_form(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start(arguments=(), log_level=1)
     origin.script = reply(OK)

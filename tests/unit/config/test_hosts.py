@@ -85,6 +85,16 @@ def test_of_equals_the_first_holds_and_the_other_is_named(write: Write) -> None:
     assert "[host 10/8] has no effect: [host 10.0.0.0/8] in line 7" in warning
 
 
+def test_a_section_that_is_there_twice_is_two_of_which_the_first_holds(write: Write) -> None:
+    twice = "[host a.example]\ntimeout=5\n[host A.example]\ntimeout=6\nproxy=http://127.0.0.1:1\n"
+    config = load(write(twice))
+    section = choose_section(config.hosts, "a.example", 443, "https")
+    assert section is not None
+    assert section.values == {"timeout": 5}
+    (warning,) = [w for w in config.warnings if "no effect" in w]
+    assert "[host a.example] has no effect: [host a.example] in line" in warning
+
+
 def test_what_a_section_lacks_comes_from_general_and_empty_is_none(write: Write) -> None:
     general = "proxy=http://127.0.0.1:3128\nhttp_version=1.1\nsource_address=127.0.0.1\n"
     config = load(

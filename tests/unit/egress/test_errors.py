@@ -52,6 +52,7 @@ UNDEFINED = b"undefined-condition"
         (1, "Received HTTP/0.9 when not allowed", UNDEFINED, "not-http"),
         (8, "", UNDEFINED, "not-http"),
         (8, "Invalid Content-Length: value", UNDEFINED, "bad-framing"),
+        (8, "Multiple Location headers", UNDEFINED, "bad-redirect"),
         (8, "Header without colon", UNDEFINED, "not-http"),
         (56, "chunk hex-length char not a hex digit: 0x7a", UNDEFINED, "bad-framing"),
         (56, "chunk hex-length longer than 17", UNDEFINED, "bad-framing"),
