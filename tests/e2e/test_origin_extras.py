@@ -66,6 +66,7 @@ WRONG: list[dict[str, Any]] = [
     for value in ("true", 1, None)
 ]
 WRONG += [{"max-redirects": value} for value in (-1, 21, "8", True, None, 1.5)]
+WRONG += [{"connect-timeout": value} for value in ("200", "soon", True, None)]
 WRONG += [{"redirect-method": value} for value in ("post", "GET", "", True, None)]
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "kind_of",
     "name_of",
     "number",
+    "number_alone",
     "number_between",
     "one_of",
     "packet_type",
@@ -84,6 +85,13 @@ def number(value: object) -> int | None:
     else:
         raise WrongField(f"must be a number, not {kind_of(value)}")
     return None if result == -1 else result
+
+
+def number_alone(value: object) -> int | None:
+    """A number that may not come as text: of a field that Zurl's clients never knew."""
+    if type(value) not in (int, float):
+        raise WrongField(f"must be a number, not {kind_of(value)}")
+    return number(value)
 
 
 def number_between(least: int, most: int) -> Callable[[object], int]:

@@ -94,7 +94,7 @@ class RequestPacket(Packet):
         ("client-cert", "client_cert", check.text),
         ("client-key", "client_key", check.text),
         # These two are understood in ``ext``, too.
-        ("connect-timeout", "connect_timeout", check.number),
+        ("connect-timeout", "connect_timeout", check.number_alone),
         ("host", "host", check.text),
     )
     # Zurl takes no notice of the first two where they are no booleans.
@@ -105,7 +105,7 @@ class RequestPacket(Packet):
         ("raw", "raw", check.boolean),
         ("truncate", "truncate", check.boolean),
         ("timing", "timing", check.boolean),
-        ("connect-timeout", "connect_timeout", check.number),
+        ("connect-timeout", "connect_timeout", check.number_alone),
         ("host", "host", check.text),
         ("http-version", "http_version", check.one_of(b"1.1", b"2", b"3")),
         ("trailers", "trailers", check.boolean),
