@@ -57,7 +57,7 @@ def test_a_manager_that_does_not_read_stalls_nobody(
     ("usec", "pid", "interval"),
     [
         ("20000000", None, 10.0),
-        ("20000000", str(os.getpid()), 10.0),
+        pytest.param("20000000", str(os.getpid()), 10.0, id="20000000-ours-10.0"),
         ("20000000", "1", None),
         ("0", None, None),
         ("soon", None, None),
