@@ -8,6 +8,7 @@ programs="
     zurl:zurl
     nginx:nginx-light
     pushpin:pushpin
+    condure:condure
     mongrel2:mongrel2-core
     m2sh:mongrel2-core
     node:nodejs
