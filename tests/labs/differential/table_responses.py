@@ -180,4 +180,31 @@ ROWS = [
         "libcurl refuses them: proxies on the way may have read the other one.",
         "redirect-two-locations",
     ),
+    _row(
+        _ANSWERS,
+        "HEAD, and a request with Range, offer codings.",
+        "They offer none, unless the worker asked for them.",
+        "The length that HEAD tells would be the coded one, and a range of coded bytes cannot be "
+        "decoded.",
+        "head",
+        "headers-kept",
+        "no-body-HEAD-*",
+        "no-body-head-with-body",
+        "upload-HEAD-empty",
+    ),
+    _row(
+        _ANSWERS,
+        "An answer without a body, 204 or 304, loses its Content-Length if it names a coding.",
+        "It keeps it.",
+        "Nothing was decoded, so the length is the origin's.",
+        "no-body-GET-204-gzip",
+        "no-body-GET-304-gzip",
+    ),
+    _row(
+        _ANSWERS,
+        "Of Transfer-Encoding and Content-Length both are handed on.",
+        "Content-Length is left out.",
+        "Chunked holds (RFC 9112, section 6.3), and the length is wrong.",
+        "chunked-and-length",
+    ),
 ]
