@@ -115,7 +115,7 @@ class Egress:
     def _make_route(self, settings: ConnectionSettings) -> Route:
         pool = HandlePool(settings, self.max_response_size, self._log, self._settled)
         most = settings.max_connections
-        return Route(settings, pool, lambda: self._make_multi(most))
+        return Route(settings, pool, lambda: self._make_multi(most), self._retire_group)
 
     def _make_multi(self, max_host_connections: int) -> Multi:
         multi = Multi(self._loop, self._due, self._finished, self._lost_kept)
@@ -548,6 +548,7 @@ class Egress:
             self._retire_group(group)
 
     def _retire_group(self, group: MultiGroup) -> None:
+        """Close the connections of a group, used ones after their answer."""
         for multi in group.clear():
             if multi.active:
                 self._retired.append(multi)

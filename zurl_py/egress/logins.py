@@ -27,13 +27,17 @@ class Logins:
 
     Args:
         make_multi: makes a multi handle.
+        retire: takes a group that is not needed any more.
 
     Attributes:
         known: the groups; where there are none, only ``Authorization`` can make one.
     """
 
-    def __init__(self, make_multi: Callable[[], Multi]) -> None:
+    def __init__(
+        self, make_multi: Callable[[], Multi], retire: Callable[[MultiGroup], None]
+    ) -> None:
         self._make_multi = make_multi
+        self._retire = retire
         self.known: dict[Key, MultiGroup] = {}  # in the order of their last use
         self._used_at: dict[Key, float] = {}
 
@@ -44,19 +48,19 @@ class Logins:
         if group is None:
             if not logs_in(request):
                 return None
+            self._make_room(now)
             group = MultiGroup(self._make_multi)
         self.known[key] = group
         self._used_at[key] = now
         return group
 
-    def unused(self, now: float) -> Iterator[MultiGroup]:
-        """Take out the groups that are not needed any more."""
+    def _make_room(self, now: float) -> None:
         for key in list(self.known):
             old = now - self._used_at[key] > _IDLE_SECONDS
-            if not old and len(self.known) <= _MOST:
+            if not old and len(self.known) < _MOST:
                 return
             del self._used_at[key]
-            yield self.known.pop(key)
+            self._retire(self.known.pop(key))
 
     def groups(self) -> Iterator[MultiGroup]:
         """All groups."""

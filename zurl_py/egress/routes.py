@@ -47,13 +47,17 @@ class Route:
     )
 
     def __init__(
-        self, settings: ConnectionSettings, handles: HandlePool, make_multi: Callable[[], Multi]
+        self,
+        settings: ConnectionSettings,
+        handles: HandlePool,
+        make_multi: Callable[[], Multi],
+        retire: Callable[[MultiGroup], None],
     ) -> None:
         self.settings = settings
         self.handles = handles
         single = settings.max_connections > 0
         self.groups = (MultiGroup(make_multi, single), MultiGroup(make_multi, single))
-        self.logins = Logins(make_multi)
+        self.logins = Logins(make_multi, retire)
         self.names: dict[Way, list[tuple[str, int]]] = {}
         self.proxy: tuple[str, int] | None = None
         # socks5 is given addresses, all others names. The socket is the proxy's: so only here can
