@@ -6,10 +6,11 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Endpoint", "EndpointError", "parse_endpoint"]
+__all__ = ["MAX_SOCKET_PATH", "Endpoint", "EndpointError", "parse_endpoint"]
 
-_MAX_IPC_PATH = 107  # bytes of a Unix socket's path: sun_path holds 108 with the final NUL
+MAX_SOCKET_PATH: Final = 107  # bytes of a Unix socket's path: sun_path holds 108 with the final NUL
 _TCP = re.compile(r"tcp://(\[[^\[\]]*\]|[^\[\]:/]+):(\d{1,5}|\*)/?", re.ASCII)
 _ALLOWED = "endpoints such as ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5555"
 
@@ -78,8 +79,8 @@ def parse_endpoint(spec: str) -> Endpoint:
     """
     if spec.startswith("ipc://"):
         path = spec.removeprefix("ipc://")
-        if not 0 < len(path.encode()) <= _MAX_IPC_PATH:
-            raise EndpointError(f"ipc paths of 1 to {_MAX_IPC_PATH} bytes")
+        if not 0 < len(path.encode()) <= MAX_SOCKET_PATH:
+            raise EndpointError(f"ipc paths of 1 to {MAX_SOCKET_PATH} bytes")
         if path == "*" or "\0" in path:
             raise EndpointError(f"{_ALLOWED}; an ipc path that workers can know")
         return Endpoint(path=path)

@@ -6,9 +6,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from .endpoint import MAX_SOCKET_PATH
+
 __all__ = ["Listener", "ListenerError", "parse_listener"]
 
-_MAX_PATH = 107  # bytes of a Unix socket's path: sun_path holds 108 with the final NUL
 _TCP = re.compile(r"(\[[^][]+\]|[^][:/\s]*):(\d{1,5})", re.ASCII)
 _ALLOWED = "an address such as 127.0.0.1:9116 or unix:/run/zurl/status"
 
@@ -47,8 +48,8 @@ def parse_listener(text: str) -> Listener:
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
-        if not path.startswith("/") or "\0" in path or len(path.encode()) > _MAX_PATH:
-            raise ListenerError(f"{_ALLOWED}; an absolute path of {_MAX_PATH} bytes at most")
+        if not path.startswith("/") or "\0" in path or len(path.encode()) > MAX_SOCKET_PATH:
+            raise ListenerError(f"{_ALLOWED}; an absolute path of {MAX_SOCKET_PATH} bytes at most")
         return Listener(path=path)
     found = _TCP.fullmatch(text)
     if found is None:

@@ -43,7 +43,7 @@ class Counts:
         duplicates: repeats of what was known.
         refused: questions answered with an error, by condition.
         attempts: by outcome.
-        done, dead, retried, given_back: ends of leases.
+        done, dead: deliveries that ended.
         stale: results dropped as the lease was another's by then.
         takeovers: deliveries leased that another process had let lapse.
         endpoint_events: by name.
@@ -58,8 +58,6 @@ class Counts:
         self.attempts = dict.fromkeys(OUTCOMES, 0)
         self.done = 0
         self.dead = 0
-        self.retried = 0
-        self.given_back = 0
         self.stale = 0
         self.takeovers = 0
         self.endpoint_events: dict[str, int] = {}

@@ -141,10 +141,6 @@ class Dispatcher:
             counts.done += 1
         elif verdict.state is State.DEAD:
             counts.dead += 1
-        elif verdict.charged:
-            counts.retried += 1
-        else:
-            counts.given_back += 1
 
     def _log_attempt(self, flight: Flight, outcome: Outcome) -> None:
         delivery = flight.delivery

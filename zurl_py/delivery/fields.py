@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..http.fields import DANGEROUS, TOKEN
 from ..signatures import MODES, Mode
 from ..zhttp.fields import WrongField, kind_of
 
@@ -42,9 +43,7 @@ _MAX_ATTEMPTS = 100  # entries of a schedule
 _LONGEST = 10 * 366 * 86_400.0  # seconds; further away is a mistake in the unit
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _URI = re.compile(r"https?://[^/?#\s\x00-\x20]+[^\s\x00-\x20]*", re.IGNORECASE)
-_NOT_IN_VALUES = re.compile(rb"[\r\n\0]")  # RFC 9110, section 5.5
 
 
 def text(value: object) -> str:
@@ -102,7 +101,7 @@ def event(value: object) -> str:
     """The type of what happened; it goes out as a header."""
     found = text(value)
     data = _encoded(found)
-    if not 0 < len(data) <= _EVENT_LIMIT or _NOT_IN_VALUES.search(data):
+    if not 0 < len(data) <= _EVENT_LIMIT or DANGEROUS.search(data):
         raise WrongField(f"must be 1 to {_EVENT_LIMIT} bytes without CR, LF, NUL")
     return found
 
@@ -128,9 +127,9 @@ def headers(value: object) -> tuple[tuple[bytes, bytes], ...]:
             raise WrongField("must hold lists of a name and a value")
         pairs.append((body(pair[0]), body(pair[1])))
     for header, content in pairs:
-        if _TOKEN.fullmatch(header) is None:
+        if TOKEN.fullmatch(header) is None:
             raise WrongField(f"{_shown(header)} is no header name")
-        if _NOT_IN_VALUES.search(content):
+        if DANGEROUS.search(content):
             raise WrongField(f"{_shown(header)}: the value must have no CR, LF or NUL")
         if header.lower().startswith(b"webhook-"):
             raise WrongField(f"{_shown(header)}: webhook-… headers are made here")

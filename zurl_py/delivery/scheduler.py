@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -323,9 +323,3 @@ class Scheduler:
         if not lane.queued:
             lane.queued = True
             self._round.append(lane)
-
-    def pending_lanes(self) -> Iterator[Lane]:
-        """Lanes that something is ready, in flight or due for."""
-        for lane in self.lanes.values():
-            if lane.ready or lane.in_flight or lane.next_due < NEVER:
-                yield lane

@@ -10,6 +10,7 @@ from typing import Final
 from ..cache import remember
 
 __all__ = [
+    "DANGEROUS",
     "HOP_BY_HOP",
     "SECRETS",
     "TOKEN",
@@ -22,7 +23,7 @@ __all__ = [
 # RFC 9110 section 5.6.2: token.
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110 section 5.5: CR, LF and NUL are dangerous in a field value.
-_DANGEROUS = re.compile(rb"[\r\n\0]")
+DANGEROUS: Final = re.compile(rb"[\r\n\0]")
 _BLANKS: Final = b" \t"
 
 SECRETS: Final = frozenset((b"authorization", b"cookie", b"cookie2", b"proxy-authorization"))
@@ -202,7 +203,7 @@ def _check_name(name: bytes) -> None:
 
 
 def _checked_value(name: bytes, value: bytes) -> bytes:
-    if _DANGEROUS.search(value):
+    if DANGEROUS.search(value):
         raise BadHeader(f"header {_show(name)}: CR, LF or NUL in its value")
     return value.strip(_BLANKS)
 
