@@ -212,6 +212,11 @@ class Finish:
     at: float = 0.0
     save: SaveEndpoint | None = None
 
+    @property
+    def gives_back(self) -> bool:
+        """The lease ends without an attempt: there is nothing to write of the delivery."""
+        return self.state is State.PENDING and self.outcome is None
+
 
 @dataclass(slots=True)
 class Finished:

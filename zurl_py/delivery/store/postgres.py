@@ -37,7 +37,7 @@ from .postgres_session import Session
 from .postgres_state import PostgresState
 from .queries import Queries
 from .secrets import SecretBox
-from .state import attempt_row, order_of
+from .state import attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["PostgresStore", "Tables", "pack_headers"]
 
@@ -299,7 +299,7 @@ class PostgresStore:
     def _row(
         self, new: NewDelivery, endpoint: Endpoint, blocked: int, now: float
     ) -> tuple[Any, ...]:
-        due = max(new.accepted + endpoint.settings.schedule[0], new.not_before)
+        due = first_due(new, endpoint)
         claim = new.claim and not blocked and due <= now and not endpoint.disabled
         claim = claim and self._may_lease
         return (
@@ -350,24 +350,11 @@ class PostgresStore:
         seq: int,
         owner: int | None,
     ) -> None:
-        _, _, blocked, due, *_, okey, _ = row
+        _, _, blocked, due, *_ = row
         result.endpoint = endpoint.id
         result.due = None if blocked else due
         if owner is not None:
-            result.delivery = Delivery(
-                seq,
-                new.id,
-                endpoint.id,
-                new.body,
-                due,
-                new.accepted,
-                event=new.event,
-                headers=new.headers,
-                okey=okey,
-                expires_at=new.expires_at,
-                secrets=new.secrets,
-                fence=1,
-            )
+            result.delivery = leased_at_once(new, endpoint, seq, due, fence=1)
 
     def _compare(self, repeats: Sequence[tuple[NewDelivery, Accepted, Endpoint]]) -> None:
         """An id that is known: with the same content a duplicate, with another a conflict."""
@@ -442,8 +429,8 @@ class PostgresStore:
 
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
         """End leases; a result whose fence another lease has moved on is dropped."""
-        released = [f for f in batch if f.state is State.PENDING and f.outcome is None]
-        ended = [f for f in batch if not (f.state is State.PENDING and f.outcome is None)]
+        released = [f for f in batch if f.gives_back]
+        ended = [f for f in batch if not f.gives_back]
         results: list[Finished] = []
         with self._session as self._state.connection:
             connection = self._state.connection

@@ -34,7 +34,7 @@ from .queries import Queries
 from .secrets import SecretBox
 from .sqlite_file import open_file, path_of
 from .sqlite_state import SqliteState, values
-from .state import DEAD, DONE, PENDING, attempt_row, order_of
+from .state import DEAD, DONE, PENDING, attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["SqliteStore"]
 
@@ -147,7 +147,7 @@ class SqliteStore:
                 seq += 1
                 okey = order_of(endpoint, new.key)
                 blocked = int(okey is not None and self._waits(endpoint.id, okey, heads))
-                due = max(new.accepted + endpoint.settings.schedule[0], new.not_before)
+                due = first_due(new, endpoint)
                 result.endpoint = endpoint.id
                 result.due = None if blocked else due
                 rows.append(_row(new, seq, endpoint.id, blocked, due, okey))
@@ -227,19 +227,7 @@ class SqliteStore:
         if not new.claim or due is None or due > now or endpoint.disabled:
             return
         self._state.lease(endpoint.id, number)
-        result.delivery = Delivery(
-            number,
-            new.id,
-            endpoint.id,
-            new.body,
-            due,
-            new.accepted,
-            event=new.event,
-            headers=new.headers,
-            okey=order_of(endpoint, new.key),
-            expires_at=new.expires_at,
-            secrets=new.secrets,
-        )
+        result.delivery = leased_at_once(new, endpoint, number, due)
 
     def _refuse_if_full(self, wanted: int) -> None:
         disk = os.statvfs(self.path)
@@ -329,7 +317,7 @@ class SqliteStore:
             if not state.is_leased(delivery.endpoint, delivery.seq):
                 result.stale = True
                 continue
-            if finish.state is State.PENDING and finish.outcome is None:
+            if finish.gives_back:
                 continue  # given back: nothing to write
             self._end(finish, rows, attempts, counts)
             if finish.state is not State.PENDING and delivery.okey is not None:

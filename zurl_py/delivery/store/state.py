@@ -13,7 +13,7 @@ import msgspec
 
 from ..attempts import State, horizon
 from ..endpoints import from_text, to_text
-from ..model import Endpoint, Finish, Recovered, Settings
+from ..model import Delivery, Endpoint, Finish, NewDelivery, Recovered, Settings
 from .secrets import SecretBox
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "Rows",
     "SqlState",
     "attempt_row",
+    "first_due",
+    "leased_at_once",
     "order_of",
 ]
 
@@ -58,6 +60,31 @@ def order_of(endpoint: Endpoint, key: str | None) -> str | None:
     if order == "key":
         return key
     return "" if order == "endpoint" else None
+
+
+def first_due(new: NewDelivery, endpoint: Endpoint) -> float:
+    """When the first attempt of a delivery is due."""
+    return max(new.accepted + endpoint.settings.schedule[0], new.not_before)
+
+
+def leased_at_once(
+    new: NewDelivery, endpoint: Endpoint, seq: int, due: float, fence: int = 0
+) -> Delivery:
+    """The delivery of a message that was leased as it was accepted."""
+    return Delivery(
+        seq,
+        new.id,
+        endpoint.id,
+        new.body,
+        due,
+        new.accepted,
+        event=new.event,
+        headers=new.headers,
+        okey=order_of(endpoint, new.key),
+        expires_at=new.expires_at,
+        secrets=new.secrets,
+        fence=fence,
+    )
 
 
 def attempt_row(finish: Finish) -> tuple[Any, ...]:
