@@ -13,20 +13,14 @@ from ..config import Config, ConfigError, load
 from ..host_addresses import is_local
 from ..policy import Decision, Policy, parse_address
 from ..url import BadUrl, Target, parse
+from .options import config_option
 
 __all__ = ["check_url"]
 
 
 @click.command("check-url")
 @click.argument("url")
-@click.option(
-    "--config",
-    "-c",
-    default="/etc/zurl.conf",
-    show_default=True,
-    type=click.Path(),
-    help="Configuration whose policy to apply.",
-)
+@config_option("/etc/zurl.conf", "Configuration whose policy to apply.")
 @click.option(
     "--address",
     "-a",

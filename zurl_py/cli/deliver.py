@@ -8,27 +8,14 @@ import sys
 
 import click
 
+from .options import config_option, log_options
+
 __all__ = ["deliver"]
 
 
 @click.command()
-@click.option(
-    "--config",
-    "-c",
-    default="/etc/zurl-deliver.conf",
-    show_default=True,
-    type=click.Path(),
-    help="Configuration to run on.",
-)
-@click.option("--logfile", type=click.Path(), help="Append the log here, not to standard error.")
-@click.option(
-    "--loglevel",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="0 errors, 1 warnings, 2 information, 3 debug.",
-)
-@click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
+@config_option("/etc/zurl-deliver.conf", "Configuration to run on.")
+@log_options("0 errors, 1 warnings, 2 information, 3 debug.", default=2)
 def deliver(config: str, logfile: str | None, loglevel: int, verbose: bool) -> None:
     """Deliver webhooks durably: what is acknowledged is on disk, and sent until it is taken.
 

@@ -13,6 +13,7 @@ import click
 
 from ..config import Config, ConfigError, load
 from ..log import INFO, Log, level_of
+from .options import config_option, log_options
 from .preflight import preflight
 
 __all__ = ["run_daemon", "serve"]
@@ -23,21 +24,8 @@ _OWN_DESCRIPTOR = re.compile(r"/dev/(?:std(out|err)|fd/([0-9]{1,6}))|/proc/self/
 
 
 @click.command()
-@click.option(
-    "--config",
-    "-c",
-    default="/etc/zurl.conf",
-    show_default=True,
-    type=click.Path(),
-    help="Configuration to run on.",
-)
-@click.option("--logfile", type=click.Path(), help="Append the log here, not to standard error.")
-@click.option(
-    "--loglevel",
-    type=click.IntRange(0, 3),
-    help="0 or 1 errors and warnings, 2 information, 3 debug. Default: the file's log_level.",
-)
-@click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
+@config_option("/etc/zurl.conf", "Configuration to run on.")
+@log_options("0 or 1 errors and warnings, 2 information, 3 debug. Default: the file's log_level.")
 def serve(config: str, logfile: str | None, loglevel: int | None, verbose: bool) -> None:
     """Run the daemon in the foreground.
 

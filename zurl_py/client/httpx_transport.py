@@ -171,7 +171,7 @@ class Transport:
     def _open(self, gateway: Any, defaults: ClientOptions) -> None:
         _check_defaults(defaults)
         self._client = Client(gateway, **defaults)
-        self._options = RequestOptions(**{**self._client.request_options, **ADAPTED})  # type: ignore[typeddict-item]
+        self._options = _adapted(self._client)
 
     def _handle(self, request: Any) -> Any:
         body = body_of_pieces(request.stream, _length(request))
@@ -202,7 +202,7 @@ class AsyncTransport:
     def _open(self, gateway: Any, defaults: ClientOptions) -> None:
         _check_defaults(defaults)
         self._client = AsyncClient(gateway, **defaults)
-        self._options = RequestOptions(**{**self._client.request_options, **ADAPTED})  # type: ignore[typeddict-item]
+        self._options = _adapted(self._client)
 
     async def _handle(self, request: Any) -> Any:
         length = _length(request)
@@ -224,6 +224,11 @@ class AsyncTransport:
     async def aclose(self) -> None:
         """End what is open, and let go of the sockets."""
         await self._client.close()
+
+
+def _adapted(client: Client | AsyncClient) -> RequestOptions:
+    """What every request is sent with, where the library does the rest."""
+    return RequestOptions(**{**client.request_options, **ADAPTED})  # type: ignore[typeddict-item]
 
 
 def _check_defaults(defaults: ClientOptions) -> None:

@@ -1,0 +1,49 @@
+"""Options that several commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+__all__ = ["config_option", "log_options"]
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_LOGFILE: Final = click.option(
+    "--logfile", type=click.Path(), help="Append the log here, not to standard error."
+)
+_VERBOSE: Final = click.option("--verbose", "-v", is_flag=True, help="The same as --loglevel 3.")
+
+
+def config_option(default: str, text: str) -> _Decorator:
+    """``--config``, which has a default.
+
+    Args:
+        text: its help.
+    """
+    return click.option(
+        "--config", "-c", default=default, show_default=True, type=click.Path(), help=text
+    )
+
+
+def log_options(text: str, default: int | None = None) -> _Decorator:
+    """``--logfile``, ``--loglevel`` and ``--verbose`` of a process that runs on.
+
+    Args:
+        text: help of ``--loglevel``.
+        default: its value if it is not given.
+    """
+    level = click.option(
+        "--loglevel",
+        type=click.IntRange(0, 3),
+        default=default,
+        show_default=default is not None,
+        help=text,
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        return _LOGFILE(level(_VERBOSE(command)))
+
+    return decorate
