@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from dataclasses import replace
@@ -30,6 +29,7 @@ from .messaging.sockets import BindError, Endpoints
 from .messaging.zap import Authenticator
 from .metrics import Metrics
 from .policy import Decision, Policy
+from .process import Watchdog, spare_collector
 from .reporting import Parts, Reporting
 from .sessions import Admission, Budget, Services, WebSocketSettings
 from .status import ListenError, Monitors, Pages, StatusListener
@@ -163,9 +163,7 @@ class Daemon:
         self._drained = False
         self._rest_until: float | None = None
         self._goodbye_by: float | None = None
-        self._watchdog_interval = systemd.watchdog_interval()
-        self._watchdog = Timer(self._feed_watchdog)
-        self._feed_watchdog()
+        self._watchdog = Watchdog(self.loop)
 
     def _listen(self, instance_id: bytes) -> StatusListener:
         """Have metrics and status at hand for those who ask.
@@ -211,11 +209,7 @@ class Daemon:
 
     def run(self) -> int:
         """Turn the loop until a signal ends it. Returns the exit status."""
-        # What lives now lives until the end: spare the collector from walking over it.
-        gc.collect()
-        gc.freeze()
-        # A request leaves no cycles behind: look for some less often than after 700 objects.
-        gc.set_threshold(10_000, 20, 50)
+        spare_collector()
         metrics = self._journal.metrics
         observe_turn = metrics.observe_turn if metrics.on else None
         self.loop.turn(wait=False)  # what fell due during the start is no sign of a full loop
@@ -368,12 +362,6 @@ class Daemon:
         if counts:
             refusals = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items()))
             self._log.info(f"refusals by rule: {refusals}", "refusals", rules=dict(counts))
-
-    def _feed_watchdog(self) -> None:
-        # On the loop, so that a loop that hangs starves it.
-        if self._watchdog_interval is not None:
-            systemd.notify("WATCHDOG=1")
-            self.loop.set_timer(self._watchdog, self.loop.now + self._watchdog_interval)
 
     def _close(self) -> None:
         self._journal.tell_sums()

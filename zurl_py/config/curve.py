@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import ConfigError
+from .errors import ConfigError, both_or_neither
 
 __all__ = ["PRIVILEGES", "Curve", "CurveClient", "read_curve"]
 
@@ -74,17 +74,10 @@ def read_curve(
     Raises:
         ConfigError: one of the two is missing, or what they name cannot be used.
     """
-    server, folder = str(given.get(_SERVER) or ""), str(given.get(_CLIENTS) or "")
-    if not server and not folder:
+    both = both_or_neither(config, given, lines, _SERVER, _CLIENTS)
+    if both is None:
         return None
-    if not server or not folder:
-        there, missing = (_SERVER, _CLIENTS) if server else (_CLIENTS, _SERVER)
-        raise ConfigError(
-            config,
-            f"{there} is set and {missing} is not; both are needed, or neither",
-            line=lines.get(there, 0),
-            key=there,
-        )
+    server, folder = both
     line = lines.get(_SERVER, 0)
     fields = _read(config, _SERVER, line, Path(server))
     secret = _key(config, _SERVER, line, server, fields, "secret-key")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..ini import Entry
 
-__all__ = ["ConfigError", "refuse_comment"]
+__all__ = ["ConfigError", "both_or_neither", "refuse_comment"]
 
 
 class ConfigError(ValueError):
@@ -29,6 +31,28 @@ class ConfigError(ValueError):
         where = f"{file}:{line}" if line else file
         text = allowed if found is None else f"found {found!r}, allowed: {allowed}"
         super().__init__(": ".join(part for part in (where, key, text) if part))
+
+
+def both_or_neither(
+    path: str, given: Mapping[str, object], lines: Mapping[str, int], first: str, second: str
+) -> tuple[str, str] | None:
+    """The values of two settings that need each other; None where neither is set.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    values = str(given.get(first) or ""), str(given.get(second) or "")
+    if all(values):
+        return values
+    if not any(values):
+        return None
+    there, missing = (first, second) if values[0] else (second, first)
+    raise ConfigError(
+        path,
+        f"{there} is set and {missing} is not; both are needed, or neither",
+        line=lines.get(there, 0),
+        key=there,
+    )
 
 
 def refuse_comment(path: str, entry: Entry) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..client_certificate import BadClientCertificate, ClientCertificate
-from .errors import ConfigError
+from .errors import ConfigError, both_or_neither
 
 __all__ = ["check_ca_file", "read_client_certificate"]
 
@@ -35,20 +35,10 @@ def read_client_certificate(
     Raises:
         ConfigError: one is missing, or they cannot be used.
     """
-    cert_file = str(given.get("client_cert_file") or "")
-    key_file = str(given.get("client_key_file") or "")
-    if not cert_file and not key_file:
+    both = both_or_neither(config, given, lines, "client_cert_file", "client_key_file")
+    if both is None:
         return None
-    if not cert_file or not key_file:
-        there, missing = "client_cert_file", "client_key_file"
-        if key_file:
-            there, missing = missing, there
-        raise ConfigError(
-            config,
-            f"{there} is set and {missing} is not; both are needed, or neither",
-            line=lines.get(there, 0),
-            key=there,
-        )
+    cert_file, key_file = both
     chain = _read(config, "client_cert_file", cert_file, lines.get("client_cert_file", 0))
     key = _read(config, "client_key_file", key_file, lines.get("client_key_file", 0))
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from ..config.listener import parse_listener
 from ..log import Log
 from ..loop import READ, Loop, Timer
 from ..messaging.reader import SocketReader
+from ..process import Watchdog, spare_collector
 from ..status.listener import ListenError, StatusListener
 from ..status.monitors import Monitors
 from ..status.pages import Pages as StatusPages
@@ -123,9 +123,7 @@ class Service:
         self._survey = Timer(self._ask_stats)
         self._listener = self._listen()
         self._page = self._serve_page()
-        self._watchdog_interval = systemd.watchdog_interval()
-        self._watchdog = Timer(self._feed_watchdog)
-        self._feed_watchdog()
+        self._watchdog = Watchdog(self.loop)
 
     def _make_thread(self, store: Store) -> StoreThread:
         thread = StoreThread(
@@ -236,9 +234,7 @@ class Service:
         if self._store.lease:
             self._store.listen(lambda what: self.thread.call_on_loop(self._told, what))
             self._keep_up()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
+        spare_collector()
         more = True
         while True:
             try:
@@ -461,11 +457,6 @@ class Service:
         self._sockets.close()
         self._context.term()
         self.loop.close()
-
-    def _feed_watchdog(self) -> None:
-        if self._watchdog_interval is not None:
-            systemd.notify("WATCHDOG=1")
-            self.loop.set_timer(self._watchdog, self.loop.now + self._watchdog_interval)
 
 
 _NEEDS_RESTART: Final = (
