@@ -4,6 +4,8 @@ import base64
 import hashlib
 
 from tests.support.origin import Connection, Request, Script
+from zurl_py.websocket import Connection as ClientSide
+from zurl_py.websocket import Event
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -19,6 +21,16 @@ def frame(opcode: int, payload: bytes = b"", fin: bool = True, rsv: int = 0) -> 
     if len(payload) < 65536:
         return head + b"\x7e" + len(payload).to_bytes(2) + payload
     return head + b"\x7f" + len(payload).to_bytes(8) + payload
+
+
+def events(connection: ClientSide, *pieces: bytes) -> list[Event]:
+    """What a connection of ours makes of what comes."""
+    found: list[Event] = []
+    for piece in pieces:
+        connection.receive(piece)
+        while (event := connection.next_event()) is not None:
+            found.append(event)
+    return found
 
 
 def accept_value(request: Request) -> bytes:

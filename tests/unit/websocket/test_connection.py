@@ -13,6 +13,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, Protocol, Side
 
+from tests.support.websocket import events, frame
 from zurl_py.websocket import (
     BadInput,
     Close,
@@ -27,25 +28,6 @@ from zurl_py.websocket.deflate import Deflate
 from zurl_py.websocket.utf8 import check_text
 
 LIMIT = 1000
-
-
-def frame(opcode: int, payload: bytes = b"", fin: bool = True, rsv: int = 0) -> bytes:
-    """A server's frame, the way the RFC draws it."""
-    head = bytes((fin << 7 | rsv << 4 | opcode,))
-    if len(payload) < 126:
-        return head + bytes((len(payload),)) + payload
-    if len(payload) < 65536:
-        return head + struct.pack("!BH", 126, len(payload)) + payload
-    return head + struct.pack("!BQ", 127, len(payload)) + payload
-
-
-def events(connection: Connection, *pieces: bytes) -> list[Event]:
-    found: list[Event] = []
-    for piece in pieces:
-        connection.receive(piece)
-        while (event := connection.next_event()) is not None:
-            found.append(event)
-    return found
 
 
 def parse(*pieces: bytes, limit: int = LIMIT) -> list[Event]:

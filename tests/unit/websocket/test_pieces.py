@@ -7,20 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.websocket import BINARY, CLOSE, PING, TEXT, frame
+from tests.support.websocket import BINARY, CLOSE, PING, TEXT, events, frame
 from zurl_py.websocket import Close, Connection, Data, Event, Ping, ProtocolViolation
 from zurl_py.websocket.deflate import Deflate
 
 LIMIT = 100
-
-
-def events(connection: Connection, *pieces: bytes) -> list[Event]:
-    found: list[Event] = []
-    for piece in pieces:
-        connection.receive(piece)
-        while (event := connection.next_event()) is not None:
-            found.append(event)
-    return found
 
 
 def split(*pieces: bytes) -> list[Event]:
