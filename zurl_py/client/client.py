@@ -99,6 +99,11 @@ class _Core:
         self._closed = False
 
     @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    @property
     def request_options(self) -> RequestOptions:
         """What holds for every request that does not say otherwise."""
         return self._options

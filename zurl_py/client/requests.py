@@ -16,7 +16,8 @@ import http.client
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, Unpack
 from urllib.parse import urlsplit
 
@@ -92,25 +93,47 @@ class ZurlAdapter(HTTPAdapter):
                 raise ArgumentRefused(f"{name}= is for the session, not for its adapter")
         self._gateway = gateway
         self._defaults = defaults
-        self._lock = threading.Lock()
-        self._client: Client | None = Client(gateway, **defaults)
+        self._begin(Client(gateway, **defaults))
         super().__init__(max_retries=max_retries)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._lock = threading.Lock()
-        self._client = None
+        self._begin(None)
         super().__setstate__(state)  # type: ignore[no-untyped-call, unused-ignore]
 
-    def _connected(self) -> Client:
+    def _begin(self, client: Client | None) -> None:
+        # Taken again by the same thread where a collection ends an answer that nobody closed.
+        self._lock = threading.RLock()
+        self._client = client
+        self._users: dict[Client, int] = {}  # calls under way and answers that are still read
+
+    def _take_client(self) -> Client:
+        """The client, for one call and its answer; then it is given back."""
         with self._lock:
             if self._client is None:
                 self._client = Client(self._gateway, **self._defaults)
-            return self._client
+            client = self._client
+            self._users[client] = self._users.get(client, 0) + 1
+            return client
+
+    def _give_back(self, client: Client) -> None:
+        with self._lock:
+            self._users[client] -= 1
+            if self._users[client]:
+                return
+            del self._users[client]
+            if client is self._client:
+                return
+        client.close()  # this was the last answer, and the adapter is closed
 
     def close(self) -> None:
-        """End what is open, and let go of the sockets."""
+        """Let go of the sockets, as soon as no answer is read from them any more.
+
+        ``requests.get(stream=True)`` closes its session before it returns the answer.
+        """
         with self._lock:
             client, self._client = self._client, None
+            if client in self._users:
+                client = None
         if client is not None:
             client.close()
         super().close()
@@ -134,30 +157,44 @@ class ZurlAdapter(HTTPAdapter):
             cert: path of a client certificate with its key, or the paths of both.
             proxies: not used: they would go around the gateway.
         """
-        client = self._connected()
-        limits = _timeout(timeout)
-        if timeout is None and "timeout" in self._defaults:
-            limits = Timeout.of(self._defaults["timeout"])
-        ours = _request(request, limits, client.request_options)
-        if verify is False:
-            ours.options["ignore_tls_errors"] = True
-        if cert and ours.url[:6].lower() == "https:":
-            ours.options.update(_certificate(cert))
+        client = self._take_client()
+        answer = None
+        try:
+            limits = _timeout(timeout)
+            if timeout is None and "timeout" in self._defaults:
+                limits = Timeout.of(self._defaults["timeout"])
+            ours = _request(request, limits, client.request_options)
+            if verify is False:
+                ours.options["ignore_tls_errors"] = True
+            if cert and ours.url[:6].lower() == "https:":
+                ours.options.update(_certificate(cert))
+            answer = self._answer(client, ours, request)
+        finally:
+            if answer is None:
+                self._give_back(client)
+        return self.build_response(request, answer)
+
+    def _answer(
+        self, client: Client, ours: Request, request: requests.PreparedRequest
+    ) -> HTTPResponse:
+        """The answer, after as many attempts as it takes; its end gives the client back."""
         retries = self.max_retries
         tries_again = retries.total and ours.body.replayable
         while True:
             try:
-                answer = _response(client.send(ours, stream=True), request)
+                came = client.send(ours, stream=True)
             except errors.ZurlError as error:
                 if not tries_again:
                     raise _translated(error, request) from error
                 retries = _after_error(retries, error, request)
                 continue
+            raw = _Raw(came, str(request.url))
+            answer = _response(came, raw, request)
             following = _after_answer(retries, answer, request) if tries_again else None
             if following is None:
-                break
+                raw.on_close = partial(self._give_back, client)
+                return answer
             retries = following
-        return self.build_response(request, answer)
 
 
 def _translated(error: errors.ZurlError, request: requests.PreparedRequest) -> Exception:
@@ -311,6 +348,7 @@ class _Raw(io.RawIOBase):
         self._url = url
         self._parts = answer.iter_bytes()
         self._rest = memoryview(b"")
+        self.on_close: Callable[[], None] | None = None
 
     def readable(self) -> bool:
         return True
@@ -338,6 +376,9 @@ class _Raw(io.RawIOBase):
         if not self.closed:
             self._answer.close()
         super().close()
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
 
 
 def _carrying(error: Exception, cause: errors.ZurlError) -> Exception:
@@ -362,12 +403,11 @@ class _Original:
         self._raw.close()
 
 
-def _response(answer: Response, request: requests.PreparedRequest) -> HTTPResponse:
+def _response(answer: Response, raw: _Raw, request: requests.PreparedRequest) -> HTTPResponse:
     pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers_of(answer)]
     headers = HTTPHeaderDict()
     for name, value in pairs:
         headers.add(name, value)
-    raw = _Raw(answer, str(request.url))
     text = version_of(answer)
     version = _VERSIONS.get(text, 11)
     return HTTPResponse(

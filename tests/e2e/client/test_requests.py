@@ -3,6 +3,7 @@
 import gzip
 import io
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,6 +199,49 @@ def test_it_goes_on_after_close_and_in_other_processes(
     with pickle.loads(pickle.dumps(session)) as copy:
         assert isinstance(copy.get_adapter("http://x"), ZurlAdapter)
         assert copy.get(origin.url()).text == "hello"
+
+
+def test_an_answer_outlives_its_session(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+    """``requests.get(stream=True)`` closes its session before the body is read."""
+    proceed = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        assert proceed.wait(10)
+        connection.send(b"-last")
+
+    origin.script = script
+    adapter = ZurlAdapter(str(shared_daemon.config_path))
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        answer = session.get(origin.url(), stream=True, timeout=10)
+        client = adapter._client
+        assert client is not None
+    assert not client.closed
+    proceed.set()
+    assert answer.content == b"first-last"
+    assert client.closed, "the last answer lets go of the sockets"
+
+
+def test_a_closed_answer_of_a_closed_session_lets_go_of_the_sockets(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+
+    origin.script = script
+    adapter = ZurlAdapter(str(shared_daemon.config_path))
+    with requests.Session() as session:
+        session.mount("http://", adapter)
+        answers = [session.get(origin.url(), stream=True, timeout=10) for _ in range(2)]
+        client = adapter._client
+        assert client is not None
+    answers[0].close()
+    assert not client.closed
+    answers[1].close()
+    assert client.closed
 
 
 def test_tries_again_as_often_as_it_may(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
