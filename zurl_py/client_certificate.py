@@ -8,6 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from .cache import remember
+from .errors import Error
 
 __all__ = ["BadClientCertificate", "ClientCertificate"]
 
@@ -16,7 +17,7 @@ _MAX_SIZE = 100_000  # bytes of a chain or key; real ones have less than a tenth
 _checked: dict[bytes, str] = {}
 
 
-class BadClientCertificate(ValueError):
+class BadClientCertificate(Error, ValueError):
     """Certificate and key cannot be used; the text says why, without any of them."""
 
 

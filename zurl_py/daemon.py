@@ -14,7 +14,8 @@ from .config import Config, ConfigError, load
 from .config.changes import Changes
 from .config.listener import parse_listener
 from .egress import Egress, TransportOptions
-from .egress.configure import NoAuthorities, transport_options
+from .egress.configure import transport_options
+from .errors import StartError
 from .gateway import Gateway
 from .host_addresses import is_local
 from .journal import Journal
@@ -25,27 +26,23 @@ from .messaging.access import Access
 from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
 from .messaging.listeners import Listeners
-from .messaging.sockets import BindError, Endpoints
+from .messaging.sockets import Endpoints
 from .messaging.zap import Authenticator
 from .metrics import Metrics
 from .policy import Decision, Policy
 from .process import Watchdog, spare_collector
 from .reporting import Parts, Reporting
 from .sessions import Admission, Budget, Services, WebSocketSettings
-from .status import ListenError, Monitors, Pages, StatusListener
+from .status import Monitors, Pages, StatusListener
 from .websocket import MASKS_IN_C
 
-__all__ = ["Daemon", "StartError", "run"]
+__all__ = ["Daemon", "run"]
 
 # libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
 _REST = 1.0  # seconds that turning away what is in our queues may take
 _GOODBYE = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
-
-
-class StartError(Exception):
-    """The daemon cannot start; the text says why."""
 
 
 def run(config: Config, config_path: str, log: Log, log_level: int | None = None) -> int:
@@ -55,7 +52,10 @@ def run(config: Config, config_path: str, log: Log, log_level: int | None = None
         log_level: that of the command line, which wins over the configuration's; None: none.
 
     Returns:
-        The exit status: 0 after a stop by signal, 1 if it could not start.
+        The exit status: 0 after a stop by signal.
+
+    Raises:
+        StartError: the daemon cannot start.
     """
     endpoints = _endpoints_of(config)
     at = " ".join(f"{key}={','.join(specs)}" for key, specs in endpoints.items())
@@ -66,12 +66,7 @@ def run(config: Config, config_path: str, log: Log, log_level: int | None = None
         configuration=config_path,
         endpoints=endpoints,
     )
-    try:
-        daemon = Daemon(config, log, config_path, log_level)
-    except (StartError, BindError, ListenError) as error:
-        log.error(str(error))
-        log.close()
-        return 1
+    daemon = Daemon(config, log, config_path, log_level)
     log.info("started", "started")
     log.hurry()
     systemd.notify("READY=1")
@@ -106,8 +101,7 @@ class Daemon:
         log_level: that of the command line; None: the configuration's counts.
 
     Raises:
-        StartError: libcurl is too old, or there is no CA store.
-        BindError: an endpoint cannot be bound.
+        StartError: libcurl is too old, there is no CA store, or an endpoint cannot be bound.
     """
 
     def __init__(
@@ -169,7 +163,7 @@ class Daemon:
         """Have metrics and status at hand for those who ask.
 
         Raises:
-            ListenError: the address is taken, or none of this machine's.
+            BindError: the address is taken, or none of this machine's.
         """
         config, journal, monitors = self._config, self._journal, Monitors()
         reporting = Reporting(
@@ -199,10 +193,7 @@ class Daemon:
         )
 
     def _transport_options(self, config: Config) -> TransportOptions:
-        try:
-            options = transport_options(config)
-        except NoAuthorities as problem:
-            raise StartError(str(problem)) from None
+        options = transport_options(config)
         default = options.connections.default
         self._log.debug(f"CA store: {default.ca_file or '-'} {default.ca_path or '-'}")
         return options

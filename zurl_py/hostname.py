@@ -12,13 +12,15 @@ import unicodedata
 
 import idna
 
+from .errors import Error
+
 __all__ = ["BadHostname", "to_ascii"]
 
 _PREFIX = "xn--"
 _JOINERS = "\u200c\u200d"
 
 
-class BadHostname(ValueError):
+class BadHostname(Error, ValueError):
     """A name that no browser would look up; the text says why, fit for a log line."""
 
 

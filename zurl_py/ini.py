@@ -18,6 +18,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from .errors import Error
+
 __all__ = ["Entry", "IniError", "parse_ini"]
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -32,7 +34,7 @@ _OCTAL = re.compile(r"[0-7]{1,3}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
-class IniError(ValueError):
+class IniError(Error, ValueError):
     """A line that cannot be read.
 
     Attributes:

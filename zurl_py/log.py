@@ -123,6 +123,13 @@ class Log:
         """Lines lost in all: they came too fast, or could not be written."""
         return self._overflowed + self._unwritten
 
+    def leads_to(self, fd: int) -> bool:
+        """Whether lines go where a descriptor leads: one file, terminal or pipe."""
+        try:
+            return os.path.sameopenfile(self._fd, fd)
+        except OSError:  # one of them is closed
+            return False
+
     @property
     def waiting(self) -> int:
         """Lines that are not written yet."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
+from .errors import Error
+
 __all__ = ["MODES", "Mode", "SecretError", "Signer", "Verifier", "check_secret"]
 
 Mode = Literal["standard", "stripe", "github", "none"]
@@ -35,7 +37,7 @@ _SEED = 32  # bytes of an ed25519 seed, and of its public key
 _MAX_SIGNATURES = 64  # looked at in one header: a stranger's header must not cost us for ever
 
 
-class SecretError(ValueError):
+class SecretError(Error, ValueError):
     """A secret that cannot be used. The text never holds the secret."""
 
 

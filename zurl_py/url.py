@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 import pycurl
 
 from .cache import remember
+from .errors import Error
 from .hostname import BadHostname, to_ascii
 
 __all__ = ["BadUrl", "Target", "parse", "resolve"]
@@ -63,7 +64,7 @@ _MAX_TARGET_LENGTH = 256  # bytes
 _targets: dict[bytes, Target] = {}
 
 
-class BadUrl(ValueError):
+class BadUrl(Error, ValueError):
     """A URL that is not used; the text says why, fit for a log line."""
 
 

@@ -163,6 +163,19 @@ def test_relative_paths_are_warned_of(tmp_path: Path) -> None:
     code, told = check(write(tmp_path, "in_req_spec=ipc://req"))
     assert code == 0
     assert "in_req_spec: ipc://req is relative" in told
+    assert check("--strict", str(tmp_path / "zurl.conf"))[0] == 1
+
+
+def test_a_relative_folder_that_is_missing_is_no_warning(tmp_path: Path) -> None:
+    """Nobody makes it before the start, as a service manager does below /run."""
+    words = "in_req_spec: cannot bind ipc://relative/path: the folder relative does not exist"
+    conf = write(tmp_path, "in_req_spec=ipc://relative/path")
+    code, told = check(conf)
+    assert code == 1
+    assert f"error: {conf}:3: {words}\n" in told
+    result = run(*ZURL_PY, "serve", "--config", conf)
+    assert result.returncode == 1
+    assert f"{words}\n" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["tcp://[::1]:{}", "tcp://127.0.0.1:{}/", "tcp://lo:{}"])
@@ -216,6 +229,50 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert result.returncode == 1
     (line,) = [line for line in result.stdout.splitlines() if "[ERR]" in line]
     assert line.endswith(f"in_req_spec: cannot bind {spec}: Address already in use")
+
+
+@pytest.mark.parametrize("command", ["zurl", "serve", "deliver"])
+@pytest.mark.parametrize(
+    ("log", "fault"),
+    [
+        ("", "garbage"),
+        ("", "taken"),
+        ("/dev/stderr", "garbage"),
+        ("FILE", "garbage"),
+        ("FILE", "taken"),
+    ],
+)
+def test_the_reason_is_once_on_standard_error(
+    tmp_path: Path, command: str, log: str, fault: str
+) -> None:
+    """Also where both descriptors lead to one terminal or the journal, or the log is a file."""
+    conf = tmp_path / "conf"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        spec = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        text, reason = "\x01[[[", str(conf)
+        if fault == "taken":
+            text, reason = f"in_req_spec={spec}", f"cannot bind {spec}: Address already in use"
+            if command == "deliver":
+                gateway = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/req", "gateway.conf")
+                text = f"deliver_spec={spec}\nstore=sqlite:///{tmp_path}/db\ngateway={gateway}"
+        conf.write_text(f"[General]\n{text}\n")
+        program = ZURL if command == "zurl" else [*ZURL_PY, command]
+        options = [f"--logfile={log.replace('FILE', f'{tmp_path}/log')}"] if log else []
+        result = subprocess.run(
+            [*program, f"--config={conf}", "--loglevel=0", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=ROOT,
+        )
+    assert result.returncode == 1
+    told = [line for line in result.stdout.splitlines() if "[WARN]" not in line]
+    assert len(told) == 1
+    assert reason in told[0]
+    if log == "FILE":
+        assert reason in (tmp_path / "log").read_text()
 
 
 def test_what_holds_for_a_host(tmp_path: Path) -> None:

@@ -445,3 +445,17 @@ def test_after_half_a_line_the_next_begins_a_new_one(
     log.error("whole")
     log.close()
     assert path.read_text().splitlines()[1].endswith(" whole")
+
+
+def test_a_log_knows_whether_it_leads_where_a_descriptor_does(
+    path: Path, pipe: tuple[int, int]
+) -> None:
+    _, write = pipe
+    log, other = Log(INFO, fd=write), Log(INFO, str(path))
+    copy = os.dup(write)
+    assert log.leads_to(copy)
+    assert not other.leads_to(copy)
+    os.close(copy)
+    assert not log.leads_to(copy)
+    log.close()
+    other.close()

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from ..client import Client, PolicyViolation, Request, Response, ZurlError, exit_code
+from ..errors import Error
 from .connecting import Connected
 from .terminal import (
     colours,
@@ -41,7 +42,7 @@ Open = Callable[[], tuple[Client, Connected]]
 Build = Callable[[Client], Request]
 
 
-class _NotWritten(Exception):
+class _NotWritten(Error):
     """The body could not be written where it should go."""
 
 

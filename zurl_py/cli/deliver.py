@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-
 import click
 
+from ..errors import StartError
 from .options import config_option, log_options
+from .starting import cannot_start, listen_to_signals, open_log
 
 __all__ = ["deliver"]
+
+_PROGRAM = "zurl-py"
 
 
 @click.command()
@@ -28,25 +28,16 @@ def _run(path: str, level: int, log_path: str | None) -> int:
     from ..config import ConfigError
     from ..delivery.config import load
     from ..delivery.start import run
-    from ..log import Log
+    from ..delivery.store.base import StoreError
 
-    # Until the loop catches them: a stop is no failure, and there is nothing to reopen or reload.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
-    try:
-        log = Log(level, log_path, 2)
-    except OSError as error:
-        print(f"zurl-py: cannot open the log {log_path}: {error.strerror}", file=sys.stderr)
+    listen_to_signals()
+    log = open_log(_PROGRAM, level, log_path)
+    if log is None:
         return 1
     try:
         config = load(path)
-    except ConfigError as error:
-        log.error(str(error))
-        log.close()
-        if log_path is not None:
-            print(f"zurl-py: {error}", file=sys.stderr)
-        return 1
-    for warning in config.warnings:
-        log.warning(warning)
-    return run(config, path, log)
+        for warning in config.warnings:
+            log.warning(warning)
+        return run(config, path, log)
+    except (ConfigError, StartError, StoreError) as error:
+        return cannot_start(_PROGRAM, log, [str(error)])

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import click
 
 from ..config.listener import Listener, ListenerError, parse_listener
+from ..errors import Error
 
 __all__ = ["NotThere", "StatusClient", "find_listener", "listener_options", "needs_listener"]
 
@@ -37,7 +38,7 @@ _OPTIONS: Final = (
 )
 
 
-class NotThere(Exception):
+class NotThere(Error):
     """There is no status listener; the text says what was looked for."""
 
 

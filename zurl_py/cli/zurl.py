@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from .. import __version__
+from ..errors import Error
 
 __all__ = ["main"]
 
@@ -40,7 +41,7 @@ class Options:
     unknown: list[str] = field(default_factory=list)
 
 
-class UsageError(ValueError):
+class UsageError(Error, ValueError):
     """A command line that cannot be used."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..errors import Error
 from .body import WHOLE_SIZE, Body
 from .errors import ZurlError
 from .response import BaseResponse
@@ -20,7 +21,7 @@ ADAPTED: Final[dict[str, Any]] = {
 _LENGTH, _CODING = b"content-length", b"content-encoding"
 
 
-class ArgumentRefused(TypeError, ValueError):
+class ArgumentRefused(Error, TypeError, ValueError):
     """An argument that the gateway would make meaningless, or that would go around it."""
 
 

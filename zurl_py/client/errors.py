@@ -39,6 +39,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import Error
+
 if TYPE_CHECKING:
     from .request import Request
     from .response import BaseResponse
@@ -78,7 +80,7 @@ __all__ = [
 ]
 
 
-class ZurlError(Exception):
+class ZurlError(Error):
     """A request, or the gateway, failed.
 
     Attributes:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..zhttp import Endpoint, Format, RemoteProtocolError, RequestPacket, ResponsePacket
+from ..zhttp import Endpoint, Format, PeerProtocolError, RequestPacket, ResponsePacket
 from ..zhttp.session import SESSION_EXPIRY
 from . import errors
 from .failures import error_of
@@ -177,7 +177,7 @@ class Exchange:
             return []
         try:
             self._endpoint.receive(packet, packet.seq, now)
-        except RemoteProtocolError as error:
+        except PeerProtocolError as error:
             self.cancel(now)
             return [self._failed(_lost(f"a packet was lost: {error.reason}"))]
         self.heard = True

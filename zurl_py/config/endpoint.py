@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ..errors import Error
+
 __all__ = ["MAX_SOCKET_PATH", "Endpoint", "EndpointError", "parse_endpoint"]
 
 MAX_SOCKET_PATH: Final = 107  # bytes of a Unix socket's path: sun_path holds 108 with the final NUL
@@ -15,7 +17,7 @@ _TCP = re.compile(r"tcp://(\[[^\[\]]*\]|[^\[\]:/]+):(\d{1,5}|\*)/?", re.ASCII)
 _ALLOWED = "endpoints such as ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5555"
 
 
-class EndpointError(ValueError):
+class EndpointError(Error, ValueError):
     """Text that is no endpoint; says what is allowed."""
 
 
@@ -37,6 +39,11 @@ class Endpoint:
     def is_abstract(self) -> bool:
         """Whether it is in Linux's abstract namespace: there is no file."""
         return self.path.startswith("@")
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether where it is depends on the current directory."""
+        return bool(self.path) and not self.path.startswith(("/", "@"))
 
     @property
     def is_ipv6(self) -> bool:

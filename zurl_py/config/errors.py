@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..errors import Error
 from ..ini import Entry
 
 __all__ = ["ConfigError", "both_or_neither", "refuse_comment"]
 
 
-class ConfigError(ValueError):
+class ConfigError(Error, ValueError):
     """A configuration that cannot be used; its text is one line for a terminal or a log.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..client_certificate import ClientCertificate
+from ..errors import Error
 from ..policy import PolicyError
 from ..policy.addresses import parse_address
 from ..policy.rules import Rule, Subject, parse_rule
@@ -13,7 +14,7 @@ from ..policy.rules import Rule, Subject, parse_rule
 __all__ = ["BadHost", "HostSection", "choose_section", "host_pattern"]
 
 
-class BadHost(ValueError):
+class BadHost(Error, ValueError):
     """The name of a section that stands for no hosts; the text says why."""
 
 

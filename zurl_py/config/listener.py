@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from ..errors import Error
 from .endpoint import MAX_SOCKET_PATH
 
 __all__ = ["Listener", "ListenerError", "parse_listener"]
@@ -14,7 +15,7 @@ _TCP = re.compile(r"(\[[^][]+\]|[^][:/\s]*):(\d{1,5})", re.ASCII)
 _ALLOWED = "an address such as 127.0.0.1:9116 or unix:/run/zurl/status"
 
 
-class ListenerError(ValueError):
+class ListenerError(Error, ValueError):
     """Text that is no address; says what is allowed."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
+from ..errors import Error
 from ..ini import Entry
 from .endpoint import EndpointError, parse_endpoint
 from .listener import ListenerError, parse_listener
@@ -64,7 +65,7 @@ _GROUPS = frozenset(
 _PROXY = re.compile(r"(?:http|socks5h?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}/?")
 
 
-class Invalid(ValueError):
+class Invalid(Error, ValueError):
     """A value that cannot be used; the text says what is allowed."""
 
 

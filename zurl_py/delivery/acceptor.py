@@ -17,8 +17,8 @@ from .messages import (
     NO_USER_DATA,
     BadQuestion,
     Deliver,
-    Failure,
     Question,
+    QuestionError,
     Stats,
     encode,
     parse,
@@ -174,7 +174,7 @@ class Acceptor:
             self.waiting -= 1
             if result.error is not None:
                 condition, detail = result.error
-                self._fail(asker, Failure(condition, condition, detail), result.id)
+                self._fail(asker, QuestionError(condition, condition, detail), result.id)
                 continue
             if result.duplicate:
                 self._counts.duplicates += 1
@@ -213,7 +213,7 @@ class Acceptor:
         states["pending"] = max(0, states["pending"] - leased)
         answer["rates"] = self._counts.rates(time.time())
 
-    def _fail(self, asker: Asker, failure: Failure, id: str | None = None) -> None:
+    def _fail(self, asker: Asker, failure: QuestionError, id: str | None = None) -> None:
         condition = failure.condition
         self._counts.refused[condition] = self._counts.refused.get(condition, 0) + 1
         if asker.envelope is None:
@@ -235,10 +235,10 @@ class Acceptor:
         self._send([*asker.envelope, encode(asker.format, answer, asker.user_data)])
 
 
-def _failure_of(error: Exception) -> Failure:
-    if isinstance(error, Failure):
+def _failure_of(error: Exception) -> QuestionError:
+    if isinstance(error, QuestionError):
         return error
     if isinstance(error, StoreFull):
-        return Failure("store-full", "store-full", str(error))
+        return QuestionError("store-full", "store-full", str(error))
     assert isinstance(error, StoreUnavailable)
-    return Failure("unavailable", "store-unavailable", str(error))
+    return QuestionError("unavailable", "store-unavailable", str(error))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ..signatures import Mode, SecretError
-from .messages import EndpointPut, Failure
+from .messages import EndpointPut, QuestionError
 from .model import Endpoint, Settings
 from .references import check
 
@@ -37,16 +37,16 @@ def settings_from(
         schedule: the default.
 
     Raises:
-        Failure: the secrets do not fit the signature.
+        QuestionError: the secrets do not fit the signature.
     """
     secrets = kept_secrets if put.secrets is None else put.secrets
     mode: Mode = put.signature or ("standard" if secrets else "none")
     if mode != "none" and not secrets:
-        raise Failure("bad-request", "bad-field", f"signature: {mode} needs secrets")
+        raise QuestionError("bad-request", "bad-field", f"signature: {mode} needs secrets")
     try:
         check(mode, secrets)
     except SecretError as error:
-        raise Failure("bad-request", "bad-field", f"secrets: {error}") from None
+        raise QuestionError("bad-request", "bad-field", f"secrets: {error}") from None
     given = {name: value for name in _GIVEN if (value := getattr(put, name)) is not None}
     settings: dict[str, Any] = {"schedule": schedule, **given, "signature": mode}
     return Settings(uri=put.uri, headers=put.headers or (), given=given, **settings), secrets

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 import msgpack
 import msgspec
 
+from ..errors import Error
 from ..signatures import Mode, SecretError
 from ..zhttp import Format, tnetstring
 from ..zhttp.codec import DecodeError, decode
@@ -30,8 +31,8 @@ __all__ = [
     "EndpointList",
     "EndpointPut",
     "EndpointVerb",
-    "Failure",
     "Question",
+    "QuestionError",
     "Replay",
     "Stats",
     "encode",
@@ -49,7 +50,7 @@ def _limit(value: object) -> int:
     return min(fields.positive_int(1 << 62)(value), _MOST_LISTED)
 
 
-class Failure(Exception):
+class QuestionError(Error):
     """An answer of type ``error``.
 
     Attributes:
@@ -66,7 +67,7 @@ class Failure(Exception):
         self.detail = detail
 
 
-class BadQuestion(Failure):
+class BadQuestion(QuestionError):
     """A message that is no question that we know.
 
     Attributes:
@@ -293,7 +294,7 @@ def parse(message: bytes, max_body: int) -> Question:
     return question
 
 
-class _Wrong(ValueError):
+class _Wrong(Error, ValueError):
     def __init__(self, error: str, detail: str) -> None:
         super().__init__(detail)
         self.error = error

@@ -18,8 +18,9 @@ from ..config.listener import parse_listener
 from ..log import Log
 from ..loop import READ, Loop, Timer
 from ..messaging.reader import SocketReader
+from ..messaging.sockets import BindError
 from ..process import Watchdog, spare_collector
-from ..status.listener import ListenError, StatusListener
+from ..status.listener import StatusListener
 from ..status.monitors import Monitors
 from ..status.pages import Pages as StatusPages
 from ..zhttp import Format
@@ -179,7 +180,7 @@ class Service:
             return PageServer(address, config.ipc_file_mode, config.http_token, pages)
         except OSError as error:
             reason = error.strerror or error
-            raise ListenError(f"http_listen: cannot listen on {address}: {reason}") from None
+            raise BindError(f"http_listen: cannot listen on {address}: {reason}") from None
 
     def _ask_for_page(
         self, query: Query, answer: Callable[[QueryResult | Exception], None]

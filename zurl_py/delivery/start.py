@@ -7,44 +7,37 @@ import threading
 from ..client import embedded
 from ..client.address import Embedded, Endpoints, resolve
 from ..client.errors import GatewayUnavailable
-from ..config import ConfigError
+from ..errors import StartError
 from ..log import Log
-from ..messaging.sockets import BindError
-from ..status.listener import ListenError
 from .config import DeliverConfig, shown
 from .store.base import Store, StoreError
 from .store.secrets import SecretBox, load_key
 
-__all__ = ["StartError", "open_store", "run"]
+__all__ = ["open_store", "run"]
 
 _RESTART = 0.5  # seconds until a gateway of our own that has ended is started again
-
-
-class StartError(Exception):
-    """The service cannot start; the text is one line that says why."""
 
 
 def run(config: DeliverConfig, config_path: str, log: Log) -> int:
     """Run until a signal ends it.
 
     Returns:
-        The exit status: 0 after a stop by signal, 1 if it could not start.
+        The exit status: 0 after a stop by signal.
+
+    Raises:
+        StartError: there is no gateway, or an address cannot be bound.
+        StoreError: the store cannot be used, or the key for its secrets.
     """
     from .service import Service
 
     log.info("starting...")
+    gateways = find_gateways(config)
+    store = open_store(config)
     try:
-        gateways = find_gateways(config)
-        store = open_store(config)
-        try:
-            service = Service(config, config_path, store, gateways, log)
-        except (BindError, ListenError):
-            store.close()
-            raise
-    except (StartError, StoreError, BindError, ListenError, ConfigError) as error:
-        log.error(str(error))
-        log.close()
-        return 1
+        service = Service(config, config_path, store, gateways, log)
+    except StartError:
+        store.close()
+        raise
     log.info(f"started, store {shown(config.store)}")
     from .. import systemd
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..config.hosts import HostSection
+from ..errors import StartError
 from ..policy.rulelist import RuleList
 from .settings import ConnectionSettings, HostSettings, TransportOptions
 
@@ -17,7 +18,7 @@ __all__ = ["NoAuthorities", "host_settings", "transport_options"]
 _SYSTEM_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
-class NoAuthorities(Exception):
+class NoAuthorities(StartError):
     """There are no certificates to trust; the text says what to do."""
 
 

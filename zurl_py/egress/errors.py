@@ -12,6 +12,7 @@ from typing import Final
 
 import pycurl
 
+from ..errors import Error
 from ..policy import Decision
 from ..zhttp import Condition
 
@@ -57,7 +58,7 @@ class ErrorName:
     INTERNAL: Final = "internal"  # a bug of ours, or libcurl's
 
 
-class TransferError(Exception):
+class TransferError(Error):
     """A transfer that ended without a complete answer.
 
     Attributes:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from ..errors import Error
 from .brotli import BrotliStream
 from .brotli import available as brotli_available
 
@@ -32,7 +33,7 @@ _MAX_EMPTY_RUNS: Final = 1000
 _ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
-class BadCoding(ValueError):
+class BadCoding(Error, ValueError):
     """A body that its coding does not fit; the text says what is wrong."""
 
 

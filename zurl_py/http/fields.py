@@ -8,6 +8,7 @@ from copy import copy
 from typing import Final
 
 from ..cache import remember
+from ..errors import Error
 
 __all__ = [
     "DANGEROUS",
@@ -76,7 +77,7 @@ _kind_of_name: dict[bytes, int] = {}  # as workers spell them
 _kind_and_line: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}  # of workers' names and values
 
 
-class BadHeader(ValueError):
+class BadHeader(Error, ValueError):
     """A header that must not go out; the text says which and why."""
 
 

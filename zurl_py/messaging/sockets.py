@@ -11,6 +11,7 @@ import zmq
 
 from ..config import Config
 from ..config.endpoint import Endpoint, parse_endpoint
+from ..errors import Error, StartError
 from .obstacles import obstacle
 from .zap import DOMAIN
 
@@ -37,8 +38,8 @@ class _Socket(zmq.Socket[bytes]):
     send = zmq.backend.Socket.send  # type: ignore[assignment]  # it has fewer overloads
 
 
-class BindError(Exception):
-    """An endpoint could not be bound; the text names the key and the endpoint, and says why."""
+class BindError(StartError):
+    """An address could not be bound; the text names the key and the address, and says why."""
 
 
 class FileState(enum.Enum):
@@ -200,7 +201,7 @@ class Endpoints:
         self.ports.add(int(bound.rstrip(b"\0").rpartition(b":")[2]))
 
 
-class NotBound(Exception):
+class NotBound(Error):
     """Why an endpoint could not be bound."""
 
 

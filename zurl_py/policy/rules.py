@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
+from ..errors import Error
 from ..hostname import BadHostname, to_ascii
 from .addresses import PRIVATE, PUBLIC, SET_NAMES, Address, parse_address, set_holds_range, show4
 from .names import NAME_SETS
@@ -37,7 +38,7 @@ _ADDRESS_PATTERN = re.compile(r"[0-9a-f]{1,4}:\*", re.ASCII)
 _NUMERIC = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
 
 
-class PolicyError(ValueError):
+class PolicyError(Error, ValueError):
     """Rules that make no policy; the text says which and why.
 
     Attributes:

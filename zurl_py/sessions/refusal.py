@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import Error
 from ..policy import Decision
 from ..url import Target
 from ..zhttp import Condition
@@ -9,7 +10,7 @@ from ..zhttp import Condition
 __all__ = ["Refused"]
 
 
-class Refused(Exception):
+class Refused(Error):
     """A request that is not carried out.
 
     Attributes:

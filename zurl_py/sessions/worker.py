@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..zhttp import Condition, RemoteProtocolError, RequestPacket
+from ..zhttp import Condition, PeerProtocolError, RequestPacket
 from .base import Session, entry
 
 __all__ = ["WorkerSide"]
@@ -43,7 +43,7 @@ class WorkerSide(Session):
         endpoint = self._endpoint
         try:
             endpoint.receive(packet, seq, self._s.loop.now)
-        except RemoteProtocolError as error:
+        except PeerProtocolError as error:
             if error.condition is None:
                 self._tell_ended("cancelled", error.reason)
                 self._finish({"type": b"cancel"})

@@ -10,19 +10,16 @@ from ..config.listener import Listener
 from ..log import Log
 from ..loop import READ, Loop, Timer
 from ..messaging.obstacles import listener_obstacle
+from ..messaging.sockets import BindError
 from .connection import Connection
 from .monitors import Monitors
 from .pages import Pages
 
-__all__ = ["ListenError", "StatusListener"]
+__all__ = ["StatusListener"]
 
 MAX_CONNECTIONS = 16
 _BACKLOG = 64
 _PATIENCE_WITHOUT_DESCRIPTORS = 1.0  # seconds until it is tried again to accept
-
-
-class ListenError(Exception):
-    """The address cannot be listened on; the text names it and says why."""
 
 
 class StatusListener:
@@ -32,7 +29,7 @@ class StatusListener:
         mode: of a Unix socket; None: as the umask has it.
 
     Raises:
-        ListenError: the address is taken, or none of this machine's.
+        BindError: the address is taken, or none of this machine's.
     """
 
     def __init__(
@@ -53,12 +50,12 @@ class StatusListener:
         self._pause = Timer(self._watch)
         in_the_way = listener_obstacle(address)
         if in_the_way is not None:
-            raise ListenError(f"metrics_listen: cannot bind {address}: {in_the_way.reason}")
+            raise BindError(f"metrics_listen: cannot bind {address}: {in_the_way.reason}")
         try:
             self._socket = _bind(address, mode)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ListenError(f"metrics_listen: cannot bind {address}: {reason}") from None
+            raise BindError(f"metrics_listen: cannot bind {address}: {reason}") from None
         self._inode = os.stat(address.path).st_ino if address.path else 0
         self._watch()
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import zmq
 
 from ..client import Endpoints, Headers
-from ..zhttp import Endpoint, Envelope, PacketError, RemoteProtocolError, RequestPacket
+from ..zhttp import Endpoint, Envelope, PacketError, PeerProtocolError, RequestPacket
 
 __all__ = ["FakeAnswer", "FakeError", "FakeGateway", "FakeRequest"]
 
@@ -215,7 +215,7 @@ class FakeGateway:
             return
         try:
             session.endpoint.receive(packet, packet.seq, time.monotonic())
-        except RemoteProtocolError:
+        except PeerProtocolError:
             self._say(session, {"type": b"cancel"})
         if session.endpoint.closed:
             session.request.cancelled = True

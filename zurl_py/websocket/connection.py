@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from ..errors import Error
 from .deflate import BadDeflate, Deflate
 from .errors import BadInput
 from .events import Close, Data, Event, Ping, Pong, ProtocolViolation
@@ -42,7 +43,7 @@ TOO_BIG: Final = 1009
 _CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
 
 
-class _Broken(Exception):
+class _Broken(Error):
     """Carries a `ProtocolViolation` out of the parser."""
 
     def __init__(self, code: int, reason: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import zlib
 
+from ..errors import Error
+
 __all__ = ["BadDeflate", "Deflate"]
 
 # What a sender leaves out at the end of each message (RFC 7692 section 7.2.1).
@@ -25,7 +27,7 @@ _WORTHWHILE = 32
 _MAX_STREAMS = 16
 
 
-class BadDeflate(ValueError):
+class BadDeflate(Error, ValueError):
     """A compressed frame is no deflate data."""
 
 

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.headers import build_extension_item, parse_extension
 
+from ..errors import Error
 from .deflate import Deflate
 
 __all__ = ["OUR_OFFER", "BadExtensions", "accept", "items", "offerable", "without_deflate"]
@@ -29,7 +30,7 @@ _LEAVE_FRAMES_ALONE: Final = frozenset((b"grip",))
 _ITEM = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 
 
-class BadExtensions(ValueError):
+class BadExtensions(Error, ValueError):
     """The origin's answer does not fit the offer; the text says how."""
 
 

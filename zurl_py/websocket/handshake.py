@@ -8,6 +8,7 @@ from typing import Final
 
 from websockets.utils import accept_key, generate_key
 
+from ..errors import Error
 from ..http.fields import HOP_BY_HOP, SECRETS, BadHeader, check_field
 from . import extensions
 from .deflate import Deflate
@@ -34,7 +35,7 @@ _NEVER_HOP_BY_HOP: Final = SECRETS | frozenset(
 )
 
 
-class HandshakeError(Exception):
+class HandshakeError(Error):
     """The origin switched protocols, but not to what was asked for.
 
     Attributes:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ..errors import Error
 from ..http.fields import TOKEN
 
 __all__ = ["MAX_BODY", "MAX_HEAD", "BadResponse", "Response", "ResponseReader"]
@@ -23,7 +24,7 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
 _MAX_CHUNK_LINE = 4096
 
 
-class BadResponse(ValueError):
+class BadResponse(Error, ValueError):
     """The origin's answer is no HTTP, or broke off; the text says what was wrong."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import msgspec
 
+from ..errors import Error
 from . import lenient_json, tnetstring
 
 __all__ = ["DecodeError", "Format", "decode"]
@@ -21,7 +22,7 @@ class Format(enum.Enum):
     MSGPACK = b"M"  # not known to Zurl
 
 
-class DecodeError(ValueError):
+class DecodeError(Error, ValueError):
     """Not a message: no known letter, not parsable, or not a dictionary.
 
     Attributes:

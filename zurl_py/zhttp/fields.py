@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..errors import Error
+
 __all__ = [
     "WrongField",
     "any_value",
@@ -35,7 +37,7 @@ Ids = list[tuple[bytes | None, int | None]]
 _DEEPEST: Final = 100  # lists and dictionaries within each other; an encoder has to get through
 
 
-class WrongField(ValueError):
+class WrongField(Error, ValueError):
     """What is wrong with a field's value: what it must be, and what it is."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
+from ..errors import Error
 from . import fields as check
 from .codec import DecodeError, Format, decode
 from .envelope import NO_USER_DATA, Envelope
@@ -22,7 +23,7 @@ Rule = tuple[str, Check]  # the attribute in which a field is kept, and the chec
 Field = tuple[str, str, Check]  # the same behind the field's name on the wire
 
 
-class PacketError(ValueError):
+class PacketError(Error, ValueError):
     """A message that cannot be used.
 
     Attributes:

@@ -16,6 +16,7 @@ import enum
 import math
 from typing import Any, Final
 
+from ..errors import Error
 from .conditions import Condition
 from .envelope import Envelope
 from .packet import Packet
@@ -27,8 +28,8 @@ __all__ = [
     "TRANSITIONS",
     "Endpoint",
     "LocalProtocolError",
+    "PeerProtocolError",
     "Protocol",
-    "RemoteProtocolError",
     "Role",
     "State",
 ]
@@ -131,11 +132,11 @@ TRANSITIONS: Final[dict[tuple[Protocol, Role], _Table]] = {
 }
 
 
-class LocalProtocolError(Exception):
+class LocalProtocolError(Error):
     """This side was about to break the protocol: a bug of its owner."""
 
 
-class RemoteProtocolError(Exception):
+class PeerProtocolError(Error):
     """The other side broke the protocol, and the session is to end.
 
     Attributes:
@@ -330,7 +331,7 @@ class Endpoint:
             now: seconds.
 
         Raises:
-            RemoteProtocolError: the session has to end; the caller sends the answer.
+            PeerProtocolError: the session has to end; the caller sends the answer.
         """
         if self.ours is CLOSED:
             return
@@ -345,7 +346,7 @@ class Endpoint:
             self.close()
             return
         if seq != self._in_seq + 1:
-            raise RemoteProtocolError(f"out of sequence: {seq} after {self._in_seq}")
+            raise PeerProtocolError(f"out of sequence: {seq} after {self._in_seq}")
         if signal is None:
             signal = MORE if packet.more else LAST
         after = rules.theirs[self.theirs].get(signal)
@@ -371,12 +372,12 @@ class Endpoint:
         self.expires_at = now + SESSION_EXPIRY
         self.keep_alive_at = now + KEEP_ALIVE_INTERVAL
 
-    def _unexpected(self, signal: bytes) -> RemoteProtocolError:
+    def _unexpected(self, signal: bytes) -> PeerProtocolError:
         kind = "data" if signal in (MORE, LAST) else signal.decode()
         end = "close" if self._rules.protocol is Protocol.WEBSOCKET else "end of the body"
         if self.role is Role.GATEWAY:
-            return RemoteProtocolError(f"{kind} after the {end}", Condition.BAD_REQUEST)
-        return RemoteProtocolError(f"{kind} where the gateway is {self.theirs.name}")
+            return PeerProtocolError(f"{kind} after the {end}", Condition.BAD_REQUEST)
+        return PeerProtocolError(f"{kind} where the gateway is {self.theirs.name}")
 
     def _move(self, ours: State, theirs: State) -> None:
         # Only a WebSocket's gateway is ever done: with HTTP its last data closes the session.

@@ -16,8 +16,9 @@ from zurl_py.config.listener import Listener, parse_listener
 from zurl_py.journal import STREAM, Account
 from zurl_py.log import ERROR, Log
 from zurl_py.loop import Loop, Timer
+from zurl_py.messaging import BindError
 from zurl_py.metrics import Metrics
-from zurl_py.status import ListenError, Monitors, Pages, StatusListener
+from zurl_py.status import Monitors, Pages, StatusListener
 
 
 class House:
@@ -332,21 +333,21 @@ def test_a_socket_that_a_killed_daemon_left_is_taken_over(house: House, tmp_path
 
 
 def test_what_is_taken_is_said(house: House, tmp_path: Path) -> None:
-    with pytest.raises(ListenError, match="another process listens there"):
+    with pytest.raises(BindError, match="another process listens there"):
         house.listen(house.address)
     file = tmp_path / "file"
     file.write_text("precious")
-    with pytest.raises(ListenError, match="a regular file is in the way"):
+    with pytest.raises(BindError, match="a regular file is in the way"):
         house.listen(Listener(path=str(file)))
     assert file.read_text() == "precious"
-    with pytest.raises(ListenError, match=r"metrics_listen: cannot bind unix:.*does not exist"):
+    with pytest.raises(BindError, match=r"metrics_listen: cannot bind unix:.*does not exist"):
         house.listen(Listener(path=str(tmp_path / "missing" / "status")))
     port = free_port()
     first = house.listen(parse_listener(f"127.0.0.1:{port}"))
-    with pytest.raises(ListenError, match=f"127.0.0.1:{port}: Address already in use"):
+    with pytest.raises(BindError, match=f"127.0.0.1:{port}: Address already in use"):
         house.listen(parse_listener(f"127.0.0.1:{port}"))
     first.close()
-    with pytest.raises(ListenError, match=r"192\.0\.2\.1 is no address of this machine"):
+    with pytest.raises(BindError, match=r"192\.0\.2\.1 is no address of this machine"):
         house.listen(parse_listener("192.0.2.1:9116"))
 
 

@@ -16,8 +16,8 @@ from zurl_py.zhttp import (
     Endpoint,
     Format,
     LocalProtocolError,
+    PeerProtocolError,
     Protocol,
-    RemoteProtocolError,
     RequestPacket,
     ResponsePacket,
     Role,
@@ -106,7 +106,7 @@ def test_a_websocket_is_over_when_both_have_closed(first: Role) -> None:
 
 def test_data_after_the_end_of_the_body_is_a_bad_request() -> None:
     _, gateway = pair()
-    with pytest.raises(RemoteProtocolError) as caught:
+    with pytest.raises(PeerProtocolError) as caught:
         gateway.receive(RequestPacket(body=b"x"), 1, 0.0)
     assert caught.value.condition == Condition.BAD_REQUEST
     assert "after the end of the body" in caught.value.reason
@@ -115,7 +115,7 @@ def test_data_after_the_end_of_the_body_is_a_bad_request() -> None:
 @pytest.mark.parametrize("seq", [None, 0, 2, -1])
 def test_a_gap_ends_the_session_with_cancel(seq: int | None) -> None:
     worker, gateway = pair(more=True)
-    with pytest.raises(RemoteProtocolError) as caught:
+    with pytest.raises(PeerProtocolError) as caught:
         gateway.receive(RequestPacket(more=True), seq, 0.0)
     assert caught.value.condition is None
     cancel = response(gateway.send({"type": b"cancel"}, 0.0))
@@ -233,7 +233,7 @@ class Side:
             return
         try:
             endpoint.receive(packet, packet.seq, now)
-        except RemoteProtocolError:
+        except PeerProtocolError:
             self.violations += 1
             self.say({"type": b"cancel"}, now)
 

@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from ...errors import Error
 from ...zhttp import Format
 from ..history import History
 from ..messages import (
     DeliveryGet,
     DeliveryList,
     EndpointVerb,
-    Failure,
     Question,
+    QuestionError,
     Replay,
     Stats,
 )
@@ -35,7 +36,7 @@ _LISTED: Final = 50
 Ask = Callable[[Query, Callable[[QueryResult | Exception], None]], None]
 
 
-class PageError(Exception):
+class PageError(Error):
     """A request that gets no page."""
 
     def __init__(
@@ -182,7 +183,7 @@ class Pages:
         (result,) = found
         if isinstance(result, QueryResult):
             return result.answer
-        if isinstance(result, Failure):
+        if isinstance(result, QuestionError):
             raise result
         raise PageError(503, "Not now", f"the store does not work: {result}")
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from ...config.listener import Listener
-from ..messages import Failure
+from ..messages import QuestionError
 from .html import Safe
 from .pages import PageError, Pages
 from .views import message
@@ -161,7 +161,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except PageError as error:
             status, extra = error.status, error.headers
             page = message(error.title, str(error), nonce)
-        except Failure as failure:
+        except QuestionError as failure:
             status = 404 if failure.condition.startswith("unknown-") else 400
             page = message(failure.condition, failure.detail, nonce)
         body = page.encode("utf-8", "replace")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ...errors import Error
 from ..messages import Question
 from ..model import (
     Accepted,
@@ -32,15 +33,15 @@ __all__ = [
 ]
 
 
-class StoreError(Exception):
+class StoreError(Error):
     """The store cannot be used; the text is one line that names it."""
 
 
-class StoreFull(Exception):
+class StoreFull(Error):
     """There is no room to write; reading goes on."""
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(Error):
     """The store cannot be reached or written to for now; nothing of the batch was written."""
 
 
@@ -143,7 +144,7 @@ class Store(Protocol):
         """Endpoints with something to do, leases of the dead taken back first."""
 
     def query(self, query: Query, now: float) -> QueryResult:
-        """All the rest. May raise ``messages.Failure``, which is the answer then."""
+        """All the rest. May raise ``messages.QuestionError``, which is the answer then."""
 
     def listen(self, told: Callable[[str], None]) -> None:
         """Be told of what others do, on a thread of its own.

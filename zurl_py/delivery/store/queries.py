@@ -19,7 +19,7 @@ from ..messages import (
     EndpointList,
     EndpointPut,
     EndpointVerb,
-    Failure,
+    QuestionError,
     Replay,
     Stats,
 )
@@ -171,7 +171,9 @@ class Queries:
     def _known(self, name: str) -> Endpoint:
         endpoint = self._state.find(name)
         if endpoint is None:
-            raise Failure("unknown-endpoint", "unknown-endpoint", f"there is no endpoint {name!r}")
+            raise QuestionError(
+                "unknown-endpoint", "unknown-endpoint", f"there is no endpoint {name!r}"
+            )
         return endpoint
 
     def _next_due(self, endpoint: int) -> float | None:
@@ -328,7 +330,7 @@ class Queries:
     def _refuse_deleted(self, endpoint: int) -> None:
         found = self._state.known(endpoint)
         if found.deleted:
-            raise Failure(
+            raise QuestionError(
                 "unknown-endpoint", "unknown-endpoint", f"{found.name!r} was deleted since"
             )
 
@@ -479,5 +481,5 @@ def _show_attempt(row: tuple[Any, ...]) -> dict[str, Any]:
     return shown
 
 
-def _unknown(id: str) -> Failure:
-    return Failure("unknown-delivery", "unknown-delivery", f"there is no delivery {id!r}")
+def _unknown(id: str) -> QuestionError:
+    return QuestionError("unknown-delivery", "unknown-delivery", f"there is no delivery {id!r}")

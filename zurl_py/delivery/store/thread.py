@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from ..messages import Failure
+from ..messages import QuestionError
 from ..model import Accepted, Claim, Claimed, Endpoint, Finish, Finished, NewDelivery, Recovered
 from .base import Continued, Query, QueryResult, Store, StoreFull, StoreUnavailable
 
@@ -253,7 +253,7 @@ class StoreThread:
     def _query(self, query: Query, answer: Answer) -> None:
         try:
             result = _guarded(self._store.query, query, self._now())
-        except Failure as failure:
+        except QuestionError as failure:
             self._post(answer, failure)
             return
         except StoreUnavailable as error:
@@ -300,7 +300,7 @@ def _guarded(verb: Callable[..., _Result], *arguments: Any) -> _Result:
     """Call the store; a bug of ours must not end the thread, and leave everybody waiting."""
     try:
         return verb(*arguments)
-    except (Failure, StoreFull, StoreUnavailable):
+    except (QuestionError, StoreFull, StoreUnavailable):
         raise
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
