@@ -14,7 +14,8 @@ from ..config.hosts import choose_section
 from ..delivery.config import KEYS as DELIVER_KEYS
 from ..delivery.config import load as load_deliver
 from ..delivery.config import shown
-from ..delivery.preflight import is_deliver_file, problems
+from ..delivery.preflight import is_deliver_file
+from ..delivery.preflight import preflight as preflight_deliver
 from ..policy.addresses import parse_address
 from ..policy.rulelist import RuleList
 from ..policy.rules import Subject
@@ -73,7 +74,8 @@ def check_deliver(file: str, quiet: bool, strict: bool) -> bool:
         if config.store:
             values["store"] = shown(config.store)
         print("\n".join(["[General]", *_lines(values, config.origins, file)]))
-    return report(problems(config), config.warnings, strict)
+    errors, later = preflight_deliver(config, file)
+    return report(errors, [*config.warnings, *later], strict)
 
 
 def report(errors: Iterable[str], warnings: Iterable[str], strict: bool) -> bool:

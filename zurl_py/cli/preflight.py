@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..config import SOCKET_KEYS, Config
+from ..config.check import endpoints
 from ..systemd import private_tmp
 
 __all__ = ["Findings", "preflight"]
@@ -42,7 +43,7 @@ def preflight(config: Config, path: str) -> Findings:
     """
     # libzmq is loaded here: errors of the configuration come without that.
     from ..egress.configure import NoAuthorities, transport_options
-    from ..messaging.obstacles import Lasts, obstacles
+    from ..messaging.obstacles import find_obstacles
 
     found = Findings()
     descriptors = _raise_descriptor_limit()
@@ -51,14 +52,10 @@ def preflight(config: Config, path: str) -> Findings:
             f"this process may have {descriptors} descriptors (ulimit -n); it needs "
             f"{_FEWEST_DESCRIPTORS} at least, and one for each open request"
         )
-    missing: dict[str, list[str]] = {}
-    for key, spec, obstacle in obstacles(config):
-        if obstacle.lasts is Lasts.YES:
-            where = f"{path}:{config.origins.get(key, 0)}"
-            found.errors.append(f"{where}: {key}: cannot bind {spec}: {obstacle.reason}")
-        elif obstacle.lasts is Lasts.PERHAPS:
-            missing.setdefault(obstacle.reason, []).append(key)
-    found.later += [f"{path}: {', '.join(keys)}: {reason}" for reason, keys in missing.items()]
+    errors, found.later = find_obstacles(
+        path, config.origins, endpoints(config), {"metrics_listen": config.metrics_listen}
+    )
+    found.errors += errors
     try:
         transport_options(config)
     except NoAuthorities as error:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from .endpoint import Endpoint, parse_endpoint
 from .errors import ConfigError
 from .model import Config
 
-__all__ = ["SOCKET_KEYS", "check_endpoints", "collisions", "relative_paths"]
+__all__ = ["SOCKET_KEYS", "check_endpoints", "collisions", "endpoints", "relative_paths"]
 
 SOCKET_KEYS = ("in_spec", "in_stream_spec", "out_spec", "in_req_spec")
 _ANY = frozenset(("*", "0.0.0.0", "::"))  # hosts that stand for all addresses of this machine
 
 
-def endpoints(config: Config) -> Iterator[tuple[str, str, Endpoint]]:
-    """Key, text and endpoint of each socket."""
-    for key in SOCKET_KEYS:
+def endpoints(
+    config: object, keys: Iterable[str] = SOCKET_KEYS
+) -> Iterator[tuple[str, str, Endpoint]]:
+    """Key, text and endpoint of each socket.
+
+    Args:
+        config: has an attribute for each key, a sequence of texts.
+    """
+    for key in keys:
         for spec in getattr(config, key):
             yield key, spec, parse_endpoint(spec)
 
@@ -60,13 +66,21 @@ def collisions(config: Config, other: Config) -> list[str]:
     ]
 
 
-def relative_paths(path: str, config: Config) -> list[str]:
-    """Warnings about ipc endpoints that are elsewhere for a daemon started elsewhere."""
+def relative_paths(
+    path: str, origins: Mapping[str, int], sockets: Iterable[tuple[str, str, Endpoint]]
+) -> list[str]:
+    """Warnings about ipc endpoints that are elsewhere for a daemon started elsewhere.
+
+    Args:
+        path: of the configuration.
+        origins: the number of the line of each key.
+        sockets: what ``endpoints`` returns.
+    """
     return [
-        f"{path}:{config.origins.get(key, 0)}: {key}: {spec} is relative: where it is depends on "
+        f"{path}:{origins.get(key, 0)}: {key}: {spec} is relative: where it is depends on "
         "the directory that the daemon is started in"
-        for key, spec, endpoint in endpoints(config)
-        if endpoint.path and not endpoint.path.startswith(("/", "@"))
+        for key, spec, endpoint in sockets
+        if endpoint.is_relative
     ]
 
 

@@ -12,7 +12,7 @@ from ..ini import Entry, IniError, parse_ini
 from ..policy import PolicyError
 from ..policy.rulelist import RuleList
 from . import values
-from .check import check_endpoints, relative_paths
+from .check import check_endpoints, endpoints, relative_paths
 from .curve import read_curve
 from .errors import ConfigError, refuse_comment
 from .exposure import exposure
@@ -173,7 +173,7 @@ def _check(
             f"{path}:{origins['nat64']}: nat64 has no effect: allow_ipv6 is false, so no IPv6 "
             "address is connected to"
         )
-    warnings += relative_paths(path, config)
+    warnings += relative_paths(path, origins, endpoints(config))
     if config.proxy:
         warnings.append(
             f"{path}:{origins['proxy']}: proxy: it looks names up, so rules about addresses hold "

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import ConfigError, values
+from ..config.check import endpoints, relative_paths
 from ..config.listener import Listener, parse_listener
 from ..config.load import Given, read_keys
 from ..config.values import Converter, Invalid
 from ..ini import Entry
 from .attempts import DEFAULT_SCHEDULE
 
-__all__ = ["KEYS", "DeliverConfig", "load", "shown"]
+__all__ = ["DELIVER_SOCKET_KEYS", "KEYS", "DeliverConfig", "load", "shown"]
 
+DELIVER_SOCKET_KEYS: Final = ("deliver_spec", "deliver_push_spec")
 _MAX_BODY: Final = 64 << 20  # bytes
 _MAX_STORE: Final = 1 << 50  # bytes
 _MAX_ATTEMPTS: Final = 100
@@ -128,7 +130,10 @@ def load(path: str) -> DeliverConfig:
     if not sockets and str(given.values["store"]).startswith("sqlite:"):
         raise ConfigError(path, "nothing to listen on: set deliver_spec or deliver_push_spec")
     fields: dict[str, Any] = given.values
-    return DeliverConfig(**fields, warnings=tuple(given.warnings), origins=given.origins)
+    config = DeliverConfig(**fields, origins=given.origins)
+    sockets = endpoints(config, DELIVER_SOCKET_KEYS)
+    warnings = [*given.warnings, *relative_paths(path, given.origins, sockets)]
+    return replace(config, warnings=tuple(warnings))
 
 
 def _is_here(address: Listener) -> bool:

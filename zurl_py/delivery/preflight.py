@@ -8,13 +8,15 @@ from pathlib import Path
 
 from ..client.address import Embedded, resolve
 from ..client.errors import GatewayUnavailable
+from ..config.check import endpoints
 from ..ini import IniError, parse_ini
-from .config import KEYS, DeliverConfig
+from ..messaging.obstacles import find_obstacles
+from .config import DELIVER_SOCKET_KEYS, KEYS, DeliverConfig
 from .store.base import StoreError
 from .store.secrets import load_key
 from .store.sqlite_file import look_at, path_of
 
-__all__ = ["is_deliver_file", "problems"]
+__all__ = ["is_deliver_file", "preflight"]
 
 _OWN: frozenset[str] = frozenset(KEYS) - {"ipc_file_mode", "metrics_listen"}
 
@@ -28,7 +30,22 @@ def is_deliver_file(path: str) -> bool:
         return False
 
 
-def problems(config: DeliverConfig) -> Iterator[str]:
+def preflight(config: DeliverConfig, path: str) -> tuple[list[str], list[str]]:
+    """Look at what the configuration meets on this machine, for this user.
+
+    Args:
+        path: of the configuration.
+
+    Returns:
+        Reasons why ``zurl-py deliver`` does not start, and reasons that may be gone when it does.
+    """
+    listeners = {"http_listen": config.http_listen, "metrics_listen": config.metrics_listen}
+    sockets = endpoints(config, DELIVER_SOCKET_KEYS)
+    errors, later = find_obstacles(path, config.origins, sockets, listeners)
+    return [*_problems(config), *errors], later
+
+
+def _problems(config: DeliverConfig) -> Iterator[str]:
     """Each as the line with which the start would stop."""
     try:
         gateways = resolve(config.gateway or None)

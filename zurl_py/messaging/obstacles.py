@@ -12,15 +12,14 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..config import SOCKET_KEYS, Config
-from ..config.endpoint import Endpoint, parse_endpoint
+from ..config.endpoint import Endpoint
 from ..config.listener import Listener, parse_listener
 from ..host_addresses import is_local
 
-__all__ = ["Lasts", "Obstacle", "listener_obstacle", "obstacle", "obstacles"]
+__all__ = ["Lasts", "Obstacle", "find_obstacles", "listener_obstacle", "obstacle"]
 
 _ANY = ("0.0.0.0", "::")
 
@@ -46,17 +45,40 @@ class Obstacle:
     lasts: Lasts = Lasts.YES
 
 
-def obstacles(config: Config) -> Iterator[tuple[str, str, Obstacle]]:
-    """Key, endpoint and obstacle, for each endpoint of a configuration that cannot be bound."""
-    for key in SOCKET_KEYS:
-        for spec in getattr(config, key):
-            found = obstacle(parse_endpoint(spec))
-            if found is not None:
-                yield key, spec, found
-    if config.metrics_listen:
-        found = listener_obstacle(parse_listener(config.metrics_listen))
-        if found is not None:
-            yield "metrics_listen", config.metrics_listen, found
+def find_obstacles(
+    path: str,
+    origins: Mapping[str, int],
+    sockets: Iterable[tuple[str, str, Endpoint]],
+    listeners: Mapping[str, str],
+) -> tuple[list[str], list[str]]:
+    """Errors and warnings about the endpoints of a configuration that cannot be bound.
+
+    Args:
+        path: of the configuration.
+        origins: the number of the line of each key.
+        sockets: key, text and endpoint of each ZeroMQ socket.
+        listeners: key and address of each HTTP listener; "": there is none.
+
+    Returns:
+        Lines about obstacles that stay, and about those that may be gone when the daemon starts.
+    """
+    found = [(key, spec, obstacle(endpoint)) for key, spec, endpoint in sockets]
+    found += [
+        (key, address, listener_obstacle(parse_listener(address)))
+        for key, address in listeners.items()
+        if address
+    ]
+    errors = []
+    missing: dict[str, list[str]] = {}
+    for key, spec, in_the_way in found:
+        if in_the_way is None:
+            continue
+        if in_the_way.lasts is Lasts.YES:
+            where = f"{path}:{origins.get(key, 0)}"
+            errors.append(f"{where}: {key}: cannot bind {spec}: {in_the_way.reason}")
+        elif in_the_way.lasts is Lasts.PERHAPS:
+            missing.setdefault(in_the_way.reason, []).append(key)
+    return errors, [f"{path}: {', '.join(keys)}: {reason}" for reason, keys in missing.items()]
 
 
 def listener_obstacle(listener: Listener) -> Obstacle | None:
@@ -110,7 +132,9 @@ def _of_folder(folder: str) -> Obstacle | None:
     try:
         is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
     except FileNotFoundError:
-        return Obstacle(f"the folder {folder} does not exist", Lasts.PERHAPS)
+        # No service manager makes one in a directory that depends on who starts the daemon.
+        lasts = Lasts.PERHAPS if os.path.isabs(folder) else Lasts.YES
+        return Obstacle(f"the folder {folder} does not exist", lasts)
     except OSError as error:
         return Obstacle(f"{folder}: {error.strerror}")
     if not is_folder:

@@ -198,6 +198,9 @@ def test_check_config(gateway: Daemon) -> None:
         ({"gateway": "/nonexistent/zurl.conf"}, "/nonexistent/zurl.conf"),
         ({"secret_key_file": "/nonexistent/key"}, "/nonexistent/key"),
         ({"schedule": "0,soon"}, "schedule"),
+        ({"deliver_spec": "tcp://192.0.2.1:5555"}, "no address of this machine"),
+        ({"deliver_push_spec": "ipc://nowhere/push"}, "the folder nowhere does not exist"),
+        ({"metrics_listen": "unix:/proc/version"}, "a regular file is in the way"),
     ],
 )
 def test_check_config_finds_what_would_stop_the_start(
@@ -208,6 +211,19 @@ def test_check_config_finds_what_would_stop_the_start(
         done = checked(deliver)
         assert done.returncode == 1
         assert part in done.stderr
+    finally:
+        deliver.close()
+
+
+def test_check_config_warns_of_what_depends_on_where_it_starts(gateway: Daemon) -> None:
+    deliver = prepared(gateway, deliver_spec="ipc://push", deliver_push_spec="ipc:///none/push")
+    try:
+        done = checked(deliver, "--quiet")
+        assert done.returncode == 0
+        relative, missing = done.stderr.splitlines()
+        assert "deliver_spec: ipc://push is relative" in relative
+        assert missing.endswith("deliver_push_spec: the folder /none does not exist")
+        assert checked(deliver, "--quiet", "--strict").returncode == 1
     finally:
         deliver.close()
 
