@@ -72,6 +72,17 @@ PANELS: list[tuple[str, str, str, list[tuple[str, str]]]] = [
         ],
     ),
     (
+        "Versions of HTTP",
+        "reqps",
+        "Answers a second, by the version of HTTP that they came by.",
+        [
+            (
+                "sum by (version) (rate(zurl_responses_total{WHERE}RATE))",
+                "HTTP/{{version}}",
+            )
+        ],
+    ),
+    (
         "Connections",
         "cps",
         "Opened and reused, a second; and how many are kept idle.",

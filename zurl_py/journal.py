@@ -63,14 +63,16 @@ class Account:
         began: when, on the loop's clock.
         outcome: one of ``metrics.OUTCOMES``; "" while it is open.
         code: status or close code; None where there is none.
+        http_version: of the answer, once the worker has its head: "1.1", "2" or "3"; "" for
+            WebSockets.
         error, detail: the stable name of what went wrong, and the operator's words for it.
         seconds: from first packet to final answer.
         size: bytes of body that the worker got.
     """
 
     __slots__ = (
-        *("began", "code", "detail", "error", "host", "id", "interface", "method", "outcome"),
-        *("quiet", "scheme", "seconds", "sender", "session", "size", "trace_id", "url"),
+        *("began", "code", "detail", "error", "host", "http_version", "id", "interface", "method"),
+        *("outcome", "quiet", "scheme", "seconds", "sender", "session", "size", "trace_id", "url"),
     )
 
     def __init__(
@@ -95,6 +97,7 @@ class Account:
         self.trace_id = ""
         self.outcome = ""
         self.code: int | None = None
+        self.http_version = ""
         self.error = ""
         self.detail = ""
         self.seconds = 0.0
@@ -241,6 +244,8 @@ class Journal:
         self.answered += 1
         metrics = self.metrics
         metrics.ended(account.interface, account.scheme, outcome, seconds)
+        if account.http_version:
+            metrics.responded(account.http_version)
         if account.trace_id:
             metrics.example(seconds, account.trace_id, time.time())
         log = self._log
@@ -390,6 +395,8 @@ def account_text(account: Account) -> str:
     """The line of a closed account, in Zurl's form and with what Zurl's lines lack."""
     id, ms = show_id(account.id), account.seconds * 1000.0
     more = f"{_told_apart(account)} method={account.method} url={account.url[:_MAX_URL]}"
+    if account.http_version:
+        more += f" http_version={account.http_version}"
     if account.error:
         text = (
             f"OUT ERR id={id} condition={account.outcome} {ms:.0f}ms {more} error={account.error}"
@@ -429,6 +436,8 @@ def account_fields(account: Account) -> dict[str, object]:
         found["code"] = account.code
     else:
         found["condition"] = account.outcome
+    if account.http_version:
+        found["http_version"] = account.http_version
     if account.error:
         found["error"] = account.error
     if account.detail:

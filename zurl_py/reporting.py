@@ -24,7 +24,7 @@ from .journal import Account, Journal
 from .log import Log
 from .loop import Loop
 from .messaging.frontend import Frontend
-from .metrics import INTERFACES, OUTCOMES, Metrics
+from .metrics import HTTP_VERSIONS, INTERFACES, OUTCOMES, Metrics
 from .metrics.process import ProcessFigures, process_families, read_process
 from .policy import Policy
 from .sessions import Session, WebSocketSession
@@ -258,7 +258,7 @@ class Reporting:
             "endpoints": parts.endpoints,
             "books": self._books(),
             "sessions": self._sessions(),
-            "requests": {"outcomes": self._outcomes()},
+            "requests": {"outcomes": self._outcomes(), "http_versions": self._http_versions()},
             "latency_seconds": self._latency(),
             "transport": self._transport(),
             "loop": self._loop(),
@@ -329,6 +329,10 @@ class Reporting:
         count = len(OUTCOMES)
         sums = {name: int(sum(values[i::count])) for i, name in enumerate(OUTCOMES)}
         return {name: total for name, total in sums.items() if total}
+
+    def _http_versions(self) -> dict[str, int]:
+        counts = zip(HTTP_VERSIONS, self._parts.journal.metrics.responses.values, strict=True)
+        return {version: int(count) for version, count in counts if count}
 
     def _latency(self) -> dict[str, float | None]:
         durations = self._parts.journal.metrics.durations

@@ -73,13 +73,15 @@ def test_both_lines_of_a_session_have_its_number_and_its_url(path: Path) -> None
     desk = Desk(path)
     account = desk.begin(headers=((b"TraceParent", PARENT),))
     desk.clock.now += 0.012
+    account.http_version = "1.1"
     desk.journal.answered_with(account, 200, 5)
     push = desk.begin(PUSH, None, None)
     desk.journal.answered_with(push, 204, 0)
     url = "http://example.com/path"
     assert desk.lines() == [
         f"[INFO] IN id=a, GET {url} session=1 from=w trace_id={TRACE}",
-        f"[INFO] OUT id=a code=200 5 12ms session=1 from=w trace_id={TRACE} method=GET url={url}",
+        f"[INFO] OUT id=a code=200 5 12ms session=1 from=w trace_id={TRACE} method=GET url={url}"
+        " http_version=1.1",
         f"[INFO] IN id=-, GET {url} session=2",
         f"[INFO] OUT id=- code=204 0 0ms session=2 method=GET url={url}",
     ]
@@ -177,6 +179,7 @@ def test_json_has_the_documented_fields(path: Path) -> None:
     desk = Desk(path, form="json")
     account = desk.begin(REQUEST, b"\xff", None, headers=((b"traceparent", PARENT),))
     desk.clock.now += 0.0125
+    account.http_version = "2"
     desk.journal.answered_with(account, 404, 9)
     failed = desk.begin()
     desk.journal.failed(failed, "policy-violation", "deny", "169.254.169.254 refused by deny=x", 3)
@@ -198,6 +201,7 @@ def test_json_has_the_documented_fields(path: Path) -> None:
         "event": "outcome",
         **about,
         "code": 404,
+        "http_version": "2",
         "ms": 12.5,
         "bytes": 9,
     }

@@ -123,7 +123,7 @@ class AnswerTransfer(HttpTransfer):
             if head is not None:
                 self._take_head(head)
                 if self.extras is not None:
-                    self.extras.head_came(lines)
+                    self.extras.head_came(head)
             elif is_upgrade(lines):
                 return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
             elif self.extras is not None:

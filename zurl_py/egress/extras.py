@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -34,12 +33,12 @@ class Extras:
     """
 
     __slots__ = (
+        "_head",
         "_redirects",
         "_request",
         "_started",
         "_timing",
         "_told",
-        "_version",
         "interim",
         "trailers",
         "truncated",
@@ -51,7 +50,7 @@ class Extras:
         self._timing: dict[str, Any] = {}
         self._started = monotonic()
         self._told = 0  # interim heads of this hop, those that were taken included
-        self._version = ""  # of HTTP; known before the other phases are
+        self._head: Head | None = None  # the final one of this hop, where it came by itself
         self.interim: list[Head] = []
         self.trailers: list[Pair] = []
         self.truncated = False
@@ -73,16 +72,13 @@ class Extras:
         """The current hop was answered with a redirect, and ``hop`` is next."""
         self._redirects.append({"uri": self._request.target.text, "code": code})
         self._request = hop
+        self._head = None
         self.interim.clear()
         self._told = 0
 
-    def head_came(self, lines: Sequence[bytes]) -> None:
-        """The final head of the current hop is here; its status line is the last in ``lines``."""
-        if self._request.timing and self._request.history:
-            status = next((line for line in reversed(lines) if line.startswith(b"HTTP/")), b"HTTP/")
-            self._version = (
-                status.split(b" ", 1)[0].removeprefix(b"HTTP/").decode("ascii", "replace")
-            )
+    def head_came(self, head: Head) -> None:
+        """The final head of the current hop is here."""
+        self._head = head
 
     def interim_came(self, head: Head) -> bool:
         """An interim head; returns whether it is to be told."""
@@ -115,8 +111,8 @@ class Extras:
         if not self._request.history:
             return {}
         ext = {"uri": self._request.target.text, "redirects": self._redirects}
-        if self._version:  # who asks for both need not wait for it
-            ext["http-version"] = self._version
+        if self._request.timing and self._head is not None:
+            ext["http-version"] = self._head.version  # who asks for both need not wait for it
         return ext
 
     def at_end(self) -> dict[str, Any]:

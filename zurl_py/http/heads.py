@@ -35,6 +35,9 @@ _SWITCHING: Final = 101
 _STATUS: Final = re.compile(
     rb"HTTP/[0-9.]+[ \t]+([0-9]{3})(?![0-9])[ \t]*([^\r\n]*)", re.IGNORECASE
 )
+# libcurl's own status lines. By HTTP/1 it takes none of these for an answer; what claims to be
+# HTTP/2 or 3 in other words is 1.0 to it.
+_ITS_OWN: Final = re.compile(rb"HTTP/([23]) [0-9]{3} \r\n")
 _BLANKS: Final = b" \t"
 _ONE_BLANK: Final = (b" ", b"\t")
 
@@ -51,7 +54,7 @@ _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
 # Most lines are the same in many answers.
 _known_lines: dict[bytes, tuple[Pair, int]] = {}
-_known_statuses: dict[bytes, tuple[int, bytes]] = {}
+_known_statuses: dict[bytes, tuple[int, bytes, str]] = {}
 
 
 class Head:
@@ -61,15 +64,19 @@ class Head:
         code: status code.
         reason: reason phrase; empty over HTTP/2 and 3.
         headers: names and values, in order, case kept.
+        version: of HTTP: "1.0", "1.1", "2" or "3".
     """
 
-    __slots__ = ("_kinds", "code", "headers", "reason")
+    __slots__ = ("_kinds", "code", "headers", "reason", "version")
 
-    def __init__(self, code: int, reason: bytes, headers: list[Pair], kinds: int = 0) -> None:
+    def __init__(
+        self, code: int, reason: bytes, headers: list[Pair], kinds: int = 0, version: str = "1.1"
+    ) -> None:
         self.code = code
         self.reason = reason
         self.headers = headers
         self._kinds = kinds
+        self.version = version
 
     def first(self, name: bytes) -> bytes | None:
         """The value of the first header with this (lower-case) name."""
@@ -104,9 +111,9 @@ def read_head(lines: list[bytes]) -> Head | None:
     """
     start = 0
     while (end := _blank_line(lines, start)) is not None:
-        code, reason = _status(lines[start])
-        if code >= 200:
-            return _read_fields(code, reason, lines[start + 1 : end])
+        status = _status(lines[start])
+        if status[0] >= 200:
+            return _read_fields(status, lines[start + 1 : end])
         start = end + 1
     return None
 
@@ -120,11 +127,11 @@ def read_interim(lines: list[bytes]) -> list[Head]:
     heads: list[Head] = []
     start = 0
     while (end := _blank_line(lines, start)) is not None and len(heads) < MAX_INTERIM:
-        code, reason = _status(lines[start])
-        if code >= 200:
+        status = _status(lines[start])
+        if status[0] >= 200:
             break
-        if is_told_interim(code):
-            heads.append(_read_fields(code, reason, lines[start + 1 : end]))
+        if is_told_interim(status[0]):
+            heads.append(_read_fields(status, lines[start + 1 : end]))
         start = end + 1
     return heads
 
@@ -171,19 +178,28 @@ def _blank_line(lines: list[bytes], start: int) -> int | None:
     return None
 
 
-def _status(line: bytes) -> tuple[int, bytes]:
+def _status(line: bytes) -> tuple[int, bytes, str]:
+    """Code, reason and version of a status line."""
     known = _known_statuses.get(line)
     if known is None:
         match = _STATUS.match(line)
         if match is None:
             raise ValueError(f"no status line: {line[:60]!r}")
-        known = int(match[1]), match[2]
+        known = int(match[1]), match[2], _version(line)
         if len(line) <= _MAX_CACHED_LENGTH:
             remember(_known_statuses, line, known, _MAX_CACHED)
     return known
 
 
-def _read_fields(code: int, reason: bytes, lines: list[bytes]) -> Head:
+def _version(line: bytes) -> str:
+    """The version of HTTP that a status line tells of, as libcurl understands it."""
+    if line.startswith(b"HTTP/1.1"):
+        return "1.1"
+    match = _ITS_OWN.fullmatch(line)
+    return "1.0" if match is None else match[1].decode()
+
+
+def _read_fields(status: tuple[int, bytes, str], lines: list[bytes]) -> Head:
     headers: list[Pair] = []
     kinds = 0
     known = _known_lines
@@ -200,7 +216,8 @@ def _read_fields(code: int, reason: bytes, lines: list[bytes]) -> Head:
         headers.append(pair)
     if kinds & ~(_LENGTH | _CODING):
         headers = _agreeing(headers, kinds)
-    return Head(code, reason, headers, kinds)
+    code, reason, version = status
+    return Head(code, reason, headers, kinds, version)
 
 
 def _unfold(headers: list[Pair], line: bytes) -> None:

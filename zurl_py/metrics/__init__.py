@@ -1,11 +1,21 @@
 """Metrics: slots that the hot path adds to, and a writer for Prometheus. Pure: no I/O, no clock."""
 
-from .daemon import CLOSE_CODES, INTERFACES, OUTCOMES, PHASES, SCHEMES, Metrics, outcome_of
+from .daemon import (
+    CLOSE_CODES,
+    HTTP_VERSIONS,
+    INTERFACES,
+    OUTCOMES,
+    PHASES,
+    SCHEMES,
+    Metrics,
+    outcome_of,
+)
 from .exposition import OPENMETRICS, TEXT, render
 from .families import Counter, Family, Gauge, Histogram, Info, Sample
 
 __all__ = [
     "CLOSE_CODES",
+    "HTTP_VERSIONS",
     "INTERFACES",
     "OPENMETRICS",
     "OUTCOMES",

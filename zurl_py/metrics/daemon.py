@@ -7,7 +7,16 @@ from typing import Final
 
 from .families import Counter, Exemplar, Family, Gauge, Histogram, Info, Observed, Read
 
-__all__ = ["CLOSE_CODES", "INTERFACES", "OUTCOMES", "PHASES", "SCHEMES", "Metrics", "outcome_of"]
+__all__ = [
+    "CLOSE_CODES",
+    "HTTP_VERSIONS",
+    "INTERFACES",
+    "OUTCOMES",
+    "PHASES",
+    "SCHEMES",
+    "Metrics",
+    "outcome_of",
+]
 
 INTERFACES: Final = ("request", "stream", "push")
 SCHEMES: Final = ("http", "https", "ws", "wss")
@@ -27,6 +36,7 @@ CONDITIONS: Final = (
 )
 # An opened WebSocket's code is 101. Beside codes and conditions, what the worker ended.
 OUTCOMES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", *CONDITIONS, "cancelled", "expired")
+HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")
 
 _DROPS = (
@@ -61,6 +71,7 @@ _TURN_BOUNDS = (
 _FOLD_EVERY = 256  # turns of which values are put aside
 
 _OUTCOME_NUMBER: Final = {outcome: number for number, outcome in enumerate(OUTCOMES)}
+_VERSION_NUMBER: Final = {version: number for number, version in enumerate(HTTP_VERSIONS)}
 _SCHEMES, _PER_SCHEME = len(SCHEMES), len(OUTCOMES)
 
 
@@ -78,6 +89,7 @@ class Metrics:
     Attributes:
         on: somebody may ask for these; where not, nobody needs to count what costs something.
         requests: finished requests, by interface, scheme and outcome.
+        responses: answers by the version of HTTP.
         open: sessions that are open, by interface, in the order of ``INTERFACES``.
         turns, lags: seconds of turns of the loop, and by which timers were late; put there by
             ``observe_turn`` and ``observe_lag``.
@@ -92,6 +104,11 @@ class Metrics:
             interface=INTERFACES,
             scheme=SCHEMES,
             outcome=OUTCOMES,
+        )
+        self.responses = Counter(
+            "zurl_responses",
+            "Answers of origins whose head the worker got, by the version of HTTP.",
+            version=HTTP_VERSIONS,
         )
         self.durations = Histogram(
             "zurl_request_duration_seconds",
@@ -201,6 +218,10 @@ class Metrics:
         index = (interface * _SCHEMES + scheme) * _PER_SCHEME + _OUTCOME_NUMBER[outcome]
         self.requests.values[index] += 1
         self.durations.pending[0].append(seconds)
+
+    def responded(self, http_version: str) -> None:
+        """An origin's answer came by this version of HTTP."""
+        self.responses.values[_VERSION_NUMBER[http_version]] += 1
 
     def example(self, seconds: float, trace_id: str, time: float) -> None:
         """Keep a request's trace as the example of its duration, for OpenMetrics."""

@@ -86,9 +86,9 @@ class HttpSession(Session):
         if self.open:
             assert self._transfer is not None
             self._given = len(body)
-            self._tell_answered(head.code)
             fields: dict[str, Any] = {"body": body}
-            add_head(fields, head)
+            self._give_head(fields, head)
+            self._tell_answered(head.code)
             if self._transfer.extras is not None:
                 add_ext(fields, self._transfer.extras.whole())
             self._finish(fields)
@@ -100,6 +100,11 @@ class HttpSession(Session):
             self._end_with_failure(failure)
 
     # ------------------------------------------------------------------------------------------
+
+    def _give_head(self, fields: dict[str, Any], head: Head) -> None:
+        """Put the head of the answer into a packet for the worker."""
+        self.account.http_version = head.version
+        add_head(fields, head)
 
     def _error_extras(self) -> dict[str, Any]:
         extras = self._transfer.extras if self._transfer is not None else None

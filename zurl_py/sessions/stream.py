@@ -216,7 +216,7 @@ class StreamSession(HttpSession, WorkerSide):
             return False
         fields: dict[str, Any] = {"body": body, "more": True}
         if first:
-            add_head(fields, head)
+            self._give_head(fields, head)
             if transfer.extras is not None:
                 add_ext(fields, transfer.extras.with_head())
         self._given += len(body)
@@ -244,10 +244,10 @@ class StreamSession(HttpSession, WorkerSide):
 
     def _send_last(self, head: Head, body: bytes | bytearray, first: bool) -> None:
         self._given += len(body)
-        self._tell_answered(head.code)
         fields: dict[str, Any] = {"body": body}
         if first:
-            add_head(fields, head)
+            self._give_head(fields, head)
+        self._tell_answered(head.code)
         extras = self._transfer.extras if self._transfer is not None else None
         if extras is not None:
             add_ext(fields, self._last_extras(extras, first))

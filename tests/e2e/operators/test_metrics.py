@@ -24,6 +24,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 NAMES = {
     "zurl_requests_total": {"interface", "scheme", "outcome"},
+    "zurl_responses_total": {"version"},
     "zurl_request_duration_seconds_bucket": {"le"},
     "zurl_request_phase_seconds_bucket": {"phase", "le"},
     "zurl_sessions_open": {"interface"},

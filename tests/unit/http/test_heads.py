@@ -27,22 +27,25 @@ def read(*lines: bytes, status: bytes = OK) -> Head:
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "reason"),
+    ("line", "code", "reason", "version"),
     [
-        (b"HTTP/1.1 200 OK\r\n", 200, b"OK"),
-        (b"HTTP/1.1 200\r\n", 200, b""),
-        (b"HTTP/1.1 200 \r\n", 200, b""),
-        (b"HTTP/1.1 200OK\r\n", 200, b"OK"),
-        (b"HTTP/1.1\t200\tOK\r\n", 200, b"OK"),
-        (b"HTTP/1.1 200 Very well\n", 200, b"Very well"),
-        (b"http/1.0 404 Not Found\r\n", 404, b"Not Found"),
-        (b"HTTP/2 204 \r\n", 204, b""),
-        (b"HTTP/2.0 999 X\r\n", 999, b"X"),
+        (b"HTTP/1.1 200 OK\r\n", 200, b"OK", "1.1"),
+        (b"HTTP/1.1 200\r\n", 200, b"", "1.1"),
+        (b"HTTP/1.1 200 \r\n", 200, b"", "1.1"),
+        (b"HTTP/1.1 200OK\r\n", 200, b"OK", "1.1"),
+        (b"HTTP/1.1\t200\tOK\r\n", 200, b"OK", "1.1"),
+        (b"HTTP/1.1 200 Very well\n", 200, b"Very well", "1.1"),
+        (b"http/1.0 404 Not Found\r\n", 404, b"Not Found", "1.0"),
+        (b"HTTP/2 204 \r\n", 204, b"", "2"),
+        (b"HTTP/2.0 999 X\r\n", 999, b"X", "1.0"),
+        (b"HTTP/3 200 \r\n", 200, b"", "3"),
+        (b"HTTP/3 200\r\n", 200, b"", "1.0"),  # an origin's own words by HTTP/1
+        (b"HTTP/2 200 OK\r\n", 200, b"OK", "1.0"),
     ],
 )
-def test_status_lines(line: bytes, code: int, reason: bytes) -> None:
+def test_status_lines(line: bytes, code: int, reason: bytes, version: str) -> None:
     head = read(status=line)
-    assert (head.code, head.reason) == (code, reason)
+    assert (head.code, head.reason, head.version) == (code, reason, version)
 
 
 @pytest.mark.parametrize(
