@@ -1,4 +1,4 @@
-"""The three formats of a ZHTTP message: one letter, then one dictionary."""
+"""The three formats of a ZHTTP message: one byte that names the format, then one dictionary."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Format(enum.Enum):
 
 
 class DecodeError(Error, ValueError):
-    """Not a message: no known letter, not parsable, or not a dictionary.
+    """Bytes that are no message: the format is unknown, or they hold no dictionary in it.
 
     Attributes:
-        format: the format, where the letter is known.
+        format: the format, where the first byte names one; else None.
     """
 
     def __init__(self, reason: str, format: Format | None = None) -> None:
@@ -41,10 +41,13 @@ _MSGPACK_LETTER = ord("M")
 
 
 def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
-    """A message's format and its dictionary; keys are ``str``, or ``bytes`` in a TNetString.
+    """Decode a message.
+
+    Returns:
+        Its format and its dictionary. Keys are ``str``; in a TNetString they are ``bytes``.
 
     Raises:
-        DecodeError: it is not a message.
+        DecodeError: the bytes are no message.
     """
     if not message:
         raise DecodeError("an empty message")
@@ -63,7 +66,8 @@ def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
             raise DecodeError(f"unknown format {message[:1]!r}; J, T and M are known")
     except DecodeError:
         raise
-    # RecursionError, MemoryError: nested too deep, or a length that lies; bad input, no more.
+    # Bad input causes these two as well: RecursionError by deep nesting, MemoryError by a length
+    # that is far too large.
     except (ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
         raise DecodeError(f"not {format.name}: {error}", format) from None
     if type(value) is not dict:
@@ -78,15 +82,15 @@ def _decode_json(document: memoryview) -> Any:
         try:
             return lenient_json.loads(bytes(document))
         except (ValueError, RecursionError):
-            raise error from None  # it says where
+            raise error from None  # the strict decoder's error names the position
 
 
 def _decode_msgpack(document: memoryview) -> Any:
-    """What a MessagePack document holds.
+    """Decode a MessagePack document.
 
-    Text that is not UTF-8 keeps its bytes (older libraries write them so, from PHP and Perl):
-    `surrogateescape`, PEP 383. Extension types and timestamps stay what they are. Lengths that
-    lead outside the message are refused before anything is made for them.
+    Older libraries for PHP and Perl write bytes as text. Where these are not UTF-8, they are kept
+    by `surrogateescape` (PEP 383). Extension types and timestamps are returned as they are. A
+    length that reaches beyond the message is refused before memory is allocated for it.
     """
     size = len(document)
     return msgpack.unpackb(

@@ -1,4 +1,4 @@
-"""Writing packets: what is the same in all of a session, and what is new in each."""
+"""Encoding packets: fields that all packets of a session share are encoded once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .json_text import JsonText
 
 __all__ = ["NO_USER_DATA", "Envelope"]
 
-NO_USER_DATA: Final = object()  # null is user data too
+NO_USER_DATA: Final = object()  # None cannot say so: null is user data too
 
 _encode_json = msgspec.json.Encoder().encode
 _encode_msgpack: Callable[[Any], bytes] = msgpack.Packer(unicode_errors="surrogateescape").pack
@@ -27,10 +27,10 @@ class Envelope:
     """Encodes the packets of one session, in the format of its first message.
 
     Args:
-        sender: ``from``, the address of who writes; None leaves the field out.
+        sender: ``from``, the sender's address; None leaves the field out.
         id: the session's id; None leaves the field out.
-        user_data: as the first message had it; ``NO_USER_DATA`` leaves the field out.
-        address: of the worker, put in front of every message with a space; None: nothing is.
+        user_data: as in the session's first message; ``NO_USER_DATA`` leaves the field out.
+        address: of the worker; each message begins with it and a space. None: with neither.
     """
 
     __slots__ = ("_common", "_start", "_write")
@@ -55,25 +55,25 @@ class Envelope:
         self._start = letter if address is None else address + b" " + letter
 
     def to(self, address: bytes) -> Envelope:
-        """The same for another worker."""
+        """An envelope that differs only in the worker's address."""
         other = Envelope.__new__(Envelope)
         other._common, other._write = self._common, self._write
         other._start = address + b" " + self._start[-1:]
         return other
 
     def encode(self, fields: dict[str, Any]) -> bytes:
-        """The message with these fields.
+        """The message that holds these fields.
 
         Args:
-            fields: names as on the wire. Text and bodies are bytes, ``headers`` pairs of bytes,
-                ``body`` may be a bytearray; ``ext`` and a list of ids hold what the format can;
-                the rest is numbers and booleans.
+            fields: values by their names on the wire. Text and bodies are bytes, ``headers`` is
+                pairs of bytes, ``body`` may be a bytearray. ``ext`` and a list of ids hold any
+                value that the format has; all other values are numbers and booleans.
         """
         return self._write(self._start, self._common, fields)
 
 
-# In each format, what is common is put into its final form once and for all. So are headers that
-# many answers have.
+# In each format the fields of the session are encoded once, when the envelope is made. Encoded
+# headers are cached, as many answers have the same ones.
 
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
@@ -95,7 +95,7 @@ def _encoded_pairs(
     return result
 
 
-# -- JSON: text is UTF-8, and what is not has U+FFFD in its place ----------------------------------
+# -- JSON: text is UTF-8; bytes that are not become U+FFFD -----------------------------------------
 
 
 def _prepare_json(common: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _json_pair(name: bytes, value: bytes) -> tuple[str, str]:
 
 
 def _as_text(value: Any) -> Any:
-    """What is within a list or dictionary, with text in place of bytes."""
+    """A value in which all bytes have become text, also inside lists and dictionaries."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, dict):
@@ -164,7 +164,7 @@ def _write_msgpack(start: bytes, common: dict[str, Any], fields: dict[str, Any])
 
 
 def _texts_or_bytes(value: Any) -> Any:
-    """What is within a list or dictionary, bytes as text where they are UTF-8."""
+    """A value in which bytes that are UTF-8 have become text, also in lists and dictionaries."""
     if isinstance(value, bytes):
         return _text_or_bytes(value)
     if isinstance(value, dict):
@@ -181,7 +181,7 @@ def _text_or_bytes(value: bytes) -> str | bytes:
         return value
 
 
-# -- TNetString: written here, as the library would need every pair of headers as a list -----------
+# -- TNetString: encoded here, because the library needs each pair of headers as a list ------------
 
 
 def _prepare_tnetstring(common: dict[str, Any]) -> bytes:
@@ -204,7 +204,7 @@ def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> by
         if kind is int:
             digits = b"%d" % value
             add(b"%b%d:%b#" % (key, len(digits), digits))
-        elif name == "body":  # may be large: joined below, and copied but once
+        elif name == "body":  # may be large: joined below, so that it is copied once only
             parts += (b"%b%d:" % (key, len(value)), value, b",")
         elif kind is bytes:
             add(b"%b%d:%b," % (key, len(value), value))
@@ -240,7 +240,7 @@ def _key(name: str) -> bytes:
 
 
 def _as_bytes(value: Any) -> Any:
-    """``tnetstring.dumps`` takes bytes for text."""
+    """A value in which all text has become bytes: ``tnetstring.dumps`` refuses ``str``."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, dict):
@@ -250,7 +250,8 @@ def _as_bytes(value: Any) -> Any:
     return value
 
 
-# The letter that messages begin with, what prepares what is common, what writes the rest.
+# For each format: its first byte, the function that encodes the session's fields, and the one that
+# encodes a packet's.
 _FORMATS: dict[Format, tuple[bytes, Callable[[dict[str, Any]], Any], Callable[..., bytes]]] = {
     Format.JSON: (Format.JSON.value, _prepare_json, _write_json),
     Format.TNETSTRING: (Format.TNETSTRING.value, _prepare_tnetstring, _write_tnetstring),

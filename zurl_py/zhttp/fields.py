@@ -1,7 +1,7 @@
-"""One check for each kind of field: the value in the form in which it is kept.
+"""One function for each kind of field: it checks a value and returns it in the form that is kept.
 
-The rules are those of Zurl's parser, observed from outside: which fields take numbers as text, what
-counts as absent, and that null is never the same as absent.
+Which fields accept numbers as text, what counts as absent, and that null is not absent: all of this
+was observed in Zurl.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ __all__ = [
 
 Ids = list[tuple[bytes | None, int | None]]
 
-_DEEPEST: Final = 100  # lists and dictionaries within each other; an encoder has to get through
+_DEEPEST: Final = 100  # levels of lists and dictionaries; more would exceed an encoder's recursion
 
 
 class WrongField(Error, ValueError):
-    """What is wrong with a field's value: what it must be, and what it is."""
+    """A field has a value that is not allowed; the text says what it must be, and what it is."""
 
 
 def text(value: object) -> bytes:
-    """Text, as bytes: UTF-8 where the format distinguishes text from bytes."""
+    """Text as bytes; UTF-8 where the format distinguishes text from bytes."""
     if type(value) is bytes:
         return value
     if type(value) is str:
         try:
-            # MessagePack's text that is not UTF-8 has its own bytes again.
+            # Text of MessagePack that was not UTF-8 becomes its own bytes again.
             return value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise WrongField("holds half a surrogate pair, which is no text") from None
@@ -70,12 +70,12 @@ def boolean(value: object) -> bool:
 
 
 def true_or_nothing(value: object) -> bool:
-    """A flag of ``ext`` that counts if it is a boolean and is ignored else, as Zurl does."""
+    """A flag of ``ext``: anything but a boolean is ignored and counts as false, as with Zurl."""
     return value is True
 
 
 def number(value: object) -> int | None:
-    """A number; it may come as text, and text that holds none counts as 0. -1 means absent."""
+    """A number, which may be given as text; text that is no number counts as 0, -1 as absent."""
     if type(value) is int:
         result = value
     elif isinstance(value, bool):
@@ -90,7 +90,7 @@ def number(value: object) -> int | None:
 
 
 def number_alone(value: object) -> int | None:
-    """A number that may not come as text: of a field that Zurl's clients never knew."""
+    """A number, not as text: for fields that Zurl's clients never had."""
     if type(value) not in (int, float):
         raise WrongField(f"must be a number, not {kind_of(value)}")
     return number(value)
@@ -109,7 +109,7 @@ def number_between(least: int, most: int) -> Callable[[object], int]:
 
 
 def one_of(*allowed: bytes) -> Callable[[object], bytes]:
-    """A check for text of which there is a short list."""
+    """A check that accepts these texts only."""
 
     def check(value: object) -> bytes:
         found = text(value)
@@ -122,7 +122,7 @@ def one_of(*allowed: bytes) -> Callable[[object], bytes]:
 
 
 def refuse(why: str) -> Callable[[object], None]:
-    """A check that nothing passes."""
+    """A check that refuses every value, with this reason."""
 
     def check(_value: object) -> None:
         raise WrongField(why)
@@ -133,7 +133,7 @@ def refuse(why: str) -> Callable[[object], None]:
 def _integer_in(value: str | bytes) -> int:
     stripped = value.strip()
     digits = stripped[1:] if stripped[:1] in ("-", "+", b"-", b"+") else stripped
-    # isdigit alone would take other scripts' digits, int() also underscores.
+    # isdigit() also accepts digits of other scripts, int() also underscores.
     if len(digits) <= 18 and digits.isdigit() and digits.isascii():
         return int(stripped)
     return 0
@@ -158,7 +158,7 @@ def headers(value: object) -> list[tuple[bytes, bytes]]:
 
 
 def packet_type(value: object) -> bytes:
-    """A packet's ``type``: one of those that there are."""
+    """A packet's ``type``, one of the known ones."""
     type_ = text(value)
     if type_ not in _TYPES:
         raise WrongField(f"is unknown: {type_[:32]!r}; known are {_TYPES_TEXT}; data has none")
@@ -187,12 +187,12 @@ def dictionary(value: object) -> dict[Any, Any]:
 
 
 def any_value(value: object) -> object:
-    """Whatever it is: checked elsewhere, or not at all."""
+    """Any value: it is checked elsewhere, or not at all."""
     return value
 
 
 def user_data(value: object) -> object:
-    """Anything, within a depth that every encoder can handle."""
+    """Any value that is not nested too deep for the encoders."""
     if type(value) not in (list, dict):
         return value
     level = [value]
@@ -222,7 +222,7 @@ def id_or_ids(value: object) -> bytes | Ids:
 
 
 def name_of(key: object) -> str:
-    """A dictionary's key as text, whatever it is."""
+    """A dictionary's key as text for an error message, whatever its type."""
     return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
 
 

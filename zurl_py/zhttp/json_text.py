@@ -1,7 +1,7 @@
-"""A large body as the text that it is in JSON, made piece by piece.
+"""A large body encoded as a JSON string, piece by piece.
 
-Bytes that are no UTF-8 and control characters cost twenty times as much as plain text: a hundred
-megabytes of them would take seconds at once.
+Control characters and bytes that are not UTF-8 cost twenty times as much as plain text: to encode a
+hundred megabytes of them in one call would take seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _decoder_of: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class JsonText:
-    """What a body becomes as a string of JSON; its length is that of the body, in bytes."""
+    """The JSON string of a body; ``len`` is the length of the body, in bytes."""
 
     __slots__ = ("_decoder", "_size", "_text")
 
@@ -31,7 +31,11 @@ class JsonText:
         return self._size
 
     def feed(self, data: bytes | memoryview, last: bool) -> None:
-        """The next piece of the body; no other may follow the last."""
+        """Add the next piece of the body.
+
+        Args:
+            last: no piece follows.
+        """
         self._size += len(data)
         self._text += memoryview(_encode(self._decoder.decode(bytes(data), last)))[1:-1]
         if last:
@@ -39,5 +43,5 @@ class JsonText:
 
     @property
     def raw(self) -> msgspec.Raw:
-        """For an encoder, which takes it as it is."""
+        """The string in the form that msgspec's encoder copies without encoding it again."""
         return msgspec.Raw(self._text)

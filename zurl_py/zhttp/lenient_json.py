@@ -1,12 +1,12 @@
-"""JSON as Zurl reads it, where the strict decoder said no.
+"""JSON as Zurl reads it, for documents that the strict decoder refused.
 
-Some of what RFC 8259 does not have can only mean one thing, and Zurl's clients may send it:
+RFC 8259 does not allow these, but each can have one meaning only, and Zurl's clients may send them:
 
-- control characters in strings as they are,
+- control characters that are not escaped in a string,
 - a backslash before a character that needs none: ``\\'`` is an apostrophe, ``\\q`` a q,
 - half a surrogate pair, which becomes U+FFFD,
-- numbers that begin or end with the point: ``.5``, ``5000.``,
-- NUL behind the document.
+- numbers that begin or end with the decimal point: ``.5``, ``5000.``,
+- NUL after the document.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Final, NoReturn
 
 __all__ = ["loads"]
 
-# Mending takes half a microsecond for each escape; a message that needs it is small.
+# To mend an escape takes half a microsecond; messages that need it are small.
 _MAX_MENDED: Final = 64 << 10  # bytes
-# A string that is not closed is taken as one as well, lest each of its quotes be tried again.
+# Also matches a string that is not closed: else each quote in it would be tried as a beginning.
 _STRING_OR_NUMBER: Final = re.compile(r'"(?:[^"\\]+|\\.)*+"?|(?<![\d.])(\d*)\.(\d*)', re.DOTALL)
 _ESCAPE: Final = re.compile(
     r"\\(?:"
@@ -37,8 +37,8 @@ def loads(document: bytes) -> Any:
     """The value of a JSON document.
 
     Raises:
-        ValueError: it cannot be understood.
-        RecursionError: it is nested too deep.
+        ValueError: the document is no JSON even so.
+        RecursionError: the document is nested too deep.
     """
     text = document.rstrip(b"\0 \t\r\n").decode()
     if not _HALF.search(text):

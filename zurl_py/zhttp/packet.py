@@ -1,7 +1,7 @@
 """What packets of both directions have in common (RFC 33 of ZeroMQ, and Zurl's WebSocket variant).
 
-One wrong field makes the whole packet malformed. What could be read of ``from``, ``id`` and
-``type`` travels with the error, so that the sender can be told.
+One wrong field makes the whole packet malformed. The error then has ``from``, ``id`` and ``type``
+as far as they could be read, so that the sender can be answered.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .fields import Ids, WrongField, name_of, text_or_none
 __all__ = ["Packet", "PacketError", "rules", "table", "written"]
 
 Check = Callable[[Any], Any]
-Rule = tuple[str, Check]  # the attribute in which a field is kept, and the check of its value
-Field = tuple[str, str, Check]  # the same behind the field's name on the wire
+Rule = tuple[str, Check]  # the attribute that holds the field, and the check of its value
+Field = tuple[str, str, Check]  # the field's name on the wire, then the same two
 
 
 class PacketError(Error, ValueError):
@@ -28,10 +28,10 @@ class PacketError(Error, ValueError):
 
     Attributes:
         reason: the field and what is wrong with it, for a log line and the answer.
-        format: its format, where the letter is known.
-        sender: its ``from``, if that could be read.
+        format: its format, where the first byte names one; else None.
+        sender: its ``from``, where that could be read.
         ids: its ids, as far as they could be read.
-        type: its ``type``, if that could be read.
+        type: its ``type``, where that could be read.
     """
 
     def __init__(
@@ -52,26 +52,26 @@ class PacketError(Error, ValueError):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Packet:
-    """One packet. Text is bytes, whatever the format; what is absent has its default.
+    """One packet. Text is bytes in every format; an absent field has its default.
 
     Attributes:
-        format: of the message it came in, or is to be written in.
-        sender: ``from``, the address of who sent it.
+        format: of the message that held the packet, or is to hold it.
+        sender: ``from``, the sender's address.
         id: of the session.
         ids: two ids or more, with their sequence numbers, in place of ``id`` and ``seq``.
-        seq: 0 for the first packet of a session, then one more with each.
-        type: None is data; else ``error``, ``credit``, ``keep-alive``, ``cancel``, ``close``,
+        seq: 0 for the first packet of a session, then one more with each packet.
+        type: None for data; else ``error``, ``credit``, ``keep-alive``, ``cancel``, ``close``,
             ``ping``, ``pong``, ``handoff-start`` or ``handoff-proceed``.
-        condition: with ``error``: one of `Condition`.
-        credits: bytes that the other side may send more.
-        more: more body, or more fragments of a WebSocket message, follow.
+        condition: of an ``error``: one of `Condition`.
+        credits: number of further bytes that the other side may send.
+        more: further pieces of the body, or of a WebSocket message, follow.
         headers: names and values, in order.
         body: bytes.
-        content_type: of WebSocket data: ``binary``, else it is text.
-        code: of the response, or of a WebSocket's close.
-        user_data: comes back unchanged with every packet of the session.
+        content_type: of WebSocket data: ``binary``; anything else is text.
+        code: status code of the response, or code of a WebSocket's close.
+        user_data: any value; each packet of the answer has it unchanged.
         ext: extensions, by name.
-        misspelt: a field that is not known, but would be with dashes for underscores; "" for none.
+        misspelt: an unknown field that would be known with dashes for underscores; "" for none.
         multi: an ``ext`` flag: the sender understands lists of ids.
     """
 
@@ -95,12 +95,12 @@ class Packet:
 
     _RULES: ClassVar[dict[str | bytes, Rule]]
     _EXT_RULES: ClassVar[dict[str | bytes, Rule]]
-    _NAMES: ClassVar[Sequence[tuple[str, str]]]  # of fields on the wire, and attributes
+    _NAMES: ClassVar[Sequence[tuple[str, str]]]  # names on the wire, and attributes
     _EXT_NAMES: ClassVar[Sequence[tuple[str, str]]]
 
     @classmethod
     def parse(cls, message: bytes) -> Self:
-        """The packet in a message: a format's letter and an encoded dictionary.
+        """The packet in a message: the byte that names the format, and an encoded dictionary.
 
         Raises:
             PacketError: the message is malformed.
@@ -109,7 +109,8 @@ class Packet:
             format, decoded = decode(message)
         except DecodeError as error:
             raise PacketError(str(error), error.format) from None
-        # Past the initializer: only what the message holds is set, the rest are class attributes.
+        # Without a call of __init__: only fields of the message are set, defaults are class
+        # attributes.
         packet = cls.__new__(cls)
         attributes = packet.__dict__
         attributes["format"] = format
@@ -124,7 +125,7 @@ class Packet:
                         attributes["misspelt"] = name
                     continue
                 attribute, convert = rule
-                # The commonest kind of field, without a call.
+                # The most common kind of field, inlined.
                 if convert is text and type(value) is str and value.isascii():
                     attributes[attribute] = value.encode()
                 elif convert is text and type(value) is bytes:
@@ -145,14 +146,14 @@ class Packet:
         return packet
 
     def encode(self) -> bytes:
-        """The message: the format's letter and this packet."""
+        """The message: the byte that names the format, and this packet."""
         id = None if self.ids is not None else self.id
         return Envelope(self.format, self.sender, id, self.user_data).encode(self.fields())
 
     def fields(self) -> dict[str, Any]:
-        """What is not at its default, by names as on the wire, for an `Envelope`.
+        """Fields that differ from their defaults, by their names on the wire, for an `Envelope`.
 
-        ``from``, ``id`` and ``user-data`` are the envelope's.
+        ``from``, ``id`` and ``user-data`` are not among them: the envelope adds them.
         """
         attributes, defaults = self.__dict__, type(self)
         result: dict[str, Any] = {}
@@ -177,7 +178,7 @@ class Packet:
         return self.user_data is not NO_USER_DATA
 
     def __repr__(self) -> str:
-        """What is not at its default, without secrets and with long values cut."""
+        """Fields that differ from their defaults; secrets are left out, long values are cut."""
         defaults = type(self)
         shown = [
             _show(attribute, value)
@@ -186,7 +187,7 @@ class Packet:
         ]
         return f"<{defaults.__name__} {' '.join(shown)}>"
 
-    # -- fields that need more than their own value --------------------------------------------
+    # -- fields whose check needs another field ------------------------------------------------
 
     def _settle_id(self, id: bytes | Ids) -> None:
         if isinstance(id, bytes):
@@ -198,7 +199,7 @@ class Packet:
             self.ids = id
 
     def _settle_condition(self, condition: object) -> None:
-        """Zurl looks at it in errors only."""
+        """Check the condition of an error; elsewhere Zurl ignores the field."""
         if self.type == b"error":
             self.condition = check.text(condition)
 
@@ -217,7 +218,7 @@ class Packet:
         attributes["ext"] = ext
 
     def _settle(self) -> None:
-        """Bring what has passed its check within bounds."""
+        """Bring fields that passed their checks within bounds."""
 
 
 _COMMON: Final[tuple[Field, ...]] = (
@@ -238,12 +239,12 @@ _COMMON: Final[tuple[Field, ...]] = (
 
 
 def rules(*own: Field) -> dict[str | bytes, Rule]:
-    """The table of a packet's fields, the common ones and its own."""
+    """The table of a kind of packet: the common fields and its own."""
     return table(*_COMMON, *own)
 
 
 def table(*fields: Field) -> dict[str | bytes, Rule]:
-    """Fields by their keys: text, or bytes in a TNetString."""
+    """Fields by their keys, as text and as bytes, which a TNetString has."""
     return {
         key: (attribute, checked)
         for name, attribute, checked in fields
@@ -252,7 +253,7 @@ def table(*fields: Field) -> dict[str | bytes, Rule]:
 
 
 def written(table: Mapping[str | bytes, Rule]) -> list[tuple[str, str]]:
-    """Names on the wire and attributes of the fields that `Packet.fields` copies."""
+    """The fields that `Packet.fields` copies: names on the wire, and attributes."""
     pairs = [(name, rule[0].lstrip("_")) for name, rule in table.items() if isinstance(name, str)]
     return [(name, attribute) for name, attribute in pairs if attribute not in _NOT_COPIED]
 

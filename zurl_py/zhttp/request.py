@@ -11,7 +11,7 @@ from .packet import Packet, rules, table, written
 
 __all__ = ["RequestPacket"]
 
-_LONGEST: Final = 10**12  # milliseconds; some thirty years
+_LONGEST: Final = 10**12  # milliseconds, some thirty years
 _LARGEST: Final = 2**62  # bytes
 
 
@@ -20,33 +20,34 @@ class RequestPacket(Packet):
     """A packet from a worker: the first of a session holds the request, later ones continue it.
 
     Attributes:
-        stream: the response may come in several packets, as far as credits reach.
-        max_size: refuse a larger response body; bytes.
-        timeout: of request and response together; milliseconds.
+        stream: the response may be sent in several packets, as far as credits allow.
+        max_size: bytes; a larger response body is refused.
+        timeout: milliseconds for request and response together.
         method: of the request, any token.
         uri: absolute; its scheme is http, https, ws or wss.
-        connect_host: connect there in place of the URI's host.
-        connect_port: connect there in place of the URI's port.
-        trust_connect_host: a certificate for the connect host is accepted, too.
-        ignore_policies: a privilege: what allow and deny say does not hold.
-        ignore_tls_errors: a privilege: any certificate will do.
-        follow_redirects: see `max_redirects` for how many.
-        client_cert: the certificate (PEM, a chain) shown to an origin that asks for one.
-        client_key: its key (PEM, without a pass phrase).
+        connect_host: host to connect to in place of the URI's.
+        connect_port: port to connect to in place of the URI's.
+        trust_connect_host: accept a certificate for the connect host as well.
+        ignore_policies: a privilege: allow and deny do not apply.
+        ignore_tls_errors: a privilege: accept any certificate.
+        follow_redirects: follow redirects, `max_redirects` of them at most.
+        client_cert: client certificate (PEM, with its chain) for an origin that asks for one.
+        client_key: its private key (PEM, without a pass phrase).
         quiet: an ``ext`` flag: log this request at debug level.
         auto_pong: an ``ext`` flag: the gateway answers pings of a WebSocket.
-        raw: an ``ext`` flag: the body as the origin sent it, Accept-Encoding as the worker gave it.
-        truncate: an ``ext`` flag: cut a body beyond `max_size` where it would be refused.
-        timing: an ``ext`` flag: tell how long each phase took.
-        connect_timeout: also in ``ext``: until there is a connection; milliseconds.
-        host: also in ``ext``, a privilege: another Host than the URI's.
-        http_version: in ``ext``: the highest to be used: ``1.1``, ``2`` or ``3``.
-        trailers: an ``ext`` flag: the answer's trailers are wanted.
-        interim: an ``ext`` flag: interim (1xx) heads are wanted.
-        history: an ``ext`` flag: the last URI and the redirects before it are wanted.
+        raw: an ``ext`` flag: Accept-Encoding goes out as given, the body is not decoded.
+        truncate: an ``ext`` flag: cut a body that is larger than `max_size`, do not refuse it.
+        timing: an ``ext`` flag: the answer says how long each phase took.
+        connect_timeout: milliseconds until a connection is made; also in ``ext``.
+        host: a privilege: the value of Host, in place of the URI's host; also in ``ext``.
+        http_version: in ``ext``: the highest version to use: ``1.1``, ``2`` or ``3``.
+        trailers: an ``ext`` flag: the answer has the trailers.
+        interim: an ``ext`` flag: interim (1xx) heads are sent to the worker.
+        history: an ``ext`` flag: the answer has the last URI and the redirects before it.
         max_redirects: in ``ext``: 0 to 20.
-        worker: whose connection it came by, or whose address it names; not in the message.
-        redirect_method: in ``ext``: ``get`` lets 301 and 302 turn POST into GET.
+        worker: the worker that sent the packet, by its connection or the address that it gives;
+            not in the message.
+        redirect_method: in ``ext``: with ``get``, 301 and 302 turn POST into GET.
     """
 
     stream: bool = False
@@ -93,11 +94,11 @@ class RequestPacket(Packet):
         ("follow-redirects", "follow_redirects", check.boolean),
         ("client-cert", "client_cert", check.text),
         ("client-key", "client_key", check.text),
-        # These two are understood in ``ext``, too.
+        # These two may be in ``ext`` as well.
         ("connect-timeout", "connect_timeout", check.number_alone),
         ("host", "host", check.text),
     )
-    # Zurl takes no notice of the first two where they are no booleans.
+    # Zurl ignores the first two where they are no booleans.
     _EXT_RULES = table(
         ("multi", "multi", check.true_or_nothing),
         ("quiet", "quiet", check.true_or_nothing),
@@ -122,7 +123,7 @@ class RequestPacket(Packet):
     def is_websocket(self) -> bool:
         """Whether a first packet asks for a WebSocket."""
         uri = self.uri
-        if not uri or uri[0] not in b"wW":  # nearly all
+        if not uri or uri[0] not in b"wW":  # nearly all requests
             return False
         return uri[:4].lower() in (b"ws:/", b"wss:")
 

@@ -17,9 +17,9 @@ class ResponsePacket(Packet):
     """A packet from the gateway: the first with data holds the response's head.
 
     Attributes:
-        reason: of the response, as the origin's status line has it.
-        error: in ``ext``, with errors: a stable short name for what is wrong.
-        detail: in ``ext``, with errors: what is wrong, for people.
+        reason: reason phrase of the origin's status line.
+        error: in ``ext`` of an error: a stable short name for what is wrong.
+        detail: in ``ext`` of an error: what is wrong, in words for people.
     """
 
     reason: bytes | None = None
@@ -37,11 +37,11 @@ class ResponsePacket(Packet):
 
     @property
     def final(self) -> bool:
-        """Whether an HTTP session, or one request with one answer, ends with this packet."""
+        """Whether this packet is the last of an HTTP session, or the answer on a request socket."""
         return not self.more if self.type is None else self.type in (b"error", b"cancel")
 
     def fields(self) -> dict[str, Any]:
-        """What is not at its default; a data packet always has its body, as Zurl's have."""
+        """Fields that differ from their defaults; data always has its body, as with Zurl."""
         result = super().fields()
         if self.type is None:
             result.setdefault("body", b"")

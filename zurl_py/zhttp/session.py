@@ -1,13 +1,13 @@
-"""One side of a ZHTTP session, without I/O: what may be said, in which order, and until when.
+"""One side of a ZHTTP session, without I/O: what may be sent, in which order, and until when.
 
-An `Endpoint` is either the worker's or the gateway's side, as h11's ``our_role`` has it. Each side
-has a state; everything that changes one is in the tables below. Packets are given to `receive`,
-packets to be sent are numbered, counted and encoded by `send`, and `deadline` says when to look at
-the clock again. What a packet means for HTTP or for a WebSocket is its owner's business.
+An `Endpoint` is either the worker's or the gateway's side, like h11's ``our_role``. Each side has a
+state, and the tables below hold every transition. `receive` takes a packet of the other side,
+`send` numbers, counts and encodes one of ours, and `deadline` says when to look at the clock again.
+What a packet means for HTTP or for a WebSocket is decided by the owner of the endpoint.
 
-The rules are those of RFC 33 of ZeroMQ and of Zurl's wire format: each side counts its packets from
-0; one that is out of sequence ends the session, with ``cancel``; data needs credits; each side says
-something at least every 60 seconds.
+The rules are those of RFC 33 of ZeroMQ and of Zurl's wire format: each side numbers its packets
+from 0; a packet out of sequence ends the session with ``cancel``; data needs credits; each side
+sends a packet at least every 60 seconds.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ __all__ = [
     "State",
 ]
 
-KEEP_ALIVE_INTERVAL: Final = 30.0  # seconds between keep-alives, whatever else is sent
+KEEP_ALIVE_INTERVAL: Final = 30.0  # seconds between keep-alives, also while data is sent
 SESSION_EXPIRY: Final = 60.0  # seconds without a valid packet until the session is given up
 
 
 class Role(enum.Enum):
-    """Whose side an endpoint is."""
+    """Which side of a session an endpoint is."""
 
-    WORKER = "worker"  # asks
-    GATEWAY = "gateway"  # answers
+    WORKER = "worker"  # sends the request
+    GATEWAY = "gateway"  # sends the response
 
     @property
     def other(self) -> Role:
-        """The side across."""
+        """The role of the other side."""
         return Role.GATEWAY if self is Role.WORKER else Role.WORKER
 
 
@@ -57,23 +57,24 @@ class Protocol(enum.Enum):
     WEBSOCKET = "websocket"
 
 
-class State(enum.IntEnum):  # not Enum, whose hash is a function in Python
-    """What one side may still say."""
+class State(enum.IntEnum):  # not Enum, whose __hash__ is a Python function, and slow
+    """What one side may still send."""
 
     IDLE = 0  # no data so far; a gateway may have sent credits or keep-alives
     SENDING = 1  # data was sent, and more is to come
     DONE = 2  # all data was sent; credits and keep-alives may follow
-    CLOSED = 3  # the session is over, for both
+    CLOSED = 3  # the session is over for both sides
 
 
 IDLE, SENDING, DONE, CLOSED = State.IDLE, State.SENDING, State.DONE, State.CLOSED
 
-# A signal is a packet's type; data, which has none, is one of these two.
+# The tables go by signals. A signal is a packet's type; for data, which has no type, it is one of
+# these two.
 MORE: Final = b"data, more follows"
 LAST: Final = b"data, the last"
 
 _COUNTED: Final = (b"credit", b"keep-alive", b"handoff-start", b"handoff-proceed")
-# Zurl counts these in HTTP sessions, and takes no further notice of them.
+# In HTTP sessions Zurl counts packets of these types and otherwise ignores them.
 _IGNORED: Final = (*_COUNTED, b"error", b"ping", b"pong", b"close")
 _FRAMES: Final = (MORE, LAST, b"ping", b"pong")
 
@@ -104,7 +105,7 @@ TRANSITIONS: Final[dict[tuple[Protocol, Role], _Table]] = {
         },
         CLOSED: {},
     },
-    # A WebSocket is over when both sides have sent their close.
+    # A WebSocket session is over when both sides have sent their close.
     (Protocol.WEBSOCKET, Role.WORKER): {
         IDLE: _to(SENDING, MORE, LAST),
         SENDING: {
@@ -133,15 +134,15 @@ TRANSITIONS: Final[dict[tuple[Protocol, Role], _Table]] = {
 
 
 class LocalProtocolError(Error):
-    """This side was about to break the protocol: a bug of its owner."""
+    """This side was about to break the protocol: a bug in the code that owns the endpoint."""
 
 
 class PeerProtocolError(Error):
-    """The other side broke the protocol, and the session is to end.
+    """The other side broke the protocol, and the session has to end.
 
     Attributes:
-        reason: which rule, for a log line and the answer.
-        condition: of the error that answers it; None: the answer is ``cancel``.
+        reason: which rule was broken, for a log line and the answer.
+        condition: of the error packet to answer with; None: answer with ``cancel``.
     """
 
     def __init__(self, reason: str, condition: bytes | None = None) -> None:
@@ -150,8 +151,7 @@ class PeerProtocolError(Error):
         self.condition = condition
 
 
-# Whose data costs credits: all that a gateway hands on, a WebSocket's pings and pongs included; a
-# worker gives none for its own pings.
+# Signals that cost credits. A gateway's pings and pongs do, as its data does; a worker's do not.
 _COSTS: Final = {
     Role.WORKER: frozenset((MORE, LAST)),
     Role.GATEWAY: frozenset((MORE, LAST, b"ping", b"pong")),
@@ -159,7 +159,7 @@ _COSTS: Final = {
 
 
 class _Rules:
-    """All that holds for one side of one protocol; looked up once in a session."""
+    """The rules for one side of one protocol; looked up once in a session."""
 
     __slots__ = ("our_costs", "ours", "protocol", "role", "their_costs", "theirs")
 
@@ -181,14 +181,14 @@ class Endpoint:
     """One side of one session.
 
     Attributes:
-        ours: what this side may still say.
-        theirs: what the other side may still say.
+        ours: state of this side.
+        theirs: state of the other side.
         peer: the address of the other side; a worker learns it from the first answer.
         credits: bytes of data that this side may send.
         window: bytes of data that the other side may send.
         multi: the other side understands lists of ids.
-        keep_alive_at: when a keep-alive is to be sent; seconds.
-        expires_at: when the session is to be given up, if nothing is heard before; seconds.
+        keep_alive_at: time when a keep-alive is to be sent; seconds.
+        expires_at: time when the session expires unless a packet comes before; seconds.
     """
 
     __slots__ = (
@@ -227,10 +227,10 @@ class Endpoint:
         """The worker's side of a new session, and the first packet to be sent.
 
         Args:
-            patience: seconds that the first answer may take. The first packet may have to wait at
-                the gateway for a free place, so there is no natural limit.
+            patience: seconds to wait for the first answer. There is no natural limit, as the
+                request may have to wait in the gateway's admission.
         """
-        # Later packets have no user data: the gateway keeps that of the first.
+        # Later packets have no user data: the gateway keeps the first packet's.
         envelope = Envelope(request.format, request.sender, request.id)
         protocol = Protocol.WEBSOCKET if request.is_websocket else Protocol.HTTP
         endpoint = cls(_RULES[protocol, Role.WORKER], envelope)
@@ -242,7 +242,7 @@ class Endpoint:
 
     @classmethod
     def accept(cls, packet: RequestPacket, sender: bytes | None, now: float) -> Endpoint:
-        """The gateway's side of a session that a first packet begins.
+        """The gateway's side of the session that a first packet begins.
 
         Args:
             sender: the gateway's own address, the ``from`` of its packets; None leaves it out.
@@ -253,7 +253,7 @@ class Endpoint:
         rules = _GATEWAY_WEBSOCKET if packet.is_websocket else _GATEWAY_HTTP
         endpoint = cls(rules, envelope)
         endpoint._numbered = id is not None
-        # Its number may be anything, and its type is not looked at, as with Zurl.
+        # Its seq may be any number, and its type is ignored, as with Zurl.
         endpoint._in_seq = packet.seq or 0
         endpoint.expires_at = now + SESSION_EXPIRY
         endpoint.keep_alive_at = now + KEEP_ALIVE_INTERVAL
@@ -266,17 +266,17 @@ class Endpoint:
 
     @property
     def role(self) -> Role:
-        """Whose side this is."""
+        """Which side of the session this is."""
         return self._rules.role
 
     def move_to(self, address: bytes) -> None:
-        """From now on another worker has the session (a handoff of RFC 33)."""
+        """Let another worker have the session from now on (a handoff of RFC 33)."""
         self.peer = address
         self._envelope = self._envelope.to(address)
 
     @property
     def closed(self) -> bool:
-        """The session is over: nothing may be sent, what comes is ignored."""
+        """The session is over: no packet may be sent, and those that come are ignored."""
         return self.ours is CLOSED
 
     def __repr__(self) -> str:
@@ -289,10 +289,10 @@ class Endpoint:
     # -- packets -------------------------------------------------------------------------------
 
     def send(self, fields: dict[str, Any], now: float) -> bytes:
-        """Number a packet, count its credits, note what it means for the session, and encode it.
+        """Encode a packet with its sequence number; update credits, states and deadlines.
 
         Args:
-            fields: as `Envelope.encode` takes them, ``more`` only where it is true; ``seq`` is
+            fields: as for `Envelope.encode`, with ``more`` only where it is true; ``seq`` is
                 added here.
             now: seconds.
 
@@ -324,14 +324,15 @@ class Endpoint:
         return message
 
     def receive(self, packet: Packet, seq: int | None, now: float) -> None:
-        """Check a packet of the other side and note what it means for the session.
+        """Check a packet of the other side; update credits, states and deadlines.
 
         Args:
-            seq: its number in this session; in a packet for several sessions each has its own.
+            seq: its sequence number in this session; a packet for several sessions has one for
+                each.
             now: seconds.
 
         Raises:
-            PeerProtocolError: the session has to end; the caller sends the answer.
+            PeerProtocolError: the session has to end; it is for the caller to send the answer.
         """
         if self.ours is CLOSED:
             return
@@ -342,7 +343,7 @@ class Endpoint:
         if signal == b"cancel" or (
             seq is None and signal == b"error" and rules.role is Role.WORKER
         ):
-            # These need no number: the other side may know nothing of the session (any more).
+            # These two need no number: the other side may not know the session (any more).
             self.close()
             return
         if seq != self._in_seq + 1:
@@ -366,7 +367,7 @@ class Endpoint:
         return seq == self._in_seq + 1
 
     def _meet(self, packet: Packet, now: float) -> None:
-        """A worker hears of its gateway for the first time."""
+        """Note the address that the gateway gives in its first packet."""
         self.peer = packet.sender
         self.multi = packet.multi
         self.expires_at = now + SESSION_EXPIRY
@@ -380,27 +381,27 @@ class Endpoint:
         return PeerProtocolError(f"{kind} where the gateway is {self.theirs.name}")
 
     def _move(self, ours: State, theirs: State) -> None:
-        # Only a WebSocket's gateway is ever done: with HTTP its last data closes the session.
+        # A gateway's side is DONE in a WebSocket only: with HTTP its last data closes the session.
         over = CLOSED in (ours, theirs) or ours is theirs is DONE
         self.ours, self.theirs = (CLOSED, CLOSED) if over else (ours, theirs)
 
     def close(self) -> None:
-        """The session is over without a further word."""
+        """End the session without a packet."""
         self.ours = self.theirs = CLOSED
 
     # -- time ----------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> float:
-        """When to look at `expired` and `keep_alive_due` again; infinite if there is no need."""
+        """Time when to call `expired` and `keep_alive_due` again; infinite if there is no need."""
         if self.ours is CLOSED:
             return math.inf
         return min(self.keep_alive_at, self.expires_at)
 
     def expired(self, now: float) -> bool:
-        """Nothing was heard of the other side for too long: the session is to be closed."""
+        """Whether no packet has come for too long: the session is to be closed."""
         return now >= self.expires_at
 
     def keep_alive_due(self, now: float) -> bool:
-        """A keep-alive is to be sent."""
+        """Whether a keep-alive is to be sent."""
         return now >= self.keep_alive_at and self.ours is not CLOSED

@@ -1,11 +1,10 @@
 """TNetStrings: ``LENGTH:PAYLOAD`` and one byte for the type (tnetstrings.info).
 
     ,  bytes      #  integer      ^  float      !  true or false      ~  null
-    ]  list: its elements, one behind the other      }  dictionary: key, value, key, value
+    ]  list: its elements in order                   }  dictionary: key, value, key, value
 
-``loads`` and ``dumps`` are those of ``tnetstring3``, which is written in C, where it is installed;
-there is no build of it for every machine. ``loads_plain`` and ``dumps_plain`` take and give the
-same.
+``loads`` and ``dumps`` are those of ``tnetstring3``, which is written in C, where it is installed:
+it is not built for every machine. ``loads_plain`` and ``dumps_plain`` do the same in Python.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Any, Final
 
 __all__ = ["dumps", "dumps_plain", "loads", "loads_plain"]
 
-_DEEPEST: Final = 512  # lists and dictionaries within each other
+_DEEPEST: Final = 512  # levels of lists and dictionaries
 _PREFIX: Final = re.compile(rb"(0|[1-9][0-9]{0,8}):").match
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]+").fullmatch
-# What C's strtod takes, blanks in front excepted.
+# What C's strtod accepts, except for leading blanks.
 _DECIMAL: Final = re.compile(
     rb"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.I
 ).fullmatch
@@ -33,10 +32,10 @@ _TEXT, _LIST, _DICTIONARY, _NUMBER, _FLOAT, _BOOLEAN, _NULL = b",]}#^!~"
 
 
 def loads_plain(data: bytes) -> Any:
-    """The first value in ``data``; what follows it is passed over.
+    """The first value in ``data``; what follows it is ignored.
 
     Raises:
-        ValueError: there is no TNetString.
+        ValueError: ``data`` does not begin with a TNetString.
         TypeError: a dictionary's key is a list or a dictionary.
         RecursionError: it is nested too deep.
     """
@@ -45,7 +44,7 @@ def loads_plain(data: bytes) -> Any:
     prefix = _PREFIX(data)
     if prefix is None:
         raise ValueError(_NO_PREFIX)
-    # Its own tag is the last byte that is looked at.
+    # The end includes the value's type byte, the last that is read.
     return _elements(data, 0, prefix.end() + int(prefix[1]) + 1, 0)[0]
 
 
@@ -65,7 +64,7 @@ def _elements(data: bytes, position: int, end: int, depth: int) -> list[Any]:
         if last >= end:
             raise ValueError(_BAD_PREFIX)
         tag = data[last]
-        if tag == _TEXT:  # the most common by far
+        if tag == _TEXT:  # by far the most common
             elements.append(data[first:last])
         elif tag == _LIST:
             elements.append(_elements(data, first, last, depth + 1))
@@ -118,7 +117,7 @@ def dumps_plain(value: Any) -> bytes:
         value: bytes, int, float, bool, None, and lists and dictionaries of these. No ``str``.
 
     Raises:
-        ValueError: something else is in it.
+        ValueError: there is a value of another type in it.
         RecursionError: it is nested too deep.
     """
     return _encoded(value, 1)
@@ -149,7 +148,7 @@ def _encoded(value: Any, depth: int) -> bytes:
 
 
 try:
-    # By its inner name: there are other modules that are called tnetstring.
+    # By the name of its C module: other packages have a module tnetstring as well.
     from tnetstring._tnetstring import dumps, loads
 except ImportError:
     dumps, loads = dumps_plain, loads_plain
