@@ -1,1 +1,1 @@
-"""HTTP without I/O: the grammar of fields, what of a worker's goes out, how a head is read."""
+"""HTTP without I/O: the grammar of fields, which of a worker's go out, how a head is read."""

@@ -1,7 +1,7 @@
-"""Brotli, undone with a bound on what comes out, and with an eye on where the data ends.
+"""Brotli decompression with a bound on the output, which also finds the end of the data.
 
-The module ``brotli`` refuses data that has something behind its end, and what it had undone is lost
-with that. libbrotlidec, which is inside of it, does neither, so it is called directly.
+The module ``brotli`` raises where bytes follow the end of the data, and the output of that call is
+lost. libbrotlidec, which that module contains, does not; so it is called directly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ERROR, _SUCCESS, _NEEDS_INPUT = 0, 1, 2  # BrotliDecoderResult in <brotli/decod
 
 
 def _load() -> ctypes.CDLL | None:
-    """The library, with the types of the functions that are used; None where it hides them."""
+    """libbrotlidec with the types of the functions used here; None where they are not exported."""
     library = ctypes.CDLL(_brotli.__file__)
     try:
         create = library.BrotliDecoderCreateInstance
@@ -36,17 +36,17 @@ def _load() -> ctypes.CDLL | None:
 
 _library = _load()
 available = _library is not None
-_ROOM = 65_536  # bytes that one call may give; one buffer does, as there is one thread
+_ROOM = 65_536  # bytes of output of one call; one thread decodes, so one buffer is enough
 _room = ctypes.create_string_buffer(_ROOM)
 
 
 class BrotliStream:
-    """One Brotli stream (RFC 7932), undone piece by piece.
+    """One Brotli stream (RFC 7932), decoded piece by piece.
 
     Attributes:
-        ended: the end of the data has come.
-        rest: what was behind it.
-        hungry: nothing more comes without more input.
+        ended: the end of the stream was reached.
+        rest: input that follows that end.
+        hungry: there is no more output without more input.
     """
 
     __slots__ = ("_state", "_tail", "ended", "hungry", "rest")
@@ -67,7 +67,7 @@ class BrotliStream:
             self._state = None
 
     def decode(self, data: bytes, limit: int) -> bytes:
-        """Up to ``limit`` bytes of output.
+        """Decode; returns at most ``limit`` bytes of output.
 
         Args:
             data: input; must be empty while the stream is not ``hungry``.

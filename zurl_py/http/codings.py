@@ -1,7 +1,7 @@
-"""Content codings (RFC 9110 section 8.4): which of them are undone here, and how, piece by piece.
+"""Content codings (RFC 9110 section 8.4): which of them are decoded here, and how, piece by piece.
 
-A few bytes can stand for gigabytes, and some can stand for nothing at all. So a decoder does a
-bounded piece of work each time it is asked, whatever its input is, and says whether there is more.
+A few bytes of input can expand to gigabytes, and much input to nothing. So a decoder does a bounded
+amount of work in each call, whatever its input is, and says whether there is more to do.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ else:
 
 __all__ = ["OFFERED", "BadCoding", "BodyDecoder", "choose_coding"]
 
-# One call of `BodyDecoder.read` undoes at most this much input, in this many gzip members or zstd
-# frames: well under a millisecond, with empty ones as well.
+# One call of `BodyDecoder.read` decodes at most this much input, and this many gzip members or zstd
+# frames: that takes well under a millisecond, with empty members as well.
 _STEP: Final = 16_384  # bytes
 _PARTS_PER_STEP: Final = 64
-# Each takes as long as some kilobytes of a body.
+# An empty member or frame costs as much time as some kilobytes of a body.
 _MAX_EMPTY_RUNS: Final = 1000
 # RFC 9659: no window of the coding "zstd" is larger than 8 MB.
 _ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
 class BadCoding(Error, ValueError):
-    """A body that its coding does not fit; the text says what is wrong."""
+    """A body is not encoded as its Content-Encoding says; the text says what is wrong."""
 
 
 class _Stream(Protocol):
-    """One run of a coding, undone piece by piece.
+    """One encoded stream (a gzip member, a zstd frame), decoded piece by piece.
 
     Attributes:
-        ended: the run is over; what follows it is in ``rest``.
-        rest: input behind the end.
-        hungry: nothing more comes without more input.
+        ended: the end of the stream was reached.
+        rest: input that follows that end.
+        hungry: there is no more output without more input.
     """
 
     ended: bool
@@ -51,10 +51,13 @@ class _Stream(Protocol):
     hungry: bool
 
     def decode(self, data: bytes, limit: int) -> bytes:
-        """Up to ``limit`` bytes; ``data`` must be empty while the stream is not hungry.
+        """Decode; returns at most ``limit`` bytes of output.
+
+        Args:
+            data: input; must be empty while the stream is not ``hungry``.
 
         Raises:
-            BadCoding: this is not what the coding makes.
+            BadCoding: the input does not fit the coding.
         """
 
 
@@ -62,7 +65,7 @@ class _Inflate:
     """DEFLATE in one of its wrappers (RFC 1950, 1951, 1952).
 
     Args:
-        window_bits: which wrapper, as ``zlib.decompressobj`` has it.
+        window_bits: selects the wrapper, as for ``zlib.decompressobj``.
     """
 
     __slots__ = ("_tail", "_zlib", "ended", "hungry", "rest")
@@ -83,7 +86,7 @@ class _Inflate:
         self._tail = stream.unconsumed_tail
         self.ended = stream.eof
         self.rest = stream.unused_data
-        # With all of its room filled, zlib may hold more.
+        # When the output has reached the limit, zlib may hold more of it.
         self.hungry = not self._tail and len(output) < limit
         return output
 
@@ -132,17 +135,18 @@ class _Brotli:
         return output
 
 
-# How a run begins: None says that more bytes are needed to know. Raises BadCoding where none does.
+# Makes a decoder from the first bytes of a stream. None: more bytes are needed. Raises BadCoding
+# where the bytes begin no stream of the coding.
 _Starter = Callable[[bytes], "_Stream | None"]
 
 
 def _start_gzip(head: bytes) -> _Stream | None:
-    """RFC 1952 section 2.3.1; method 8 is the only one there is."""
+    """RFC 1952 section 2.3.1; method 8 is the only one that is defined."""
     return _Inflate(31) if _begins(head, b"\x1f\x8b\x08") else None
 
 
 def _start_deflate(head: bytes) -> _Stream | None:
-    """RFC 1950 section 2.2, or what some servers send in its place, without the wrapper."""
+    """RFC 1950 section 2.2; some servers send DEFLATE (RFC 1951) without that wrapper."""
     if len(head) < 2:
         return None
     wrapped = head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
@@ -150,12 +154,12 @@ def _start_deflate(head: bytes) -> _Stream | None:
 
 
 def _start_brotli(_head: bytes) -> _Stream | None:
-    """Nothing marks the beginning."""
+    """A Brotli stream has no signature."""
     return _Brotli()
 
 
 def _start_zstd(head: bytes) -> _Stream | None:
-    """RFC 8878 section 3.1: a frame, or one of the sixteen kinds that hold nothing for us."""
+    """RFC 8878 section 3.1: a Zstandard frame, or a skippable one, of which there are 16 kinds."""
     if head[:1] and 0x50 <= head[0] <= 0x5F:
         return _Zstd() if _begins(head[1:], b"\x2a\x4d\x18") else None
     return _Zstd() if _begins(head, b"\x28\xb5\x2f\xfd") else None
@@ -168,10 +172,10 @@ def _begins(head: bytes, magic: bytes) -> bool:
 
 
 class _Coding:
-    """A coding that is undone here.
+    """A coding that is decoded here.
 
     Args:
-        repeats: a body may have several runs, one behind the other.
+        repeats: a body may hold several streams in sequence.
     """
 
     __slots__ = ("name", "repeats", "start")
@@ -193,23 +197,24 @@ _KNOWN: Final[dict[bytes, _Coding]] = {
 }
 if brotli_available:
     _KNOWN[b"br"] = _Coding("br", _start_brotli, repeats=False)
-# "none" is no coding, but what some servers call the absence of one.
+# Some servers send "none" where they use no coding.
 _NO_CODING: Final = frozenset((b"", b"identity", b"none"))
-# What `Accept-Encoding` offers.
+# The value of Accept-Encoding.
 OFFERED: Final = ", ".join(
     name for name in ("gzip", "deflate", "br", "zstd") if name.encode() in _KNOWN
 )
 
 
 def choose_coding(values: Iterable[bytes]) -> _Coding | None:
-    """The coding to be undone, by the values of all Content-Encoding fields.
+    """The coding to decode, from the values of all Content-Encoding fields.
 
-    None where the body is handed on as it came: it has no coding, or one that was not offered,
-    perhaps among others, as browsers do it.
+    Returns:
+        None where the body is handed on as it is: there is no coding, or one of them was not
+        offered; browsers do the same.
 
     Raises:
-        BadCoding: several, each of which we know. Nobody sends that but to do harm: each may make
-            a thousand bytes of one.
+        BadCoding: there are several codings, all of them known. Only an attacker sends that: each
+            can expand one byte to a thousand.
     """
     names = [
         name
@@ -226,15 +231,15 @@ def choose_coding(values: Iterable[bytes]) -> _Coding | None:
 
 
 class BodyDecoder:
-    """Undoes the coding of one body.
+    """Decodes one body.
 
-    Bytes go in by ``feed`` and come out by ``read``. Data that is cut short gives what there is of
-    it, as with Zurl and browsers: whether a body is complete is for the framing to say.
+    ``feed`` takes input, ``read`` returns output. Input that is cut short is decoded as far as it
+    goes, as with Zurl and browsers: whether a body is complete is decided by its framing.
 
     Attributes:
-        consumed: bytes of input that were undone.
+        consumed: bytes of input that were decoded.
         produced: bytes of output.
-        waiting: bytes of input that were not looked at yet.
+        waiting: bytes of input that were not decoded yet.
     """
 
     __slots__ = (
@@ -256,36 +261,36 @@ class BodyDecoder:
         self._coding = coding
         self._stream: _Stream | None = None
         self._input: deque[bytes] = deque()
-        self._at = 0  # bytes of the first of these that were taken
-        self._head = b""  # the first bytes of a run, while it is not clear what they begin
-        self._run_began = 0  # with so many bytes produced
+        self._at = 0  # bytes of the first of these that were consumed
+        self._head = b""  # the first bytes of a stream, while they are too few to know its kind
+        self._run_began = 0  # value of ``produced`` when the current stream began
         self._empty_runs = 0
-        self._whole = False  # a run has ended well
-        self._passes_over = False  # what comes now is no part of the body
+        self._whole = False  # a stream was decoded up to its end
+        self._passes_over = False  # further input is no part of the body
         self.waiting = 0
         self.consumed = 0
         self.produced = 0
 
     def feed(self, data: bytes) -> None:
-        """More of the body as the origin sent it."""
+        """Add input: the next bytes of the body as the origin sent it."""
         if data and not self._passes_over:
             self._input.append(data)
             self.waiting += len(data)
 
     @property
     def hungry(self) -> bool:
-        """``read`` gives nothing more before ``feed`` was called again."""
+        """``read`` returns no more output until ``feed`` is called."""
         return not self.waiting and (self._stream is None or self._stream.hungry)
 
     def read(self, limit: int) -> bytes:
-        """Undo a piece of bounded size.
+        """Do a bounded amount of decoding.
 
         Returns:
-            At most ``limit`` bytes of the body; none does not mean that there are no more, which
-            ``hungry`` tells.
+            At most ``limit`` bytes of the body. Where it is empty there may still be more: see
+            ``hungry``.
 
         Raises:
-            BadCoding: the input does not fit its coding.
+            BadCoding: the input does not fit the coding.
         """
         before = self.consumed
         for _ in range(_PARTS_PER_STEP):
@@ -307,10 +312,10 @@ class BodyDecoder:
         return b""
 
     def _begin(self) -> bool:
-        """Find out how the next run begins; False if that needs more input, or there is none."""
+        """Begin the next stream; False if that needs more input, or there is no next one."""
         head = self._head + self._take(_STEP)
         if self._whole and self._coding is _GZIP:
-            head = head.lstrip(b"\0")  # padding, as tapes have it
+            head = head.lstrip(b"\0")  # padding with zeros, as gzip allows it for tapes
         try:
             stream = self._coding.start(head) if head else None
         except BadCoding:
@@ -340,7 +345,7 @@ class BodyDecoder:
             self._pass_over()
 
     def _pass_over(self) -> None:
-        """What is behind the end of the data is no part of it, and no reason to refuse it."""
+        """Ignore what follows the end of the encoded data: it is no reason to refuse the body."""
         self._passes_over = True
         self._input.clear()
         self._at = self.waiting = 0
@@ -359,7 +364,7 @@ class BodyDecoder:
         return data
 
     def _give_back(self, data: bytes) -> None:
-        """Put the end of what was taken last in front again."""
+        """Return input that was taken but not used to the front of the queue."""
         if not data:
             return
         if self._input and self._at:

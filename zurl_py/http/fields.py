@@ -1,4 +1,4 @@
-"""Rules for the fields of requests: what of a worker's headers goes out, and to whom."""
+"""Rules for the fields of requests: which of a worker's headers go out, and to which origins."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ HOP_BY_HOP: Final = frozenset(
 
 _PASS, _DROP, _LENGTH, _TYPE, _CONTENT, _AUTH, _SECRET, _ACCEPT, _RANGE, _TE, _CODING = range(11)
 _KINDS: Final = {
-    # The connection and its framing are libcurl's.
+    # libcurl decides about the connection and its framing.
     b"connection": _DROP,
     b"keep-alive": _DROP,
     b"transfer-encoding": _DROP,
     b"expect": _DROP,
-    # Made from the URI: another one would address a site that the policy did not see.
+    # It is made from the URI: another one would address a site that the policy has not checked.
     b"host": _DROP,
     b"content-length": _LENGTH,
-    # These are about the body, and go where it goes.
+    # These describe the body, and go out where it does.
     b"content-type": _TYPE,
     b"content-encoding": _CODING,
     b"content-language": _CONTENT,
@@ -72,9 +72,9 @@ _KINDS: Final = {
 } | dict.fromkeys(SECRETS - {b"authorization"}, _SECRET)
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
-# Most headers are the same in many messages.
-_kind_of_name: dict[bytes, int] = {}  # as workers spell them
-_kind_and_line: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}  # of workers' names and values
+# Caches: most headers are the same in many messages.
+_kind_of_name: dict[bytes, int] = {}  # by the name as workers spell it
+_kind_and_line: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}  # by name and value
 
 
 class BadHeader(Error, ValueError):
@@ -88,10 +88,10 @@ class RequestHeaders:
         lines: ``Name: value`` lines for ``CURLOPT_HTTPHEADER``, in the worker's order.
         accepted: the worker's Accept-Encoding lines, which go out only where it decodes itself.
         coded: the worker's Content-Encoding lines, which go out with a body.
-        content_length: what the worker said about the length of the body, if it did.
+        content_length: value of the worker's Content-Length; None if there was none.
         has_type: a Content-Type is among the lines.
         has_authorization: an Authorization is among the lines.
-        has_range: a Range is among the lines: a part of the body is wanted.
+        has_range: a Range is among the lines: the worker wants a part of the body.
     """
 
     __slots__ = (
@@ -125,7 +125,7 @@ class RequestHeaders:
         return sum(map(len, self.lines))
 
     def _note(self, kind: int, pair: tuple[bytes, bytes], line: bytes) -> bool:
-        """Remember what a header of some kind says; False if its line does not go out as it is."""
+        """Note a header of a special kind; False if its line does not go out as it is."""
         if kind == _DROP:
             return False
         if kind == _LENGTH:
@@ -146,13 +146,13 @@ class RequestHeaders:
         return True
 
     def without_secrets(self) -> RequestHeaders:
-        """The same for another origin: credentials stay behind (RFC 9110 section 15.4)."""
+        """A copy for another origin, without credentials (RFC 9110 section 15.4)."""
         rest = self._without(_AUTH, _SECRET)
         rest.has_authorization = False
         return rest
 
     def without_content(self) -> RequestHeaders:
-        """The same for a request without a body: what is said about it goes (15.4 as well)."""
+        """A copy for a request without a body, without fields that describe one (section 15.4)."""
         rest = self._without(_TYPE, _CONTENT)
         rest.content_length = None
         rest.coded = ()
@@ -161,7 +161,7 @@ class RequestHeaders:
 
     @staticmethod
     def without_te(lines: list[bytes]) -> list[bytes]:
-        """Those of some lines that say nothing about transfer codings (RFC 9110 section 10.1.4)."""
+        """The lines without TE, which is about transfer codings (RFC 9110 section 10.1.4)."""
         return [line for line in lines if _kind_of(line) != _TE]
 
     def _without(self, *kinds: int) -> RequestHeaders:
@@ -175,13 +175,13 @@ def _kind_of(line: bytes) -> int:
 
 
 def _checked(pair: tuple[bytes, bytes]) -> tuple[int, bytes]:
-    """What kind of header a name and a value are, and their line."""
+    """The kind of a header, and its line."""
     name, value = pair
     kind = _kind_of_name.get(name)
     if kind is None:
         kind = _classify(name)
     text = _checked_value(name, value)
-    # A line that ends after the colon would tell libcurl to leave the header out.
+    # CURLOPT_HTTPHEADER: "Name:" removes a header, "Name;" sends it with an empty value.
     line = b"%b: %b" % (name, text) if text else name + b";"
     if kind not in (_AUTH, _SECRET) and len(line) <= _MAX_CACHED_LENGTH:
         remember(_kind_and_line, pair, (kind, line), _MAX_CACHED)
@@ -192,7 +192,7 @@ def check_field(name: bytes, value: bytes) -> bytes:
     """The value of a request's field, without the blanks around it.
 
     Raises:
-        BadHeader: name or value could break the request's head.
+        BadHeader: the name is no token, or the value has CR, LF or NUL in it.
     """
     _check_name(name)
     return _checked_value(name, value)
@@ -222,10 +222,10 @@ def _show(name: bytes) -> str:
 
 
 def check_method(method: bytes) -> None:
-    """Refuse a method that is no token (RFC 9110 section 9.1).
+    """Refuse a method that is no token (RFC 9110 section 9.1) and could break the request line.
 
     Raises:
-        BadHeader: it would be able to break the request line.
+        BadHeader: it is no token.
     """
     if method not in _COMMON_METHODS and not TOKEN.fullmatch(method):
         raise BadHeader(f"method {_show(method)} is not a token (RFC 9110 section 9.1)")

@@ -1,7 +1,7 @@
-"""Response heads, read from the header lines that libcurl gives: which is which goes by position.
+"""Response heads and trailers, read from the header lines that libcurl gives, by their position.
 
-Interim heads come first, each a block with a blank line behind it; then the final head; whatever
-follows that are trailers, even what looks like a status line.
+Interim heads come first, each with a blank line after it, then the final head with its blank line.
+All lines after that are trailers, even one that looks like a status line.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = [
 
 Pair = tuple[bytes, bytes]
 
-BLANK_LINES: Final = frozenset((b"\r\n", b"\n"))  # a lone CR is what is left of a head cut off
+BLANK_LINES: Final = frozenset((b"\r\n", b"\n"))  # a lone CR is the end of a head that was cut off
 MAX_INTERIM: Final = 16  # interim heads that are handed on
 _SWITCHING: Final = 101
 
-# RFC 9112 section 4, as leniently as libcurl takes it: a tab is a blank, and none may be behind the
-# code. More than three digits are no code.
+# RFC 9112 section 4, as leniently as libcurl reads it: a tab counts as a blank, and the blank after
+# the code may be missing. A code has three digits, no more.
 _STATUS: Final = re.compile(
     rb"HTTP/[0-9.]+[ \t]+([0-9]{3})(?![0-9])[ \t]*([^\r\n]*)", re.IGNORECASE
 )
@@ -41,7 +41,7 @@ _ITS_OWN: Final = re.compile(rb"HTTP/([23]) [0-9]{3} \r\n")
 _BLANKS: Final = b" \t"
 _ONE_BLANK: Final = (b" ", b"\t")
 
-# What a line is to the framing of a message, as bits.
+# The meaning of a line for the framing of the message, as bits.
 _LENGTH, _CODING, _TRANSFER, _ODD, _REPEATED = 1, 2, 4, 8, 16
 _FRAMING: Final = {
     b"content-length": _LENGTH,
@@ -52,7 +52,7 @@ _DROPPED: Final[Pair] = (b"", b"")  # stands for a line that is not handed on
 
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
-# Most lines are the same in many answers.
+# Caches: most lines are the same in many answers.
 _known_lines: dict[bytes, tuple[Pair, int]] = {}
 _known_statuses: dict[bytes, tuple[int, bytes, str]] = {}
 
@@ -94,11 +94,11 @@ class Head:
 
     @property
     def location(self) -> bytes:
-        """Where a redirect leads to, without the blanks around it (RFC 9110 section 5.5)."""
+        """The value of Location, without the blanks around it (RFC 9110 section 5.5)."""
         return (self.first(b"location") or b"").strip(_BLANKS)
 
     def drop_length(self) -> None:
-        """Leave out Content-Length, which counts bytes of a coding that was undone."""
+        """Remove Content-Length: it is the length before decoding."""
         if self._kinds & _LENGTH:
             self.headers = [p for p in self.headers if p[0].lower() != b"content-length"]
 
@@ -107,7 +107,7 @@ def read_head(lines: list[bytes]) -> Head | None:
     """The final head among all header lines of one exchange; None while it is not complete.
 
     Raises:
-        ValueError: there is no status in a status line, or lengths that contradict each other.
+        ValueError: a status line has no status code, or there are two different lengths.
     """
     start = 0
     while (end := _blank_line(lines, start)) is not None:
@@ -119,7 +119,7 @@ def read_head(lines: list[bytes]) -> Head | None:
 
 
 def read_interim(lines: list[bytes]) -> list[Head]:
-    """The interim heads in front of the final one that workers are told of, the first few.
+    """The first interim heads before the final one that workers are told of, a few at most.
 
     Raises:
         ValueError: as ``read_head``.
@@ -137,12 +137,12 @@ def read_interim(lines: list[bytes]) -> list[Head]:
 
 
 def is_told_interim(code: int) -> bool:
-    """Whether an interim head says something to the worker: 100 and 101 are between hops."""
+    """Whether workers are told of an interim head; 100 and 101 concern one connection only."""
     return 102 <= code <= 199
 
 
 def read_trailers(lines: list[bytes]) -> list[Pair]:
-    """The trailer fields behind the final head, names as they came.
+    """The trailer fields after the final head, names spelled as the origin did.
 
     Raises:
         ValueError: as ``read_head``.
@@ -156,7 +156,7 @@ def read_trailers(lines: list[bytes]) -> list[Pair]:
 
 
 def trailer_fields(lines: Iterable[bytes]) -> list[Pair]:
-    """Lines of trailers as pairs, whatever they look like."""
+    """Names and values of trailer lines."""
     pairs = []
     for line in lines:
         if line not in BLANK_LINES:
@@ -166,7 +166,7 @@ def trailer_fields(lines: Iterable[bytes]) -> list[Pair]:
 
 
 def is_upgrade(lines: list[bytes]) -> bool:
-    """The head in these lines is a 101: what follows it is no HTTP."""
+    """Whether these lines hold a 101 head: what follows it is no HTTP."""
     return bool(lines) and _status(lines[0])[0] == _SWITCHING
 
 
@@ -228,14 +228,14 @@ def _unfold(headers: list[Pair], line: bytes) -> None:
 
 
 def _classify(line: bytes) -> tuple[Pair, int]:
-    """Name and value of a line that is none of those seen before, and what it is."""
+    """Name, value and framing bits of a line that is not in the cache."""
     name, _, value = line.partition(b":")
     value = value.rstrip(b"\r\n")
     pair = (name, value[1:] if value[:1] in _ONE_BLANK else value)
     kind = _FRAMING.get(name.lower(), 0)
     if not kind and not TOKEN.fullmatch(name):
-        # RFC 9112 section 5.1: a blank behind the name is to be taken away. libcurl did not take
-        # it for the framing field that it would then be.
+        # RFC 9112 section 5.1: blanks after the name are to be removed. libcurl did not remove
+        # them, and so did not see a framing field in this line.
         name = name.rstrip(_BLANKS)
         kind = _ODD
         usable = TOKEN.fullmatch(name) and name.lower() not in _FRAMING
@@ -248,10 +248,10 @@ def _classify(line: bytes) -> tuple[Pair, int]:
 
 
 def _agreeing(headers: list[Pair], kinds: int) -> list[Pair]:
-    """The headers without what contradicts the body, or each other.
+    """The headers without those that contradict the framing.
 
-    Content-Length beside Transfer-Encoding is no length (RFC 9112 section 6.3); the same length may
-    be there several times (RFC 9110 section 8.6).
+    Content-Length is dropped where there is Transfer-Encoding (RFC 9112 section 6.3). It may be
+    repeated with the same value (RFC 9110 section 8.6).
     """
     kept = [pair for pair in headers if pair is not _DROPPED]
     lengths = [pair for pair in kept if pair[0].lower() == b"content-length"]

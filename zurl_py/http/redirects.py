@@ -1,4 +1,4 @@
-"""What a redirect makes of a request (RFC 9110 section 15.4), but for where it leads to."""
+"""How a redirect changes method and body of a request (RFC 9110 section 15.4)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from .heads import Head
 
 __all__ = ["MAX_REDIRECTS", "is_redirect", "keeps_body", "next_method"]
 
-MAX_REDIRECTS: Final = 8  # unless the worker says something else
+MAX_REDIRECTS: Final = 8  # unless the worker gives another number
 
 
 def is_redirect(head: Head) -> bool:
-    """Whether an answer says where to go on: 3xx with a Location, as Zurl has it."""
+    """Whether an answer is a redirect: as with Zurl, any 3xx with a Location."""
     return 300 <= head.code < 400 and bool(head.location)
 
 
 def next_method(method: bytes, code: int, *, as_get: bool) -> bytes:
     """The method of the next hop.
 
-    303 makes a GET of all but HEAD. The other codes repeat the method; with ``as_get`` 301 and 302
-    make a GET of POST, as browsers do it.
+    303 changes every method but HEAD to GET. Other codes keep the method; with ``as_get``, 301 and
+    302 change POST to GET, as browsers do.
     """
     if code == 303 and method != b"HEAD":
         return b"GET"
@@ -30,5 +30,5 @@ def next_method(method: bytes, code: int, *, as_get: bool) -> bytes:
 
 
 def keeps_body(method: bytes, code: int, *, as_get: bool) -> bool:
-    """Whether the next hop has the body of this one."""
+    """Whether the next hop is sent with the body of this one."""
     return code != 303 and next_method(method, code, as_get=as_get) == method
