@@ -1,4 +1,4 @@
-"""WebSocket without I/O: the opening handshake, frames, and a connection's rules, as a client."""
+"""The client side of WebSocket, without I/O: opening handshake, frames, state of a connection."""
 
 from .connection import MASKS_IN_C, Connection
 from .errors import BadInput

@@ -1,10 +1,10 @@
 """An open WebSocket connection, seen from the client, without I/O (RFC 6455, RFC 7692).
 
-Frames, not messages: a gateway passes each one on as it comes, and so holds one at most. Nothing
-is answered here on its own account: the session decides who answers a ping or a close.
+It handles frames, not messages: the gateway passes on each frame when it comes, and so holds one at
+most. It sends nothing by itself: the session decides who answers a ping or a close.
 
-The frame layer is our own. That of the ``websockets`` library costs a generator, two objects and
-a system call per frame; its masking in C and its negotiation of extensions are used.
+The frame layer is our own, because that of the ``websockets`` library costs a generator, two
+objects and a system call per frame. Its masking in C and its negotiation of extensions are used.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROTOCOL_ERROR: Final = 1002
 INVALID_DATA: Final = 1007
 TOO_BIG: Final = 1009
 
-# Codes that may be sent (RFC 6455 section 7.4.1 and the registry it founded); 3000 to 4999 too.
+# Codes that may be sent (RFC 6455 section 7.4.1 and IANA's registry), beside 3000 to 4999.
 _CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
 
 
@@ -51,7 +51,7 @@ class _Broken(Error):
 
 
 def _mask_keys() -> Iterator[bytes]:
-    # Unpredictable (RFC 6455 section 10.3), at a thousandth of a system call each.
+    # Masks are unpredictable (RFC 6455 section 10.3); one system call makes a thousand of them.
     while True:
         pool = os.urandom(4096)
         for start in range(0, 4096, 4):
@@ -62,20 +62,20 @@ _next_mask = _mask_keys().__next__
 
 
 class Connection:
-    """Frames in both directions, and the rules about them.
+    """Reads the origin's frames and writes ours, by the rules of the protocol.
 
-    Bytes from the origin go into `receive`; `next_event` takes one event at a time out of them,
-    so that what is not asked for stays bytes. The ``send_`` methods check what the worker wants
-    sent and return the bytes for the wire.
+    `receive` takes bytes from the origin, and `next_event` parses one event at a time out of them;
+    what no event was asked of stays bytes. The ``send_`` methods check what the worker wants to
+    send and return the bytes for the wire.
 
     Args:
         max_frame: payload bytes, decompressed, of the largest event; at least 1.
         deflate: permessage-deflate, if it was negotiated.
-        split: hand on data frames larger than that in pieces; else they break the connection.
+        split: hand on a larger data frame in pieces; else it is a protocol violation.
 
     Attributes:
-        close_sent: our close frame has been made; nothing may follow it.
-        ended: the origin's last event (`Close` or `ProtocolViolation`) has been taken.
+        close_sent: our close frame was returned; no frame may follow it.
+        ended: the origin's last event (`Close` or `ProtocolViolation`) was returned.
     """
 
     __slots__ = (
@@ -107,22 +107,22 @@ class Connection:
         self._split = split
         self.close_sent = False
         self.ended = False
-        # What has come and was not looked at: _buffer from _position on.
+        # Bytes that were received and not parsed: _buffer from _position on.
         self._buffer = b""
         self._position = 0
-        # A frame that has come in part: its first byte, what has come of its payload and was not
-        # handed on, the bytes still missing, and whether nothing of it was handed on.
+        # A frame of which a part has come: its first byte, the payload that has come and was not
+        # handed on, the number of bytes still missing, and whether no piece was handed on.
         self._head = 0
         self._piece: bytearray | None = None
         self._missing = 0
         self._whole = True
-        self._inflating = False  # there is more in what was put last
-        # The origin's message that is going on.
+        self._inflating = False  # the decompressor has more output
+        # The origin's current message.
         self._in_message = False
         self._binary = False
         self._compressed = False
         self._tail = b""
-        # The worker's.
+        # The worker's current message.
         self._out_message = False
         self._out_binary = False
         self._out_compressed = False
@@ -131,7 +131,7 @@ class Connection:
     # -- from the origin ---------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the origin; see `next_event`."""
+        """Add bytes from the origin, for `next_event`."""
         if self.ended:
             return
         if self._position < len(self._buffer):
@@ -141,11 +141,11 @@ class Connection:
 
     @property
     def drained(self) -> bool:
-        """`next_event` returns None until more has come."""
+        """Whether `next_event` returns None until more bytes come."""
         return self._position == len(self._buffer) and not self._inflating
 
     def next_event(self) -> Event | None:
-        """The next event; None until more has come, and after Close or ProtocolViolation."""
+        """The next event; None until more bytes come, and after Close or ProtocolViolation."""
         if self.ended:
             return None
         try:
@@ -154,7 +154,7 @@ class Connection:
             if self._position == len(self._buffer):
                 return None
             event = self._next_frame() if self._piece is None else self._more_payload()
-            # Compressed bytes may stand for nothing yet.
+            # Compressed bytes may give no output yet.
             while event is None and self._piece is not None and self._position < len(self._buffer):
                 event = self._more_payload()
         except _Broken as broken:
@@ -173,7 +173,7 @@ class Connection:
             return None
         head = buffer[position]
         length = buffer[position + 1]
-        # Checked before the rest has come, so that what is wrong is found at once.
+        # Check the head before the rest has come, so that an error is found at once.
         if self._in_message or (head != _FIN | _TEXT and head != _FIN | _BINARY):
             self._check_head(head, length & 0x7F)
         start = position + 2
@@ -219,7 +219,11 @@ class Connection:
         return Data(payload, self._binary, fin)
 
     def _check_head(self, head: int, length: int) -> None:
-        """Refuse a first byte, and the 7 bits of length, that cannot be right here."""
+        """Refuse a first byte, or the 7 bits of length, where they break the protocol.
+
+        Raises:
+            _Broken: they do.
+        """
         opcode = head & _OPCODE
         reserved = head & _RESERVED
         if reserved and not (
@@ -240,7 +244,7 @@ class Connection:
             raise _Broken(PROTOCOL_ERROR, "control frame of more than 125 bytes")
 
     def _more_payload(self) -> Event | None:
-        """Go on with a frame that has come in part; its text is checked as it comes."""
+        """Take more payload of a frame of which a part has come; check it if it is text."""
         piece = self._piece
         assert piece is not None
         position = self._position
@@ -270,7 +274,7 @@ class Connection:
         return self._data(payload, fin and not self._missing)
 
     def _data(self, payload: bytes, fin: bool) -> Data:
-        """A data frame, or the next piece of one."""
+        """The event for a data frame, or for the next piece of one."""
         whole = self._whole and not self._missing and not self._inflating
         self._whole = whole
         return Data(payload, self._binary, fin, whole)
@@ -282,7 +286,7 @@ class Connection:
             raise _Broken(INVALID_DATA, "text is not UTF-8") from None
 
     def _put(self, payload: bytes) -> Data | None:
-        """Decompress the payload of a frame, or a piece of it; None if nothing comes of it yet."""
+        """Decompress the payload of a frame, or a piece of it; None if that gives no output yet."""
         assert self._deflate is not None
         self._deflate.put(payload, self._head >= _FIN and not self._missing)
         return self._inflate()
@@ -318,7 +322,7 @@ class Connection:
                 raise _Broken(INVALID_DATA, "close reason is not UTF-8") from None
             close = Close(code, reason)
         self.ended = True
-        self._buffer = b""  # whatever follows a close is not read (RFC 6455 section 5.5.1)
+        self._buffer = b""  # what follows a close is not read (RFC 6455 section 5.5.1)
         self._position = 0
         return close
 
@@ -329,11 +333,11 @@ class Connection:
 
         Args:
             payload: any bytes; UTF-8 in a text message, where a character may span fragments.
-            binary: of the message; not looked at where one goes on.
+            binary: the message is binary, else text; ignored in a continuation.
             more: the next data frame continues this message.
 
         Raises:
-            BadInput: the text is not UTF-8, or a close frame went before. Nothing is to be sent.
+            BadInput: the text is not UTF-8, or a close frame was sent. Nothing is to be sent.
         """
         if self.close_sent:
             raise BadInput("data after close")
@@ -380,11 +384,11 @@ class Connection:
         return _frame(_FIN | opcode, payload)
 
     def send_close(self, code: int | None, reason: bytes = b"") -> bytes:
-        """A close frame; without code an empty one, whatever the reason.
+        """A close frame; without a code it is empty, and the reason is ignored.
 
         Raises:
-            BadInput: the code may not be sent, the reason is no UTF-8 or has more than 123 bytes,
-                or a close frame went before.
+            BadInput: the code may not be sent, the reason is not UTF-8 or has more than 123 bytes,
+                or a close frame was sent.
         """
         if self.close_sent:
             raise BadInput("close after close")

@@ -1,8 +1,8 @@
-"""permessage-deflate (RFC 7692): one connection's compressor and decompressor, bounded.
+"""permessage-deflate (RFC 7692): compressor and decompressor of one connection, bounded in memory.
 
-What a connection may cost: the decompressor keeps a window of at most 32 KiB (zlib allocates it
-when a message first needs it), the compressor, whose size is ours to choose, about as much.
-Where no context is kept between messages, neither outlives its message.
+The decompressor keeps a window of at most 32 KiB, which zlib allocates when a message first needs
+it. The size of the compressor is chosen here, and is about the same. Where no context is kept
+between messages, both are freed after each message.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from ..errors import Error
 
 __all__ = ["BadDeflate", "Deflate"]
 
-# What a sender leaves out at the end of each message (RFC 7692 section 7.2.1).
+# A sender removes these bytes from the end of each message (RFC 7692 section 7.2.1).
 _TAIL = b"\x00\x00\xff\xff"
 _EMPTY_BLOCK = b"\x00"
 # zlib needs 2**(window + 2) + 2**(level + 9) bytes: 32 KiB with these two.
 _OWN_WINDOW_BITS = 12
 _MEMORY_LEVEL = 5
-# Twice as fast as zlib's default, and hardly worse where contexts are small.
+# Twice as fast as zlib's default; with small contexts it compresses nearly as well.
 _LEVEL = 3
-# Smaller messages would hardly get smaller, and cost the time all the same.
+# Bytes; shorter messages would hardly become shorter.
 _WORTHWHILE = 32
 # Deflate streams that may end within one frame; a legal sender needs one (RFC 7692 7.2.3.5).
 _MAX_STREAMS = 16
 
 
 class BadDeflate(Error, ValueError):
-    """A compressed frame is no deflate data."""
+    """A compressed frame holds no DEFLATE data; the text says what is wrong."""
 
 
 class Deflate:
     """Both directions of one connection, with the parameters that were negotiated.
 
     Args:
-        peer_window_bits: of the origin's compressor, 8 to 15.
-        peer_keeps_context: the origin's messages may refer to the ones before.
+        peer_window_bits: window of the origin's compressor, 8 to 15.
+        peer_keeps_context: the origin's messages may refer to earlier ones.
         own_window_bits: the largest window that our compressor may use, 8 to 15.
-        own_keeps_context: our messages may refer to the ones before.
+        own_keeps_context: our messages may refer to earlier ones.
     """
 
     __slots__ = (
@@ -67,10 +67,10 @@ class Deflate:
         self._own_window_bits = min(own_window_bits, _OWN_WINDOW_BITS)
         self._own_keeps_context = own_keeps_context
         self._decoder: zlib._Decompress | None = None
-        self._input = b""  # that the decoder has not seen yet
-        self._held = b""  # what it made beyond the limit: one byte
-        self._message_ends = False  # with that input
-        self._recent = b""  # output of the message that goes on, as far as its window reaches
+        self._input = b""  # not decompressed yet
+        self._held = b""  # output beyond the limit: one byte
+        self._message_ends = False  # with _input
+        self._recent = b""  # output of the current message, as much as the window holds
         self._streams_left = 0
         self._encoder: zlib._Compress | None = None
 
@@ -88,18 +88,18 @@ class Deflate:
             )
         data = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
         if fin:
-            # zlib flushes nothing after nothing; the frame before ended with a tail then.
+            # A second flush without new input gives no output; the tail ended the frame before.
             data = data[:-4] if data else _EMPTY_BLOCK
             if not self._own_keeps_context:
                 self._encoder = None
         return data
 
     def put(self, payload: bytes, last: bool) -> None:
-        """Take bytes of a compressed message, for `inflate`, which must have returned all before.
+        """Add bytes of a compressed message for `inflate`, which must have returned all it had.
 
         Args:
-            payload: of a frame, or a piece of it.
-            last: the message ends with it.
+            payload: payload of a frame, or a piece of it.
+            last: the message ends with these bytes.
         """
         if self._decoder is None:
             self._decoder = zlib.decompressobj(wbits=-self._peer_window_bits)
@@ -108,16 +108,16 @@ class Deflate:
         self._streams_left = _MAX_STREAMS
 
     def inflate(self, limit: int) -> tuple[bytes, bool]:
-        """What the bytes that were put say.
+        """Decompress what `put` added.
 
         Args:
-            limit: bytes that may come out at once, at least 1; one more is made, and kept.
+            limit: bytes of output, at least 1; one more is decompressed, and held.
 
         Returns:
-            What comes out, and whether there is more: then call again.
+            The output, and whether there is more, for which to call again.
 
         Raises:
-            BadDeflate: it is no deflate data.
+            BadDeflate: the input is no DEFLATE data.
         """
         decoder, waiting = self._decoder, self._input
         assert decoder is not None
@@ -147,9 +147,9 @@ class Deflate:
         return data, bool(self._held)
 
     def _next_stream(self, data: bytes) -> zlib._Decompress:
-        """Go on where a block said that it is the last one, as a sender may let it.
+        """Go on after a block that was marked as final, as a sender may do within a message.
 
-        The window lives on (RFC 7692 section 7.2.3.5), as far as this message fills it.
+        The window stays in use (RFC 7692 section 7.2.3.5), as far as this message has filled it.
         """
         self._streams_left -= 1
         if self._streams_left < 0:

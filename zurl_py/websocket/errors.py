@@ -1,4 +1,4 @@
-"""What a worker may not ask for."""
+"""The error for what a worker may not send over a WebSocket."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ __all__ = ["BadInput"]
 
 
 class BadInput(Error, ValueError):
-    """The worker asked for something that must not reach the wire; the text says what."""
+    """The worker asked for something that must not be sent; the text says what."""

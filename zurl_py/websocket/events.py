@@ -1,4 +1,4 @@
-"""What an origin can do to a WebSocket connection, as values."""
+"""Events of a WebSocket connection: what the origin has sent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["Close", "Data", "Event", "Ping", "Pong", "ProtocolViolation"]
 
 @dataclass(slots=True)
 class Data:
-    """A data frame: a message, or a fragment of one; of a large frame, a piece.
+    """A data frame: a message, or a fragment of one; or a piece of a large frame.
 
     Attributes:
-        payload: as the origin meant it, decompressed.
-        binary: of the message that the frame belongs to, in every fragment.
+        payload: decompressed.
+        binary: the message is binary, else text; the same in all of its fragments.
         fin: the message ends here.
-        whole: a frame as the origin sent it; else it was cut, and may be cut again.
+        whole: this is a frame as the origin sent it; else a piece of one.
     """
 
     payload: bytes
@@ -26,21 +26,21 @@ class Data:
 
 @dataclass(slots=True)
 class Ping:
-    """A ping; somebody has to answer it with a pong of the same payload."""
+    """A ping, to be answered with a pong of the same payload."""
 
     payload: bytes
 
 
 @dataclass(slots=True)
 class Pong:
-    """A pong, asked for or not."""
+    """A pong, solicited or not."""
 
     payload: bytes
 
 
 @dataclass(slots=True)
 class Close:
-    """The origin's close frame: nothing follows it.
+    """The origin's close frame; no event follows it.
 
     Attributes:
         code: None if the frame was empty.
@@ -53,11 +53,11 @@ class Close:
 
 @dataclass(slots=True)
 class ProtocolViolation:
-    """The origin broke the protocol: nothing after it is read.
+    """The origin broke the protocol; no event follows this one.
 
     Attributes:
-        code: for the close frame that tells the origin (RFC 6455 section 7.4.1).
-        reason: what was wrong, in plain ASCII and fit for a close frame.
+        code: for our close frame (RFC 6455 section 7.4.1).
+        reason: what was wrong, for our close frame: ASCII, 123 bytes at most.
     """
 
     code: int

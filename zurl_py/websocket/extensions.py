@@ -1,8 +1,8 @@
-"""Sec-WebSocket-Extensions: what the worker offers, what we add, what the origin made of it.
+"""Sec-WebSocket-Extensions: the worker's offer, our offer, and the origin's choice.
 
-An extension may change what every bit of a frame means (RFC 6455 section 9), and only the gateway
-sees frames: so what it does not know is not offered. permessage-deflate is offered by us or not at
-all. What leaves the frames alone passes.
+An extension may change the meaning of every bit of a frame (RFC 6455 section 9), and only the
+gateway sees frames. So extensions that it does not know are not offered. permessage-deflate is
+offered by the gateway alone. An extension that does not change frames is passed on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DEFLATE: Final = b"permessage-deflate"
 _FACTORY: Final = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 1})
 OUR_OFFER: Final = build_extension_item(_FACTORY.name, list(_FACTORY.get_request_params())).encode()
 
-# GRIP's is about the messages' content, and is between Pushpin and the origin.
+# GRIP is about the content of messages, and is an agreement between Pushpin and the origin.
 _LEAVE_FRAMES_ALONE: Final = frozenset((b"grip",))
 
 # An item of a comma list: quoted strings may hold commas (RFC 9110 section 5.6).
@@ -31,11 +31,11 @@ _ITEM = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 
 
 class BadExtensions(Error, ValueError):
-    """The origin's answer does not fit the offer; the text says how."""
+    """The origin chose an extension that was not offered; the text says which."""
 
 
 def items(value: bytes) -> list[tuple[bytes, bytes]]:
-    """The extensions of a header value: (name, whole item with its parameters) each."""
+    """The extensions in a header value: for each its name, and the item with its parameters."""
     found = []
     for item in _ITEM.findall(value):
         item = item.strip()
@@ -46,14 +46,14 @@ def items(value: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def offerable(value: bytes) -> bytes:
-    """The part of a worker's offer that may go out; empty if nothing is left."""
+    """The part of a worker's offer that may be sent; may be empty."""
     split = items(value)
     kept = [item for name, item in split if name.lower() in _LEAVE_FRAMES_ALONE]
     return value if kept and len(kept) == len(split) else b", ".join(kept)
 
 
 def without_deflate(value: bytes) -> bytes:
-    """A header value less its permessage-deflate items; empty if nothing is left."""
+    """A header value without its permessage-deflate items; may be empty."""
     split = items(value)
     kept = [item for name, item in split if name.lower() != _DEFLATE]
     return value if len(kept) == len(split) else b", ".join(kept)
@@ -64,14 +64,14 @@ def accept(value: bytes, offered: set[bytes], we_offered: bool) -> Deflate | Non
 
     Args:
         value: all its Sec-WebSocket-Extensions headers, joined with commas.
-        offered: names that the worker offered, as far as they went out.
-        we_offered: whether `OUR_OFFER` was among the offers.
+        offered: names of the worker's extensions that were sent.
+        we_offered: whether `OUR_OFFER` was sent.
 
     Returns:
-        Both compressors, if the origin took our offer.
+        Compressor and decompressor, if the origin accepted our offer.
 
     Raises:
-        BadExtensions: it chose what nobody offered, or parameters that the offer did not allow.
+        BadExtensions: it chose an extension or parameters that were not offered.
     """
     deflate: Deflate | None = None
     for name, item in items(value):
@@ -88,7 +88,7 @@ def accept(value: bytes, offered: set[bytes], we_offered: bool) -> Deflate | Non
 def _negotiated(item: bytes) -> Deflate:
     try:
         ((_, parameters),) = parse_extension(item.decode("ascii"))
-        # The bounds that we can keep without asking are not in the offer: 8 bits, too, are fine.
+        # The library refuses 8 bits, which zlib cannot do. We can: messages then go uncompressed.
         eight = ("client_max_window_bits", "8")
         rest = [parameter for parameter in parameters if parameter != eight]
         agreed = _FACTORY.process_response_params(rest, [])

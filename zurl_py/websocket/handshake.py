@@ -22,26 +22,26 @@ _OURS: Final = HOP_BY_HOP | frozenset(
         b"host",
         b"sec-websocket-key",
         b"sec-websocket-version",
-        # A refusal's body is handed on as it comes.
+        # The body of a refusal is not decoded.
         b"accept-encoding",
-        # There is no body: what says otherwise would swallow the first frames.
+        # There is no body: with these, the origin would take the first frames for one.
         b"content-length",
         b"expect",
     )
 )
-# A Connection field makes those it names hop-by-hop. These are about the request all the same.
+# Fields that Connection names are hop-by-hop and not sent; these are sent nevertheless.
 _NEVER_HOP_BY_HOP: Final = SECRETS | frozenset(
     (b"origin", b"sec-websocket-extensions", b"sec-websocket-protocol")
 )
 
 
 class HandshakeError(Error):
-    """The origin switched protocols, but not to what was asked for.
+    """The origin answered 101, but not as the handshake demands.
 
     Attributes:
-        name: which check failed: ``wrong-upgrade``, ``wrong-accept``, ``wrong-subprotocol`` or
+        name: the check that failed: ``wrong-upgrade``, ``wrong-accept``, ``wrong-subprotocol`` or
             ``wrong-extension``.
-        detail: how, for a log line.
+        detail: what was wrong, for a log line.
     """
 
     def __init__(self, name: str, detail: str) -> None:
@@ -52,11 +52,11 @@ class HandshakeError(Error):
 
 @dataclass(slots=True)
 class Accepted:
-    """A good answer.
+    """A handshake that the origin has accepted.
 
     Attributes:
-        headers: the origin's, less the extension that we negotiated for ourselves.
-        deflate: both compressors, if permessage-deflate was negotiated.
+        headers: the origin's, without the extension that was negotiated by the gateway.
+        deflate: compressor and decompressor, if permessage-deflate was negotiated.
     """
 
     headers: list[tuple[bytes, bytes]]
@@ -64,14 +64,14 @@ class Accepted:
 
 
 class Handshake:
-    """What the worker's headers make of the request, and what of the answer is right.
+    """Writes the request of a handshake, and checks the answer.
 
     Args:
         headers: the worker's, in order.
         compression: offer permessage-deflate.
 
     Raises:
-        BadInput: a header must not go out as it is; the text says which and why.
+        BadInput: a header must not be sent; the text says which and why.
     """
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], compression: bool) -> None:
@@ -99,7 +99,7 @@ class Handshake:
             return
         if kind == b"sec-websocket-protocol":
             named = [item.strip() for item in value.split(b",") if item.strip()]
-            if not named:  # an empty one is malformed (RFC 6455 section 4.1), and is refused
+            if not named:  # an empty value is malformed (RFC 6455 section 4.1), and is refused
                 return
             self._subprotocols.update(named)
         elif kind == b"sec-websocket-extensions":
@@ -112,7 +112,7 @@ class Handshake:
         self._pairs.append((name, value))
 
     def drop_secrets(self) -> None:
-        """Leave credentials behind: the next request goes to another origin."""
+        """Remove credentials: the next request goes to another origin."""
         self._pairs = [pair for pair in self._pairs if pair[0].lower() not in SECRETS]
         self._has_authorization = False
 
@@ -122,7 +122,7 @@ class Handshake:
         Args:
             target: path and query.
             host: value of the Host header.
-            authorization: of the URI's user and password; the worker's own header goes before it.
+            authorization: from the URI's user and password; used unless the worker gave its own.
         """
         self._key = generate_key()
         lines = [b"GET %b HTTP/1.1\r\nHost: %b\r\n" % (target, host)]
@@ -136,10 +136,10 @@ class Handshake:
         return b"".join(lines)
 
     def accept(self, response: Response) -> Accepted:
-        """Check a 101 answer to the last request.
+        """Check the 101 answer to the last request (RFC 6455 section 4.1).
 
         Raises:
-            HandshakeError: it does not agree to this handshake.
+            HandshakeError: it does not complete this handshake.
         """
         if b"websocket" not in _tokens(response.all(b"upgrade")):
             raise HandshakeError("wrong-upgrade", "no Upgrade: websocket in the answer")
@@ -166,7 +166,7 @@ class Handshake:
 
 
 def _tokens(values: list[bytes]) -> frozenset[bytes]:
-    """The tokens of a field that is a comma list, in lower case."""
+    """The tokens of a comma-separated field, in lower case."""
     return frozenset(token.strip().lower() for value in values for token in value.split(b","))
 
 

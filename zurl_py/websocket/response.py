@@ -1,4 +1,4 @@
-"""The answer to a handshake, read bit by bit: a head, and the body of a refusal (RFC 9112)."""
+"""An incremental parser for the answer to a handshake: head, and body of a refusal (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_CHUNK_LINE = 4096
 
 
 class BadResponse(Error, ValueError):
-    """The origin's answer is no HTTP, or broke off; the text says what was wrong."""
+    """The origin's answer is no HTTP, or is incomplete; the text says what is wrong."""
 
 
 @dataclass(slots=True)
@@ -36,8 +36,8 @@ class Response:
         code: status code, 101 or 200 to 999.
         reason: reason phrase.
         headers: names and values, in order, case kept.
-        body: of a refusal; empty in case of 101 or a redirect that is to be followed.
-        rest: bytes that came behind the head of a 101: frames already.
+        body: of a refusal; empty for a 101 and for a redirect that is to be followed.
+        rest: bytes that followed the head of a 101: the first frames.
     """
 
     code: int
@@ -52,7 +52,7 @@ class Response:
 
     @property
     def location(self) -> bytes | None:
-        """Where a redirect leads that repeats the request; None if this is none."""
+        """Location of a redirect that keeps the method; None if this is no such redirect."""
         if self.code in (301, 302, 303, 307, 308):
             for value in self.all(b"location"):
                 return value
@@ -62,40 +62,40 @@ class Response:
 class ResponseReader:
     """Reads one response from the bytes of a connection.
 
-    With its head an answer is one, whatever becomes of its body: that of a refusal is handed on as
-    far as it came, and a framing that makes no sense ends it.
+    A response whose head is complete counts, also where its body is not: the body of a refusal is
+    handed on as far as it came, and an error in its framing ends it.
 
     Args:
-        follow_redirects: a redirect's body is of no interest, do not wait for it.
+        follow_redirects: do not wait for the body of a redirect.
     """
 
     def __init__(self, follow_redirects: bool) -> None:
         self._follow_redirects = follow_redirects
         self._buffer = bytearray()
-        self._searched = 0  # bytes of the buffer in which no head ends
+        self._searched = 0  # bytes of the buffer that hold no end of a head
         self._head_bytes = 0
         self._response: Response | None = None
         self._body = bytearray()
-        self._missing: int | None = None  # bytes of the body, or of the chunk; None: until the end
+        self._missing: int | None = None  # bytes of body or chunk to come; None: all
         self._chunked = False
-        self._chunk_open = False  # its bytes have come, its end of line has not
+        self._chunk_open = False  # the end of line after the chunk's bytes has not come
         self._in_trailer = False
 
     @property
     def empty(self) -> bool:
-        """Nothing has come."""
+        """Whether no byte has come."""
         return not self._buffer and not self._head_bytes
 
     @property
     def refused(self) -> bool:
-        """The head of a final answer other than 101 has come."""
+        """Whether the head of a final answer other than 101 has come."""
         return self._response is not None
 
     def feed(self, data: bytes) -> Response | None:
-        """Take bytes; the response as soon as it is complete.
+        """Add bytes; returns the response as soon as it is complete.
 
         Raises:
-            BadResponse: it is none.
+            BadResponse: the bytes are no HTTP response.
         """
         self._buffer += data
         if self._response is None and not self._read_heads():
@@ -112,10 +112,10 @@ class ResponseReader:
         return None
 
     def end(self) -> Response:
-        """The answer with what has come of its body: no more will, or is waited for.
+        """End reading; returns the response with the part of its body that has come.
 
         Raises:
-            BadResponse: not even its head has come.
+            BadResponse: its head is not complete.
         """
         response = self._response
         if response is None:
@@ -126,7 +126,7 @@ class ResponseReader:
     # -- head --------------------------------------------------------------------------------
 
     def _read_heads(self) -> bool:
-        """Read heads up to the one that counts; whether it has come."""
+        """Read heads up to the final one; returns whether that is complete."""
         buffer = self._buffer
         while True:
             if not b"HTTP/1."[: len(buffer)] == buffer[:7]:
@@ -135,7 +135,7 @@ class ResponseReader:
             if self._head_bytes + (end.end() if end else len(buffer)) > MAX_HEAD:
                 raise BadResponse(f"response head of more than {MAX_HEAD} bytes")
             if end is None:
-                # Its last three bytes may be the first of what is looked for.
+                # The last three bytes may be the beginning of the blank line.
                 self._searched = max(0, len(buffer) - 3)
                 return False
             response = _parse_head(bytes(buffer[: end.start()]))
@@ -156,7 +156,7 @@ class ResponseReader:
             self._chunked = True
             self._missing = 0
         elif coding == [b""]:
-            # Equal ones, in one field or in several, are one (RFC 9112 section 6.3).
+            # Repeated equal lengths count as one (RFC 9112 section 6.3).
             given = b",".join(response.all(b"content-length")).split(b",")
             lengths = {length.strip() for length in given}
             if len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
@@ -166,11 +166,11 @@ class ResponseReader:
 
     def _read_plain(self) -> bool:
         self._take()
-        # What is beyond the limit is not waited for.
+        # Do not wait for more than the limit.
         return self._missing == 0 or len(self._body) >= MAX_BODY
 
     def _take(self) -> None:
-        """Move what belongs to the body there."""
+        """Move bytes of the body from the buffer to it."""
         count = len(self._buffer)
         if self._missing is not None:
             count = min(count, self._missing)
@@ -179,7 +179,7 @@ class ResponseReader:
         del self._buffer[:count]
 
     def _read_chunks(self) -> bool:
-        """Read what has come; whether that is all, or no chunks follow where they should."""
+        """Read chunks; returns whether the last one has come, or the framing is broken."""
         while True:
             if self._missing:
                 self._take()
@@ -197,13 +197,13 @@ class ResponseReader:
                 return True
 
     def _chunk_line(self, line: bytes) -> bool:
-        """Take a line between chunks; whether it was the last one, or cannot be one."""
+        """Take a line between chunks; returns whether it ends the body, or is malformed."""
         if self._in_trailer:
             self._head_bytes += len(line)
             return not line or self._head_bytes > MAX_HEAD
         if self._chunk_open:
             self._chunk_open = False
-            return bool(line)  # the chunk is longer than it said
+            return bool(line)  # the chunk is longer than its size
         size = _CHUNK_SIZE.fullmatch(line)
         if size is None:
             return True
@@ -221,7 +221,7 @@ def _parse_head(head: bytes) -> Response:
     for line in lines[1:]:
         line = line.removesuffix(b"\r")
         if line[:1] in (b" ", b"\t") and headers:
-            # A folded line (RFC 9112 section 5.2) goes on with the value before it.
+            # A folded line (RFC 9112 section 5.2) continues the value before it.
             name, value = headers[-1]
             headers[-1] = (name, value + b" " + line.strip(b" \t"))
             continue
