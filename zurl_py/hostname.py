@@ -1,9 +1,9 @@
 """International host names, as browsers read them: UTS 46, and not the narrower IDNA 2008.
 
-A symbol such as U+2603 (a snowman) is in no IDNA 2008 name, but names with it are registered, and
-browsers reach them. What is done here is the WHATWG URL standard's "domain to ASCII" (UTS 46
-section 4, non-transitional, CheckBidi and CheckJoiners, no check of hyphens or STD3's characters);
-which ASCII characters may stand in a name is checked by those who use it.
+IDNA 2008 allows no symbol such as U+2603 (a snowman), but names with it are registered, and
+browsers reach them. This is the WHATWG URL standard's "domain to ASCII" (UTS 46 section 4,
+non-transitional, CheckBidi and CheckJoiners, no check of hyphens or STD3's characters). Callers
+check which ASCII characters a name may have.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _JOINERS = "\u200c\u200d"
 
 
 class BadHostname(Error, ValueError):
-    """A name that no browser would look up; the text says why, fit for a log line."""
+    """A name that no browser would look up; the text says why, for a log line."""
 
 
 def to_ascii(name: str) -> str:
     """A host name in lower case, with each label beyond ASCII in Punycode (``xn--…``).
 
     Raises:
-        BadHostname: a character that names may not have, or a label that is malformed.
+        BadHostname: a character is not allowed in names, or a label is malformed.
     """
     if name.isascii():
         return name.lower()
@@ -42,7 +42,7 @@ def to_ascii(name: str) -> str:
 
 
 def _label_to_ascii(label: str, rtl: bool) -> str:
-    """One label, checked by UTS 46 section 4.1; ``rtl``: the name is a bidirectional one."""
+    """One label, checked by UTS 46 section 4.1; ``rtl``: the name is bidirectional."""
     if rtl and label:
         idna.check_bidi(label, True)
     if label.isascii():

@@ -1,8 +1,8 @@
-"""The one URL parser: libcurl's, with refusals of our own, as it is lenient.
+"""The one URL parser: libcurl's, with checks of our own before it, as it is lenient.
 
-A URL is taken apart here, what is ambiguous is refused, and it is put together again in the one
-plain spelling: host in lower case and ASCII, no user, no fragment. libcurl parses that, and must
-find the same host. What the policy is asked about and what libcurl connects to is that one parse.
+A URL is split here, refused if it is ambiguous, and put together again in one plain spelling: host
+in lower case and ASCII, no user, no fragment. libcurl parses that, and must find the same host. The
+policy decides about that host, and libcurl connects to it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _NUMERIC = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# What the WHATWG URL standard escapes in a path and in a query, less what is refused or, as ', goes
-# out as it is. A | stays in both.
+# Characters that the WHATWG URL standard escapes in a path and in a query, without those that are
+# refused here. ' and | are not escaped.
 _ESCAPED_IN_PATH = re.compile(rb"[\x80-\xff^`{}]")
 _ESCAPED_IN_QUERY = re.compile(rb"[\x80-\xff]")
 _UNRESERVED: Final = frozenset(
@@ -52,7 +52,7 @@ _UNRESERVED: Final = frozenset(
 _USER = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
-# Most URLs are of this kind: nothing in them can mean two things, or has to be rewritten.
+# Most URLs match this: nothing in them is ambiguous or has to be rewritten.
 _PLAIN = re.compile(
     rb"((?:http|ws)s?://[a-z0-9._:-]+)"
     rb"(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?)"
@@ -65,19 +65,19 @@ _targets: dict[bytes, Target] = {}
 
 
 class BadUrl(Error, ValueError):
-    """A URL that is not used; the text says why, fit for a log line."""
+    """A URL that is refused; the text says why, for a log line."""
 
 
-@dataclass(slots=True)  # not frozen: that would triple the time it takes to make one
+@dataclass(slots=True)  # not frozen: making one would take three times as long
 class Target:
-    """Where a request goes. Not to be changed; `dataclasses.replace` makes another.
+    """Where a request goes. Do not change one; `dataclasses.replace` makes another.
 
     Attributes:
         scheme: http, https, ws or wss.
         host: for policy and log: lower case, no trailing dot, IPv6 without brackets, IDNA-encoded.
-        port: the scheme's own, if the URL names none.
+        port: the scheme's default, if the URL has none.
         host_header: value of the Host header.
-        curl_url: what libcurl connects to and requests, for ``CURLOPT_CURLU``.
+        curl_url: the URL that libcurl requests, for ``CURLOPT_CURLU``.
         authorization: value of the Authorization header from the URL's user and password.
         text: the URL for log lines, without user and password.
     """
@@ -92,18 +92,18 @@ class Target:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: credentials stay within them."""
+        """Scheme, host and port: credentials are for one origin only."""
         return (self.scheme, self.host, self.port)
 
 
 def parse(uri: bytes) -> Target:
     """The target of an absolute URL.
 
-    Path and query are kept, but for escapes of characters that need none, which are undone; what
-    the WHATWG URL standard escapes is escaped, the fragment goes.
+    Path and query are kept, with two changes: escapes of characters that need none are decoded, and
+    characters that the WHATWG URL standard escapes are escaped. The fragment is removed.
 
     Raises:
-        BadUrl: it is malformed, ambiguous, or means different things to different parsers.
+        BadUrl: the URL is malformed or ambiguous, or parsers differ in reading it.
     """
     target = _targets.get(uri)
     if target is not None:
@@ -135,8 +135,8 @@ def parse(uri: bytes) -> Target:
 def resolve(base: Target, location: bytes) -> Target:
     """The target of a reference, as in a redirect's Location (RFC 3986 section 5).
 
-    Path and query stay as they are written, as they may be signed; but for blanks and what the
-    WHATWG URL standard escapes: origins write these there although they may not.
+    Path and query are kept as they are written, as they may be signed. Only blanks and characters
+    that the WHATWG URL standard escapes are escaped: origins send these although they may not.
 
     Raises:
         BadUrl: as for ``parse``.
@@ -210,7 +210,7 @@ def _curl_url(text: str) -> pycurl.CurlUrl:
 
 
 def _host(written: bytes) -> tuple[str, str]:
-    """The host of a URL: for policy and log, and as it stands in libcurl's URL."""
+    """The host of a URL in two forms: for policy and log, and for libcurl's URL."""
     if written[:1] == b"[":
         return _ipv6(written[1:-1])
     if b"%" in written:
@@ -253,13 +253,13 @@ def _ipv6(written: bytes) -> tuple[str, str]:
 
 
 def _authorization(user: bytes) -> bytes:
-    """The Authorization header that a URL's user and password stand for (RFC 7617).
+    """The Authorization header for a URL's user and password (RFC 7617).
+
+    A user may look like a host (``john.doe:1234@``): for the policy as for libcurl, the host is
+    after the ``@``.
 
     Raises:
-        BadUrl: it could be mistaken for more than a user and a password.
-
-    A user may look like a host (``john.doe:1234@``): what is connected to is what stands behind the
-    ``@``, for the policy as for libcurl.
+        BadUrl: there are characters in it that parsers may read otherwise.
     """
     if not _USER.fullmatch(user):
         raise BadUrl("a user or password with characters that have to be escaped")
@@ -271,7 +271,7 @@ def _authorization(user: bytes) -> bytes:
 
 
 def _decode_unreserved(text: bytes) -> bytes:
-    """Undo the escapes of characters that need none (RFC 3986 section 6.2.2.2)."""
+    """Decode the escapes of characters that need none (RFC 3986 section 6.2.2.2)."""
     if b"%" not in text:
         return text
 
@@ -287,7 +287,7 @@ def _as_is(text: bytes) -> bytes:
 
 
 def _remove_dots(path: bytes) -> bytes:
-    """RFC 3986 section 5.2.4, for a path that begins with a slash."""
+    """Remove dot segments (RFC 3986 section 5.2.4) from a path that begins with a slash."""
     kept: list[bytes] = []
     segments = path.split(b"/")[1:]
     for segment in segments:

@@ -1,11 +1,11 @@
-"""Addresses as rules see them: numbers, the sets they belong to, the IPv4 addresses hidden in them.
+"""Addresses for rules: as numbers, with the sets they belong to and the IPv4 addresses inside them.
 
-The sets are those that a rule can name: ``@private``, ``@loopback``, ``@metadata``, ... They come
-from the IANA registries by way of ``table.py``. IPv6 is the other way around: only what is handed
-out as global unicast, less its special ranges, can be public.
+The sets are those that a rule can name: ``@private``, ``@loopback``, ``@metadata`` and so on.
+``table.py`` has them from the IANA registries. An IPv4 address is public unless it is in a special
+range; an IPv6 address is public only if it is global unicast and in no special range.
 
-Python's ``ipaddress.is_global`` does not serve: it calls many of these global, 224.0.0.1, 2002::/16
-and 64:ff9b:1::/48 among them, and differs between patch releases.
+Python's ``ipaddress.is_global`` cannot be used: it calls many special addresses global, such as
+224.0.0.1, 2002::/16 and 64:ff9b:1::/48, and differs between patch releases.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ISATAP: Final = frozenset((0x00005EFE, 0x02005EFE))
 
 
 class _Table:
-    """Ranges, flattened to segments: the start of each, its sets and the name of its range."""
+    """Ranges, split into segments that do not overlap: start, sets and name of each."""
 
     def __init__(self, rows: Iterable[Row], public: Iterable[str]) -> None:
         spans = []
@@ -63,7 +63,7 @@ class _Table:
             inside = [span for span in spans if span[0] <= edge < span[1]]
             of_unicast = any(int(net[0]) <= edge <= int(net[-1]) for net in unicast)
             sets = {PRIVATE if inside or not of_unicast else PUBLIC}
-            # The narrowest range says what an address is for; a metadata service is that besides.
+            # The narrowest range says what an address is for; "metadata" is added to that.
             names = [span[2] for span in inside]
             sets.update(name for name in names if name == _METADATA)
             sets.update([name for name in names if name != _METADATA][-1:])
@@ -74,7 +74,7 @@ class _Table:
         return self._sets[bisect_right(self._starts, number) - 1]
 
     def sets_in(self, low: int, high: int) -> list[frozenset[str]]:
-        """The sets of each segment that a range touches."""
+        """The sets of each segment that overlaps a range."""
         first, last = bisect_right(self._starts, low) - 1, bisect_right(self._starts, high)
         return self._sets[first:last]
 
@@ -95,7 +95,7 @@ class Address:
         text: in the form of ``inet_ntop``.
         embedded: the IPv4 addresses that an IPv6 address may stand for, as numbers.
         sets: the sets it belongs to by itself, for rules that allow.
-        all_sets: these, and those of what is embedded in it, for rules that deny.
+        all_sets: these and the sets of its embedded addresses, for rules that deny.
     """
 
     __slots__ = ("all_sets", "embedded", "number", "sets", "text", "version")
@@ -117,7 +117,7 @@ class Address:
         self.sets = sets
 
     def join(self, names: set[str], leave: str) -> None:
-        """Put it into more sets, and out of one."""
+        """Add it to more sets, and remove it from one."""
         self.all_sets = self.all_sets - {leave} | names
         self.sets = self.sets - {leave} | names
 
@@ -149,7 +149,7 @@ class Nat64:
 def nat64_decode(number: int, length: int) -> int:
     """The IPv4 address after a prefix of ``length`` bits (RFC 6052 section 2.2).
 
-    Bits 64 to 71 are not part of it, whatever the length.
+    Bits 64 to 71 are never part of it.
     """
     if length == 96:
         return number & _V4_MAX
@@ -158,11 +158,11 @@ def nat64_decode(number: int, length: int) -> int:
 
 
 def parse_address(text: str, nat64: Iterable[Nat64] = ()) -> Address | None:
-    """An address from its text; None for anything else, a host name most likely.
+    """An address from its text; None for other text, such as a host name.
 
     Args:
-        text: in any form that ``inet_pton`` takes.
-        nat64: prefixes under which an IPv6 address is taken for the IPv4 address in it.
+        text: in any form that ``inet_pton`` accepts.
+        nat64: prefixes under which an IPv6 address stands for the IPv4 address in it.
     """
     try:
         if ":" not in text:
@@ -183,7 +183,7 @@ def _embedded(number: int) -> tuple[int, ...]:
     """The IPv4 addresses that an IPv6 address may be a form of."""
     high = number >> 32
     low = number & _V4_MAX
-    if number <= 1:  # :: and ::1 are themselves
+    if number <= 1:  # :: and ::1 embed nothing
         return ()
     if high in (0, 0xFFFF, 0xFFFF0000, 0x64FF9B << 64):
         # Compatible, mapped, translated, NAT64's well-known prefix.
@@ -193,7 +193,7 @@ def _embedded(number: int) -> tuple[int, ...]:
         return (number >> 80 & _V4_MAX,)
     if number >> 96 == 0x20010000:  # Teredo: server, and client with its bits inverted
         return (number >> 64 & _V4_MAX, low ^ _V4_MAX)
-    if number >> 80 == 0x64FF9B0001:  # local NAT64: the length is the network's own business
+    if number >> 80 == 0x64FF9B0001:  # local NAT64: each network chooses the length of its prefix
         return tuple({nat64_decode(number, length) for length in (48, 56, 64, 96)})
     if number >> 32 & _V4_MAX in _ISATAP:
         return (low,)
@@ -217,14 +217,14 @@ def set_holds_range(name: str, version: int, low: int, free_bits: int) -> bool:
 
     Args:
         low: the first address.
-        free_bits: how many bits behind the prefix are free.
+        free_bits: number of bits after the prefix.
     """
     table = _TABLE4 if version == 4 else _TABLE6
     return all(name in sets for sets in table.sets_in(low, low + (1 << free_bits) - 1))
 
 
 def describe(address: Address) -> str:
-    """What an address is for, by the narrowest range that it is in; "" if by none."""
+    """What an address is for, by the narrowest special range that holds it; "" if none does."""
     if address.version == 4:
         return _TABLE4.name_of(address.number)
     name = _TABLE6.name_of(address.number)

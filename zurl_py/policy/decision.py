@@ -1,4 +1,4 @@
-"""What the policy says, as a value: log lines, counters and answers are made from it."""
+"""A decision of the policy as a value: log line, counter and answer are made from it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ class Decision:
     """Allowed or not, and why.
 
     Attributes:
-        allowed: what to do.
-        rule: what decided, as the operator wrote it: ``deny=@private``, ``allow_ports=80,443``.
-        subject: the name or address it decided about.
-        reason: for a log line: what decided, and what to write if that was not meant.
+        allowed: the request or connection may be made.
+        rule: the rule that decided, as the operator wrote it: ``deny=@private``,
+            ``allow_ports=80,443``.
+        subject: the name or address that was checked.
+        reason: for a log line: which rule decided, and how to write it if that was not meant.
         code: the kind of rule: ``deny_always``, ``deny``, ``defpolicy``, ``allow_ports``,
-            ``require_tls``, ``privilege``, ``address`` (it is none); ``allow`` and ``default``
-            where nothing refuses.
-        reported: would be refused, but the policy only reports this.
+            ``require_tls``, ``privilege``, ``address`` (the text is no address); ``allow`` and
+            ``default`` where nothing refuses.
+        reported: the policy would refuse, but only reports.
     """
 
     allowed: bool

@@ -1,11 +1,11 @@
-"""The steps from a name or an address to a decision. The first step that refuses ends it:
+"""The steps from a name or an address to a decision. The first step that refuses is the last:
 
 1. ``deny_always``: refused if one of its rules matches. Nothing overrides it.
-2. ``allow_ports``, ``require_tls``: refused if the port or the scheme does not fit, unless a rule
-   of ``allow`` that matches says that port, or that scheme, itself.
-3. ``allow`` and ``deny``. With ``defpolicy=allow``, refused if ``deny`` matches and ``allow`` does
-   not; with ``defpolicy=deny``, unless ``allow`` matches and ``deny`` does not. There, a name in
-   ``allow`` also opens the public addresses that it leads to, and no others.
+2. ``allow_ports``, ``require_tls``: refused if the port or the scheme is not allowed, unless a
+   matching rule of ``allow`` names that port, or that scheme.
+3. ``allow`` and ``deny``. With ``defpolicy=allow``: refused if ``deny`` matches and ``allow`` does
+   not. With ``defpolicy=deny``: refused unless ``allow`` matches and ``deny`` does not; a name in
+   ``allow`` then also allows the public addresses of that name, and no others.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PLAIN: Final = frozenset(("http", "ws"))
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked.
+    """What is to be decided.
 
     Attributes:
-        who: the name or address that is to be decided about.
-        host: the name or address on whose behalf; None if that is not known.
-        to: the address that is connected to; None if that is not known yet.
+        who: the name or address to decide about.
+        host: the request's host, a name or an address; None if that is not known.
+        to: the address to connect to; None if that is not known yet.
     """
 
     who: Subject
@@ -59,7 +59,7 @@ class Ruleset:
 
     @property
     def by_host(self) -> bool:
-        """A decision about an address depends on whose address it is."""
+        """Whether a decision about an address depends on the request's host."""
         lists = (self.allow, self.deny, self.deny_always, self.report_deny)
         return (
             bool(self.ports)
@@ -69,10 +69,10 @@ class Ruleset:
         )
 
     def decide(self, question: Question, with_port: bool = True) -> Decision:
-        """All steps.
+        """Take all steps.
 
         Args:
-            with_port: step 2 included.
+            with_port: include step 2.
         """
         q = question
         always = self.deny_always.first(q.who, q.host, q.to, q.port, q.scheme)
@@ -122,7 +122,7 @@ class Ruleset:
         return Decision(True, "defpolicy=allow", q.who.text, "no rule refuses it")
 
     def _named_in_allow(self, q: Question) -> Rule | None:
-        """The rule of ``allow`` that names the host on whose behalf an address is asked about."""
+        """The rule of ``allow`` that names the host of the request, where an address is checked."""
         if q.host is None or q.host.address is not None or q.who.address is None:
             return None
         for rule in self.allow.matching(q.host, q.host, q.to, q.port, q.scheme):
@@ -131,7 +131,7 @@ class Ruleset:
         return None
 
     def _hint(self, q: Question) -> str:
-        """What to write where a name was meant to be allowed, and its address is refused."""
+        """The rule to write in order to allow a name whose address is refused."""
         rule = self._named_in_allow(q)
         if rule is None:
             return ""
@@ -150,7 +150,7 @@ def _refused(q: Question, rule: str, code: str, detail: str = "", hint: str = ""
 
 
 def _why(q: Question, rule: str, detail: str) -> str:
-    """For a log line: the rule, and what is known of the address."""
+    """The reason for a log line: the rule, and what the address is for."""
     if not detail and q.who.address is not None:
         detail = describe(q.who.address)
     return f"refused by {rule}" + (f" ({detail})" if detail else "")

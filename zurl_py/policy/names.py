@@ -1,7 +1,7 @@
-"""Names that stand for this machine, its network or its platform, whatever they resolve to.
+"""Names of this machine, its network or its platform, whatever addresses they have.
 
-A set of addresses can have names as well: ``@private`` refuses ``printer.local`` before anything is
-looked up. Where an egress proxy resolves, the names are all that there is to go by.
+A set of addresses can have names as well: ``@private`` refuses ``printer.local`` before it is
+looked up. Where a proxy looks names up, the policy sees names only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _METADATA: Final = frozenset(
     (
         "instance-data",  # Amazon EC2
         "instance-data.ec2.internal",
-        "metadata",  # Google Cloud, by its search domain
+        "metadata",  # Google Cloud, with its search domain
         "metadata.goog",
         "metadata.google.internal",
         "metadata.tencentyun.com",

@@ -1,7 +1,7 @@
-"""The policy: answers from memory where it can, counts, knows privileges.
+"""The policy: decisions with a cache and counters, and privileges.
 
-Two questions are asked about each request: may this host be contacted, by its name; and may this
-address be connected to. Both must pass. ``evaluation.py`` has the steps of an answer.
+Each request needs two decisions: whether its host may be contacted, by its name, and whether an
+address may be connected to. Both must allow it. ``evaluation.py`` has the steps of a decision.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .rules import PolicyError, Subject
 
 __all__ = ["Policy", "PolicyError"]
 
-_MAX_CACHED = 16_384  # answers of each kind; then all are forgotten
+_MAX_CACHED = 16_384  # decisions of each kind; a full cache is emptied
 
 
 @dataclass(frozen=True, slots=True)
 class _Surroundings:
-    """What a policy knows beside its rules.
+    """What a policy needs to know beside its rules.
 
     Attributes:
         nat64: prefixes under which an IPv6 address stands for an IPv4 address.
@@ -41,11 +41,11 @@ class Policy:
     """Decides by the rules of a configuration. Make one with `from_rules`.
 
     Attributes:
-        counts: how often each rule refused, or in a report would have.
-        decisions: how often it was decided, by whether that allowed something and the rule's code.
-        reports: how often something was only reported, by the rule's code.
-        observe: called with each decision that is only reported, every time.
-        warnings: what an operator should be told at the start.
+        counts: number of refusals of each rule, reported ones included.
+        decisions: number of decisions, by ``allowed`` and the rule's code.
+        reports: number of decisions that were only reported, by the rule's code.
+        observe: called with each decision that is only reported.
+        warnings: for the operator, at the start.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class Policy:
         Args:
             defpolicy: "allow" or "deny".
             allow, deny, deny_always: rules; ``rules.py`` has their syntax.
-            report_deny: rules that count as ``deny`` does, but only reported.
+            report_deny: rules like those of ``deny``, which only report.
             allow_ports: (first, last) pairs; empty: all ports.
             require_tls: refuse http and ws.
             nat64: "decode" for the well-known prefix, and prefixes of the operator's own, under
-                which an IPv6 address is taken for the IPv4 address in it.
-            policy_mode: "enforce", or "report": all but ``deny_always`` is only reported.
-            allow_ignore_policies, ...: the privilege of that name is granted to who asks for it.
+                which an IPv6 address stands for the IPv4 address in it.
+            policy_mode: "enforce", or "report": all but ``deny_always`` only report.
+            allow_ignore_policies, ...: requests may use the privilege of that name.
             own_ports: TCP ports that this process listens on.
-            is_local: whether an address is one of this host's; asked for ``own_ports`` only.
+            is_local: whether an address is one of this host's; called for ``own_ports`` only.
 
         Raises:
             PolicyError: one of these cannot be used.
@@ -133,13 +133,13 @@ class Policy:
         policy.warnings = tuple(remarks(rules, policy_mode))
         return policy
 
-    # -- the questions -----------------------------------------------------------------------
+    # -- public: cached decisions -------------------------------------------------------------
 
     def check_name(self, host: str, port: int, scheme: str) -> Decision:
-        """May a request go to this host, by its name?
+        """Decide whether a request may go to this host, by its name.
 
         Args:
-            host: lower case, no dot at its end, IPv6 without brackets.
+            host: in lower case, without a dot at the end, IPv6 without brackets.
         """
         decision = self._names.get((host, port, scheme))
         if decision is None:
@@ -148,11 +148,11 @@ class Policy:
         return decision
 
     def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision:
-        """May a connection be made to this address?
+        """Decide whether a connection may be made to this address.
 
         Args:
             address: in the form of ``inet_ntop``.
-            host: on whose behalf: the name that was resolved, or the address itself.
+            host: the request's host: the name that was resolved, or the address itself.
         """
         if not self._by_host:
             host = ""
@@ -171,9 +171,9 @@ class Policy:
         trust_connect_host: bool,
         host_override: bool = False,
     ) -> Decision:
-        """May a request ask for these?
+        """Decide whether a request may use these privileges.
 
-        ``connect_host`` stands for connect-port as well, ``host_override`` for ``host``.
+        ``connect_host`` includes the field connect-port, ``host_override`` is the field ``host``.
         """
         if not self._withheld:
             return ALLOWED
@@ -194,7 +194,7 @@ class Policy:
         return ALLOWED
 
     def privileged(self) -> Policy:
-        """What holds for a request to which ignore-policies is granted: ``deny_always`` alone."""
+        """The policy for requests to which ignore-policies is granted: ``deny_always`` alone."""
         if self._privileged is None:
             none = RuleList("", (), False)
             rules = Ruleset(True, none, none, self._rules.deny_always, none)
@@ -206,9 +206,9 @@ class Policy:
         return self._privileged
 
     def become(self, other: Policy) -> None:
-        """Take over the rules of another, so that all who hold this policy go by them from now on.
+        """Take over the rules of another policy, for all who hold a reference to this one.
 
-        What was counted stays.
+        The counters stay.
         """
         self._rules = other._rules
         self._around = other._around
@@ -221,7 +221,7 @@ class Policy:
         if self._privileged is not None:
             self._privileged.become(other.privileged())
 
-    # -- the answers -------------------------------------------------------------------------
+    # -- private: decisions that are not in the cache ------------------------------------------
 
     def _decide_name(self, host: str, port: int, scheme: str) -> Decision:
         who = self._subject(host, port)
@@ -240,7 +240,7 @@ class Policy:
             Question(to, on_behalf, to, port, scheme), with_port=on_behalf is None
         )
         if decision.allowed and on_behalf is not None:
-            # With the address known, rules with -> say more about the name than they could before.
+            # Rules with -> can be evaluated now that the address is known.
             by_name = self._rules.decide(Question(on_behalf, on_behalf, to, port, scheme))
             if not by_name.allowed or (by_name.reported and not decision.reported):
                 decision = by_name
@@ -253,12 +253,12 @@ class Policy:
         around = self._around
         address = parse_address(text, around.nat64)
         if address is not None and port in around.own_ports and around.is_local(text):
-            # Addresses come and go, so what is said of these ports is not remembered.
+            # Decisions about these ports are not cached: this host's addresses may change.
             address.join({OWN, PRIVATE}, leave=PUBLIC)
         return Subject(text, address)
 
     def _soften(self, decision: Decision) -> Decision:
-        """What is refused is only reported, if the policy is such; but for ``deny_always``."""
+        """In report mode, a refusal becomes a report, except for ``deny_always``."""
         if not self._report or decision.allowed or decision.code == "deny_always":
             return decision
         return replace(decision, allowed=True, reported=True)

@@ -1,4 +1,4 @@
-"""What an operator should be told about rules that can be used, but may not do what was meant."""
+"""Warnings for the operator about valid rules that may not do what was meant."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .rules import Rule, Subject
 
 __all__ = ["remarks"]
 
-# A list of a hundred thousand rules can be wrong a hundred thousand times.
+# A list of a hundred thousand rules can cause as many warnings.
 _MOST: Final = 20  # remarks of one kind
 
-# Words that are written for a set, but name a host that nobody asks for.
+# Words that look like a set, but are taken for the name of a host.
 _MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
     "all": "*",
     "any": "*",
@@ -29,7 +29,7 @@ _MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
 
 
 def remarks(rules: Ruleset, mode: str) -> Iterator[str]:
-    """The remarks on a policy's rules, each beginning with the key that it is about.
+    """The warnings about a policy's rules; each begins with the key that it is about.
 
     Args:
         mode: ``policy_mode``.
@@ -71,7 +71,7 @@ def _never_acting(listed: RuleList) -> Iterator[str]:
 
 
 def _void(losing: RuleList, winning: RuleList, cure: str) -> Iterator[str]:
-    """Rules that another list, which wins, leaves nothing to do."""
+    """Rules without effect, as rules of another list cover them and win."""
     for rule in losing.rules:
         if rule.never or rule.bound:
             continue
@@ -85,7 +85,7 @@ def _void(losing: RuleList, winning: RuleList, cure: str) -> Iterator[str]:
 
 
 def _names_without_addresses(rules: Ruleset) -> Iterator[str]:
-    """Names in ``allow`` that are refused all the same, if their addresses are private."""
+    """Names in ``allow`` that are refused nevertheless if their addresses are private."""
     guard = next((rule for rule in rules.deny.rules if rule.set_name == PRIVATE), None)
     if guard is None:
         return
@@ -106,7 +106,7 @@ def _same_who(one: Rule, other: Rule) -> bool:
 
 
 def _representative(rule: Rule) -> Subject:
-    """A host that a rule matches; so does every rule that covers it."""
+    """A host that the rule matches, and so every rule that covers it."""
     if rule.exact is not None:
         text = rule.exact
     elif rule.pattern is not None:

@@ -1,4 +1,4 @@
-"""A list of rules that stays fast when it is long: blocklists have a hundred thousand names."""
+"""A list of rules with an index: blocklists have a hundred thousand names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["RuleList"]
 
 
 class RuleList:
-    """Rules in the order in which they were written; the first that matches is the one named.
+    """Rules in the order in which they were written; a decision names the first that matches.
 
     Args:
         key: the key of the configuration that they come from.
-        denies: they are rules that deny, and so look into addresses that embed others.
+        denies: the rules deny, and so look at embedded IPv4 addresses as well.
 
     Attributes:
         rules: all of them.
-        bound: some say to which addresses.
+        bound: some have ``-> ADDRESSES``.
     """
 
     def __init__(self, key: str, items: Iterable[str], denies: bool) -> None:
@@ -28,7 +28,7 @@ class RuleList:
         self._denies = denies
         self._exact: dict[str, list[int]] = {}
         self._suffix: dict[str, list[int]] = {}
-        # By version of IP and bits behind the prefix, then by prefix.
+        # By IP version and number of bits after the prefix, then by prefix.
         self._ranges: dict[tuple[int, int], dict[int, list[int]]] = {}
         self._others: list[int] = []
         for item in items:
@@ -74,7 +74,7 @@ class RuleList:
         return next(self.matching(who, host, to, port, scheme), None)
 
     def candidates(self, who: Subject) -> list[Rule]:
-        """The rules that may match a host, at some port and by some scheme, in order."""
+        """The rules that may match a host, at any port and with any scheme, in order."""
         return [self.rules[number] for number in self._candidates(who)]
 
     def _candidates(self, who: Subject) -> Iterable[int]:
@@ -87,7 +87,7 @@ class RuleList:
         if self._suffix:
             texts = {who.text}
             if address is not None:
-                # An address may have come in another spelling than inet_ntop's.
+                # The address may be spelled otherwise than by inet_ntop.
                 texts.add(address.text)
                 texts.update(map(show4, address.embedded))
             for text in texts:

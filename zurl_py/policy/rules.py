@@ -1,10 +1,10 @@
-"""One rule of ``allow`` or ``deny``, from its text to what it matches.
+"""One rule of ``allow`` or ``deny``: its syntax, and what it matches.
 
     [SCHEME://] WHO [:PORT[-PORT]] [-> ADDRESSES]
 
 ``WHO`` is a name, a pattern with one ``*``, an address, a range of addresses or a set such as
-``@private``. With ``-> ADDRESSES`` (an address, a range or a set) the rule is about connections to
-these addresses on behalf of that name, and about nothing else.
+``@private``. With ``-> ADDRESSES`` (an address, a range or a set) the rule applies only to
+connections to these addresses, for requests to that name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NUMERIC = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
 
 
 class PolicyError(Error, ValueError):
-    """Rules that make no policy; the text says which and why.
+    """Rules that cannot be used; the text says which, and why.
 
     Attributes:
         key: the key of the configuration, or "".
@@ -51,11 +51,11 @@ class PolicyError(Error, ValueError):
 
 
 class Subject:
-    """A host that rules are asked about.
+    """A host to match with rules.
 
     Attributes:
-        text: lower case, an IPv6 address without brackets.
-        address: the same as an address; None for a name.
+        text: in lower case, an IPv6 address without brackets.
+        address: the address that ``text`` is; None for a name.
     """
 
     __slots__ = ("address", "text")
@@ -65,7 +65,7 @@ class Subject:
         self.address = address
 
 
-Matcher = Callable[[Subject, bool], bool]  # the second argument: for a rule that denies
+Matcher = Callable[[Subject, bool], bool]  # the second argument: the rule denies
 
 
 class Rule:
@@ -73,13 +73,13 @@ class Rule:
 
     Attributes:
         text: as the operator wrote it.
-        exact: the name that it matches, if it matches just one.
-        pattern: what stands before and after the ``*``, if it is a pattern.
-        suffix: the end of all names that it matches, if it is a pattern such as ``*.example.com``.
-        set_name: the set that it matches, if it is one.
-        range: version, first address and number of free bits, if it matches just a range.
+        exact: the name, if the rule is one.
+        pattern: the texts before and after the ``*``, if the rule is a pattern.
+        suffix: the text after the ``*``, if the rule is a pattern such as ``*.example.com``.
+        set_name: the set, if the rule is one.
+        range: version, first address and number of bits after the prefix, if it is a range.
         bound: it has ``-> ADDRESSES``.
-        never: it is a pattern with a second ``*``, which stands for itself, and so for no host.
+        never: it is a pattern with a second ``*``, which stands for itself, and so matches no host.
     """
 
     __slots__ = (
@@ -115,21 +115,21 @@ class Rule:
 
     @property
     def names_port(self) -> bool:
-        """It says which ports."""
+        """Whether the rule has a port."""
         return self._ports is not None
 
     @property
     def ports(self) -> tuple[int, int] | None:
-        """The first and the last port that it is about; None for all."""
+        """The first and the last port of the rule; None for all."""
         return self._ports
 
     @property
     def names_scheme(self) -> bool:
-        """It says which schemes."""
+        """Whether the rule has a scheme."""
         return self._schemes is not None
 
     def fits(self, port: int, scheme: str) -> bool:
-        """Whether it is about this port and scheme at all."""
+        """Whether the rule applies to this port and scheme."""
         ports, schemes = self._ports, self._schemes
         return (ports is None or ports[0] <= port <= ports[1]) and (
             schemes is None or scheme in schemes
@@ -139,29 +139,29 @@ class Rule:
         """Whether it matches.
 
         Args:
-            who: the name or address asked about.
-            host: the name or address on whose behalf; None if that is not known.
-            to: the address that is connected to; None if that is not known yet.
-            denies: it is a rule that denies; it then looks into addresses that embed others.
+            who: the name or address to decide about.
+            host: the request's host, a name or an address; None if that is not known.
+            to: the address to connect to; None if that is not known yet.
+            denies: the rule denies, and so looks at embedded IPv4 addresses as well.
         """
         if self._to is None:
             return self._who(who, denies)
         if host is not None and not self._who(host, denies):
             return False
         if host is None or to is None:
-            # A name may pass, and is not refused, as long as the address is not known. Without a
-            # name it is the other way around.
+            # While the address is not known, an allowing rule matches the name, and a denying one
+            # does not. Where the name is not known, it is the other way around.
             return denies == (host is None) and (to is None or self._to(to, denies))
         return self._to(to, denies)
 
     @property
     def names_hosts(self) -> bool:
-        """It is about hosts by their names, whatever their addresses."""
+        """Whether the rule matches names."""
         named = self.exact is not None or (self.pattern is not None and not self.never)
         return named and not self.bound
 
     def covers(self, other: Rule) -> bool:
-        """Whether it matches whatever another rule matches; in doubt not."""
+        """Whether it matches everything that another rule matches; False in doubt."""
         if self.bound or self.never:
             return False
         ours, theirs = self._ports, other._ports
@@ -210,8 +210,8 @@ def parse_rule(text: str) -> Rule:
     """A rule from its text.
 
     Raises:
-        PolicyError: it is none. A rule that matched nothing would leave open what the operator
-            meant to close.
+        PolicyError: the text is no rule. Such text must not be ignored: it would leave open what
+            the operator meant to close.
     """
     who, arrow, to = (part.strip() for part in text.lower().partition("->"))
     if arrow and not to:
@@ -232,7 +232,7 @@ def parse_rule(text: str) -> Rule:
         if not ports:
             raise PolicyError(f"{text!r}: no port after the colon")
     if ports == "*":
-        ports = ""  # any port, as without
+        ports = ""  # any port, as if there were none
     if "/" in who and _network_or_none(who) is None:
         raise PolicyError(f"{text!r}: a rule is about hosts and ports; write no path and no slash")
     if not who:
@@ -244,7 +244,7 @@ def _network_or_none(who: str) -> IPv4Network | IPv6Network | None:
     try:
         return _network(who)
     except PolicyError:
-        # What begins as an address does is told what is wrong with the range.
+        # The text begins like an address: the error about the range is the helpful one.
         if who[:1].isdigit() or ":" in who or who[:1] == "@":
             raise
         return None
@@ -285,7 +285,7 @@ def _set(name: str) -> Matcher:
 def _network(who: str) -> IPv4Network | IPv6Network | None:
     """A range, or an address as a range of one; None for anything else.
 
-    ``127/8``, ``172.16/12`` and ``10.0.0.0/255.0.0.0`` are taken as well.
+    ``127/8``, ``172.16/12`` and ``10.0.0.0/255.0.0.0`` are ranges as well.
     """
     if who[:1] == "[" and who[-1:] == "]":
         who = who[1:-1]
@@ -329,7 +329,7 @@ def _pattern(prefix: str, suffix: str) -> Matcher:
         address = subject.address
         if address is None:
             return False
-        # An address may have come in another spelling than inet_ntop's.
+        # The address may be spelled otherwise than by inet_ntop.
         return fits(address.text) or (
             denies and any(fits(show4(number)) for number in address.embedded)
         )
@@ -358,13 +358,13 @@ def _range_covers(ours: tuple[int, int, int], theirs: tuple[int, int, int]) -> b
 
 
 def _ascii_pattern(text: str, who: str) -> str:
-    """A pattern with its whole labels as IDNA has them."""
+    """A pattern whose complete labels are in the form of IDNA."""
     labels = who.split(".")
     if not who.isascii():
         labels = [label if "*" in label else _to_ascii(text, label) for label in labels]
     pattern = ".".join(labels)
     if len(pattern) > 2:
-        pattern = pattern.removesuffix(".")  # hosts are asked about without it
+        pattern = pattern.removesuffix(".")  # hosts are given without it
     if not _PATTERN.fullmatch(pattern) or pattern == "*.":
         raise PolicyError(f"{text!r} is not a pattern for host names")
     return pattern
@@ -378,7 +378,7 @@ def _to_ascii(text: str, name: str) -> str:
 
 
 def _normal_name(text: str, name: str) -> str:
-    """A host name as `zurl_py.url` makes them: IDNA, no dot at the end."""
+    """A host name in the form of `zurl_py.url`: IDNA, without a dot at the end."""
     name = name.removesuffix(".")
     if not name.isascii():
         name = _to_ascii(text, name)
