@@ -1,6 +1,6 @@
 """The INI dialect of Qt's QSettings, in which ``zurl.conf`` is written.
 
-What Zurl makes of a file was observed, and is what we make of it:
+The rules were observed in Zurl:
 
 - A line that starts with ``#`` or ``;`` is a comment. A ``;`` after a value starts one too, a
   ``#`` does not.
@@ -8,8 +8,8 @@ What Zurl makes of a file was observed, and is what we make of it:
 - ``\\n \\r \\t \\\\ \\" \\x41 \\101`` are escapes; a backslash at a line's end continues the line.
 - Keys are case-sensitive and may hold ``%41``; section names are not, and values may not.
 
-Where Zurl guesses at what cannot be meant (an open quote) we refuse; what it skips (a line that is
-neither section nor key) we skip as well, with a warning.
+There are two differences: where Zurl guesses (a quote that is not closed), the file is refused; a
+line that is neither section nor key is skipped as in Zurl, but with a warning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Entry", "IniError", "parse_ini"]
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _CONTINUES = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # an odd number of backslashes at the end
-# An IPv6 address with a port has brackets of its own: [host [2001:db8::1]:8443].
+# An IPv6 address with a port is in brackets: [host [2001:db8::1]:8443].
 _SECTION = re.compile(r"\[(host\s+\[[^\]]*\][^\]]*|[^\]]*)\]?", re.IGNORECASE)
 _QUOTED = re.compile(r'\\.|"(?:[^"\\]|\\.)*"')
 _COMMENT = re.compile(r"(?:^|[ \t])#")
@@ -51,14 +51,14 @@ class Entry:
     """One ``key=value`` line.
 
     Attributes:
-        section: the section's name; ``General`` before any.
+        section: the section's name; ``General`` before the first section.
         items: the value as a list, its items without quotes and the blanks around them; empty
             items are left out.
         text: the value as one text, commas included.
-        line: its number, from 1; that of the first if it goes over several.
-        commented: a ``#`` with a blank before it stands in the value, outside of quotes. It is a
-            part of the value, but may be meant for a comment.
-        heading: number of the line that began the section; 0 before any.
+        line: its number, from 1; of several lines, that of the first.
+        commented: the value has a ``#`` after a blank, outside of quotes. It is a part of the
+            value, but may be meant to begin a comment.
+        heading: number of the line that began the section; 0 before the first section.
     """
 
     section: str
@@ -74,10 +74,10 @@ def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]
     """The entries of a file, in order.
 
     Args:
-        skipped: told the number and the text of each line that says nothing.
+        skipped: called with the number and the text of each line that is neither section nor key.
 
     Raises:
-        IniError: a quote that is not closed, an escape that stands for no character.
+        IniError: a quote is not closed, or an escape stands for no character.
     """
     section, heading = "General", 0
     for number, line in _logical_lines(text.removeprefix("\ufeff")):
@@ -121,7 +121,7 @@ def _split(value: str, line: int) -> Iterator[str]:
     """The items of a list, empty ones included."""
     item: list[str] = []
     quoted = False
-    keep = 0  # length up to which blanks at the end belong to a quoted part or an escape
+    keep = 0  # up to this length, blanks at the end are quoted or escaped, and so are kept
     position = 0
     while position < len(value):
         char = value[position]
@@ -149,15 +149,15 @@ def _split(value: str, line: int) -> Iterator[str]:
 
 
 def _is_commented(value: str) -> bool:
-    """Whether a ``#`` stands where a comment would begin."""
+    """Whether the value has a ``#`` where a comment would begin."""
     bare = _QUOTED.sub("", value)
     return bool(_COMMENT.search(bare.partition(";")[0]))
 
 
 def _unescape(value: str, position: int, line: int) -> tuple[str, int]:
-    """The character that an escape stands for, and the position after it.
+    """The character of an escape, and the position after it.
 
-    A character that needs no escape stands for itself.
+    An escaped character that needs no escape stands for itself.
     """
     if position == len(value):
         return "", position

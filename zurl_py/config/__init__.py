@@ -1,4 +1,4 @@
-"""``zurl.conf``: Qt's INI dialect to a frozen, validated ``Config``."""
+"""``zurl.conf``: from Qt's INI dialect to a frozen, validated ``Config``."""
 
 from .check import SOCKET_KEYS, collisions
 from .errors import ConfigError

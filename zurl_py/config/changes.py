@@ -27,7 +27,7 @@ NEEDS_RESTART = frozenset(
         "metrics_listen",
     )
 )
-# What files hold that keys name, and the sections for hosts, under the names that operators know.
+# Fields of ``Config`` that are no keys, and what to call them in the log.
 _CONTENTS = {
     "proxy_credentials": "the file of proxy_credentials_file",
     "client_certificate": "the files of client_cert_file and client_key_file",
@@ -39,12 +39,12 @@ _CONTENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is different in a configuration that is read anew.
+    """The difference between a configuration and one that a reload has read.
 
     Attributes:
         made: keys whose new value is in force.
         waiting: keys whose new value needs a restart.
-        running: the configuration in force: the new one, with the old values of ``waiting``.
+        running: the configuration in force: the new one with the old values of ``waiting``.
     """
 
     made: list[str]
@@ -53,9 +53,9 @@ class Changes:
 
     @classmethod
     def between(cls, before: Config, after: Config) -> Changes:
-        """From the configuration in force to the one that was read.
+        """Compare the configuration in force with the one that was read.
 
-        What has needed a restart since an earlier reload is still named.
+        A key that needs a restart since an earlier reload is still named.
         """
         different = [key for key in KEYS if getattr(before, key) != getattr(after, key)]
         waiting = [key for key in different if key in NEEDS_RESTART]

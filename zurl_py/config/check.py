@@ -1,4 +1,4 @@
-"""What is wrong with endpoints that are each well written: two in one place, strangers' access."""
+"""Checks of several endpoints together: duplicates, access from other machines, relative paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def endpoints(
     """Key, text and endpoint of each socket.
 
     Args:
-        config: has an attribute for each key, a sequence of texts.
+        config: an object that has an attribute for each key, a sequence of texts.
     """
     for key in keys:
         for spec in getattr(config, key):
@@ -28,13 +28,14 @@ def endpoints(
 
 
 def check_endpoints(path: str, config: Config) -> None:
-    """No endpoint is given twice, and none is open to strangers without the operator's word.
+    """Check that no endpoint is given twice, and that access from other machines is intended.
 
     Args:
         path: of the configuration.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: an endpoint is given twice; or one is open to other machines, and neither keys
+            nor ``allow_insecure_tcp`` are set.
     """
     seen: list[tuple[str, Endpoint]] = []
     for key, spec, endpoint in endpoints(config):
@@ -57,7 +58,7 @@ def check_endpoints(path: str, config: Config) -> None:
 
 
 def collisions(config: Config, other: Config) -> list[str]:
-    """Endpoints of a configuration that cannot be bound beside those of another."""
+    """Endpoints of a configuration that another one has as well, so that only one can bind them."""
     theirs = [endpoint for _, _, endpoint in endpoints(other)]
     return [
         spec
@@ -69,7 +70,7 @@ def collisions(config: Config, other: Config) -> list[str]:
 def relative_paths(
     path: str, origins: Mapping[str, int], sockets: Iterable[tuple[str, str, Endpoint]]
 ) -> list[str]:
-    """Warnings about ipc endpoints that are elsewhere for a daemon started elsewhere.
+    """Warnings about ipc paths that depend on the directory in which the daemon is started.
 
     Args:
         path: of the configuration.

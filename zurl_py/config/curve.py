@@ -1,4 +1,4 @@
-"""The keys of tcp endpoints: the daemon's own, and those of the clients that may connect (CURVE).
+"""Keys for tcp endpoints (CURVE): the daemon's own, and those of the clients that may connect.
 
 A file is a certificate in the form of CZMQ and pyzmq (ZPL, RFC 4 of ZeroMQ)::
 
@@ -35,9 +35,9 @@ class CurveClient:
 
     Attributes:
         key: its public key, in Z85.
-        name: for the log: what its file says, or the file's own name.
-        privileges: fields that its requests may have, as far as the configuration lets any; None:
-            all of them.
+        name: for the log: from its file, else the name of the file.
+        privileges: privileged fields that its requests may use where the configuration allows them;
+            None: all.
     """
 
     key: str
@@ -45,17 +45,17 @@ class CurveClient:
     privileges: frozenset[str] | None = None
 
     def grants(self, privilege: str) -> bool:
-        """Whether its requests may have this field."""
+        """Whether its requests may use this privileged field."""
         return self.privileges is None or privilege in self.privileges
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What tcp endpoints are protected with.
+    """The keys of tcp endpoints.
 
     Attributes:
         secret_key: the daemon's, in Z85.
-        clients: by public key.
+        clients: clients that may connect, by public key.
     """
 
     secret_key: str = field(repr=False)
@@ -65,14 +65,14 @@ class Curve:
 def read_curve(
     config: str, given: Mapping[str, object], lines: Mapping[str, int], warnings: list[str]
 ) -> Curve | None:
-    """What the two keys name; None where neither is set.
+    """Read the key file and the directory of clients; None where neither is configured.
 
     Args:
         config: path of the configuration.
-        warnings: is told of what is odd.
+        warnings: warnings are appended to it.
 
     Raises:
-        ConfigError: one of the two is missing, or what they name cannot be used.
+        ConfigError: only one of the two is configured, or a file cannot be used.
     """
     both = both_or_neither(config, given, lines, _SERVER, _CLIENTS)
     if both is None:
@@ -129,7 +129,7 @@ def _read(config: str, key: str, line: int, file: Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         reason = f"cannot read {file}: {error.strerror}"
-    except ValueError:  # a NUL in its name, or bytes that are not UTF-8
+    except ValueError:  # a NUL in the path, or content that is not UTF-8
         reason = f"{file} is no key file"
     else:
         found = (_LINE.fullmatch(written) for written in text.splitlines())

@@ -18,7 +18,7 @@ _ALLOWED = "endpoints such as ipc:///run/zurl/zurl-in or tcp://127.0.0.1:5555"
 
 
 class EndpointError(Error, ValueError):
-    """Text that is no endpoint; says what is allowed."""
+    """A text is no endpoint; the error says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nobody beyond this machine can connect."""
+        """Whether only this machine can connect to it."""
         if self.path:
             return True
         try:
@@ -62,16 +62,16 @@ class Endpoint:
 
     @property
     def place(self) -> str:
-        """One spelling for an ipc endpoint: /var/run and /run are one folder."""
+        """The endpoint with symbolic links resolved, for comparisons: /var/run is often /run."""
         if not self.path or self.is_abstract:
             return self.address
-        # The socket itself may not be there yet.
+        # The socket itself may not exist yet.
         folder, name = os.path.split(os.path.abspath(self.path))
         return "ipc://" + os.path.join(os.path.realpath(folder), name)
 
     @property
     def address(self) -> str:
-        """The endpoint as libzmq takes it."""
+        """The endpoint in libzmq's syntax."""
         if self.path:
             return f"ipc://{self.path}"
         host = f"[{self.host}]" if self.is_ipv6 else self.host
@@ -102,7 +102,7 @@ def parse_endpoint(spec: str) -> Endpoint:
     port = None if found[2] == "*" else int(found[2])
     if port is not None and port > 65535:
         raise EndpointError(f"{_ALLOWED}; ports up to 65535")
-    # libzmq takes port 0 for the same as *.
+    # For libzmq, port 0 means the same as *.
     return Endpoint(host=host, port=port or None)
 
 

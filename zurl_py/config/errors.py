@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that the operator can mend it."""
+"""The error for a configuration that cannot be used, and checks that several readers share."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class ConfigError(Error, ValueError):
 
     Attributes:
         file: path of the configuration.
-        line: number of the line, from 1; 0 if no single line is to blame.
+        line: number of the line, from 1; 0 if the error is in no single line.
         key: the key, or "".
         found: the value as it was read, or "".
-        allowed: what would have been right, or what is wrong.
+        allowed: what is allowed, or what is wrong.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ def both_or_neither(
     """The values of two settings that need each other; None where neither is set.
 
     Raises:
-        ConfigError: one is missing.
+        ConfigError: only one is set.
     """
     values = str(given.get(first) or ""), str(given.get(second) or "")
     if all(values):
@@ -57,10 +57,10 @@ def both_or_neither(
 
 
 def refuse_comment(path: str, entry: Entry) -> None:
-    """A ``#`` behind a value begins no comment, though many a file format has it so.
+    """Refuse a value with a ``#`` after a blank: it begins no comment, but may be meant to.
 
     Raises:
-        ConfigError: it was meant for one.
+        ConfigError: the value has one.
     """
     if entry.commented:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What of ``@private`` rules leave open that do not name it, as those of old configurations do."""
+"""Finds parts of ``@private`` that are not denied, as with old configurations' lists of ranges."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .model import Config
 
 __all__ = ["exposure"]
 
-# The sets whose addresses somebody may answer at. The rest of @private is reserved, for documents
-# and measurements, or multicast.
+# The sets in which a host may answer. The rest of @private is multicast, reserved, or for
+# documentation and measurements.
 _ANSWERING = (
     "metadata",
     "loopback",
@@ -22,7 +22,7 @@ _ANSWERING = (
     "unique-local",
     "this-network",
 )
-_BEST_KNOWN = "169.254.169.254/32"  # what most cloud platforms have
+_BEST_KNOWN = "169.254.169.254/32"  # the metadata service of most cloud platforms
 _SHOWN = 3  # ranges of one set
 _PRIVILEGES = {
     "allow_ignore_policies": "ignore-policies",
@@ -33,9 +33,9 @@ _PRIVILEGES = {
 
 
 def exposure(config: Config, policy: Policy) -> str | None:
-    """A remark on ``deny`` where it has rules and leaves open some of what ``@private`` closes.
+    """A warning where ``deny`` has rules, but leaves open a part of ``@private``; else None.
 
-    Nothing is said where ``@private`` is denied: what is open then was opened on purpose.
+    There is no warning where ``@private`` is denied: what ``allow`` opens then is intended.
     """
     if config.defpolicy != "allow" or config.policy_mode != "enforce" or not config.deny:
         return None

@@ -1,4 +1,4 @@
-"""Sections for hosts: ``[host api.example.com]`` and what it sets for connections to it."""
+"""Sections for hosts: ``[host api.example.com]`` sets values for connections to that host."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["BadHost", "HostSection", "choose_section", "host_pattern"]
 
 
 class BadHost(Error, ValueError):
-    """The name of a section that stands for no hosts; the text says why."""
+    """The name of a section names no host; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostSection:
-    """What holds for some hosts, instead of what ``[General]`` says.
+    """Values for some hosts, in place of those in ``[General]``.
 
     Attributes:
         host: as written: a name, an address, a pattern or a range, with a port or without.
         line: number of the line of its first key.
-        values: key to value, of those that are given.
-        origins: number of the line that each comes from.
-        client_certificate: what its files hold; None for no certificate.
+        values: the values that are given, by key.
+        origins: the number of the line of each key.
+        client_certificate: certificate and key from its files; None for no certificate.
     """
 
     host: str
@@ -42,7 +42,7 @@ class HostSection:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """How exact it is; the least is the most exact."""
+        """How specific it is; the smallest value is the most specific."""
         rule = self.rule
         if rule.pattern is not None:
             return 2, -len(rule.pattern[0]) - len(rule.pattern[1])
@@ -52,16 +52,16 @@ class HostSection:
         return (0 if rule.names_port else 1), 0
 
     def matches(self, host: str, port: int, scheme: str) -> bool:
-        """Whether it is for a host of a URI; a range is for addresses in URIs only."""
+        """Whether it is for the host of a URI; a range matches only addresses in URIs."""
         subject = Subject(host, parse_address(host))
         return self.rule.fits(port, scheme) and self.rule.matches(subject, None, None, False)
 
 
 def host_pattern(text: str) -> Rule:
-    """Which hosts the name of a section stands for.
+    """The hosts that the name of a section stands for, as a rule.
 
     Raises:
-        BadHost: none.
+        BadHost: the name stands for none.
     """
     try:
         rule = parse_rule(text)
@@ -78,6 +78,6 @@ def host_pattern(text: str) -> Rule:
 def choose_section(
     sections: Iterable[HostSection], host: str, port: int, scheme: str
 ) -> HostSection | None:
-    """The section that holds for a host: the most exact, and of equals the first."""
+    """The section for a host: the most specific one, and of equal ones the first."""
     fitting = (section for section in sections if section.matches(host, port, scheme))
     return min(fitting, key=lambda section: section.rank, default=None)

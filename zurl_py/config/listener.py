@@ -1,4 +1,4 @@
-"""Where the status listener is, as it is written in ``zurl.conf`` and on command lines."""
+"""The address of the status listener, as it is written in ``zurl.conf`` and on command lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALLOWED = "an address such as 127.0.0.1:9116 or unix:/run/zurl/status"
 
 
 class ListenerError(Error, ValueError):
-    """Text that is no address; says what is allowed."""
+    """A text is no address; the error says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Listener:
 def parse_listener(text: str) -> Listener:
     """The address that ``text`` describes: ``HOST:PORT`` or ``unix:PATH``.
 
-    The host is an IP address, IPv6 in brackets; ``localhost`` for 127.0.0.1, ``*`` for 0.0.0.0.
+    The host is an IP address, IPv6 in brackets; ``localhost`` means 127.0.0.1, ``*`` 0.0.0.0.
 
     Raises:
-        ListenerError: it describes none.
+        ListenerError: the text describes none.
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")

@@ -28,12 +28,12 @@ _STREAMING = ("in_spec", "in_stream_spec", "out_spec")
 
 @dataclass
 class Given:
-    """What a file says.
+    """The content of a file.
 
     Attributes:
-        values: by key, converted.
-        origins: number of the line that each key comes from.
-        warnings: what is odd, but no reason not to start.
+        values: converted values, by key.
+        origins: the number of the line of each key.
+        warnings: faults that do not prevent the start.
     """
 
     values: dict[str, object] = field(default_factory=dict)
@@ -63,9 +63,9 @@ def read_keys(
     """Read a file whose section ``[General]`` has these keys.
 
     Args:
-        keys: what converts the value of each.
-        needs_value: keys whose default is not meant by an empty value.
-        sections: gets what sections for hosts say, where the file may have some.
+        keys: the converter of each key.
+        needs_value: keys whose empty value is converted; with other keys it means the default.
+        sections: collects the sections for hosts, where the file may have some.
 
     Raises:
         ConfigError: the file cannot be read, or a value cannot be used.
@@ -105,7 +105,7 @@ def _read(path: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("latin-1")  # as Zurl reads it
+        return data.decode("latin-1")  # as Zurl does
 
 
 def _unknown(path: str, entry: Entry, keys: Collection[str]) -> str:
@@ -132,7 +132,7 @@ def _convert(path: str, entry: Entry, convert: values.Converter) -> object:
 def _check(
     path: str, given: dict[str, object], origins: dict[str, int], warnings: list[str]
 ) -> Config:
-    """What only the whole can show."""
+    """Read the files that keys name, and check what concerns several keys."""
     missing = [key for key in _STREAMING if not given.get(key)]
     if 0 < len(missing) < len(_STREAMING):
         raise ConfigError(

@@ -13,33 +13,34 @@ from .hosts import HostSection
 
 __all__ = ["HOST_KEYS", "KEYS", "Config"]
 
-NEVER = 10_000_000  # seconds (116 days) that stand for no limit
+NEVER = 10_000_000  # seconds (116 days): stands for "no limit"
 _MAX_BYTES = 1 << 40
 _MAX_KEEPALIVE = 32_767  # seconds; Linux's MAX_TCP_KEEPIDLE
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One field per key of ``zurl.conf``. What each does is said in zurl.conf(5).
+    """One field per key of ``zurl.conf``; zurl.conf(5) describes them.
 
     Attributes:
-        instance_id: name of this instance; "" for one made from machine and endpoint.
+        instance_id: name of this instance; "": made from this machine's id and the endpoint.
         in_spec, in_stream_spec, out_spec, in_req_spec: ZeroMQ endpoints to bind.
-        ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
+        ipc_file_mode: mode of the ipc sockets; None: by the umask.
         defpolicy: "allow" or "deny".
         allow, deny, deny_always, report_deny: rules, in the order of the file.
-        allow_file, deny_file, deny_always_file, report_deny_file: paths of files with more of them.
+        allow_file, deny_file, deny_always_file, report_deny_file: paths of files with more rules.
         allow_ports: (first, last) pairs; empty: all ports.
         require_tls: refuse http and ws.
         policy_mode: "enforce" or "report".
-        nat64: "decode" and prefixes of IPv6 addresses that stand for IPv4 addresses.
+        nat64: "decode" and prefixes under which an IPv6 address stands for an IPv4 address.
         allow_ignore_policies, allow_ignore_tls_errors, allow_connect_host,
             allow_trust_connect_host: requests may use the field of that name.
-        allow_host_override: requests may have another Host than their URI's; None: they may where
+        allow_host_override: requests may have another Host than their URI's; None: only where
             ``@private`` is not denied.
         allow_ipv6: connect over IPv6 too.
         max_open_requests: sessions open at once; 0 or less: no limit.
-        max_requests_per_client: the same for one worker; more wait; 0: no limit.
+        max_requests_per_client: sessions of one worker open at once; further requests wait; 0: no
+            limit.
         max_memory: bytes of bodies and answers held in all; 0: no limit.
         max_request_time: seconds that a request may take, whatever its own timeout; 0: no limit.
         buffer_size: bytes held per session and direction.
@@ -47,49 +48,49 @@ class Config:
         connection_max_time: seconds that a connection may be used.
         in_hwm, out_hwm: messages queued per ZeroMQ connection; 0: no limit.
         max_message_size: bytes of one message of a worker; 0: no limit.
-        worker_keepalive: seconds of silence after which TCP asks whether a worker is still there;
-            0: never.
+        worker_keepalive: seconds of silence after which TCP probes a worker's connection; 0: never.
         worker_heartbeat: seconds between ZMTP's heartbeats over TCP; 0: none.
-        worker_heartbeat_timeout: seconds in which one has to be answered.
+        worker_heartbeat_timeout: seconds to answer a heartbeat.
         curve_server_key_file: path of the daemon's secret key for tcp endpoints; "" for none.
         curve_clients_dir: path of a directory with the public keys of clients; "" for none.
-        allow_insecure_tcp: tcp endpoints may be reached from other machines without a key.
-        drain_timeout: seconds that open requests get when the daemon is told to stop.
+        allow_insecure_tcp: other machines may connect to tcp endpoints without a key.
+        drain_timeout: seconds that open requests get when the daemon stops.
         max_response_size: bytes of a buffered answer, decoded; 0: no limit.
-        max_expansion: bytes of a body for one byte of its coding; 0: no limit.
+        max_expansion: decoded bytes for one byte of a body as sent; 0: no limit.
         user_agent: ``User-Agent`` of requests that have none; "" for none.
         ca_file: path of a PEM file of certificates to trust; "" for the system's.
         websocket_compression: offer permessage-deflate to WebSocket origins.
-        websocket_large_frames: what comes of a frame of more than buffer_size: "split" or "refuse".
+        websocket_large_frames: for frames of more than buffer_size: "split" or "refuse".
         websocket_ping_interval: seconds between the gateway's own pings; 0: none.
-        websocket_ping_timeout: seconds that the origin has to show a sign of life after one.
-        websocket_close_timeout: seconds that the origin has to answer a worker's close.
-        proxy: URL of the proxy that every connection goes through; "" for none.
+        websocket_ping_timeout: seconds until the origin has to send something after a ping.
+        websocket_close_timeout: seconds until the origin has to answer a worker's close.
+        proxy: URL of the proxy for all connections; "" for none.
         proxy_credentials_file: path of a file with USER:PASSWORD in it; "" for none.
         no_proxy: rules for hosts that are connected to directly.
-        http_version: the highest that may be used: "1.1", "2" or "3".
-        source_address: addresses that connections come from, one of each family at most.
-        tls_groups: key exchange groups, as OpenSSL lists them; "" for OpenSSL's own.
+        http_version: the highest version to use: "1.1", "2" or "3".
+        source_address: local addresses of connections, one of each family at most.
+        tls_groups: key exchange groups in OpenSSL's syntax; "" for OpenSSL's default.
         tls_min_version: "1.2" or "1.3".
-        client_cert_file, client_key_file: paths of PEM files that origins are shown; "" for none.
-        tcp_keepalive: seconds of silence after which TCP asks whether an origin is still there;
-            0: never.
+        client_cert_file, client_key_file: paths of PEM files for client authentication; "" for
+            none.
+        tcp_keepalive: seconds of silence after which TCP probes a connection to an origin; 0:
+            never.
         dns_cache: seconds that the addresses of a name are used; 0: looked up each time.
         dns_negative_cache: seconds that "no such name" is remembered.
         stream_memory: bytes that libcurl may hold for all streams of HTTP/2 and 3.
         max_connections_per_host: connections to one host; 0: no limit.
-        max_host_errors: failures in a row after which a host is left alone; 0: never.
-        metrics_listen: where the status listener is: HOST:PORT or unix:PATH; "" for none.
+        max_host_errors: consecutive failures that open a host's circuit breaker; 0: never.
+        metrics_listen: address of the status listener: HOST:PORT or unix:PATH; "" for none.
         log_level: 0 and 1 errors and warnings, 2 information, 3 debug.
         log_format: "text" or "json".
         log_query: URLs in log and status have their query.
-        proxy_credentials: what is in that file; not shown by ``repr``.
-        client_certificate: what the two files hold; None where there are none.
+        proxy_credentials: content of proxy_credentials_file; not shown by ``repr``.
+        client_certificate: content of the two files; None where there are none.
         hosts: sections for hosts, in the order of the file.
-        curve: what the two keys of CURVE name; None where they are not set.
-        file_rules: what is in the files of rules, by the key whose list they make longer.
-        warnings: what is odd in the file, but no reason not to start.
-        origins: number of the line that each given key comes from.
+        curve: the keys of CURVE; None where none are configured.
+        file_rules: rules from files, by the key whose list they extend.
+        warnings: faults of the file that do not prevent the start.
+        origins: the number of the line of each key that is given.
     """
 
     instance_id: str = ""
@@ -152,8 +153,8 @@ class Config:
     no_proxy: tuple[str, ...] = ()
     http_version: str = "2"
     source_address: tuple[str, ...] = ()
-    # OpenSSL's own list makes a ClientHello of two segments, which some firewalls do not pass. With
-    # X25519 first it fits one, and servers that prefer the hybrid group still get it.
+    # With OpenSSL's default list the ClientHello needs two segments, which some firewalls drop.
+    # With X25519 first it fits one, and servers that prefer the hybrid group still choose it.
     tls_groups: str = "X25519:X25519MLKEM768:P-256:P-384:P-521"
     tls_min_version: str = "1.2"
     client_cert_file: str = ""
@@ -179,10 +180,10 @@ class Config:
 
         Args:
             own_ports: TCP ports that this process listens on.
-            is_local: whether an address is one of this host's; asked for ``own_ports`` only.
+            is_local: whether an address is one of this host's; called for ``own_ports`` only.
 
         Raises:
-            PolicyError: a rule that cannot be used; ``load`` has seen to it that there is none.
+            PolicyError: a rule cannot be used; ``load`` has checked that all can.
         """
         return Policy.from_rules(
             self.defpolicy,
@@ -205,7 +206,7 @@ class Config:
 
     @property
     def _allows_host_override(self) -> bool:
-        # An inner server that goes by Host alone would be at the mercy of whoever may set it.
+        # A server of the inner network may trust Host alone; so overriding it needs permission.
         if self.allow_host_override is not None:
             return self.allow_host_override
         return "@private" not in (*self.deny, *self.deny_always)
@@ -243,7 +244,7 @@ KEYS: dict[str, values.Converter] = {
     "max_request_time": values.number(0, NEVER),
     "buffer_size": values.number(1, _MAX_BYTES),
     "timeout": values.number(1, NEVER, minus_1=NEVER),
-    # Zurl takes 0 to mean that the pool is given up at once, and -1 that it never is.
+    # In Zurl, 0 empties the connection pool at once, and -1 never does.
     "connection_max_time": values.number(1, NEVER, minus_1=NEVER, zero=1),
     "in_hwm": values.number(0, 1_000_000_000),
     "out_hwm": values.number(0, 1_000_000_000),
@@ -285,7 +286,7 @@ KEYS: dict[str, values.Converter] = {
     "log_query": values.boolean,
 }
 
-# What a section for hosts may set. There, and only there, no value means none.
+# Keys that a section for hosts may set. Only there, an empty value means none.
 HOST_KEYS: dict[str, values.Converter] = {
     **{
         key: KEYS[key]
@@ -304,12 +305,12 @@ HOST_KEYS: dict[str, values.Converter] = {
     "max_connections": KEYS["max_connections_per_host"],
 }
 
-# A key without a value has its default, as long as that is harmless. These must say something, or
-# say no by saying nothing.
+# A key with an empty value has its default where that is harmless. These keys need a value, or are
+# off when it is empty.
 NEEDS_VALUE = frozenset(("defpolicy", "policy_mode", "log_format", "websocket_large_frames")) | {
     key
     for key, convert in KEYS.items()
-    if convert is values.boolean and key != "allow_host_override"  # without one it follows deny
+    if convert is values.boolean and key != "allow_host_override"  # empty: it depends on deny
 }
 
 _NO_KEYS = {

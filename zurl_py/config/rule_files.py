@@ -1,4 +1,4 @@
-"""Rules of the policy in files of their own: one to a line, for lists that programs write."""
+"""Files with rules of the policy, one rule per line, for lists that programs write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import ConfigError
 
 __all__ = ["RULE_FILES", "read_rules"]
 
-# The key that names files, and the key whose list they make longer.
+# The keys that name files, and the keys whose lists these extend.
 RULE_FILES = {
     "allow_file": "allow",
     "deny_file": "deny",
@@ -20,15 +20,15 @@ RULE_FILES = {
 
 
 def read_rules(files: Iterable[str], config: str, key: str, line: int) -> tuple[str, ...]:
-    """The rules of some files, in order. Blank lines and what follows a ``#`` count for nothing.
+    """The rules of some files, in order. Blank lines and text after a ``#`` are ignored.
 
     Args:
         files: paths; relative ones are relative to the directory of ``config``.
         config: path of the configuration file.
-        key, line: where in it the files are named.
+        key, line: the key that names the files, and its line.
 
     Raises:
-        ConfigError: a file cannot be read; or a line is no rule, and then it names that line.
+        ConfigError: a file cannot be read, or a line is no rule; the error names file and line.
     """
     rules: list[str] = []
     for file in files:
@@ -37,7 +37,7 @@ def read_rules(files: Iterable[str], config: str, key: str, line: int) -> tuple[
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise _unreadable(config, key, line, path, error.strerror) from None
-        except ValueError:  # a NUL in its name, or bytes that are not UTF-8
+        except ValueError:  # a NUL in the path, or content that is not UTF-8
             raise _unreadable(config, key, line, path, "it is not UTF-8") from None
         for number, written in enumerate(text.splitlines(), 1):
             rule = written.partition("#")[0].strip()

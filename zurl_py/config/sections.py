@@ -1,4 +1,4 @@
-"""From the lines of ``[host NAME]`` sections to what they say."""
+"""Reads ``[host NAME]`` sections."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class SectionReader:
         path: of the configuration file.
 
     Attributes:
-        warnings: what is odd in them.
+        warnings: faults in them that do not prevent the start.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.warnings: list[str] = []
-        # By host and heading: a section that is there twice is two, of which the first holds.
+        # By host and heading: of two sections for one host the first counts.
         self._drafts: dict[tuple[str, int], _Draft] = {}
 
     def add(self, host: str, entry: Entry) -> None:
-        """One line of a section.
+        """Add one line of a section.
 
         Raises:
-            ConfigError: the section is for no host, the key cannot be set by host, or its value is
-                not allowed.
+            ConfigError: the section names no host, the key cannot be set for a host, or the value
+                is not allowed.
         """
         path, key = self._path, entry.key
         which = (host, entry.heading)
@@ -96,7 +96,7 @@ class SectionReader:
         """All sections, with their files read.
 
         Args:
-            general: what ``[General]`` gives, for a pair of files of which each names one.
+            general: values of ``[General]``: of a certificate and its key, one may be there.
 
         Raises:
             ConfigError: a file cannot be used.

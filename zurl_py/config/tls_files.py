@@ -1,4 +1,4 @@
-"""Files that hold certificates and keys, read and checked when the configuration is."""
+"""Files with certificates and keys: they are read and checked with the configuration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["check_ca_file", "read_client_certificate"]
 
 
 def check_ca_file(config: str, file: str, line: int) -> None:
-    """See that a file holds certificates to trust.
+    """Check that a file holds certificates to trust.
 
     Raises:
-        ConfigError: it does not, or cannot be read.
+        ConfigError: it holds none, or cannot be read.
     """
     data = _read(config, "ca_file", file, line)
     try:
@@ -30,10 +30,10 @@ def check_ca_file(config: str, file: str, line: int) -> None:
 def read_client_certificate(
     config: str, given: Mapping[str, object], lines: Mapping[str, int]
 ) -> ClientCertificate | None:
-    """What ``client_cert_file`` and ``client_key_file`` hold; None where neither is set.
+    """Read ``client_cert_file`` and ``client_key_file``; None where neither is set.
 
     Raises:
-        ConfigError: one is missing, or they cannot be used.
+        ConfigError: only one is set, or a file cannot be used.
     """
     both = both_or_neither(config, given, lines, "client_cert_file", "client_key_file")
     if both is None:
@@ -55,6 +55,6 @@ def read_client_certificate(
 def _read(config: str, key: str, file: str, line: int) -> bytes:
     try:
         return Path(file).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or "its name cannot be used"
         raise ConfigError(config, f"cannot read {file}: {reason}", line=line, key=key) from None

@@ -1,4 +1,4 @@
-"""From the text of a value to the value, or what is allowed in its place."""
+"""Converters from the text of a value to the value; their errors say what is allowed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _PROXY = re.compile(r"(?:http|socks5h?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)
 
 
 class Invalid(Error, ValueError):
-    """A value that cannot be used; the text says what is allowed."""
+    """A value cannot be used; the text says what is allowed."""
 
 
 def text(entry: Entry) -> str:
@@ -94,7 +94,7 @@ def items(entry: Entry) -> tuple[str, ...]:
 
 
 def boolean(entry: Entry) -> bool:
-    """True or false. Qt reads every word but "false" and "0" as true; we ask for a clear one."""
+    """True or false. Qt takes every word but "false" and "0" for true; other words are refused."""
     value = entry.text.lower()
     if value in _YES:
         return True
@@ -107,7 +107,7 @@ def number(least: int, most: int, **special: int) -> Converter:
     """A whole number from ``least`` to ``most``.
 
     Args:
-        special: texts with a meaning of their own: ``minus_1`` and ``zero``.
+        special: values for the texts -1 (``minus_1``) and 0 (``zero``).
     """
     others = {{"minus_1": "-1", "zero": "0"}[name]: value for name, value in special.items()}
     allowed = f"a whole number from {least} to {most}"
@@ -139,7 +139,7 @@ def choice(*allowed: str) -> Converter:
 
 
 def octal_mode(entry: Entry) -> int | None:
-    """A file mode in octal; empty: as the umask makes it."""
+    """A file mode in octal; empty: by the umask."""
     value = entry.text
     if not value:
         return None
@@ -161,7 +161,7 @@ def endpoints(entry: Entry) -> tuple[str, ...]:
 
 
 def listener(entry: Entry) -> str:
-    """Where the status listener is; empty: nowhere."""
+    """The address of the status listener; empty: there is none."""
     if entry.text:
         try:
             parse_listener(entry.text)
@@ -171,7 +171,7 @@ def listener(entry: Entry) -> str:
 
 
 def ports(entry: Entry) -> tuple[tuple[int, int], ...]:
-    """TCP ports and ranges of them, as (first, last) pairs."""
+    """TCP ports and ranges of ports, as (first, last) pairs."""
     pairs = []
     for item in entry.items:
         found = _PORTS.fullmatch(item)
@@ -195,7 +195,7 @@ def proxy(entry: Entry) -> str:
 
 
 def source_address(entry: Entry) -> tuple[str, ...]:
-    """The addresses that connections come from: one of IPv4, one of IPv6, or both."""
+    """The local addresses of connections: one of IPv4, one of IPv6, or both."""
     found: dict[int, str] = {}
     for item in entry.items:
         try:
@@ -209,7 +209,7 @@ def source_address(entry: Entry) -> tuple[str, ...]:
 
 
 def tls_groups(entry: Entry) -> str:
-    """Key exchange groups as OpenSSL lists them; empty: OpenSSL's own."""
+    """Key exchange groups in OpenSSL's syntax; empty: OpenSSL's default."""
     names = re.split("[:/]", entry.text.replace(",", ":")) if entry.text else []
     for name in names:
         found = _GROUP.fullmatch(name.strip())
