@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.support.deadline import wait_until
 from zurl_py.delivery.attempts import DEFAULT_SCHEDULE, Outcome, State
 from zurl_py.delivery.messages import Stats
-from zurl_py.delivery.model import Accepted, Finish, Finished, NewDelivery
+from zurl_py.delivery.model import Accepted, Finish, Finished, NewDelivery, Recovered
 from zurl_py.delivery.store.base import QueryResult, StoreFull, StoreUnavailable
 from zurl_py.delivery.store.secrets import SecretBox
 from zurl_py.delivery.store.sqlite import SqliteStore
@@ -24,7 +25,10 @@ class Breaking(SqliteStore):
     """A store that breaks when it is told to."""
 
     error: Exception | None = None
+    gate: threading.Event | None = None
+    busy = False
     batches: list[int]
+    finishes: list[int]
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
         if self.error is not None:
@@ -35,7 +39,14 @@ class Breaking(SqliteStore):
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
         if self.error is not None:
             raise self.error
+        self.finishes.append(len(batch))
         return super().finish(batch, now)
+
+    def recover(self, now: float) -> list[Recovered]:
+        if self.gate is not None:
+            self.busy = True
+            self.gate.wait(10)
+        return super().recover(now)
 
 
 class Bench:
@@ -44,6 +55,7 @@ class Bench:
     def __init__(self, path: Path) -> None:
         self.store = Breaking(f"sqlite:///{path}", SecretBox(), DEFAULT_SCHEDULE)
         self.store.batches = []
+        self.store.finishes = []
         self.sent = 0
         self.accepted: list[Accepted] = []
         self.refused: list[tuple[int, Exception]] = []
@@ -141,3 +153,24 @@ def test_a_bug_ends_nothing(bench: Bench) -> None:
     assert isinstance(answers[0], StoreUnavailable)
     assert "internal error" in str(answers[0])
     assert isinstance(answers[1], QueryResult)
+
+
+def test_results_that_gather_are_written_together(bench: Bench) -> None:
+    bench.thread.start()
+    bench.accept(30, claim=True)
+    bench.wait(lambda: len(bench.accepted) == 30)
+    now = time.time()
+    finishes = [
+        Finish(accepted.delivery, State.DONE, 0.0, 1, Outcome(now, code=200), "", now)
+        for accepted in bench.accepted
+        if accepted.delivery is not None
+    ]
+    gate = threading.Event()
+    bench.store.gate = gate  # the thread is busy while they come in
+    bench.thread.recover()
+    wait_until(lambda: bench.store.busy, "the thread to be busy")
+    for start in range(0, 30, 3):
+        bench.thread.finish(finishes[start : start + 3])
+    gate.set()
+    bench.wait(lambda: len(bench.finished) == 30)
+    assert bench.store.finishes == [30]

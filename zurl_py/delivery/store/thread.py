@@ -163,6 +163,7 @@ class StoreThread:
     def _turn(self, operations: Iterable[tuple[str, Any, Any]]) -> bool:
         accepts: list[NewDelivery] = []
         claims: list[Claim] = []
+        finishes: list[Finish] = []
         stopping = False
         if self._kept:
             self._write_kept()
@@ -170,13 +171,14 @@ class StoreThread:
             if verb == "accept":
                 accepts += content
             elif verb == "finish":
-                self._finish(content)
+                finishes += content
             elif verb == "claim":
                 claims += content
             elif verb == "query":
                 # What was sent before it was to be there.
+                self._finish(finishes)
                 self._accept(accepts)
-                accepts = []
+                accepts, finishes = [], []
                 self._query(content, answer)
             elif verb == "recover":
                 self._recover()
@@ -184,6 +186,7 @@ class StoreThread:
                 self._renew()
             else:
                 stopping = True
+        self._finish(finishes)
         self._accept(accepts)
         if claims:
             self._claim(claims)
@@ -222,6 +225,8 @@ class StoreThread:
         self._post(self._on_claimed, results)
 
     def _finish(self, finishes: list[Finish]) -> None:
+        if not finishes:
+            return
         if self._kept:  # in order: an older result of the same delivery may be among them
             self._keep(finishes)
             return
