@@ -30,7 +30,6 @@ __all__ = ["PageError", "Pages"]
 
 _PATIENCE: Final = 8.0  # seconds that the store may take
 _MOST_ENDPOINTS: Final = 100
-_MOST_COUNTED: Final = 10_000
 _LISTED: Final = 50
 
 Ask = Callable[[Query, Callable[[QueryResult | Exception], None]], None]
@@ -100,9 +99,7 @@ class Pages:
         for lane in list(self._scheduler.lanes.values()):
             if lane.endpoint.disabled or lane.breaker.open_until:
                 numbers[lane.endpoint.id] = None
-        counted = self._answer(CountPending(tuple(numbers), _MOST_ENDPOINTS, _MOST_COUNTED))[
-            "endpoints"
-        ]
+        counted = self._answer(CountPending(tuple(numbers), _MOST_ENDPOINTS))["endpoints"]
         rows = [
             self._row(number, pending, due, now)
             for number, (pending, due) in counted.items()
@@ -116,7 +113,6 @@ class Pages:
         return views.EndpointRow(
             lane.endpoint.name,
             pending,
-            _MOST_COUNTED,
             0.0 if due is None else max(0.0, now - due),
             lane.endpoint.disabled,
             lane.breaker.state,
@@ -136,7 +132,7 @@ class Pages:
         if lane is not None:
             row = self._row(lane.endpoint.id, 0, None, now)
         else:
-            row = views.EndpointRow(name, 0, 0, 0.0, "", "closed", ())
+            row = views.EndpointRow(name, 0, 0.0, "", "closed", ())
         return views.endpoint(shown, deliveries, row, nonce)
 
     def _delivery(self, id: str, nonce: str) -> Safe:

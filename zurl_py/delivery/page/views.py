@@ -49,13 +49,12 @@ class EndpointRow:
     """One line of the overview.
 
     Attributes:
-        pending: how many wait, at most ``most``.
+        pending: how many wait.
         history: good and bad attempts, minute by minute, the newest last.
     """
 
     name: str
     pending: int
-    most: int
     late: float
     disabled: str
     breaker: str
@@ -75,7 +74,7 @@ def overview(stats: dict[str, Any], rows: Sequence[EndpointRow], nonce: str) -> 
         element(
             "tr",
             element("td", _link("/endpoint", row.name, name=row.name)),
-            element("td", f"{row.pending:,}{'+' if row.pending >= row.most else ''}"),
+            element("td", f"{row.pending:,}"),
             element("td", _late(row.late)),
             element("td", _condition(row)),
             element("td", chart(row.history)),

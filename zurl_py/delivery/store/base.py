@@ -66,12 +66,10 @@ class CountPending:
     Attributes:
         wanted: endpoints to count in any case; beside them those with something pending.
         limit: of endpoints.
-        most: counted of each.
     """
 
     wanted: tuple[int, ...]
     limit: int
-    most: int
 
 
 class Continued:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+import msgspec
 import psycopg
 
 from ..attempts import State
@@ -30,10 +31,10 @@ from ..model import (
     NewDelivery,
     Recovered,
 )
-from .base import Query, QueryResult, StoreError, StoreUnavailable
+from .base import Query, QueryResult, StoreError, StoreUnavailable, Sweep
 from .postgres_listener import Listener
-from .postgres_schema import migrate
-from .postgres_session import Session
+from .postgres_schema import COUNT_ALL, migrate
+from .postgres_session import Run, Session
 from .postgres_state import PostgresState
 from .queries import Queries
 from .secrets import SecretBox
@@ -51,62 +52,82 @@ _XMIN_AGE: Final = "SELECT max(age(backend_xmin)) FROM pg_stat_activity"
 _SOON: Final = 0.5  # seconds until a claim is repeated that came while our lease was over
 _CLASS: Final = 0x5A55  # "ZU": of the advisory locks that processes hold
 
-_INSERT_DELIVERIES: Final = """
-INSERT INTO delivery (id, endpoint, blocked, due, size, accepted, expires, okey, owner, fence)
-SELECT new.id, endpoint, blocked, due, size, accepted, expires, okey, CASE WHEN open THEN owner END,
-    (open AND owner IS NOT NULL)::int
-FROM unnest(%s::text[], %s::bigint[], %s::smallint[], %s::float8[], %s::int[], %s::float8[],
-    %s::float8[], %s::text[], %s::bigint[])
-    WITH ORDINALITY AS new (id, endpoint, blocked, due, size, accepted, expires, okey, owner, place)
-JOIN (SELECT id AS number, disabled = '' AND deleted = 0 AND
-    hold_until <= extract(epoch FROM clock_timestamp()) AS open FROM endpoint) AS e
-    ON number = endpoint
-ORDER BY place
-ON CONFLICT (id) DO NOTHING RETURNING id, seq, owner
-"""
-_INSERT_PAYLOADS: Final = """
-INSERT INTO payload (seq, event, key, headers, secrets, body)
-SELECT seq, event, key, headers::jsonb, secrets, body
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %b::bytea[], %b::bytea[])
-    AS new (seq, event, key, headers, secrets, body)
+# Rows go in as one JSON text, and bodies as one value that is cut up: arrays of PostgreSQL's would
+# cost psycopg a call or more for each element. All that a batch writes is one statement.
+_ACCEPT: Final = """
+WITH new AS (
+    SELECT * FROM json_to_recordset(%s::json) AS r (place int, id text, endpoint bigint,
+        blocked smallint, due float8, size int, accepted float8, expires float8, okey text,
+        owner bigint, event text, key text, headers text, secrets bytea, start int)
+), written AS (
+    INSERT INTO delivery (id, endpoint, blocked, due, size, accepted, expires, okey, owner, fence)
+    SELECT new.id, endpoint, blocked, due, size, accepted, expires, okey,
+        CASE WHEN open THEN owner END, (open AND owner IS NOT NULL)::int
+    FROM new JOIN (SELECT id AS number, disabled = '' AND deleted = 0 AND
+        hold_until <= extract(epoch FROM clock_timestamp()) AS open FROM endpoint) AS e
+        ON number = endpoint
+    ORDER BY place
+    ON CONFLICT (id) DO NOTHING RETURNING id, seq, endpoint, owner
+), kept AS (
+    INSERT INTO payload (seq, event, key, headers, secrets, body)
+    SELECT seq, event, key, headers::jsonb, secrets, substring(%b::bytea FROM start FOR size)
+    FROM written JOIN new USING (id)
+), counted AS (
+    INSERT INTO change (endpoint, pending) SELECT endpoint, count(*) FROM written GROUP BY endpoint
+)
+SELECT id, seq, owner FROM written
 """
 _KNOWN: Final = """
 SELECT d.id, e.name, d.endpoint, p.body, p.event, p.key, p.headers FROM delivery d
 JOIN payload p USING (seq) JOIN endpoint e ON e.id = d.endpoint WHERE d.id = ANY(%s)
 """
 _DUE: Final = """
-SELECT due, size FROM delivery
-WHERE endpoint = %s AND state = 0 AND blocked = 0 AND owner IS NULL ORDER BY due LIMIT %s
+SELECT place, d.due, d.size
+FROM json_to_recordset(%s::json) AS wish (place int, endpoint bigint, most int),
+LATERAL (SELECT due, size FROM delivery WHERE endpoint = wish.endpoint AND state = 0
+    AND blocked = 0 AND owner IS NULL ORDER BY due LIMIT wish.most) AS d
+ORDER BY place, d.due
 """
 _CLAIM: Final = """
 WITH picked AS (
-    SELECT seq FROM delivery
-    WHERE endpoint = %s AND state = 0 AND blocked = 0 AND owner IS NULL AND due <= %s
-    AND EXISTS (SELECT FROM endpoint e WHERE e.id = delivery.endpoint AND e.disabled = ''
-        AND e.deleted = 0 AND e.hold_until <= extract(epoch FROM clock_timestamp()))
-    ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT d.seq FROM json_to_recordset(%s::json) AS wish (endpoint bigint, most int)
+    JOIN endpoint e ON e.id = wish.endpoint AND e.disabled = '' AND e.deleted = 0
+        AND e.hold_until <= extract(epoch FROM clock_timestamp()),
+    LATERAL (SELECT seq FROM delivery WHERE endpoint = wish.endpoint AND state = 0
+        AND blocked = 0 AND owner IS NULL AND due <= %s
+        ORDER BY due LIMIT wish.most FOR UPDATE SKIP LOCKED) AS d
 )
 UPDATE delivery d SET owner = %s, fence = d.fence + 1
 FROM picked JOIN payload p USING (seq) WHERE d.seq = picked.seq
-RETURNING d.seq, d.id, d.due, d.accepted, d.attempt, d.tries, d.expires, d.okey, d.fence,
-    p.event, p.headers, p.secrets, p.body
+RETURNING d.endpoint, d.seq, d.id, d.due, d.accepted, d.attempt, d.tries, d.expires, d.okey,
+    d.fence, p.event, p.headers, p.secrets, p.body
 """
 _FINISH: Final = """
-UPDATE delivery d SET state = v.state, blocked = v.blocked, due = v.due, attempt = v.attempt,
-    tries = v.tries, reason = v.reason, forget = v.forget, owner = NULL
-FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::smallint[], %s::float8[], %s::int[],
-    %s::int[], %s::text[], %s::float8[])
-    AS v (seq, fence, state, blocked, due, attempt, tries, reason, forget)
-WHERE d.seq = v.seq AND d.fence = v.fence AND d.state = 0 RETURNING d.seq
+WITH v AS (
+    SELECT * FROM json_to_recordset(%s::json) AS r (seq bigint, fence bigint, state smallint,
+        blocked smallint, due float8, attempt int, tries int, reason text, forget float8,
+        number int, time float8, code int, condition text, error text, phases text, start int,
+        size int)
+), ended AS (
+    UPDATE delivery d SET state = v.state, blocked = v.blocked, due = v.due, attempt = v.attempt,
+        tries = v.tries, reason = v.reason, forget = v.forget, owner = NULL
+    FROM v WHERE d.seq = v.seq AND d.fence = v.fence AND d.state = 0
+    RETURNING d.seq, d.fence, d.endpoint, d.state
+), kept AS (
+    INSERT INTO attempt (seq, number, time, code, condition, error, phases, body)
+    SELECT seq, number, time, code, condition, error, phases,
+        substring(%b::bytea FROM start FOR size)
+    FROM ended JOIN v USING (seq, fence) WHERE number IS NOT NULL ON CONFLICT DO NOTHING
+), counted AS (
+    INSERT INTO change SELECT endpoint, -count(*), count(*) FILTER (WHERE state = 1),
+        count(*) FILTER (WHERE state = 2)
+    FROM ended WHERE state <> 0 GROUP BY endpoint
+)
+SELECT seq, fence FROM ended
 """
 _RELEASE: Final = """
 UPDATE delivery d SET owner = NULL FROM unnest(%s::bigint[], %s::bigint[]) AS v (seq, fence)
 WHERE d.seq = v.seq AND d.fence = v.fence AND d.owner IS NOT NULL RETURNING d.seq
-"""
-_INSERT_ATTEMPTS: Final = """
-INSERT INTO attempt (seq, number, time, code, condition, error, phases, body)
-SELECT * FROM unnest(%s::bigint[], %s::int[], %s::float8[], %s::int[], %s::text[], %s::text[],
-    %s::text[], %b::bytea[]) ON CONFLICT DO NOTHING
 """
 # A process without its lock has gone; one whose time is up has stopped, or lost its connection.
 _DEAD_PROCESSES: Final = """
@@ -115,6 +136,11 @@ WHERE owner <> %s AND (alive_until < extract(epoch FROM clock_timestamp()) OR NO
     SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = owner::int
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))
 """
+
+
+_ATTEMPT: Final = ("seq", "number", "time", "code", "condition", "error", "phases")
+
+_Taken = tuple[NewDelivery, Accepted, Endpoint]
 
 
 class Tables(Protocol):
@@ -250,29 +276,58 @@ class PostgresStore:
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
         """Write deliveries down."""
-        results = [Accepted(new.token, new.id) for new in batch]
-        with self._session as self._state.connection:
-            taken: list[tuple[NewDelivery, Accepted, Endpoint]] = []
-            for new, result in zip(batch, results, strict=True):
-                endpoint = self._endpoint_of(new)
-                if endpoint is None:
-                    result.error = ("unknown-endpoint", f"there is no endpoint {new.endpoint!r}")
-                else:
-                    taken.append((new, result, endpoint))
-            blocked = self._blocked(taken)
-            rows = [
-                self._row(new, endpoint, waits, now)
-                for (new, _, endpoint), waits in zip(taken, blocked, strict=True)
-            ]
-            seqs = self._insert(taken, rows)
-            for (new, result, endpoint), row in zip(taken, rows, strict=True):
-                written = seqs.pop(new.id, None)  # the first of its id in this batch
-                if written is not None:
-                    self._accepted(new, result, endpoint, row, *written)
-            repeats = [item for item in taken if not item[1].endpoint]
-            if repeats:
-                self._compare(repeats)
+        if all(self._is_plain(new) for new in batch):
+            results, repeats = self._accept(batch, now, self._session.run)
+        else:
+            with self._session as self._state.connection:
+                results, repeats = self._accept(batch, now, self._state.run)
+        if repeats:
+            self._compare(repeats)
         return results
+
+    def _is_plain(self, new: NewDelivery) -> bool:
+        """Nothing but its own row has to be looked at or written: it may go in one statement."""
+        endpoint = self._state.by_name.get(new.endpoint or name_of_uri(new.uri))
+        return endpoint is not None and order_of(endpoint, new.key) is None
+
+    def _accept(
+        self, batch: Sequence[NewDelivery], now: float, run: Run
+    ) -> tuple[list[Accepted], list[_Taken]]:
+        """Returns the results, and those whose id was there."""
+        results = [Accepted(new.token, new.id) for new in batch]
+        taken: list[_Taken] = []
+        repeats: list[_Taken] = []
+        ids: set[str] = set()
+        for new, result in zip(batch, results, strict=True):
+            endpoint = self._endpoint_of(new)
+            if endpoint is None:
+                result.error = ("unknown-endpoint", f"there is no endpoint {new.endpoint!r}")
+            elif new.id in ids:
+                repeats.append((new, result, endpoint))
+            else:
+                ids.add(new.id)
+                taken.append((new, result, endpoint))
+        if not taken:
+            return results, repeats
+        rows: list[dict[str, Any]] = []
+        start = 1
+        for (new, _, endpoint), blocked in zip(taken, self._blocked(taken), strict=True):
+            rows.append(self._row(new, endpoint, blocked, now, len(rows), start))
+            start += len(new.body)
+        bodies = b"".join([new.body for new, _, _ in taken])
+        written = {id: (seq, owner) for id, seq, owner in run(_ACCEPT, (_text(rows), bodies))}
+        for item, row in zip(taken, rows, strict=True):
+            new, result, endpoint = item
+            found = written.get(new.id)
+            if found is None:
+                repeats.append(item)
+                continue
+            seq, owner = found
+            result.endpoint = endpoint.id
+            result.due = None if row["blocked"] else row["due"]
+            if owner is not None:
+                result.delivery = leased_at_once(new, endpoint, seq, row["due"], fence=1)
+        return results, repeats
 
     def _endpoint_of(self, new: NewDelivery) -> Endpoint | None:
         state = self._state
@@ -282,7 +337,7 @@ class PostgresStore:
         known = state.find_cached(name)
         return known or state.insert_endpoint(name, by_uri(new.uri, state.schedule))
 
-    def _blocked(self, taken: Sequence[tuple[NewDelivery, Accepted, Endpoint]]) -> list[int]:
+    def _blocked(self, taken: Sequence[_Taken]) -> list[int]:
         """Who has to wait behind another of its key."""
         keys = [(endpoint.id, order_of(endpoint, new.key)) for new, _, endpoint in taken]
         ordered = sorted({(id, okey) for id, okey in keys if okey is not None})
@@ -297,72 +352,53 @@ class PostgresStore:
         return blocked
 
     def _row(
-        self, new: NewDelivery, endpoint: Endpoint, blocked: int, now: float
-    ) -> tuple[Any, ...]:
-        due = first_due(new, endpoint)
-        claim = new.claim and not blocked and due <= now and not endpoint.disabled
-        claim = claim and self._may_lease
-        return (
-            new.id,
-            endpoint.id,
-            blocked,
-            due,
-            len(new.body),
-            new.accepted,
-            new.expires_at,
-            order_of(endpoint, new.key),
-            self._owner if claim else None,
-        )
-
-    def _insert(
-        self,
-        taken: Sequence[tuple[NewDelivery, Accepted, Endpoint]],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> dict[str, tuple[int, int | None]]:
-        """Write the rows. Returns number and owner by id."""
-        if not rows:
-            return {}
-        connection = self._state.connection
-        assert connection is not None
-        inserted = connection.execute(_INSERT_DELIVERIES, _columns(rows)).fetchall()
-        seqs = {id: (seq, owner) for id, seq, owner in inserted}
-        payloads: dict[str, tuple[Any, ...]] = {}
-        for new, _, _ in taken:
-            if new.id in seqs and new.id not in payloads:
-                payloads[new.id] = (
-                    seqs[new.id][0],
-                    new.event,
-                    new.key,
-                    pack_headers(new.headers),
-                    self._state.box.close(new.secrets),
-                    new.body,
-                )
-        if payloads:
-            connection.execute(_INSERT_PAYLOADS, _columns(payloads.values()))
-        return seqs
-
-    def _accepted(
         self,
         new: NewDelivery,
-        result: Accepted,
         endpoint: Endpoint,
-        row: tuple[Any, ...],
-        seq: int,
-        owner: int | None,
-    ) -> None:
-        _, _, blocked, due, *_ = row
-        result.endpoint = endpoint.id
-        result.due = None if blocked else due
-        if owner is not None:
-            result.delivery = leased_at_once(new, endpoint, seq, due, fence=1)
+        blocked: int,
+        now: float,
+        place: int,
+        start: int,
+    ) -> dict[str, Any]:
+        due = first_due(new, endpoint)
+        claim = new.claim and not blocked and due <= now and not endpoint.disabled
+        return {
+            "place": place,
+            "id": new.id,
+            "endpoint": endpoint.id,
+            "blocked": blocked,
+            "due": due,
+            "size": len(new.body),
+            "accepted": new.accepted,
+            "expires": new.expires_at,
+            "okey": order_of(endpoint, new.key),
+            "owner": self._owner if claim and self._may_lease else None,
+            "event": new.event,
+            "key": new.key,
+            "headers": pack_headers(new.headers),
+            "secrets": _hexadecimal(self._state.box.close(new.secrets)),
+            "start": start,
+        }
 
-    def _compare(self, repeats: Sequence[tuple[NewDelivery, Accepted, Endpoint]]) -> None:
-        """An id that is known: with the same content a duplicate, with another a conflict."""
-        connection = self._state.connection
-        assert connection is not None
+    def _compare(self, repeats: Sequence[_Taken]) -> None:
+        """An id that is known: with the same content a duplicate, with another a conflict.
+
+        The rest of the batch is written already; so of these it is said where that fails.
+        """
         ids = [new.id for new, _, _ in repeats]
-        known = {row[0]: row[1:] for row in connection.execute(_KNOWN, (ids,)).fetchall()}
+        known: dict[str, tuple[Any, ...]] = {}
+        reason = "it was forgotten this moment"
+        try:
+            known = {row[0]: row[1:] for row in self._session.run(_KNOWN, (ids,))}
+        except StoreUnavailable as error:
+            reason = str(error)
         for new, result, endpoint in repeats:
+            if new.id not in known:
+                result.error = (
+                    "unavailable",
+                    f"the id {new.id} is known, its content not: {reason}",
+                )
+                continue
             packed = pack_headers(new.headers)
             content = (new.body, new.event, new.key, json.loads(packed) if packed else None)
             name, number, *kept = known[new.id]
@@ -377,36 +413,56 @@ class PostgresStore:
 
     def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
         """Lease due deliveries, the oldest due first; those that others take are passed over."""
-        with self._session as self._state.connection:
-            return [self._claim(claim, now) for claim in batch]
-
-    def _claim(self, claim: Claim, now: float) -> Claimed:
-        connection = self._state.connection
-        assert connection is not None
-        endpoint = self._state.endpoints.get(claim.endpoint)
-        if endpoint is None or endpoint.disabled or endpoint.deleted:
-            return Claimed(claim.endpoint, [], None)
+        results = [Claimed(claim.endpoint, [], None) for claim in batch]
+        endpoints = self._state.endpoints
+        open_ = [
+            place
+            for place, claim in enumerate(batch)
+            if (endpoint := endpoints.get(claim.endpoint)) is not None
+            and not endpoint.disabled
+            and not endpoint.deleted
+        ]
         if not self._may_lease:
-            return Claimed(claim.endpoint, [], now + _SOON)
-        limit, room, next_due = 0, claim.max_bytes, None
-        for due, size in connection.execute(_DUE, (claim.endpoint, claim.limit + 1)).fetchall():
-            if due > now or limit == claim.limit or (limit and room < size):
-                next_due = due
-                break
-            limit += 1
-            room -= size
-        deliveries: list[Delivery] = []
-        if limit:
-            values = (claim.endpoint, now, limit, self._owner)
-            rows = connection.execute(_CLAIM, values).fetchall()
-            deliveries = [self._delivery(claim.endpoint, row) for row in rows]
-            if not deliveries:  # others were quicker, or the endpoint was closed this moment
-                next_due = max(next_due or 0.0, now + _SOON)
-            deliveries.sort(key=lambda delivery: (delivery.due, delivery.seq))
-        return Claimed(claim.endpoint, deliveries, next_due)
+            for place in open_:
+                results[place].next_due = now + _SOON
+            return results
+        limits = self._limits(batch, open_, results, now)
+        wishes = [{"endpoint": batch[p].endpoint, "most": most} for p, most in limits.items()]
+        rows = self._session.run(_CLAIM, (_text(wishes), now, self._owner)) if wishes else []
+        leased: dict[int, list[Delivery]] = {}
+        for row in rows:
+            leased.setdefault(row[0], []).append(self._delivery(row))
+        for place in limits:
+            result = results[place]
+            result.deliveries = leased.get(result.endpoint, [])
+            result.deliveries.sort(key=lambda delivery: (delivery.due, delivery.seq))
+            if not result.deliveries:  # others were quicker, or it was closed this moment
+                result.next_due = max(result.next_due or 0.0, now + _SOON)
+        return results
 
-    def _delivery(self, endpoint: int, row: Sequence[Any]) -> Delivery:
-        seq, id, due, accepted, attempt, tries, expires, okey, fence, *payload = row
+    def _limits(
+        self, batch: Sequence[Claim], places: Sequence[int], results: list[Claimed], now: float
+    ) -> dict[int, int]:
+        """How many to lease for each claim that finds something due, and what is due after."""
+        wishes = [
+            {"place": place, "endpoint": batch[place].endpoint, "most": batch[place].limit + 1}
+            for place in places
+        ]
+        limits: dict[int, int] = {}
+        room = {place: batch[place].max_bytes for place in places}
+        for place, due, size in self._session.run(_DUE, (_text(wishes),)) if wishes else ():
+            limit = limits.get(place, 0)
+            if results[place].next_due is not None:
+                continue
+            if due > now or limit == batch[place].limit or (limit and room[place] < size):
+                results[place].next_due = due
+                continue
+            limits[place] = limit + 1
+            room[place] -= size
+        return limits
+
+    def _delivery(self, row: Sequence[Any]) -> Delivery:
+        endpoint, seq, id, due, accepted, attempt, tries, expires, okey, fence, *payload = row
         event, headers, secrets, body = payload
         return Delivery(
             seq,
@@ -431,58 +487,67 @@ class PostgresStore:
         """End leases; a result whose fence another lease has moved on is dropped."""
         released = [f for f in batch if f.gives_back]
         ended = [f for f in batch if not f.gives_back]
+        saves = [f.save for f in batch if f.save is not None]
+        if not released and not saves and all(f.delivery.okey is None for f in ended):
+            return self._end(ended, self._session.run)
         results: list[Finished] = []
         with self._session as self._state.connection:
-            connection = self._state.connection
-            assert connection is not None
             if released:
                 pairs = [(f.delivery.seq, f.delivery.fence) for f in released]
-                connection.execute(_RELEASE, _columns(pairs))
+                self._state.connection.execute(_RELEASE, _columns(pairs))
                 results += [Finished(finish) for finish in released]
-            for finish in batch:
-                if finish.save is not None:
-                    self._queries.save(finish.save)
+            for save in saves:
+                self._queries.save(save)
             if ended:
-                results += self._end(ended)
+                results += self._end(ended, self._state.run)
+                self._unblock(results)
         return results
 
-    def _end(self, ended: Sequence[Finish]) -> list[Finished]:
-        connection = self._state.connection
-        assert connection is not None
-        rows = [self._finish_row(finish) for finish in ended]
-        written = {row[0] for row in connection.execute(_FINISH, _columns(rows)).fetchall()}
-        results = [Finished(finish, finish.delivery.seq not in written) for finish in ended]
-        attempts = [
-            attempt_row(result.finish)
-            for result in results
-            if not result.stale and result.finish.outcome is not None
+    def _end(self, ended: Sequence[Finish], run: Run) -> list[Finished]:
+        rows: list[dict[str, Any]] = []
+        bodies: list[bytes] = []
+        start = 1
+        for finish in ended:
+            row = self._finish_row(finish)
+            if finish.outcome is not None:
+                *attempt, body = attempt_row(finish)
+                row.update(zip(_ATTEMPT, attempt, strict=True), start=start, size=len(body))
+                bodies.append(body)
+                start += len(body)
+            rows.append(row)
+        written = set(run(_FINISH, (_text(rows), b"".join(bodies))))
+        return [
+            Finished(finish, (finish.delivery.seq, finish.delivery.fence) not in written)
+            for finish in ended
         ]
-        if attempts:
-            connection.execute(_INSERT_ATTEMPTS, _columns(attempts))
-        over = [r for r in results if not r.stale and r.finish.state is not State.PENDING]
-        keys = sorted(
-            {(r.finish.delivery.endpoint, r.finish.delivery.okey or "") for r in over if _okey(r)}
-        )
-        unblocked = {key: self._state.unblock(*key) for key in keys}
-        for result in over:
-            if _okey(result):
-                delivery = result.finish.delivery
-                result.unblocked = unblocked[delivery.endpoint, delivery.okey or ""]
-        return results
 
-    def _finish_row(self, finish: Finish) -> tuple[Any, ...]:
+    def _unblock(self, results: Sequence[Finished]) -> None:
+        """Let the next of the keys go whose heads have ended."""
+        over = [
+            (result, (result.finish.delivery.endpoint, result.finish.delivery.okey))
+            for result in results
+            if not result.stale
+            and result.finish.state is not State.PENDING
+            and result.finish.delivery.okey is not None
+        ]
+        keys = sorted({(endpoint, okey) for _, (endpoint, okey) in over if okey is not None})
+        unblocked = {key: self._state.unblock(*key) for key in keys}
+        for result, (endpoint, okey) in over:
+            result.unblocked = unblocked[endpoint, okey or ""]
+
+    def _finish_row(self, finish: Finish) -> dict[str, Any]:
         ending = self._state.ending(finish)
-        return (
-            finish.delivery.seq,
-            finish.delivery.fence,
-            ending.state,
-            ending.blocked,
-            finish.due,
-            finish.attempt,
-            ending.tries,
-            ending.reason,
-            ending.forget,
-        )
+        return {
+            "seq": finish.delivery.seq,
+            "fence": finish.delivery.fence,
+            "state": ending.state,
+            "blocked": ending.blocked,
+            "due": finish.due,
+            "attempt": finish.attempt,
+            "tries": ending.tries,
+            "reason": ending.reason,
+            "forget": ending.forget,
+        }
 
     # -- renew, recover, query -----------------------------------------------------------------
 
@@ -558,6 +623,7 @@ class PostgresStore:
                     for values in rows:
                         copy.write_row(values)
                         copied[table] += 1
+            connection.execute(COUNT_ALL)
             for table, column in (("endpoint", "id"), ("delivery", "seq")):
                 connection.execute(
                     f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'),"
@@ -567,9 +633,13 @@ class PostgresStore:
 
     def query(self, query: Query, now: float) -> QueryResult:
         """All the rest; each query is a transaction."""
+        self._state.counted = {}
         with self._session as self._state.connection:
             result = self._queries.run(query, now)
-            if isinstance(query, Stats):
+            self._state.write_counts()
+            if isinstance(query, Sweep):
+                self._state.fold_counts()
+            elif isinstance(query, Stats):
                 # An old transaction anywhere keeps dead rows alive, which slows claims.
                 row = self._state.connection.execute(_XMIN_AGE).fetchone()
                 result.answer["xmin-age"] = (row and row[0]) or 0
@@ -581,8 +651,13 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _okey(result: Finished) -> bool:
-    return result.finish.delivery.okey is not None
+def _text(rows: Sequence[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()
+
+
+def _hexadecimal(value: bytes | None) -> str | None:
+    """Bytes as PostgreSQL reads them from a text."""
+    return None if value is None else "\\x" + value.hex()
 
 
 def pack_headers(headers: tuple[tuple[bytes, bytes], ...]) -> str | None:

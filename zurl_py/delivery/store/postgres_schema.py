@@ -12,7 +12,7 @@ import psycopg
 
 from .base import StoreError
 
-__all__ = ["LATEST", "migrate"]
+__all__ = ["COUNT_ALL", "LATEST", "migrate"]
 
 _LOCK: Final = 0x5A55524C  # "ZURL": of the advisory lock that migrations are made under
 
@@ -131,9 +131,11 @@ BEGIN
     RETURN pairs;
 END
 $$;
+"""
 
+_DELIVER: Final = r"""
 -- SECURITY DEFINER: an application needs the right to execute this, and none to the tables.
-CREATE FUNCTION zurl.deliver(
+CREATE OR REPLACE FUNCTION zurl.deliver(
     endpoint text,
     body bytea,
     id text DEFAULT NULL,
@@ -193,6 +195,7 @@ BEGIN
     IF number IS NOT NULL THEN
         INSERT INTO zurl.payload (seq, event, key, headers, body)
         VALUES (number, deliver.event, deliver.key, pairs, deliver.body);
+        INSERT INTO zurl.change (endpoint, pending) VALUES (target.id, 1);
         PERFORM pg_notify('zurl', target.id::text);
         RETURN made;
     END IF;
@@ -209,7 +212,32 @@ END
 $$;
 """
 
-MIGRATIONS: Final = (_TABLES + _FUNCTIONS,)
+COUNT_ALL: Final = """
+INSERT INTO zurl.counter
+SELECT endpoint, count(*) FILTER (WHERE state = 0),
+    count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2)
+FROM zurl.delivery GROUP BY endpoint
+"""
+
+# How many there are in each state, without looking at each: every transaction adds what it changed
+# to the log, and the sweep puts the log into the table.
+_COUNTERS: Final = """
+LOCK TABLE zurl.delivery IN SHARE MODE;
+CREATE TABLE zurl.counter (
+    endpoint bigint PRIMARY KEY,
+    pending bigint NOT NULL,
+    done bigint NOT NULL,
+    dead bigint NOT NULL
+) WITH (fillfactor = 50);
+CREATE TABLE zurl.change (
+    endpoint bigint NOT NULL,
+    pending bigint NOT NULL DEFAULT 0,
+    done bigint NOT NULL DEFAULT 0,
+    dead bigint NOT NULL DEFAULT 0
+);
+"""
+
+MIGRATIONS: Final = (_TABLES + _FUNCTIONS, _COUNTERS + COUNT_ALL + ";" + _DELIVER)
 LATEST: Final = len(MIGRATIONS)
 
 

@@ -12,13 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, LiteralString, NoReturn
 
 import psycopg
 
 from .base import StoreError, StoreUnavailable
 
-__all__ = ["Session"]
+__all__ = ["Run", "Session"]
+
+# Runs a statement with values; returns its rows.
+Run = Callable[[LiteralString, Sequence[Any]], list[tuple[Any, ...]]]
 
 _CONNECT: Final = 3  # seconds
 _STATEMENT: Final = 6.0  # seconds that a batch may take
@@ -70,8 +73,7 @@ class Session:
 
     def __enter__(self) -> psycopg.Connection[Any]:
         """A batch begins: all of it is one transaction."""
-        connection = self.connection()
-        self._busy_since = time.monotonic()
+        connection = self._begin()
         try:
             connection.execute("BEGIN")
         except psycopg.Error as error:
@@ -92,9 +94,27 @@ class Session:
         finally:
             self._busy_since = 0.0
         if isinstance(error, psycopg.Error):
-            if isinstance(error, psycopg.OperationalError):
-                self._lose(error)
-            raise StoreUnavailable(_one_line(error)) from None
+            self._raise(error)
+
+    def run(self, statement: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """A batch of one statement: it is a transaction by itself, and one round trip."""
+        connection = self._begin()
+        try:
+            return connection.execute(statement, values).fetchall()
+        except psycopg.Error as error:
+            self._raise(error)
+        finally:
+            self._busy_since = 0.0
+
+    def _begin(self) -> psycopg.Connection[Any]:
+        connection = self.connection()
+        self._busy_since = time.monotonic()
+        return connection
+
+    def _raise(self, error: psycopg.Error) -> NoReturn:
+        if isinstance(error, psycopg.OperationalError):
+            self._lose(error)
+        raise StoreUnavailable(_one_line(error)) from None
 
     @contextmanager
     def without_limit(self) -> Iterator[psycopg.Connection[Any]]:
@@ -120,6 +140,10 @@ class Session:
             )
             self._connection = connection
             connection.execute("SET search_path = zurl")
+            # A plan is made once and kept, maybe while a table is small or new to the planner; so
+            # it is to go by the indices from the start.
+            for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
+                connection.execute(f"SET {setting} = off")
             self._prepare(connection)
         finally:
             self._busy_since = 0.0

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, LiteralString
 
+import msgspec
 import psycopg
 
 from ..endpoints import to_text
 from ..model import Endpoint, Settings
 from .secrets import SecretBox
-from .state import DEAD, DONE, PENDING, Rows, SqlState
+from .state import Rows, SqlState
 
 __all__ = ["PostgresState"]
 
 _OVERLAP: Final = 30.0  # seconds: a change is seen when it is committed, later than it is stamped
+
+_TOTALS: Final = """
+SELECT coalesce(sum(pending), 0)::bigint, coalesce(sum(done), 0)::bigint,
+    coalesce(sum(dead), 0)::bigint
+FROM (SELECT * FROM counter UNION ALL SELECT * FROM change) AS counted
+"""
+_PENDING: Final = """
+SELECT endpoint, sum(pending)::bigint FROM (SELECT * FROM counter UNION ALL SELECT * FROM change)
+AS counted WHERE endpoint = ANY(?) GROUP BY endpoint HAVING sum(pending) > 0
+"""
+# A log, as of one row all transactions would wait for one another.
+_ADD_COUNTS: Final = """
+INSERT INTO change SELECT (row ->> 0)::bigint, (row ->> 1)::bigint, (row ->> 2)::bigint,
+    (row ->> 3)::bigint FROM json_array_elements(?::json) AS row
+"""
+_FOLD_COUNTS: Final = """
+WITH gone AS (
+    DELETE FROM change WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM change LIMIT 100000 FOR UPDATE SKIP LOCKED)) RETURNING *
+)
+INSERT INTO counter SELECT endpoint, sum(pending), sum(done), sum(dead) FROM gone
+GROUP BY endpoint ORDER BY endpoint
+ON CONFLICT (endpoint) DO UPDATE SET pending = counter.pending + excluded.pending,
+    done = counter.done + excluded.done, dead = counter.dead + excluded.dead
+"""
 
 _NEXT_DUE: Final = """
 WITH RECURSIVE next(endpoint) AS (
@@ -41,6 +67,8 @@ class PostgresState(SqlState):
         "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked,"
         " (owner IS NOT NULL)::int FROM delivery"
     )
+    FREE: ClassVar = "owner IS NULL"
+    LISTED: ClassVar = "SELECT value::bigint FROM json_array_elements_text(?::json)"
 
     def __init__(self, box: SecretBox, schedule: tuple[float, ...]) -> None:
         super().__init__(box, schedule)
@@ -57,6 +85,11 @@ class PostgresState(SqlState):
         rows: Rows = self.connection.execute(statement, values)
         return rows
 
+    def run(self, statement: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement of PostgreSQL's, within the batch under way. Returns its rows."""
+        assert self.connection is not None
+        return self.connection.execute(statement, values).fetchall()
+
     def is_leased(self, endpoint: int, seq: int) -> bool:
         """Whether it is; where not, the row's lock keeps it so."""
         row = self.execute(
@@ -64,14 +97,24 @@ class PostgresState(SqlState):
         ).fetchone()
         return bool(row and row[0])
 
-    def count(self, changes: dict[int, int]) -> None:
-        """Counted when asked: a row of counts would be one that all transactions wait for."""
-
     def count_states(self) -> dict[int, int]:
         """How many deliveries there are in each state."""
-        found = dict.fromkeys((PENDING, DONE, DEAD), 0)
-        found.update(self.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
-        return found
+        return dict(enumerate(self.execute(_TOTALS).fetchone()))
+
+    def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
+        """How many are pending of each endpoint, where there are any."""
+        return dict(self.execute(_PENDING, (list(endpoints),)).fetchall()) if endpoints else {}
+
+    def write_counts(self) -> None:
+        """The transaction is about to be committed."""
+        if self.counted:
+            rows = [(endpoint, *changes) for endpoint, changes in self.counted.items()]
+            self.execute(_ADD_COUNTS, (msgspec.json.encode(rows).decode(),))
+            self.counted = {}
+
+    def fold_counts(self) -> None:
+        """Put the log of changes into the table."""
+        self.execute(_FOLD_COUNTS)
 
     def next_dues(self) -> dict[int, float]:
         """When each endpoint has something to do next."""

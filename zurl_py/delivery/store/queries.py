@@ -121,7 +121,7 @@ class Queries:
         if endpoint.disabled:
             self._execute(
                 "UPDATE delivery SET due = ? WHERE endpoint = ? AND state = 0 AND blocked = 0"
-                " AND due > ? AND tries > 0",
+                f" AND {self._state.FREE} AND due > ? AND tries > 0",
                 (now, endpoint.id, now),
             )
         enabled = replace(endpoint, disabled="", hold_until=0.0, failing_since=0.0, noticed=0)
@@ -178,7 +178,8 @@ class Queries:
 
     def _next_due(self, endpoint: int) -> float | None:
         (due,) = self._execute(
-            "SELECT min(due) FROM delivery WHERE endpoint = ? AND state = 0 AND blocked = 0",
+            "SELECT min(due) FROM delivery WHERE endpoint = ? AND state = 0 AND blocked = 0"
+            f" AND {self._state.FREE}",
             (endpoint,),
         ).fetchone()
         found: float | None = due
@@ -320,7 +321,7 @@ class Queries:
                 (blocked, now, expires if expires and expires > now else None, seq),
             )
             if state != PENDING:
-                self._state.count({state: -1, PENDING: 1})
+                self._state.count(endpoint, (state, -1), (PENDING, 1))
             count += 1
         return count
 
@@ -337,11 +338,9 @@ class Queries:
     # -- stats ---------------------------------------------------------------------------------
 
     def _stats(self, query: Stats, now: float) -> QueryResult:
-        held = 0
         oldest: float | None = None
-        for endpoint in self._state.by_name.values():
-            if endpoint.disabled:
-                held += self._pending_of(endpoint.id)
+        disabled = [e.id for e in self._state.by_name.values() if e.disabled]
+        held = sum(self._state.count_pending(disabled).values())
         for recovered in self._state.recover():
             due = recovered.next_due
             if due is not None and not recovered.endpoint.disabled:
@@ -358,22 +357,10 @@ class Queries:
     def _count_pending(self, query: CountPending, now: float) -> QueryResult:
         dues = self._state.next_dues()
         numbers = [*query.wanted, *sorted(dues, key=dues.__getitem__)]
-        found = {}
-        for number in dict.fromkeys(numbers[: query.limit]):
-            (count,) = self._execute(
-                "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE endpoint = ? AND state = 0"
-                " AND blocked = 0 LIMIT ?) AS some",
-                (number, query.most),
-            ).fetchone()
-            found[number] = (count, dues.get(number))
+        shown = list(dict.fromkeys(numbers[: query.limit]))
+        pending = self._state.count_pending(shown)
+        found = {number: (pending.get(number, 0), dues.get(number)) for number in shown}
         return QueryResult({"endpoints": found})
-
-    def _pending_of(self, endpoint: int) -> int:
-        (count,) = self._execute(
-            "SELECT count(*) FROM delivery WHERE endpoint = ? AND state = 0", (endpoint,)
-        ).fetchone()
-        found: int = count
-        return found
 
     # -- sweep ---------------------------------------------------------------------------------
 
@@ -396,14 +383,18 @@ class Queries:
         return result
 
     def _orphans(self) -> list[tuple[Any, ...]]:
+        """What is pending for endpoints that were deleted; also what waits for its key."""
         found: list[tuple[Any, ...]] = []
-        for endpoint in self._state.endpoints.values():
-            if endpoint.deleted and len(found) < _SWEPT:
-                found += self._execute(
-                    "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
-                    " WHERE endpoint = ? AND state = 0 LIMIT ?",
-                    (endpoint.id, _SWEPT - len(found)),
-                ).fetchall()
+        deleted = [e.id for e in self._state.endpoints.values() if e.deleted]
+        for number in self._state.count_pending(deleted):
+            free = f"blocked = 0 AND {self._state.FREE}"
+            for which in (free, "okey IS NOT NULL AND blocked = 1"):
+                if len(found) < _SWEPT:
+                    found += self._execute(
+                        "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
+                        f" WHERE endpoint = ? AND state = 0 AND {which} LIMIT ?",
+                        (number, _SWEPT - len(found)),
+                    ).fetchall()
         return found
 
     def _kill(
@@ -422,7 +413,7 @@ class Queries:
                 (DEAD, reason, self._state.forget_at(endpoint, accepted, now, DEAD), seq),
             )
             if state == PENDING:
-                self._state.count({PENDING: -1, DEAD: 1})
+                self._state.count(number, (PENDING, -1), (DEAD, 1))
                 result.dead.append((id, reason))
             if okey is not None and not endpoint.deleted:
                 due = self._state.unblock(number, okey)
@@ -433,14 +424,14 @@ class Queries:
     def _forget(self, now: float) -> int:
         """Delete what is remembered no longer. Returns how many."""
         rows = self._execute(
-            "SELECT seq, state FROM delivery WHERE forget <= ? AND blocked <> ? LIMIT ?",
+            "SELECT seq, endpoint, state FROM delivery WHERE forget <= ? AND blocked <> ? LIMIT ?",
             (now, STOPS, _SWEPT),
         ).fetchall()
-        for seq, state in rows:
-            self._execute("DELETE FROM attempt WHERE seq = ?", (seq,))
-            self._execute("DELETE FROM payload WHERE seq = ?", (seq,))
-            self._execute("DELETE FROM delivery WHERE seq = ?", (seq,))
-            self._state.count({state: -1})
+        seqs = msgspec.json.encode([seq for seq, _, _ in rows]).decode()
+        for table in ("attempt", "payload", "delivery") if rows else ():
+            self._execute(f"DELETE FROM {table} WHERE seq IN ({self._state.LISTED})", (seqs,))
+        for _, endpoint, state in rows:
+            self._state.count(endpoint, (state, -1))
         return len(rows)
 
 

@@ -34,7 +34,7 @@ from .queries import Queries
 from .secrets import SecretBox
 from .sqlite_file import open_file, path_of
 from .sqlite_state import SqliteState, values
-from .state import DEAD, DONE, PENDING, attempt_row, first_due, leased_at_once, order_of
+from .state import PENDING, attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["SqliteStore"]
 
@@ -161,7 +161,8 @@ class SqliteStore:
                 _INSERT_PAYLOAD,
                 [self._payload(new, number) for new, _, _, number in taken],
             )
-            state.count({PENDING: len(taken)})
+            for _, _, endpoint, _ in taken:
+                state.count(endpoint.id, (PENDING, 1))
         self._last_seq = seq
         for new, result, endpoint, number in taken:
             self._lease_if_wished(new, result, endpoint, number, now)
@@ -309,7 +310,6 @@ class SqliteStore:
         rows: list[tuple[Any, ...]] = []
         attempts: list[tuple[Any, ...]] = []
         ended: list[Finished] = []
-        counts = {PENDING: 0, DONE: 0, DEAD: 0}
         for finish in batch:
             result = Finished(finish)
             results.append(result)
@@ -319,7 +319,7 @@ class SqliteStore:
                 continue
             if finish.gives_back:
                 continue  # given back: nothing to write
-            self._end(finish, rows, attempts, counts)
+            self._end(finish, rows, attempts)
             if finish.state is not State.PENDING and delivery.okey is not None:
                 ended.append(result)
         saves = [finish.save for finish in batch if finish.save is not None]
@@ -333,7 +333,6 @@ class SqliteStore:
                     delivery = result.finish.delivery
                     assert delivery.okey is not None
                     result.unblocked = state.unblock(delivery.endpoint, delivery.okey)
-                state.count(counts)
         for result in results:
             state.release(result.finish.delivery.endpoint, result.finish.delivery.seq)
         return results
@@ -343,12 +342,10 @@ class SqliteStore:
         finish: Finish,
         rows: list[tuple[Any, ...]],
         attempts: list[tuple[Any, ...]],
-        counts: dict[int, int],
     ) -> None:
         ending = self._state.ending(finish)
         if ending.state != PENDING:
-            counts[PENDING] -= 1
-            counts[ending.state] += 1
+            self._state.count(finish.delivery.endpoint, (PENDING, -1), (ending.state, 1))
         rows.append(
             (
                 finish.delivery.seq,
@@ -425,6 +422,7 @@ class _Transaction(_Errors):
         connection = self._state.connection
         if error is None:
             try:
+                self._state.write_counts()
                 connection.execute("COMMIT")
                 self._state.settle()
                 return

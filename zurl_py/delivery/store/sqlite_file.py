@@ -17,7 +17,7 @@ from .base import StoreError
 __all__ = ["look_at", "open_file", "path_of"]
 
 _APPLICATION: Final = 0x5A55524C  # "ZURL", in the file's header
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MAGIC: Final = b"SQLite format 3\0"
 _CHECKED_WHOLE: Final = 64 << 20  # bytes; larger files take too long to be read through at a start
 _PAGE_CACHE: Final = 16_384  # kB
@@ -86,8 +86,24 @@ CREATE TABLE attempt (
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
-CREATE TABLE counter (state INTEGER PRIMARY KEY, number INTEGER NOT NULL);
-INSERT INTO counter VALUES (0, 0), (1, 0), (2, 0);
+"""
+
+# How many there are in each state, without looking at each.
+_COUNTER = """
+CREATE TABLE counter (
+    endpoint INTEGER PRIMARY KEY,
+    pending INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    dead INTEGER NOT NULL
+);
+"""
+
+# From version 1, which counted the states of all endpoints together.
+_UPGRADE = f"""
+DROP TABLE counter;
+{_COUNTER}
+INSERT INTO counter SELECT endpoint, sum(state = 0), sum(state = 1), sum(state = 2)
+FROM delivery GROUP BY endpoint;
 """
 
 
@@ -169,7 +185,7 @@ def _make(path: str) -> None:
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION};"
+                f"BEGIN; {_SCHEMA} {_COUNTER} PRAGMA application_id = {_APPLICATION};"
                 f"PRAGMA user_version = {_VERSION}; COMMIT;"
             )
         finally:
@@ -228,6 +244,7 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("COMMIT")
         _check_content(connection, path)
+        _upgrade(connection)
     except BaseException:
         connection.close()
         raise
@@ -239,10 +256,17 @@ def _check_identity(connection: sqlite3.Connection, path: str) -> None:
     if application != _APPLICATION:
         raise StoreError(f"store: {path} is a SQLite file of something else")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != _VERSION:
+    if not 1 <= version <= _VERSION:
         raise StoreError(
             f"store: {path} is of version {version}, and this program knows {_VERSION}"
         )
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        upgrade = f"BEGIN; {_UPGRADE} PRAGMA user_version = {_VERSION}; COMMIT;"
+        connection.executescript(upgrade)
 
 
 def _check_content(connection: sqlite3.Connection, path: str) -> None:

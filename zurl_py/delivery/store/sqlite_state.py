@@ -8,11 +8,16 @@ from typing import Any, ClassVar, Final
 
 from ..model import Endpoint
 from .secrets import SecretBox
-from .state import SqlState
+from .state import PENDING, SqlState
 
 __all__ = ["SqliteState", "values"]
 
 _CHUNKS: Final = (64, 16, 4, 1)  # rows in one statement; so few statements are kept prepared
+
+_ADD_COUNTS: Final = (
+    " ON CONFLICT (endpoint) DO UPDATE SET pending = pending + excluded.pending,"
+    " done = done + excluded.done, dead = dead + excluded.dead"
+)
 
 # A skip scan: from one endpoint of the index to the next, whatever the number of its deliveries.
 _NEXT_DUE: Final = """
@@ -58,6 +63,8 @@ class SqliteState(SqlState):
     SHOWN: ClassVar = (
         "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked, 0 FROM delivery"
     )
+    FREE: ClassVar = "TRUE"
+    LISTED: ClassVar = "SELECT value FROM json_each(?)"
 
     def __init__(
         self, connection: sqlite3.Connection, box: SecretBox, schedule: tuple[float, ...]
@@ -66,10 +73,12 @@ class SqliteState(SqlState):
         self.connection = connection
         self.synchronous = "FULL"
         self.leases: dict[int, set[int]] = {}
-        self._counts: dict[int, int] = dict(
-            connection.execute("SELECT state, number FROM counter").fetchall()
-        )
-        self._counted: dict[int, int] = {}  # by the transaction under way
+        self._counts: dict[int, list[int]] = {}  # of each state, by endpoint
+        self._totals = [0, 0, 0]
+        for endpoint, *counts in connection.execute(
+            "SELECT endpoint, pending, done, dead FROM counter"
+        ):
+            self._add(endpoint, counts)
         self._touched = False  # it changed what we know of endpoints
         self.load()
         self.encrypt_secrets()
@@ -108,29 +117,39 @@ class SqliteState(SqlState):
 
     # -- counts --------------------------------------------------------------------------------
 
-    def count(self, changes: dict[int, int]) -> None:
-        """Count within the transaction under way."""
-        for state, change in changes.items():
-            if change:
-                self._counted[state] = self._counted.get(state, 0) + change
-                self.connection.execute(
-                    "UPDATE counter SET number = number + ? WHERE state = ?", (change, state)
-                )
-
     def count_states(self) -> dict[int, int]:
         """How many deliveries there are in each state."""
-        return self._counts
+        return dict(enumerate(self._totals))
+
+    def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
+        """How many are pending of each endpoint, where there are any."""
+        return {
+            endpoint: counts[PENDING]
+            for endpoint in endpoints
+            if (counts := self._counts.get(endpoint)) and counts[PENDING]
+        }
+
+    def write_counts(self) -> None:
+        """The transaction is about to be committed."""
+        rows = [(endpoint, *changes) for endpoint, changes in self.counted.items()]
+        values(self.connection, "INSERT INTO counter VALUES ", rows, _ADD_COUNTS)
 
     def settle(self) -> None:
         """The transaction was committed."""
-        for state, change in self._counted.items():
-            self._counts[state] += change
-        self._counted = {}
+        for endpoint, changes in self.counted.items():
+            self._add(endpoint, changes)
+        self.counted = {}
         self._touched = False
+
+    def _add(self, endpoint: int, changes: Sequence[int]) -> None:
+        counts = self._counts.setdefault(endpoint, [0, 0, 0])
+        for state, change in enumerate(changes):
+            counts[state] += change
+            self._totals[state] += change
 
     def unsettle(self) -> None:
         """The transaction was rolled back; so is what was learnt of endpoints in it."""
-        self._counted = {}
+        self.counted = {}
         if self._touched:
             self._touched = False
             self.endpoints.clear()

@@ -118,13 +118,18 @@ class SqlState:
 
     Attributes:
         SHOWN: the start of a SELECT of what is shown of a delivery.
+        LISTED: a SELECT of the numbers that one value lists, in JSON.
+        FREE: a condition: nobody has the delivery leased; the index of what is due asks for it.
         endpoints: by number, the deleted ones included.
         by_name: those that are not deleted.
         schedule: the default, seconds.
         in_flight: numbers of the deliveries that an attempt of is under way here.
+        counted: by the transaction under way: changes of each state by endpoint.
     """
 
     SHOWN: ClassVar[str]
+    LISTED: ClassVar[str]
+    FREE: ClassVar[str]
 
     def __init__(self, box: SecretBox, schedule: tuple[float, ...]) -> None:
         self.box = box
@@ -132,6 +137,7 @@ class SqlState:
         self.in_flight: Container[int] = ()
         self.endpoints: dict[int, Endpoint] = {}
         self.by_name: dict[str, Endpoint] = {}
+        self.counted: dict[int, list[int]] = {}
 
     # -- what the two kinds of store do each in its way ----------------------------------------
 
@@ -143,12 +149,20 @@ class SqlState:
         """Whether somebody has a delivery leased; where not, nobody gets it in this transaction."""
         raise NotImplementedError
 
-    def count(self, changes: dict[int, int]) -> None:
-        """Deliveries moved from state to state, within the transaction under way."""
-        raise NotImplementedError
+    def count(self, endpoint: int, *changes: tuple[int, int]) -> None:
+        """So many more or fewer of a state, within the transaction under way."""
+        counted = self.counted.get(endpoint)
+        if counted is None:
+            counted = self.counted[endpoint] = [0, 0, 0]
+        for state, change in changes:
+            counted[state] += change
 
     def count_states(self) -> dict[int, int]:
         """How many deliveries there are in each state."""
+        raise NotImplementedError
+
+    def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
+        """How many are pending of each endpoint, where there are any."""
         raise NotImplementedError
 
     def refresh(self) -> None:

@@ -1,0 +1,366 @@
+"""Both stores by their verbs: counts that stay true, duplicates, upgrades, and no scans."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.e2e.delivery.postgres import Postgres
+from zurl_py.delivery.attempts import DEFAULT_SCHEDULE, Outcome, State
+from zurl_py.delivery.messages import (
+    DeliveryList,
+    EndpointPut,
+    EndpointVerb,
+    Question,
+    Replay,
+    Stats,
+)
+from zurl_py.delivery.model import Accepted, Claim, Delivery, Finish, NewDelivery
+from zurl_py.delivery.store import postgres_schema
+from zurl_py.delivery.store.base import CountPending, Query, QueryResult, Store, Sweep
+from zurl_py.delivery.store.postgres import PostgresStore
+from zurl_py.delivery.store.secrets import SecretBox
+from zurl_py.delivery.store.sqlite import SqliteStore
+from zurl_py.zhttp import Format
+
+_STATES = ("pending", "done", "dead")
+
+
+class Bench:
+    """A store, and time that passes when it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.store = self.open()
+        self.now = float(int(time.time()))
+        self.number = 0
+
+    def open(self) -> Store:
+        if self.url.startswith("sqlite"):
+            return SqliteStore(self.url, SecretBox(), DEFAULT_SCHEDULE)
+        return PostgresStore(self.url, SecretBox(), DEFAULT_SCHEDULE, max_body=1_000_000)
+
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = self.open()
+
+    def query(self, query: Query) -> QueryResult:
+        """Until it is done."""
+        while True:
+            result = self.store.query(query, self.now)
+            if result.again is None:
+                return result
+            query = result.again
+
+    def ask(self, kind: type[Question], type_: str, **fields: Any) -> QueryResult:
+        return self.query(kind(Format.JSON, type_, **fields))
+
+    def put(self, endpoint: str, **fields: Any) -> None:
+        uri = "http://127.0.0.1/"
+        self.ask(EndpointPut, "endpoint-put", endpoint=endpoint, uri=uri, **fields)
+
+    def new(self, endpoint: str, **fields: Any) -> NewDelivery:
+        self.number += 1
+        id = fields.pop("id", f"m{self.number}")
+        body = fields.pop("body", b"body")
+        digest = bytes(body) + endpoint.encode()
+        return NewDelivery(None, id, endpoint, "", body, digest, self.now, **fields)
+
+    def accept(self, endpoint: str, count: int = 1, **fields: Any) -> list[Accepted]:
+        batch = [self.new(endpoint, **fields) for _ in range(count)]
+        return self.store.accept(batch, self.now)
+
+    def claim(self, *endpoints: str, limit: int = 100) -> list[Delivery]:
+        numbers = [self.number_of(name) for name in endpoints]
+        claims = [Claim(number, limit, 1 << 20) for number in numbers]
+        return [d for result in self.store.claim(claims, self.now) for d in result.deliveries]
+
+    def number_of(self, endpoint: str) -> int:
+        found = {item.endpoint.name: item.endpoint.id for item in self.store.recover(self.now)}
+        return found[endpoint]
+
+    def finish(self, deliveries: Sequence[Delivery], state: State, reason: str = "") -> None:
+        self.store.finish(
+            [
+                Finish(
+                    delivery,
+                    state,
+                    self.now + 60,
+                    delivery.attempt + 1,
+                    Outcome(self.now, code=200, body=b"answer %d" % delivery.seq),
+                    reason,
+                    self.now,
+                )
+                for delivery in deliveries
+            ],
+            self.now,
+        )
+
+    def counted(self) -> dict[str, int]:
+        """What ``stats`` says."""
+        states: dict[str, int] = self.ask(Stats, "stats").answer["states"]
+        return states
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return list(self.store._state.execute(sql).fetchall())  # type: ignore[attr-defined]
+
+    def check_counts(self, held: int = 0) -> dict[str, int]:
+        """``stats`` says what there is."""
+        found = dict(self.rows("SELECT state, count(*) FROM delivery GROUP BY state"))
+        expected = {name: found.get(number, 0) for number, name in enumerate(_STATES)}
+        expected["held"] = held
+        expected["pending"] -= held
+        assert self.counted() == expected
+        return expected
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    made: str = request.getfixturevalue("postgres").make_database()
+    return made
+
+
+@pytest.fixture
+def bench(url: str) -> Iterator[Bench]:
+    made = Bench(url)
+    yield made
+    made.store.close()
+
+
+def life(bench: Bench) -> Iterator[int]:
+    """Deliveries of all kinds; yields how many are held whenever something has changed."""
+    bench.put("a")
+    bench.put("b", order="key", dead_head="stop")
+    bench.accept("a", 10)
+    bench.accept("b", 6, key="k")
+    yield 0
+    leased = bench.claim("a", "b")
+    assert len(leased) == 11
+    bench.finish(leased[:4], State.DONE)
+    bench.finish(leased[4:6], State.DEAD, "gone")
+    bench.finish(leased[6:7], State.PENDING)
+    bench.finish(leased[10:], State.DEAD, "gone")
+    yield 0
+    bench.ask(EndpointVerb, "endpoint-disable", endpoint="a")
+    yield 4
+    bench.ask(EndpointVerb, "endpoint-enable", endpoint="a")
+    bench.ask(Replay, "replay", endpoint="a", state="dead")
+    yield 0
+    bench.ask(Replay, "replay", id="m11")
+    bench.finish(bench.claim("b"), State.DONE)
+    yield 0
+    bench.accept("a", 3, expires_at=bench.now + 5)
+    bench.now += 10
+    bench.query(Sweep(bench.now))
+    yield 0
+    bench.ask(EndpointVerb, "endpoint-delete", endpoint="b")
+    bench.query(Sweep(bench.now))
+    yield 0
+    bench.now += 10 * 86_400
+    bench.query(Sweep(bench.now))
+    yield 0
+    bench.now += 60 * 86_400
+    bench.query(Sweep(bench.now))
+    yield 0
+
+
+def test_counts_stay_true(bench: Bench) -> None:
+    seen = []
+    for held in life(bench):
+        seen.append(bench.check_counts(held))
+    assert [sum(states.values()) for states in seen] == [16] * 5 + [19, 19, 14, 6]
+    assert seen[-1]["pending"] == 6
+    assert bench.rows("SELECT count(*) FROM payload") == [(6,)]
+    bench.reopen()
+    assert bench.check_counts() == seen[-1]
+
+
+def test_repeats_within_and_between_batches(bench: Bench) -> None:
+    bench.put("a")
+    first, again, other = bench.store.accept(
+        [bench.new("a", id="x"), bench.new("a", id="x"), bench.new("a", id="x", body=b"other")],
+        bench.now,
+    )
+    assert (first.duplicate, first.error) == (False, None)
+    assert (again.duplicate, again.error) == (True, None)
+    assert other.error is not None
+    assert other.error[0] == "conflict"
+    (again,) = bench.accept("a", id="x")
+    assert again.duplicate
+    assert bench.check_counts()["pending"] == 1
+
+
+def test_bodies_and_answers_are_told_apart(bench: Bench) -> None:
+    """They are written together."""
+    bench.put("a")
+    bodies = [b"", b"\x00\xff", b"one", b"", b"x" * 100_000, b"\\x00"]
+    batch = [
+        bench.new("a", body=body, event=f"e'{{\"{n}\\", headers=((b"X-A", b"\xe9%d" % n),))
+        for n, body in enumerate(bodies)
+    ]
+    bench.store.accept(batch, bench.now)
+    leased = bench.claim("a")
+    assert [delivery.body for delivery in leased] == bodies
+    assert [delivery.event for delivery in leased] == [new.event for new in batch]
+    assert [delivery.headers for delivery in leased] == [new.headers for new in batch]
+    bench.finish(leased, State.DONE)
+    answers = bench.rows("SELECT seq, body FROM attempt ORDER BY seq")
+    assert [bytes(body) for _, body in answers] == [b"answer %d" % seq for seq, _ in answers]
+
+
+def test_claims_of_many_endpoints(bench: Bench) -> None:
+    for name in "abc":
+        bench.put(name)
+    bench.accept("a", 3)
+    bench.accept("b", 2, not_before=bench.now + 100)
+    a, b, c = (bench.number_of(name) for name in "abc")
+    claims = [Claim(c, 5, 1000), Claim(a, 2, 1000), Claim(b, 5, 1000), Claim(99, 5, 1000)]
+    results = bench.store.claim(claims, bench.now)
+    assert [result.endpoint for result in results] == [c, a, b, 99]
+    assert [len(result.deliveries) for result in results] == [0, 2, 0, 0]
+    assert [result.next_due for result in results] == [None, bench.now, bench.now + 100, None]
+    (rest,) = bench.store.claim([Claim(a, 5, 1)], bench.now)  # one at least, whatever its size
+    assert len(rest.deliveries) == 1
+    assert rest.next_due is None
+
+
+def test_a_late_result_is_dropped_and_the_one_in_force_is_not(bench: Bench) -> None:
+    if isinstance(bench.store, SqliteStore):
+        return  # nobody else can have the file
+    bench.put("a")
+    bench.accept("a")
+    (first,) = bench.claim("a")
+    bench.rows("UPDATE delivery SET owner = NULL RETURNING seq")
+    (second,) = bench.claim("a")
+    late, good = bench.store.finish(
+        [
+            Finish(delivery, State.DONE, 0.0, 1, Outcome(bench.now, code=code), "", bench.now)
+            for delivery, code in ((first, 201), (second, 202))
+        ],
+        bench.now,
+    )
+    assert late.stale
+    assert not good.stale
+    assert bench.rows("SELECT code FROM attempt") == [(202,)]
+
+
+def test_an_older_sqlite_store_is_brought_forward(tmp_path: Path) -> None:
+    bench = Bench(f"sqlite:///{tmp_path}/store.db")
+    list(life(bench))
+    bench.accept("a", 2)
+    bench.store.close()
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.executescript(
+        "DROP TABLE counter; CREATE TABLE counter (state INTEGER PRIMARY KEY, number INTEGER);"
+        "PRAGMA user_version = 1"
+    )
+    connection.close()
+    bench.store = bench.open()
+    assert bench.check_counts()["pending"] == 8
+    bench.reopen()
+    assert bench.check_counts()["pending"] == 8
+    bench.store.close()
+
+
+def test_an_older_postgresql_schema_is_brought_forward(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.make_database()
+    latest = postgres_schema.MIGRATIONS
+    monkeypatch.setattr(postgres_schema, "MIGRATIONS", latest[:1])
+    monkeypatch.setattr(postgres_schema, "LATEST", 1)
+    with psycopg.connect(url, autocommit=True) as connection:
+        postgres_schema.migrate(connection)
+        connection.execute("INSERT INTO zurl.endpoint (name, settings) VALUES ('a', '{}')")
+        connection.execute(
+            "INSERT INTO zurl.delivery (id, endpoint, state, due, size, accepted)"
+            " VALUES ('1', 1, 0, 0, 0, 0), ('2', 1, 1, 0, 0, 0)"
+        )
+        monkeypatch.setattr(postgres_schema, "MIGRATIONS", latest)
+        monkeypatch.setattr(postgres_schema, "LATEST", len(latest))
+        postgres_schema.migrate(connection)
+        connection.execute("SELECT zurl.deliver('a', '3')")
+        counted = connection.execute(
+            "SELECT sum(pending), sum(done), sum(dead) FROM"
+            " (SELECT * FROM zurl.counter UNION ALL SELECT * FROM zurl.change) AS counted"
+        ).fetchone()
+    assert counted == (2, 1, 0)
+
+
+class Recorder:
+    """Keeps every statement that a store runs."""
+
+    def __init__(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.statements: dict[str, Sequence[Any]] = {}
+        if isinstance(store, SqliteStore):
+            self._connection: Any = store._state.connection
+            recorded = _Recorded(self._connection, self.statements)
+            monkeypatch.setattr(store._state, "connection", recorded)
+        else:
+            self._connection = store._session.connection()
+            execute = self._connection.execute
+            monkeypatch.setattr(
+                self._connection,
+                "execute",
+                lambda sql, values=(): (
+                    self.statements.update({sql: values}),
+                    execute(sql, values),
+                )[1],
+            )
+            self._explain = execute
+
+    def plans(self) -> Iterator[tuple[str, str]]:
+        """Statements, each with its plan."""
+        for sql, values in self.statements.items():
+            if sql.split()[0] not in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
+                continue
+            if isinstance(self._connection, sqlite3.Connection):
+                rows = self._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+                yield sql, "\n".join(row[3] for row in rows)
+            else:
+                rows = self._explain(f"EXPLAIN {sql}", values).fetchall()
+                yield sql, "\n".join(row[0] for row in rows)
+
+
+class _Recorded:
+    """A connection to SQLite that keeps statements."""
+
+    def __init__(self, connection: sqlite3.Connection, statements: dict[str, Any]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        self._statements[sql] = values
+        return self._connection.execute(sql, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_no_statement_looks_at_every_delivery(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the tables' sizes, and whether or not the planner knows them."""
+    recorder = Recorder(bench.store, monkeypatch)
+    for _ in life(bench):
+        pass
+    bench.accept("a", 3, claim=True, key="k")
+    bench.query(CountPending((1,), 10))
+    for state in ("pending", "dead"):
+        bench.ask(DeliveryList, "delivery-list", state=state, endpoint="a", limit=10)
+        bench.ask(DeliveryList, "delivery-list", state=state, limit=10)
+    bench.store.recover(bench.now)
+    looked_at = list(recorder.plans())
+    assert len(looked_at) > 25
+    for sql, plan in looked_at:
+        for line in plan.splitlines():
+            whole = "SCAN delivery" in line or "Seq Scan on delivery" in line
+            assert not whole or "GROUP BY state" in sql, f"{sql}\n{plan}"
