@@ -1,4 +1,4 @@
-"""ZeroMQ: sockets, reading and sending in batches, packets that overtook their session's first."""
+"""ZeroMQ: sockets, reading and sending in batches, the reorder buffer, access by keys."""
 
 from .outbox import Publisher, Replier, show_address
 from .reader import SocketReader

@@ -1,4 +1,4 @@
-"""Who may say what, where clients are known by their keys."""
+"""Access control for clients that are identified by their keys (CURVE)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ REVOKED: Final = CurveClient("", "a key that was taken back", frozenset())
 
 
 class Access:
-    """The clients of tcp endpoints, and the addresses (``from``) that are theirs.
+    """The clients of tcp endpoints, and the addresses (``from``) that each of them owns.
 
-    An address belongs to the key that used it first: nobody else may begin sessions under it, go
-    on with them, or read its answers. What comes over ipc has no key; it is the operator's own.
+    The key that uses an address first owns it: no other key may begin or continue sessions with
+    that address, or read its answers. Messages over ipc have no key and may use any address.
 
     Args:
-        clients: who may connect, by public key.
+        clients: clients that may connect, by public key.
     """
 
     def __init__(self, clients: Mapping[str, CurveClient]) -> None:
@@ -32,7 +32,7 @@ class Access:
         self._owned: dict[str, OrderedDict[bytes, None]] = {}
 
     def identify(self, frame: zmq.Frame) -> CurveClient | None:
-        """Who has sent a message; None: somebody over ipc."""
+        """The client that has sent a message; None: it came over ipc."""
         try:
             key = frame.get("User-Id")
         except zmq.ZMQError:
@@ -42,7 +42,7 @@ class Access:
         return self.clients.get(str(key), REVOKED)
 
     def may_use(self, client: CurveClient | None, address: bytes) -> bool:
-        """Whether an address is a client's, or becomes its own now."""
+        """Whether a client owns an address; one that nobody owns becomes the client's."""
         owner = self._owners.get(address)
         key = "" if client is None else client.key
         if client is REVOKED:

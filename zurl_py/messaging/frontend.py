@@ -1,9 +1,8 @@
-"""The daemon's four sockets on the loop: what comes in is handed on, what goes out is sent.
+"""The daemon's four sockets on the loop: reads messages and sends answers.
 
-In each turn of the loop at most a batch of messages is read from each socket, so that a flood on
-one cannot starve the others, timers or transfers. Continuing messages (credits, cancels) are always
-read, new requests only while there is room for them, so that ZeroMQ's own high-water marks push
-back on the workers.
+Each turn of the loop reads at most a batch of messages from each socket, so that a flood on one
+cannot starve the others, timers or transfers. Later packets (credits, cancels) are always read, new
+requests only while there is room for them; ZeroMQ's high-water marks then hold back the workers.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _SETTLING_INTERVAL = 0.01  # seconds
 
 
 class Receiver(Protocol):
-    """Who takes the messages; each comes as its frames, with who sent it where keys are known."""
+    """Takes the messages: their frames, and the client that sent them, where clients have keys."""
 
     @property
     def has_room(self) -> Callable[[], bool]:
@@ -51,33 +50,33 @@ class Receiver(Protocol):
         """A message of in_req_spec."""
 
     def packet_dropped(self, address: bytes, message: bytes) -> None:
-        """A message that was to be published, and was given up."""
+        """A packet for a worker was dropped."""
 
 
 class Nowhere:
-    """Takes the place of a socket for answers that is not configured."""
+    """Stands for a socket for answers that is not configured."""
 
     slow: Collection[bytes] = ()
 
     def publish(self, address: bytes, message: bytes) -> None:
-        """Nobody can hear it."""
+        """Do nothing: no worker can receive it."""
 
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
-        """Nobody is slow."""
+        """Do nothing: no worker is slow."""
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
-        """Nobody has asked."""
+        """Do nothing: no worker can have asked."""
 
 
 class Frontend:
-    """Reads and writes the sockets that there are.
+    """Reads and writes the sockets that are configured.
 
     Args:
-        access: who the clients are; None: they are not known.
+        access: access control; None: clients have no keys.
 
     Attributes:
-        outlet: where packets to workers' addresses go.
-        replier: where answers of the request interface go.
+        outlet: sends packets to workers' addresses.
+        replier: sends answers of the request interface.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Frontend:
         self._first = self._reader(endpoints.in_)
         self._later = self._reader(endpoints.in_stream)
         self._requests = self._reader(endpoints.in_req, answers=True)
-        # XPUB hands us the workers' subscriptions; libzmq has acted on them already.
+        # An XPUB's messages are the workers' subscriptions; libzmq has acted on them already.
         self._subscriptions = self._reader(endpoints.out)
         every = (self._first, self._later, self._requests, self._subscriptions)
         self._readers = [reader for reader in every if reader is not None]
@@ -121,7 +120,7 @@ class Frontend:
 
     @property
     def idle(self) -> bool:
-        """No answer waits for a worker who is slow or not there yet."""
+        """Whether no answer waits for a worker that is slow or has not subscribed yet."""
         return not any(outbox and outbox.slow for outbox in (self._publisher, self._replier))
 
     @property
@@ -137,26 +136,27 @@ class Frontend:
         return [0 if outbox is None else outbox.sent for outbox in outboxes]
 
     def losses(self, socket: str) -> tuple[int, int]:
-        """Messages to workers that had no use.
+        """Numbers of messages to workers that were lost.
 
         Args:
             socket: out_spec or in_req_spec.
 
         Returns:
-            those that a slow worker did not take in time, and those that nobody was there for.
+            Messages that were dropped as a worker was too slow, and messages that no worker was
+            there for.
         """
         outbox = self._publisher if socket == "out_spec" else self._replier
         return (0, 0) if outbox is None else (outbox.dropped, outbox.unheard)
 
     @property
     def dropped(self) -> int:
-        """Answers that were given up."""
+        """Number of answers that were dropped as a worker was too slow."""
         outboxes = (self._publisher, self._replier)
         return sum(outbox.dropped for outbox in outboxes if outbox is not None)
 
     @property
     def unheard(self) -> int:
-        """Answers that nobody was there for."""
+        """Number of answers that no worker was there for."""
         outboxes = (self._publisher, self._replier)
         return sum(outbox.unheard for outbox in outboxes if outbox is not None)
 
@@ -167,16 +167,16 @@ class Frontend:
 
     @property
     def first_packets_wait(self) -> bool:
-        """Messages wait, or may wait, in in_spec."""
+        """Whether messages wait, or may wait, in in_spec."""
         return self._first is not None and self._first.backlog
 
     # -- one turn ------------------------------------------------------------------------------
 
     def read(self, receiver: Receiver) -> None:
-        """Hand on what has come, a batch from each socket at most.
+        """Hand on messages, at most a batch from each socket.
 
-        First packets are read before later ones: a worker may send both at once. The two sockets
-        that bring new requests take turns in going first where there is not room for all.
+        First packets are read before later ones, as a worker may send both at once. The two sockets
+        for new requests take turns in being read first, as there may not be room for all.
         """
         if self._requests_go_first:
             self._read_requests(receiver)
@@ -195,7 +195,7 @@ class Frontend:
         if self._first is None:
             return
         if not self._settled:
-            self._first.used()  # or its descriptor would go on signalling what is not read yet
+            self._first.used()  # else its descriptor signals again and again
         elif self._first.backlog:
             handle = self._signed(receiver.begin, self._first)
             self._first.read(_BATCH, handle, receiver.has_room)
@@ -206,13 +206,13 @@ class Frontend:
             self._requests.read(_BATCH, handle, receiver.has_room)
 
     def _signed(self, handle: _Handle, reader: SocketReader) -> Callable[[list[bytes]], None]:
-        """``handle``, which is told who sent a message, where that is known."""
+        """``handle`` with the client that sent the message, where clients have keys."""
         if self._access is None:
             return handle
         return lambda frames: handle(frames, reader.client)
 
     def flush(self, receiver: Receiver) -> None:
-        """Send what was to be sent in this turn."""
+        """Send the packets of this turn."""
         publisher = self._publisher
         if publisher is not None:
             if publisher.held:
@@ -225,7 +225,7 @@ class Frontend:
             self._replier.flush()
 
     def settle(self, receiver: Receiver) -> bool:
-        """True if messages wait that may be read; False: their descriptors will signal."""
+        """Whether messages wait that may be read; if not, the descriptors signal when some come."""
         for reader in self._readers:
             if reader.unasked:
                 reader.settle()
@@ -233,7 +233,7 @@ class Frontend:
         return bool(waiting) and any(self._may_read(reader, receiver) for reader in waiting)
 
     def _may_read(self, reader: SocketReader, receiver: Receiver) -> bool:
-        """Whether the next turn reads what waits there: new requests only if there is room."""
+        """Whether the next turn may read a socket: new requests only if there is room."""
         if reader is self._first:
             return self._settled and receiver.has_room()
         return reader is not self._requests or receiver.has_room()
@@ -241,10 +241,10 @@ class Frontend:
     # -- the start -----------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Wait until a worker can send later packets, which are lost where they cannot be sent.
+        """Wait until a worker's ROUTER is connected: a ROUTER drops packets that it cannot send.
 
-        A worker's sockets connect each in their own time. Its first packet may be here before the
-        socket for what follows, such as the rest of an upload, has found us.
+        A worker's sockets connect independently. Its first packet may come before the socket for
+        later ones, such as the rest of an upload, is connected.
         """
         if self._settled or self._in_stream is None or self._later is None:
             return

@@ -1,7 +1,7 @@
-"""Keeps the ipc sockets to be found: bound anew when their files vanish.
+"""Keeps the files of ipc sockets in place: a socket whose file was removed is bound again.
 
-They are hidden while there are hardly any descriptors. A worker that is connected goes on either
-way; only new connections are concerned, which ZeroMQ tries again by itself.
+The files are moved aside while hardly any descriptors are left. Both concern new connections only,
+which ZeroMQ tries again by itself; connected workers go on.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .sockets import Endpoints, FileState, NotBound
 
 __all__ = ["Listeners"]
 
-_INTERVAL = 1.0  # seconds between two looks
-_SHORT_INTERVAL = 0.1  # seconds, where those that are kept for workers are in use
+_INTERVAL = 1.0  # seconds between two checks
+_SHORT_INTERVAL = 0.1  # seconds, while the descriptors reserved for workers are in use
 
 
 class Listeners:
-    """Looks after the ipc sockets of a daemon."""
+    """Checks the ipc sockets of a daemon from time to time."""
 
     def __init__(self, endpoints: Endpoints, loop: Loop, log: Log) -> None:
         self._endpoints = endpoints
         self._loop = loop
         self._log = log
         self._hidden = False
-        self._told: set[str] = set()  # paths of which was said that nobody finds us there
+        self._told: set[str] = set()  # paths that the log has reported as taken
         self._timer = Timer(self._look)
         if any(True for _ in endpoints.ipc()):
             loop.set_timer(self._timer, loop.now + _INTERVAL)
@@ -49,7 +49,7 @@ class Listeners:
                 self._restore(socket, endpoint)
 
     def _hide(self, left: int) -> None:
-        """Let nobody connect: libzmq would end the process when the last descriptor is gone."""
+        """Stop new connections: without a free descriptor, libzmq would end the process."""
         self._hidden = True
         self._log.error(
             f"{left} descriptors are left (ulimit -n {descriptors.limit()}): no more workers can "
@@ -65,7 +65,7 @@ class Listeners:
             self._endpoints.show(endpoint)
 
     def _restore(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
-        """Bind anew what somebody has removed, and say what somebody has taken."""
+        """Bind again where the file was removed; log where another file has taken its place."""
         path = endpoint.path
         state = self._endpoints.file_of(endpoint)
         if state is FileState.OURS:

@@ -1,7 +1,7 @@
-"""What keeps an endpoint from being bound, said before libzmq is asked.
+"""Finds what prevents an endpoint from being bound, before libzmq tries to.
 
-libzmq removes whatever is at the path of an ipc socket, a regular file too, and what it says of an
-address that cannot be bound is an error number.
+libzmq removes whatever file is at the path of an ipc socket, also a regular one; and for an address
+that cannot be bound it only gives an error number.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANY = ("0.0.0.0", "::")
 
 
 class Lasts(enum.Enum):
-    """What an obstacle of now says about a start later."""
+    """Whether an obstacle will be there when the daemon is started later."""
 
     YES = enum.auto()
     PERHAPS = enum.auto()  # a folder is missing, which the service manager makes
@@ -37,8 +37,8 @@ class Obstacle:
     """Why an endpoint cannot be bound.
 
     Attributes:
-        reason: what is in the way.
-        lasts: whether it will be so when the daemon starts.
+        reason: the obstacle, for people.
+        lasts: whether it will be there when the daemon starts.
     """
 
     reason: str
@@ -82,14 +82,14 @@ def find_obstacles(
 
 
 def listener_obstacle(listener: Listener) -> Obstacle | None:
-    """What is in the way of the status listener; None: nothing that we can see."""
+    """The obstacle for the status listener; None: none was found."""
     if listener.path:
         return _of_path(listener.path)
     return None if listener.host in _ANY else _of_address(listener.host)
 
 
 def obstacle(endpoint: Endpoint) -> Obstacle | None:
-    """What is in the way of an endpoint; None: nothing that we can see."""
+    """The obstacle for an endpoint; None: none was found."""
     if not endpoint.path:
         return _of_address(endpoint.host)
     return None if endpoint.is_abstract else _of_path(endpoint.path)
@@ -145,7 +145,7 @@ def _of_folder(folder: str) -> Obstacle | None:
 
 
 def _of_socket(path: str, folder: str, found: os.stat_result) -> Obstacle | None:
-    """A socket is in the way of another unless it is a leftover that nobody listens on."""
+    """A socket's file is an obstacle unless nobody listens on it and it may be removed."""
     owner = _user(found.st_uid)
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)

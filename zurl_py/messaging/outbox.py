@@ -1,13 +1,13 @@
-"""The sockets that answers leave by: no packet is lost because one worker is slow.
+"""The outboxes: they send answers, and lose none because one worker is slow.
 
-What one turn of the loop has to say is held until its end: ZeroMQ's own thread is woken once for
-all of it and writes it together, which costs a fraction of one wake-up and write for each message.
+Messages of one turn of the loop are held until its end. ZeroMQ's own thread is then woken once and
+writes them together, at a fraction of the cost of a wake-up and a write for each.
 
-Both sockets refuse a message as soon as the queue of the worker that should get it is full. What
-is refused waits here, per worker, and only for that worker: all others are served.
+Both sockets refuse a message when the queue of its worker is full. A message that was refused waits
+here, in a queue for that worker; messages to other workers are sent.
 
-So does for a while what nobody has subscribed to yet. A worker's sockets connect each in their own
-time, so after a start of the daemon its requests may be here before its subscription is.
+A packet that no worker has subscribed to yet waits as well, for a while. A worker's sockets connect
+independently, so after a start of the daemon a request may come before the subscription.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["Publisher", "Replier", "show_address"]
 
 Message = TypeVar("Message")
 
-_RETRY_INTERVAL = 0.02  # seconds; a full queue has no event that tells of room in it
+_RETRY_INTERVAL = 0.02  # seconds; ZeroMQ has no event for room in a full queue
 _MAX_HELD = 100  # packets of one turn
 _MAX_WAITING = 10_000  # messages that may wait for one worker
-_MAX_WAITING_SIZE = 64 << 20  # bytes that may, where they are more than one message
+_MAX_WAITING_SIZE = 64 << 20  # bytes that may wait for one worker; one message may be larger
 _STUCK = 30.0  # seconds without room for a single message
 _PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
 _LOOK_INTERVAL = 0.001  # seconds
-_MAX_KNOWN = 10_000  # addresses remembered, with a subscription and without
+_MAX_KNOWN = 10_000  # addresses to remember, with and without a subscription
 
 _NUDGE_INTERVAL = 1.0  # seconds
 _NUDGE = b'\0 J{"type":"keep-alive"}'  # no worker's address ends like that
@@ -43,11 +43,11 @@ _SNDMORE = int(zmq.SNDMORE)
 
 
 class _Queue(Generic[Message]):
-    """What waits for one worker.
+    """Messages that wait for one worker.
 
     Attributes:
         size: bytes of the messages.
-        moved: when there was room for one of them, or the first came.
+        moved: time when the last of them was sent, or the first was queued.
     """
 
     __slots__ = ("messages", "moved", "size")
@@ -59,17 +59,17 @@ class _Queue(Generic[Message]):
 
 
 class _Outbox(Generic[Message]):
-    """Sends messages to workers, and keeps what a worker's queue has no room for.
+    """Sends messages to workers, and keeps those for which a worker's queue has no room.
 
     Args:
-        used: called when the socket was used, which may swallow what its descriptor signals.
+        used: called when the socket was used, as that may reset the signal of its descriptor.
 
     Attributes:
-        held: what the next ``flush`` lets go.
-        slow: the workers for whom messages wait.
-        dropped: messages given up because a worker was too slow for too long.
-        sent: messages that ZeroMQ has taken.
-        unheard: of these, those that nobody was there for.
+        held: messages for the next ``flush``.
+        slow: the workers for which messages wait.
+        dropped: number of messages dropped because a worker was too slow for too long.
+        sent: number of messages given to ZeroMQ.
+        unheard: number of these that no worker was there for.
     """
 
     def __init__(self, loop: Loop, log: Log, used: Callable[[], None]) -> None:
@@ -100,18 +100,18 @@ class _Outbox(Generic[Message]):
         raise NotImplementedError
 
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once when nothing waits any more for a worker who is slow now."""
+        """Call ``tell`` once when no message waits any more for a worker that is slow now."""
         self._told.setdefault(worker, {})[tell] = None
 
     def _hold(self, worker: bytes, message: Message) -> None:
         held = self.held
         held.append((worker, message))
-        # Not more, so that a worker that cannot take them is known to be slow.
+        # Send now, so that a worker that takes no more is known to be slow.
         if len(held) >= _MAX_HELD:
             self.flush()
 
     def flush(self) -> None:
-        """Let go what is held. Called in each turn of the loop."""
+        """Send the messages of this turn. Called in each turn of the loop."""
         held = self.held
         if not held:
             return
@@ -150,7 +150,7 @@ class _Outbox(Generic[Message]):
         """A message was dropped."""
 
     def _state(self, worker: bytes) -> str:
-        """Why a worker's packets wait, for the log."""
+        """Why messages wait for a worker, for the log."""
         return "slow; its packets wait"
 
     def _retry(self) -> None:
@@ -164,7 +164,7 @@ class _Outbox(Generic[Message]):
             self._loop.cancel_timer(self._timer)
 
     def _send_waiting(self, worker: bytes) -> bool:
-        """Send what waits for a worker, as far as there is room; True if that was all."""
+        """Send what waits for a worker while there is room; True if nothing is left."""
         queue = self._waiting[worker]
         messages = queue.messages
         try:
@@ -185,15 +185,15 @@ class _Outbox(Generic[Message]):
         for tell in self._told.pop(worker, ()):
             try:
                 tell()
-            except Exception:  # a bug of ours in one session
+            except Exception:  # a bug in one session
                 self._log.exception("a session could not go on")
 
     def _unstick(self, worker: bytes, message: Message) -> bool:
-        """There has been no room for long; True if this message is done with now."""
+        """Act where there has been no room for long; True if this message need not wait longer."""
         return False
 
     def _worth_trying(self, worker: bytes) -> bool:
-        """Whether something may have changed for a worker whose packets wait."""
+        """Whether to try again to send to a worker: something may have changed."""
         return True
 
 
@@ -201,7 +201,7 @@ class Publisher(_Outbox[bytes]):
     """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``.
 
     Attributes:
-        given_up: packets that were dropped, with their addresses, until somebody takes note.
+        given_up: packets that were dropped, with their addresses, for the caller to handle.
     """
 
     def __init__(
@@ -215,19 +215,19 @@ class Publisher(_Outbox[bytes]):
         self._subscriptions = Subscriptions()
         self._reached: set[bytes] = set()  # addresses that a subscription covers
         self._next_look = 0.0
-        self._next_nudge: dict[bytes, float] = {}  # workers who may be slow themselves
+        self._next_nudge: dict[bytes, float] = {}  # workers that may be slow: when to test
         self._next_complaint = 0.0
-        self._missed: dict[bytes, float] = {}  # others, and when to stop waiting for them
+        self._missed: dict[bytes, float] = {}  # no subscription: when to give up
 
     def publish(self, address: bytes, message: bytes) -> None:
-        """Send ``message``, which begins with ``address`` and a space, to who subscribed to it.
+        """Send ``message``, which begins with ``address`` and a space, to its subscribers.
 
-        Where nobody has, it waits for a subscription, but not for long.
+        Where there is no subscription, it waits for one for a few seconds.
         """
         self._hold(address, message)
 
     def subscription(self, frames: list[bytes]) -> None:
-        """Take note of a message that was read from the socket (RFC 29 of ZeroMQ)."""
+        """Handle a message that was read from the socket (RFC 29 of ZeroMQ): a subscription."""
         kind, prefix = frames[0][:1], frames[0][1:]
         if kind == b"\1":
             self._subscriptions.add(prefix)
@@ -252,19 +252,19 @@ class Publisher(_Outbox[bytes]):
             self._send_past_onlookers(worker, message)
         if worker not in self._reached:
             self.unheard += 1
-        # That may have swallowed the signal of an unsubscription.
+        # That may have reset the signal of an unsubscription.
         if self._loop.now >= self._next_look:
             self._next_look = self._loop.now + _LOOK_INTERVAL
             self._look_for_subscriptions()
 
     def _send_past_onlookers(self, worker: bytes, message: bytes) -> None:
-        """Send a message that was refused, where it is not the worker who has no room for it.
+        """Send a message that was refused, unless it is the worker that has no room for it.
 
         XPUB refuses a message that one of its receivers has no room for, and one that subscribed
         to everything is a receiver of all. But it does not count a receiver any more that has
         missed a message, until that reads again. So a packet that nobody but the onlookers gets,
         sent so that it may be lost, tells them from the worker: if the worker's is refused after
-        that, it is the worker who is slow.
+        that, it is the worker that is slow.
         """
         now = self._loop.now
         onlookers = self._subscriptions.onlookers(worker, message)
@@ -297,10 +297,10 @@ class Publisher(_Outbox[bytes]):
     def _unstick(self, worker: bytes, message: bytes) -> bool:
         """Send one packet to those receivers only that have room for it.
 
-        The receiver that has none may be a connection of the worker's that died unseen, and the
-        one that it has now be all right.
+        The receiver that has none may be an old connection of the worker, whose end was not
+        noticed, while its current connection works.
         """
-        self._socket.getsockopt(zmq.EVENTS)  # libzmq takes note of who has read meanwhile
+        self._socket.getsockopt(zmq.EVENTS)  # libzmq notices which receivers have read meanwhile
         self._look_for_subscriptions()
         self._send_to_those_with_room(message)
         self._log.warning(
@@ -317,25 +317,25 @@ class Publisher(_Outbox[bytes]):
         return False
 
     def _is_reached(self, worker: bytes, message: bytes) -> bool:
-        """Whether packets to a worker can be sent, or have to be, to nobody."""
+        """Whether to send packets to a worker now: it has subscribed, or was waited for in vain."""
         if self._subscriptions.match(worker + b" "):
             if len(self._reached) >= _MAX_KNOWN:
                 self._reached.clear()
             self._reached.add(worker)
             self._missed.pop(worker, None)
             return True
-        # A prefix that goes on behind the address, such as "worker T", may match one message and
-        # not the next.
+        # A prefix longer than the address, such as "worker T", may match one message and not the
+        # next.
         if self._subscriptions.match(message):
             self._missed.pop(worker, None)
             return True
-        # A send may have swallowed the signal of a subscription.
+        # A send may have reset the signal of a subscription.
         self._look_for_subscriptions()
         if worker not in self._missed and len(self._missed) >= _MAX_KNOWN:
             now = self._loop.now
             self._missed = {w: until for w, until in self._missed.items() if until > now}
             if len(self._missed) >= _MAX_KNOWN:
-                return True  # too many strangers: this one is not waited for
+                return True  # too many unknown addresses: do not wait for this one
         return self._loop.now >= self._missed.setdefault(worker, self._loop.now + _PATIENCE)
 
     def _state(self, worker: bytes) -> str:
@@ -350,7 +350,7 @@ def _concerns(address: bytes, prefix: bytes) -> bool:
 
 
 class Replier(_Outbox[list[bytes]]):
-    """Answers in their askers' envelopes, over a ROUTER with ``ROUTER_MANDATORY``."""
+    """Answers to REQ and DEALER sockets, over a ROUTER with ``ROUTER_MANDATORY``."""
 
     def __init__(
         self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
@@ -359,7 +359,7 @@ class Replier(_Outbox[list[bytes]]):
         self._send_frame = socket.send
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
-        """Send ``answer`` behind the frames it was asked with, the asker's identity first."""
+        """Send ``answer`` after the frames of the request's envelope, the identity first."""
         self._hold(envelope[0], [*envelope, answer])
 
     def _size(self, message: list[bytes]) -> int:
@@ -368,7 +368,7 @@ class Replier(_Outbox[list[bytes]]):
     def _transmit(self, worker: bytes, message: list[bytes]) -> None:
         send = self._send_frame
         try:
-            # Only the first frame can be refused: the rest goes with it.
+            # Only the first frame can be refused; the others follow it.
             send(message[0], _NOBLOCK | _SNDMORE)
         except zmq.Again:
             raise

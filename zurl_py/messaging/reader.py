@@ -1,9 +1,9 @@
-"""Reading a ZeroMQ socket from the loop, in batches, for little.
+"""Reads a ZeroMQ socket from the loop, in batches, at little cost.
 
-A ZeroMQ socket's descriptor signals once that something happened; whether a message is there, only
-the socket can tell. Asking it (``EVENTS``) costs ten times a receive that finds a message, and a
-receive that finds none costs twenty times as much. So a socket is read only where its descriptor
-signalled, or where it was used otherwise since, which may swallow a signal.
+A ZeroMQ socket's descriptor signals once that something happened; only the socket knows whether a
+message is there. To ask it (``EVENTS``) costs ten times as much as a receive that finds a message,
+and a receive that finds none twenty times as much. So a socket is read only where its descriptor
+signalled, or where it was used otherwise since, which may reset a signal.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ _POLLIN = int(zmq.POLLIN)
 
 
 class SocketReader:
-    """The messages of one socket: in each turn of the loop ``read``, and at its end ``settle``.
+    """Reads one socket: each turn of the loop calls ``read``, and at its end ``settle``.
 
     Args:
-        answers: the socket is written to as well, later in the turn; so it is enough to ask then
+        answers: the socket is also written to, later in the turn; it is enough to ask after that
             whether more messages wait.
-        access: says who has sent a message; None: clients are not known.
+        access: identifies the client that has sent a message; None: clients have no keys.
 
     Attributes:
-        backlog: messages wait, or may wait; where not, there is nothing to ``read``.
-        unasked: whether any wait is to be asked; where not, there is nothing to ``settle``.
-        count: messages that were read, in all.
-        client: who has sent the message that is being handled; None: not known.
+        backlog: messages wait, or may wait; if not, ``read`` has nothing to do.
+        unasked: the socket is to be asked whether messages wait; if not, ``settle`` has nothing to
+            do.
+        count: number of messages read so far.
+        client: the client that has sent the message that is being handled; None: not known.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class SocketReader:
         self.client: CurveClient | None = None
         self.backlog = True
         self.unasked = False
-        self._many = False  # the last time, more than one was
+        self._many = False  # the last read found more than one message
         self.count = 0
         loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal, urgent=True)
 
     def used(self) -> None:
-        """The socket was used for something else than reading."""
+        """Note that the socket was used otherwise than for reading."""
         self.unasked = True
 
     def read(
@@ -65,13 +66,14 @@ class SocketReader:
         handle: Callable[[list[bytes]], None],
         may_take: Callable[[], bool] | None = None,
     ) -> None:
-        """Handle up to ``batch`` messages, each as its frames, while one more may be taken."""
+        """Read up to ``batch`` messages while there is room, and hand on the frames of each."""
         if not self.backlog:
             return
         socket = self._socket
         self.unasked = True
         for number in range(batch):
-            # One that comes alone is followed by one alone: then asking is cheaper than failing.
+            # Single messages tend to follow single ones: then it is cheaper to ask than to try
+            # another receive.
             if number == 1 and not self._many and (self._answers or not self._ask()):
                 return
             if may_take is not None and not may_take():
@@ -92,13 +94,13 @@ class SocketReader:
             handle(frames)
 
     def settle(self) -> bool:
-        """True if messages are waiting; False: the descriptor will signal."""
+        """Whether messages wait; if not, the descriptor signals when one comes."""
         if self.unasked:
             self._ask()
         return self.backlog
 
     def _ask(self) -> bool:
-        # This also makes libzmq take note of what its descriptor signals; it would go on else.
+        # This also makes libzmq reset its descriptor, which would go on signalling else.
         self.unasked = False
         self._many = self.backlog = bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
         return self.backlog

@@ -1,7 +1,7 @@
-"""Later packets that are here before the first packet of their session.
+"""The reorder buffer: later packets that come before the first packet of their session.
 
-The two come by different sockets, which are read by turns, and first packets may have to queue: so
-a packet that belongs to no session may be one that is early. It waits for a moment.
+The two come over different sockets, which are read in turns, and first packets may have to queue.
+So a packet without a session may only be early, and waits for a moment.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ..zhttp import RequestPacket
 __all__ = ["ReorderBuffer"]
 
 _GRACE = 0.02  # seconds
-_PATIENCE = 5.0  # seconds, where first packets queue
+_PATIENCE = 5.0  # seconds, while first packets queue
 _MAX_WAITING = 1000  # packets
-_MAX_WAITING_SIZE = 16 << 20  # bytes, of the messages that they came in
+_MAX_WAITING_SIZE = 16 << 20  # bytes of the messages that hold them
 
 _Key = tuple[bytes, bytes]  # a worker's address and its id for the session
 
 
 @dataclass(slots=True)
 class _Early:
-    """What waits for one session.
+    """Packets that wait for one session.
 
     Attributes:
-        since: when the first of it came; seconds.
-        packets: with their numbers, in their order.
-        size: bytes of all.
+        since: time when the first of them came; seconds.
+        packets: the packets with their sequence numbers, in order.
+        size: bytes of all messages.
     """
 
     since: float
@@ -38,11 +38,11 @@ class _Early:
 
 
 class ReorderBuffer:
-    """Keeps packets until their session begins, or is not to be expected any more.
+    """Keeps packets until their session begins, or can no longer be expected.
 
     Args:
-        blocked: whether first packets queue: then that of any session may be among them.
-        give_up: told of a packet, and its id, that no session came for.
+        blocked: whether first packets queue; that of any session may be among them.
+        give_up: called with each packet, and its id, for which no session began.
     """
 
     def __init__(
@@ -54,16 +54,17 @@ class ReorderBuffer:
         self._loop = loop
         self._blocked = blocked
         self._give_up = give_up
-        self._waiting: dict[_Key, _Early] = {}  # in order of time
+        self._waiting: dict[_Key, _Early] = {}  # in order of arrival
         self._count = 0
         self._size = 0
         self._timer = Timer(self._give_up_old)
 
     def keep(self, key: _Key, packet: RequestPacket, seq: int | None, size: int) -> bool:
-        """Keep a packet with its number in the session; False if there is no room for it.
+        """Keep a packet; False if there is no room for it.
 
         Args:
-            size: bytes of the message that it came in.
+            seq: its sequence number in the session.
+            size: bytes of the message that holds it.
         """
         if self._count >= _MAX_WAITING or self._size + size > _MAX_WAITING_SIZE:
             return False

@@ -1,4 +1,4 @@
-"""The daemon's ZeroMQ sockets: bound early, with the right file modes, gone when it stops."""
+"""The daemon's ZeroMQ sockets: their options, file modes, binding and closing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 
-_ASIDE = ".aside"  # what is added to the name of a socket that nobody is to find
+_ASIDE = ".aside"  # suffix of a socket's file while it is hidden
 _LINGER = 1000  # milliseconds that unsent answers may delay the end of the daemon
 _PROBES = 4  # TCP keep-alive probes without an answer until a connection is given up
 _PROBE_INTERVAL = 15  # seconds between them
 
 
 class _Socket(zmq.Socket[bytes]):
-    """A socket that sends without a look at options of libzmq's draft API, which none here has."""
+    """A socket whose ``send`` skips pyzmq's handling of options of libzmq's draft API."""
 
     send = zmq.backend.Socket.send  # type: ignore[assignment]  # it has fewer overloads
 
@@ -63,7 +63,7 @@ class Endpoints:
         out: XPUB, answers.
         in_req: ROUTER, requests with one answer each.
         ports: TCP ports that are bound.
-        context: theirs.
+        context: the sockets' context.
     """
 
     def __init__(self, config: Config, instance_id: bytes) -> None:
@@ -80,8 +80,8 @@ class Endpoints:
         self.in_req: zmq.Socket[bytes] | None = None
 
     def bind(self) -> None:
-        """Bind what is configured; ``in_spec`` last, as a request that came before its answer
-        could be published would wait for good.
+        """Bind the configured endpoints; ``in_spec`` last, so that no request can come before its
+        answer can be published.
 
         Raises:
             BindError: an endpoint cannot be bound.
@@ -89,10 +89,10 @@ class Endpoints:
         config = self._config
         if config.out_spec:
             self.out = self._make(zmq.XPUB)
-            # Tell us where a message does not fit, in place of losing it.
+            # Refuse a message that does not fit into a queue; do not drop it.
             self.out.setsockopt(zmq.XPUB_NODROP, 1)
             if config.curve is not None:
-                # Subscriptions are ours to grant.
+                # Subscriptions are granted by `Subscribers`.
                 self.out.setsockopt(zmq.XPUB_MANUAL, 1)
             self._bind(self.out, "out_spec", heartbeat=True)
         if config.in_stream_spec:
@@ -101,10 +101,10 @@ class Endpoints:
             self._bind(self.in_stream, "in_stream_spec", heartbeat=True)
         if config.in_req_spec:
             self.in_req = self._make(zmq.ROUTER)
-            # As above: an answer that the asker's queue has no room for is ours to keep.
+            # As above: refuse an answer that does not fit into the worker's queue.
             self.in_req.setsockopt(zmq.ROUTER_MANDATORY, 1)
-            # A worker that gives its socket a name, and comes back before we have read what it
-            # sent before, is the one to answer.
+            # A worker that sets an identity may reconnect before its earlier messages were read:
+            # the answers go to the new connection.
             self.in_req.setsockopt(zmq.ROUTER_HANDOVER, 1)
             self._bind(self.in_req, "in_req_spec")
         if config.in_spec:
@@ -112,7 +112,7 @@ class Endpoints:
             self._bind(self.in_, "in_spec")
 
     def all(self) -> list[zmq.Socket[bytes]]:
-        """The sockets that there are."""
+        """The sockets that are configured."""
         return [s for s in (self.in_, self.in_stream, self.out, self.in_req) if s is not None]
 
     def ipc(self) -> Iterator[tuple[zmq.Socket[bytes], Endpoint]]:
@@ -130,20 +130,20 @@ class Endpoints:
         return FileState.OURS if inode == self._files.get(endpoint.path) else FileState.TAKEN
 
     def hide(self, endpoint: Endpoint) -> None:
-        """Let nobody connect to an ipc endpoint; those who are connected go on.
+        """Stop new connections to an ipc endpoint; existing ones go on.
 
-        Its file is moved aside. To unbind it would end the connections that were made there.
+        Its file is moved aside. To unbind the endpoint would end the existing connections.
         """
         if self.file_of(endpoint) is FileState.OURS:
             os.rename(endpoint.path, endpoint.path + _ASIDE)
 
     def show(self, endpoint: Endpoint) -> None:
-        """Take back `hide`, unless somebody has taken the path."""
+        """Undo `hide`, unless another file is at the path now."""
         if self.file_of(endpoint) is FileState.GONE and os.path.exists(endpoint.path + _ASIDE):
             os.rename(endpoint.path + _ASIDE, endpoint.path)
 
     def bind_again(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
-        """Take connections at an ipc endpoint whose file is gone; those that there are go on.
+        """Bind an ipc endpoint again whose file is gone; existing connections go on.
 
         Raises:
             NotBound: it cannot be bound.
@@ -164,13 +164,13 @@ class Endpoints:
         socket.setsockopt(zmq.RCVHWM, self._config.in_hwm)
         socket.setsockopt(zmq.SNDHWM, self._config.out_hwm)
         socket.setsockopt(zmq.LINGER, _LINGER)
-        # libzmq hangs up on a peer that sends more, before it makes room for it.
+        # libzmq closes the connection of a peer that sends more, before it allocates memory for it.
         socket.setsockopt(zmq.MAXMSGSIZE, self._config.max_message_size or -1)
         return socket
 
     def _bind(self, socket: zmq.Socket[bytes], key: str, heartbeat: bool = False) -> None:
-        # libzmq copies a socket's options for each endpoint when that is bound. Those of tcp with
-        # keys cannot be taken back, and files need none: they have modes.
+        # libzmq copies a socket's options for each endpoint when that is bound. ipc is bound first,
+        # as it needs no keys (files have modes), and the options for keys cannot be unset.
         specs = sorted(getattr(self._config, key), key=lambda spec: spec.startswith("tcp://"))
         for spec in specs:
             endpoint = parse_endpoint(spec)
@@ -202,16 +202,16 @@ class Endpoints:
 
 
 class NotBound(Error):
-    """Why an endpoint could not be bound."""
+    """An endpoint could not be bound; the text says why."""
 
 
 def bind_ipc(
     socket: zmq.Socket[bytes], endpoint: Endpoint, mode: int | None
 ) -> list[tuple[str, int]]:
-    """Bind an ipc endpoint that nobody else listens on.
+    """Bind an ipc endpoint that no other process listens on.
 
     Args:
-        mode: of the socket's file, in force before anything can connect; None: as the umask has it.
+        mode: of the socket's file, in force before a client can connect; None: by the umask.
 
     Returns:
         Path and inode of the file, for `remove_files`; an abstract endpoint has none.
@@ -231,7 +231,7 @@ def bind_ipc(
 
 
 def remove_files(files: Iterable[tuple[str, int]]) -> None:
-    """Remove socket files of ours; not what another process has put in their place since."""
+    """Remove our socket files, but not files that another process has put in their place."""
     for path, inode in files:
         try:
             if os.stat(path).st_ino == inode:
@@ -256,12 +256,12 @@ def bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
 
 
 def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: bool) -> None:
-    """Let connections end whose other machine has gone without a word.
+    """Detect connections whose other machine has gone without closing them.
 
-    The kernel asks a peer that is silent. ZMTP's own heartbeats also find one that is there and
-    stuck. But libzmq takes a connection that it does not read, as we want no more requests for now,
-    for a dead one; so they are for sockets that are always read. No time is set for what a peer
-    does not acknowledge (``TCP_MAXRT``): that would cut off workers who are slow to read.
+    With TCP keep-alive the kernel probes a peer that is silent. ZMTP's heartbeats also find a peer
+    whose process hangs. But while we do not read a socket, because there is no room for requests,
+    libzmq sees no heartbeats and takes its connections for dead; so heartbeats are for sockets that
+    are always read. ``TCP_MAXRT`` is not set: it would cut off workers that are slow to read.
     """
     idle = config.worker_keepalive
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1 if idle else 0)
@@ -276,7 +276,7 @@ def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: boo
 
 @contextmanager
 def _file_mode(mode: int | None) -> Iterator[None]:
-    """Let files be made with ``mode`` from the start: after bind would leave a moment between."""
+    """Create files with ``mode`` from the start: chmod after bind would leave a gap."""
     if mode is None:
         yield
         return
@@ -288,15 +288,15 @@ def _file_mode(mode: int | None) -> Iterator[None]:
 
 
 def _let_zeromq_batch(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """Have ZeroMQ's own thread scheduled as a batch job (``SCHED_BATCH``, Linux).
+    """Schedule ZeroMQ's own thread as a batch job (``SCHED_BATCH``, Linux).
 
-    It then does not take the processor from the loop for each message, but handles those of a turn
-    together: a fifth less processor time per WebSocket message, a tenth per HTTP request.
+    It then does not preempt the loop for each message, but handles those of a turn together: a
+    WebSocket message takes a fifth less processor time, an HTTP request a tenth.
     """
     if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
-        return  # not Linux, or somebody has chosen for us
+        return  # not Linux, or the operator has chosen a policy
     try:
-        # libzmq ends the process if it may not: try it here first.
+        # libzmq ends the process where that is not permitted: try it here first.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     except OSError:

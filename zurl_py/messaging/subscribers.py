@@ -1,4 +1,4 @@
-"""Who may subscribe to whose answers, where clients are known by their keys."""
+"""Access control for subscriptions, for clients that are identified by their keys."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Subscribers"]
 
 
 class Subscribers:
-    """Takes the subscriptions of an XPUB with ``XPUB_MANUAL``: libzmq does nothing by itself.
+    """Grants the subscriptions of an XPUB with ``XPUB_MANUAL``, of which libzmq grants none itself.
 
-    A client with a key may subscribe to its own addresses, each with the space that follows it in a
-    message; who comes over ipc, to anything.
+    A client with a key may subscribe to addresses that it owns, each with the space that follows it
+    in a message. Connections over ipc may subscribe to anything.
 
     Args:
-        tell: told of the first subscription to a prefix and of the last that ends, as messages of
-            an XPUB that decides itself (RFC 29 of ZeroMQ).
+        tell: called for the first subscription to a prefix and for the end of the last, with the
+            message that an XPUB without that option would give (RFC 29 of ZeroMQ).
     """
 
     def __init__(
@@ -40,7 +40,9 @@ class Subscribers:
         self._granted: Counter[bytes] = Counter()
 
     def subscription(self, frames: list[bytes], client: CurveClient | None = None) -> None:
-        """Act on a message that was read from the socket: of one connection, the last read from."""
+        """Handle a message that was read from the socket. The options that grant or end a
+        subscription apply to the connection whose message was read last.
+        """
         kind, prefix = frames[0][:1], frames[0][1:]
         if kind == b"\1":
             self._begin(prefix, client)
@@ -60,7 +62,7 @@ class Subscribers:
             self._tell([b"\1" + prefix])
 
     def _end(self, prefix: bytes) -> None:
-        # Also of a connection that is gone, for which libzmq has done it.
+        # Also for a connection that is gone, where libzmq has done it already.
         self._socket.setsockopt(zmq.UNSUBSCRIBE, prefix)
         if self._granted[prefix] > 1:
             self._granted[prefix] -= 1

@@ -1,4 +1,4 @@
-"""Who has subscribed to what, as an XPUB socket is told (RFC 29 of ZeroMQ)."""
+"""The subscriptions of an XPUB socket, by its messages (RFC 29 of ZeroMQ)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ __all__ = ["Subscriptions"]
 class Subscriptions:
     """The prefixes that receivers have subscribed to.
 
-    A subscription matches what messages begin with: a worker's address, a space and the packet. It
-    may be shorter than the address, and longer.
+    A prefix matches the beginning of a message: the worker's address, a space and the packet. It
+    may be shorter than the address, or longer.
     """
 
     def __init__(self) -> None:
         self._prefixes: set[bytes] = set()
-        self._lengths: Counter[int] = Counter()  # of the prefixes: there are but a few
+        self._lengths: Counter[int] = Counter()  # of the prefixes: only a few different ones
 
     def add(self, prefix: bytes) -> None:
-        """Somebody has subscribed; the first to this prefix."""
+        """Add a prefix: the first receiver has subscribed to it."""
         if prefix not in self._prefixes:
             self._prefixes.add(prefix)
             self._lengths[len(prefix)] += 1
 
     def discard(self, prefix: bytes) -> None:
-        """Nobody is subscribed to this prefix any more."""
+        """Remove a prefix: no receiver is subscribed to it any more."""
         if prefix in self._prefixes:
             self._prefixes.discard(prefix)
             self._lengths[len(prefix)] -= 1
@@ -33,15 +33,15 @@ class Subscriptions:
                 del self._lengths[len(prefix)]
 
     def match(self, message: bytes) -> bool:
-        """Whether somebody gets a message that begins with this."""
+        """Whether a receiver has subscribed to a message that begins like this."""
         prefixes = self._prefixes
         return any(message[:length] in prefixes for length in self._lengths)
 
     def onlookers(self, address: bytes, message: bytes) -> bytes | None:
-        """The longest prefix of those that get this message without being meant.
+        """The longest prefix of onlookers: receivers of this message other than its worker.
 
-        They subscribed to less than the address: to everything, as a rule. None where there are
-        none, or where nobody else gets the message: then it is they who are meant.
+        They subscribed to a part of the address, usually to everything. None where there are none,
+        or where the message has no other receivers: then one of them is the worker.
         """
         size = len(address)
         if not any(

@@ -1,4 +1,4 @@
-"""ZeroMQ's authentication protocol (RFC 27): libzmq asks for each new connection."""
+"""ZeroMQ's authentication protocol (ZAP, RFC 27): libzmq sends a request for each connection."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .access import Access
 __all__ = ["DOMAIN", "Authenticator"]
 
 DOMAIN = b"zurl"
-_ENDPOINT = "inproc://zeromq.zap.01"  # libzmq looks for it in its own context
+_ENDPOINT = "inproc://zeromq.zap.01"  # in the context of the sockets
 _VERSION = b"1.0"
-_REFUSALS_TOLD = 60.0  # seconds between two lines about refused connections
+_REFUSALS_TOLD = 60.0  # seconds between two log lines about refused connections
 
 
 class Authenticator:
-    """Answers libzmq's questions, on the loop.
+    """Answers libzmq's requests, on the loop.
 
     Args:
-        context: of the sockets whose connections are asked about.
+        context: of the sockets whose connections are to be authenticated.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Authenticator:
         loop.watch(int(self._socket.getsockopt(zmq.FD)), READ, self._answer)
 
     def _answer(self, _fd: int, _events: int) -> None:
-        """Answer all that is asked: the descriptor signals once for many."""
+        """Answer all requests that wait: the descriptor signals once for many."""
         while True:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -51,7 +51,7 @@ class Authenticator:
     def _verdict(self, frames: list[bytes]) -> list[bytes]:
         version, request, *rest = (*frames, b"", b"")
         user = b""
-        # Only an ipc endpoint takes connections without keys, and files have modes.
+        # Only ipc endpoints accept connections without keys, and their files have modes.
         known = version == _VERSION and rest[3:4] == [b"NULL"]
         if version == _VERSION and len(frames) == 7 and rest[3] == b"CURVE":
             key: Any = z85.encode(frames[6])
@@ -63,7 +63,7 @@ class Authenticator:
         return [_VERSION, request, status, text, user, b""]
 
     def _tell(self, address: bytes, key: bytes) -> None:
-        """Say who was refused, but not more often than somebody can read."""
+        """Log a refused connection, but not every one of many."""
         self._refused += 1
         if self._loop.now >= self._next_line:
             self._next_line = self._loop.now + _REFUSALS_TOLD
