@@ -1,4 +1,4 @@
-"""Everything that leaves the machine: libcurl transfers and connections, under the policy."""
+"""Outbound transfers and connections by libcurl, under the policy."""
 
 from .buffered import BufferedTransfer, ResponseSink
 from .engine import Egress

@@ -1,8 +1,8 @@
-"""Which TLS alert an origin sends where it should send its answer.
+"""Finds the TLS alert that an origin sends in place of an answer.
 
-A TLS 1.3 server judges our certificate when its own handshake is over. It says in an alert what is
-wrong, and closes; if our request was on its way by then, the connection is reset and libcurl has no
-time to read the alert. So a connection that ends like that is made again, and only listened to.
+A TLS 1.3 server checks our certificate after its own handshake. It sends an alert that says what is
+wrong, and closes. If our request was on its way by then, the connection is reset before libcurl can
+read the alert. So such a connection is made once more, and only read.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .transfer import HttpTransfer
 
 __all__ = ["AlertProbe"]
 
-_PATIENCE = 1.0  # seconds that an alert may take
+_PATIENCE = 1.0  # seconds to wait for an alert
 
 
 class AlertProbe(HttpTransfer):
-    """A connection by which nothing is sent.
+    """A connection over which no request is sent.
 
     Args:
-        found: called once, with the failure that an alert stands for; None if none came.
+        found: called once, with the failure that the alert means; None if none came.
     """
 
     __slots__ = ("_fd", "_found", "_loop", "_timer")
@@ -51,19 +51,19 @@ class AlertProbe(HttpTransfer):
         self._egress.add(self)
 
     def cancel(self) -> None:
-        """Nobody waits for it any more."""
+        """End without a call of ``found``."""
         self._found = _nothing
         self._end(None)
 
     def prepare(self, handle: EasyHandle) -> None:
-        """Set the options of a connection that is only made."""
+        """Set the options for a connection without a request (``CURLOPT_CONNECT_ONLY``)."""
         super().prepare(handle)
         handle.limit_to_http1()
         handle.set(pycurl.CONNECT_ONLY, 1)
         handle.set(pycurl.FRESH_CONNECT, 1)
 
     def ended(self, code: int, message: str) -> None:
-        """libcurl has connected, or has not."""
+        """libcurl has connected, or has failed to."""
         if code:
             self._end(self._failure(code, message))
             return
@@ -72,16 +72,16 @@ class AlertProbe(HttpTransfer):
         self._loop.watch(self._fd, READ, self._readable)
 
     def fail(self, failure: TransferError) -> None:
-        """End, for a reason that is not libcurl's."""
+        """End for a reason other than a libcurl result."""
         self._end(None)
 
     def _readable(self, _fd: int, _events: int) -> None:
         assert self.handle is not None
         try:
             if self.handle.curl.recv(1):
-                self._end(None)  # it speaks first: this is no alert
+                self._end(None)  # application data: this is no alert
         except BlockingIOError:
-            pass  # a session ticket, perhaps
+            pass  # it may be a session ticket
         except pycurl.error as error:
             self._end(TransferError.from_curl(*error.args[:2]))
 
@@ -99,4 +99,4 @@ class AlertProbe(HttpTransfer):
 
 
 def _nothing(_failure: TransferError | None) -> None:
-    """What is called where nobody waits."""
+    """The callback after ``cancel``."""

@@ -1,7 +1,7 @@
-"""Where origins say that they speak HTTP/3 (Alt-Svc, RFC 7838).
+"""Ports at which origins offer HTTP/3 (Alt-Svc, RFC 7838).
 
-Obeyed where HTTP/3 is allowed, and for other ports of the same host only: what an origin says
-must not lead to a host that nobody has asked for.
+They are used where HTTP/3 is allowed. Only ports of the same host count: an origin must not be able
+to direct requests to another host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Alternatives"]
 
 _MAX_ORIGINS = 16_384
 _LONGEST = 604_800.0  # seconds: a week
-_USUAL = 86_400.0  # seconds, where it does not say (section 3.1)
+_USUAL = 86_400.0  # seconds, the default of ma (section 3.1)
 _MAX_FIELD = 4096  # bytes
 _NAME = b"alt-svc:"
 _ALTERNATIVE = re.compile(
@@ -29,7 +29,7 @@ Key = tuple[tuple[str, str, int], bool]
 
 
 class Alternatives:
-    """Ports by which origins are reached over QUIC."""
+    """The ports at which origins are reached over QUIC."""
 
     __slots__ = ("_known",)
 
@@ -37,12 +37,12 @@ class Alternatives:
         self._known: dict[Key, tuple[int, float]] = {}
 
     def port(self, key: Key, now: float) -> int | None:
-        """The port that an origin has named; None if it has not, or too long ago."""
+        """The port that an origin has named; None if it named none, or that has expired."""
         known = self._known.get(key)
         return known[0] if known is not None and now < known[1] else None
 
     def forget(self, key: Key) -> None:
-        """It does not work."""
+        """Remove an origin's port: it does not answer."""
         self._known.pop(key, None)
 
     def clear(self) -> None:
@@ -50,7 +50,7 @@ class Alternatives:
         self._known.clear()
 
     def read(self, key: Key, lines: Iterable[bytes], now: float) -> None:
-        """Look for the field in the lines of a head."""
+        """Read Alt-Svc from the lines of a head."""
         for line in lines:
             if line[: len(_NAME)].lower() == _NAME and len(line) <= _MAX_FIELD:
                 self._take(key, line[len(_NAME) :].decode("latin-1").strip(), now)

@@ -1,4 +1,4 @@
-"""How an answer begins: its head, whether that leads elsewhere, and what its body is coded with."""
+"""The beginning of an answer: its head, redirects, and the content coding of its body."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from .transfer import HttpTransfer
 
 __all__ = ["PIECE", "AnswerTransfer"]
 
-PIECE: Final = 65_536  # bytes of a coded body that are undone at a time
+PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
 
 _NO_BODY: Final = (204, 304)
 _PARTIAL_CONTENT: Final = 206
-_SLACK: Final = 1 << 20  # bytes that a few may always stand for, however few they are
+_SLACK: Final = 1 << 20  # decoded bytes to which max_expansion does not apply
 _TCP_INFO_SIZE: Final = 104
 _SINCE_LAST_DATA: Final = struct.Struct("52xI")  # tcpi_last_data_recv of <linux/tcp.h>; ms
 
 
 class AnswerTransfer(HttpTransfer):
-    """What transfers have in common whose answer is read by libcurl.
+    """The common part of transfers whose answer is read by libcurl.
 
     Attributes:
         head: the final response head, once it is complete.
-        extras: what the worker asked for besides, if it did.
+        extras: collects what the worker asked for beside the answer; None: nothing.
     """
 
     __slots__ = (
@@ -56,9 +56,9 @@ class AnswerTransfer(HttpTransfer):
         self.extras = Extras(request) if Extras.wanted(request) else None
         self._decoder: BodyDecoder | None = None
         self._heard_at = 0.0
-        self._seen = (0, 0)  # hops and progress, when they were last looked at
+        self._seen = (0, 0)  # hops and progress at the last call of `sign_of_life`
         self._dirty = False  # `moved` is going to be called
-        self._redirecting = False  # the head says where to go on, and so the body does not count
+        self._redirecting = False  # the head is a redirect, so the body is ignored
         self._refusal: TransferError | None = None  # why we made libcurl stop
 
     def prepare(self, handle: EasyHandle) -> None:
@@ -68,7 +68,7 @@ class AnswerTransfer(HttpTransfer):
         super().prepare(handle)
 
     def moved(self) -> None:
-        """Go on with what callbacks could not do; called once per turn of the loop."""
+        """Do what callbacks may not do; called once per turn of the loop."""
         raise NotImplementedError
 
     def _mark(self) -> None:
@@ -77,10 +77,10 @@ class AnswerTransfer(HttpTransfer):
             self._egress.moved.append(self)
 
     def sign_of_life(self, now: float) -> float:
-        """When the origin last gave a sign of life, as far as can be known at ``now``.
+        """Time when the origin last sent anything, as far as is known at ``now``.
 
-        Whatever comes by its connection is one, half a line as well. Where many share one, it is
-        only what libcurl has handed on since this was asked last.
+        Any byte on the connection counts, also a part of a line. Where transfers share the
+        connection, only what libcurl has handed on since the last call counts.
         """
         seen, handle = (self.hops, self.progress), self.handle
         came = None
@@ -94,7 +94,7 @@ class AnswerTransfer(HttpTransfer):
 
     @property
     def progress(self) -> int:
-        """A number that grows as the origin sends and its body is undone."""
+        """A number that grows as the origin sends and the body is decoded."""
         done = self._decoder.consumed if self._decoder is not None else 0
         handle = self.handle
         if handle is None:
@@ -105,7 +105,7 @@ class AnswerTransfer(HttpTransfer):
 
     def _header_came(self, line: bytes) -> int | None:
         handle = self.handle
-        if handle is None:  # half a line, of a transfer that is just being taken out
+        if handle is None:  # a part of a line, of a transfer that is just being removed
             return None
         lines = handle.header_lines
         lines.append(line)
@@ -117,7 +117,7 @@ class AnswerTransfer(HttpTransfer):
         return None
 
     def _block_ended(self, lines: list[bytes]) -> int | None:
-        """A head is complete. Its lines go: what is in the list after the last one are trailers."""
+        """A head is complete. Remove its lines: lines after the final head are trailers."""
         try:
             head = read_head(lines)
             if head is not None:
@@ -139,10 +139,10 @@ class AnswerTransfer(HttpTransfer):
         return None
 
     def _take_head(self, head: Head) -> None:
-        """The final head is here.
+        """Handle the final head.
 
         Raises:
-            TransferError: its body is in no coding that we take.
+            TransferError: its content coding cannot be decoded.
         """
         self.head = head
         self._redirecting = self.request.follow_redirects and is_redirect(head)
@@ -150,17 +150,17 @@ class AnswerTransfer(HttpTransfer):
             self._decoder = self._choose_decoder(head)
 
     def _stop(self, condition: bytes, detail: str, error: str = "") -> int:
-        """End the transfer from a callback: libcurl takes "nothing written" for an error."""
+        """End the transfer from a callback: for libcurl, "nothing written" is an error."""
         self._refusal = TransferError(condition, detail, error=error)
         return 0
 
     # -- the body's coding -----------------------------------------------------------------------
 
     def _choose_decoder(self, head: Head) -> BodyDecoder | None:
-        """What undoes the coding of this answer's body; None where it is handed on as it comes.
+        """The decoder for this answer's body; None where it is handed on as it is.
 
         Raises:
-            TransferError: it has several.
+            TransferError: it has several codings.
         """
         request = self.request
         codings = head.codings
@@ -178,10 +178,10 @@ class AnswerTransfer(HttpTransfer):
         return BodyDecoder(coding)
 
     def _unpack_piece(self, decoder: BodyDecoder, size: int) -> bytes:
-        """Undo a piece of the body.
+        """Decode a piece of the body.
 
         Raises:
-            TransferError: the coding does not fit, or the body is too good to be true.
+            TransferError: the body does not fit its coding, or exceeds ``max_expansion``.
         """
         try:
             piece = decoder.read(size)
@@ -196,10 +196,10 @@ class AnswerTransfer(HttpTransfer):
     # -- redirects -----------------------------------------------------------------------------
 
     def _follow(self, location: bytes, code: int) -> None:
-        """Go on at a Location, with what was told of this hop on record.
+        """Follow a redirect, and note this hop in the extras.
 
         Raises:
-            TransferError: not there, or not again.
+            TransferError: the redirect may not be followed.
         """
         super()._follow(location, code)
         if self.extras is not None:
@@ -210,13 +210,13 @@ _HTTP_2: Final = pycurl.CURL_HTTP_VERSION_2_0
 
 
 def _last_data(fd: int, now: float) -> float | None:
-    """When bytes last came by a TCP connection, whatever they were."""
+    """Time when bytes last came on a TCP connection."""
     if fd < 0:
         return None
     try:
         with socket.socket(fileno=os.dup(fd)) as connection:
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-    except OSError:  # not a TCP socket, or no descriptor left to look at it
+    except OSError:  # not a TCP socket, or no descriptor left to examine it
         return None
     milliseconds: int = _SINCE_LAST_DATA.unpack_from(info)[0]
     return now - milliseconds / 1000.0

@@ -1,4 +1,4 @@
-"""A host that fails again and again is left alone for a while (a circuit breaker)."""
+"""A circuit breaker: a host that fails again and again gets no requests for a while."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Host = tuple[str, int]
 
 
 class HostBreaker:
-    """Counts failures in a row, by host and port.
+    """Counts consecutive failures, by host and port.
 
     Args:
-        most: so many in a row are enough; 0: never.
+        most: number of consecutive failures that open the breaker; 0: it never opens.
     """
 
     __slots__ = ("_failures", "_trials", "_until", "most")
@@ -29,13 +29,13 @@ class HostBreaker:
         self.most = most
         self._failures: dict[Host, int] = {}
         self._trials: dict[Host, object] = {}
-        self._until: dict[Host, float] = {}  # hosts that are left alone
+        self._until: dict[Host, float] = {}  # open breakers, and until when
 
     def rests(self, host: Host, now: float, who: object) -> float:
-        """Seconds that a host is still left alone; 0: a request may go.
+        """Seconds that the breaker of a host stays open; 0: a request may go.
 
-        After the rest one request goes, ``who`` asks first, and the others fail until it is known
-        what comes of it.
+        After that time the first request (``who``) goes, and all others fail until its outcome is
+        known.
         """
         until = self._until.get(host)
         if until is None or not self.most or self._trials.get(host) is who:
@@ -47,7 +47,7 @@ class HostBreaker:
         return 0.0
 
     def failed(self, host: Host, now: float) -> None:
-        """No answer came from it."""
+        """Count a request without an answer."""
         if not self.most:
             return
         count = self._failures.get(host, 0) + 1
@@ -57,7 +57,7 @@ class HostBreaker:
             remember(self._until, host, now + REST, _MAX_HOSTS)
 
     def answered(self, host: Host) -> None:
-        """An answer came, whatever it says."""
+        """Close the breaker: an answer came, with whatever status."""
         if self._failures:
             self._failures.pop(host, None)
             self._until.pop(host, None)

@@ -1,6 +1,6 @@
-"""What transfers and the engine that carries them know of each other.
+"""The interfaces between transfers and the engine that runs them.
 
-Both sides depend on these, and not on one another.
+Both depend on these interfaces, and not on each other.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Carried(Protocol):
 
     Attributes:
         request: the request of the current hop.
-        streamed: its answer is taken as it comes, and may have to wait.
+        streamed: its answer is read piece by piece, and may be paused.
         handle: the easy handle, while the transfer is in libcurl.
-        multi: the multi handle it is in.
-        leave: takes it out of the queue that it waits in; None where it waits nowhere.
-        rules: the `Carrier.rules` under which it was last asked about.
+        multi: the multi handle that holds it.
+        leave: removes it from the queue in which it waits; None where it waits in none.
+        rules: the `Carrier.rules` under which the policy last allowed it.
         attempts: how often this hop was given to libcurl.
-        avoids_kept: it goes by a new connection, for a kept one has died under it.
+        avoids_kept: it needs a new connection, because a kept one was lost under it.
         patience: until when it may wait for another's connection; 0: it has not waited yet.
-        names_since: names that were looked up since then are good for it, on the loop's clock.
+        names_since: it may use names that were looked up since then, on the loop's clock.
     """
 
     request: HttpRequest
@@ -49,40 +49,40 @@ class Carried(Protocol):
         """Set the options of the current hop."""
 
     def rewind(self) -> bool:
-        """Make ready to send all of the request again; whether that can be done."""
+        """Prepare to send the request again from its beginning; False if that is impossible."""
 
     def ended(self, code: int, message: str) -> None:
         """libcurl is done with the handle, with this result."""
 
     def fail(self, failure: TransferError) -> None:
-        """End without an answer, for a reason that is not libcurl's."""
+        """End without an answer, for a reason other than a libcurl result."""
 
 
 class Mover(Carried, Protocol):
-    """A transfer that has news for its session from time to time."""
+    """A transfer that reports progress to its session."""
 
     def moved(self) -> None:
-        """Tell them; called from the loop's turn."""
+        """Report to the session; called from the loop's turn."""
 
 
 class Turns(Protocol):
-    """Those who wait for a turn."""
+    """The queue of transfers that have something to report."""
 
     def append(self, mover: Mover, /) -> None:
-        """Put a transfer at the end."""
+        """Add a transfer at the end."""
 
 
 class Carrier(Protocol):
     """The engine, as transfers see it.
 
     Attributes:
-        max_response_size: bytes of an answer that is collected; 0 is unlimited.
-        max_expansion: bytes of a body for one of its coding; 0 is unlimited.
-        large_bodies: bodies that are unpacked one at a time, as each is held whole.
-        moved: transfers that have something to tell; told in the next turn, or soon after.
-        lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
-        rules: how often the rules of the policy have changed.
-        meter: measures transfers, if somebody wants that.
+        max_response_size: bytes of a buffered answer; 0: no limit.
+        max_expansion: decoded bytes for one byte of a coded body; 0: no limit.
+        large_bodies: large bodies are decoded one at a time, as each is held whole.
+        moved: transfers that have something to report, in the next turn or soon after.
+        lingering: WebSockets whose session has ended, while their last frame is being sent.
+        rules: policy generation: how often the rules have changed.
+        meter: measures transfers; None where there are no metrics.
     """
 
     meter: Meter | None
@@ -99,10 +99,10 @@ class Carrier(Protocol):
         """Start a transfer, or its next hop."""
 
     def remove(self, transfer: Carried) -> None:
-        """Take a transfer out, finished or not; harmless if it is out."""
+        """Remove a transfer, finished or not; no error if it is not there."""
 
     def timed_out(self, transfer: Carried) -> None:
-        """A session's time was up before the transfer's end."""
+        """Note that a session's timeout came before the end of its transfer."""
 
     def report(self, transfer: Carried, tell: Callable[..., None], *about: object) -> None:
-        """Tell a session; a bug of ours in it ends that session, and no other."""
+        """Call a session; an exception (a bug) ends that session and no other."""

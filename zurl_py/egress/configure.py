@@ -1,4 +1,4 @@
-"""From the configuration to what the egress needs of it."""
+"""Derives the settings of the egress from the configuration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SYSTEM_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-b
 
 
 class NoAuthorities(StartError):
-    """There are no certificates to trust; the text says what to do."""
+    """No CA certificates were found; the text says what to do."""
 
 
 def transport_options(config: Config) -> TransportOptions:
-    """What the egress needs of the configuration.
+    """All settings of the egress.
 
     Raises:
         NoAuthorities: no CA store is found.
@@ -40,7 +40,7 @@ def transport_options(config: Config) -> TransportOptions:
 
 
 def host_settings(config: Config) -> HostSettings:
-    """How connections are made to which host.
+    """The settings of connections, by host.
 
     Raises:
         NoAuthorities: no CA store is found.
@@ -74,7 +74,7 @@ def _general(config: Config) -> ConnectionSettings:
 def _of_section(
     config: Config, section: HostSection, default: ConnectionSettings
 ) -> ConnectionSettings:
-    """What a section gives, and the rest from ``[General]``."""
+    """The settings of a section, completed from ``[General]``."""
     values = section.values
     ca_file, ca_path, ca_digest = default.ca_file, default.ca_path, default.ca_digest
     if "ca_file" in values:
@@ -84,8 +84,7 @@ def _of_section(
     if "client_cert_file" in values or "client_key_file" in values:
         certificate = section.client_certificate
     proxy = str(values.get("proxy", default.proxy))
-    # The credentials are for the proxy that they were given with; where [General] has none, for
-    # those of the sections.
+    # The credentials are for the proxy of [General]; if it has none, for those of the sections.
     with_credentials = bool(proxy) and config.proxy in ("", proxy)
     source = values.get("source_address", default.source_address)
     assert isinstance(source, tuple)
@@ -113,7 +112,7 @@ def _find_ca_store(configured: str) -> tuple[str | None, str | None]:
     """``ca_file``, else ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, else the system's."""
     if configured:
         return configured, None
-    paths = ssl.get_default_verify_paths()  # looks at the two variables itself
+    paths = ssl.get_default_verify_paths()  # reads the two variables itself
     if paths.cafile or paths.capath:
         return paths.cafile, paths.capath
     for path in _SYSTEM_STORES:
@@ -123,7 +122,7 @@ def _find_ca_store(configured: str) -> tuple[str | None, str | None]:
 
 
 def _digest(file: str | None, directory: str | None) -> bytes:
-    """What is in a CA store: with another digest, what was trusted before is so no more."""
+    """A digest of a CA store: if it changes, existing connections are not trusted any more."""
     digest = hashlib.sha256()
     if file is not None:
         try:

@@ -1,7 +1,7 @@
-"""Why a transfer ended without an answer: from libcurl's codes to condition and error name.
+"""Errors of transfers: ZHTTP condition and error name for libcurl's codes and our own checks.
 
-The condition is what ZHTTP has for it and what Zurl's clients look at; the name is finer and
-stable, for those who branch on it. Both are public.
+Zurl's clients look at the condition. The name says more, and is stable for programs that go by it.
+Both are public.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ __all__ = ["ErrorName", "TransferError"]
 
 
 class ErrorName:
-    """Names of what went wrong, beside those of policy rules (``deny``, ``allow-ports``, ...)."""
+    """Names of errors, beside the codes of policy rules (``deny``, ``allow-ports`` and so on)."""
 
     BAD_URI: Final = "bad-uri"
-    BAD_MESSAGE: Final = "bad-message"  # an option that libcurl does not take
+    BAD_MESSAGE: Final = "bad-message"  # libcurl refuses an option
     BAD_CLIENT_CERT: Final = "bad-client-cert"
     NAME_NOT_RESOLVED: Final = "name-not-resolved"
     CONNECTION_REFUSED: Final = "connection-refused"
-    NO_DESCRIPTORS: Final = "no-descriptors"  # this process may have no more (ulimit -n)
+    NO_DESCRIPTORS: Final = "no-descriptors"  # the process has reached its limit (ulimit -n)
     UNREACHABLE: Final = "unreachable"  # no route, no such network, reset while connecting
     PROXY_FAILED: Final = "proxy-failed"
     CONNECT_TIMEOUT: Final = "connect-timeout"
     HANDSHAKE_FAILED: Final = "handshake-failed"
-    CERTIFICATE_REQUIRED: Final = "certificate-required"  # the origin asks for ours
-    CERTIFICATE_INVALID: Final = "certificate-invalid"  # any fault but the next five
+    CERTIFICATE_REQUIRED: Final = "certificate-required"  # the origin demands a client certificate
+    CERTIFICATE_INVALID: Final = "certificate-invalid"  # any fault other than the next five
     CERTIFICATE_EXPIRED: Final = "certificate-expired"
     CERTIFICATE_NOT_YET_VALID: Final = "certificate-not-yet-valid"
     CERTIFICATE_SELF_SIGNED: Final = "certificate-self-signed"
@@ -53,8 +53,8 @@ class ErrorName:
     CONTENT_NOT_ALLOWED: Final = "content-not-allowed"
     TOTAL_TIMEOUT: Final = "total-timeout"
     IDLE_TIMEOUT: Final = "idle-timeout"
-    HOST_FAILING: Final = "host-failing"  # max_host_errors was reached: not tried
-    POLICY_RELOADED: Final = "policy-reloaded"  # was under way when other rules came
+    HOST_FAILING: Final = "host-failing"  # the circuit breaker is open (max_host_errors)
+    POLICY_RELOADED: Final = "policy-reloaded"  # a reload brought rules that do not allow it
     INTERNAL: Final = "internal"  # a bug of ours, or libcurl's
 
 
@@ -63,9 +63,9 @@ class TransferError(Error):
 
     Attributes:
         condition: the ZHTTP error condition.
-        detail: what happened, for people; may hold addresses, never secrets.
-        error: a stable short name of what happened (`ErrorName`, or the code of a policy rule);
-            the commonest of its condition where none is given.
+        detail: what happened, in words for people; may hold addresses, never secrets.
+        error: a stable short name (`ErrorName`, or the code of a policy rule); where none is
+            given, the most common one of the condition.
     """
 
     def __init__(self, condition: bytes, detail: str, *, error: str = "") -> None:
@@ -83,8 +83,8 @@ class TransferError(Error):
         Args:
             code: ``CURLE_*``.
             message: libcurl's text, or "".
-            os_errno: ``CURLINFO_OS_ERRNO``, where it is known: of the last failed connect.
-            proxied: what was connected to is a proxy.
+            os_errno: ``CURLINFO_OS_ERRNO`` of the last failed connect, where it is known.
+            proxied: the connection was to a proxy.
         """
         condition, error = _OF_CODE.get(code, _UNKNOWN)
         if code == pycurl.E_COULDNT_CONNECT:
@@ -95,32 +95,32 @@ class TransferError(Error):
         elif code == pycurl.E_PEER_FAILED_VERIFICATION:
             error = _certificate_fault(message)
         elif "alert" in message and code in _HIDES_ALERTS:
-            # TLS 1.3 servers judge our certificate after their own handshake is over: their alert
-            # comes where the answer should.
+            # TLS 1.3 servers check our certificate after their own handshake: the alert comes in
+            # place of the answer.
             condition, error = _of_alert(message)
         elif code in _HIDES_ALERTS and "CONNECT tunnel failed" in message:
             condition, error = Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED
         elif code == _WEIRD_REPLY and "Location" in message:
-            error = ErrorName.BAD_REDIRECT  # two that differ: which is meant nobody knows
+            error = ErrorName.BAD_REDIRECT  # two different Locations are ambiguous
         elif code in _HIDES_FRAMING and _ON_FRAMING.search(message):
             condition, error = _FRAMING
-        # It may quote the origin, byte by byte.
+        # The message may contain bytes of the origin.
         text = message if message.isprintable() else ascii(message)[1:-1]
         text = text or _WORDS.get(code, "no detail")
         return cls(condition, f"{text[:_MAX_TEXT]} (libcurl {code})", error=error)
 
     @classmethod
     def from_decision(cls, decision: Decision, detail: str) -> TransferError:
-        """The failure that a refusal of the policy is."""
+        """The failure for a refusal of the policy."""
         name = decision.code.replace("_", "-")
         return cls(Condition.POLICY_VIOLATION, detail, error=name)
 
 
-_MAX_TEXT: Final = 500  # characters of what libcurl says
+_MAX_TEXT: Final = 500  # characters of libcurl's message
 
 
 def _certificate_fault(message: str) -> str:
-    """Which fault of a certificate OpenSSL's and libcurl's words mean."""
+    """The name for a certificate's fault, from OpenSSL's and libcurl's messages."""
     for words, name in _CERTIFICATE_FAULTS:
         if words in message:
             return name
@@ -128,7 +128,7 @@ def _certificate_fault(message: str) -> str:
 
 
 def _of_alert(message: str) -> tuple[bytes, str]:
-    """Condition and name of a TLS alert that the origin sent (RFC 8446 section 6)."""
+    """Condition and name for a TLS alert of the origin (RFC 8446 section 6)."""
     name = ErrorName.HANDSHAKE_FAILED
     if _ASKS_FOR_OURS.search(message):
         name = ErrorName.CERTIFICATE_REQUIRED
@@ -147,17 +147,17 @@ _CERTIFICATE_FAULTS = (
     ("no alternative certificate subject name", ErrorName.CERTIFICATE_NAME_MISMATCH),
 )
 
-# Numbers where pycurl has no name for a code.
+# Codes for which pycurl has no name.
 _PROXY, _HTTP2, _HTTP2_STREAM, _HTTP3, _QUIC_CONNECT, _TOO_LARGE = 97, 16, 92, 95, 96, 100
 _WEIRD_REPLY = 8
 _BAD_PINNED_KEY, _BAD_STATUS, _CLIENT_CERT = 90, 91, 98
-# In whose messages a TLS alert, or a proxy's refusal, may stand: both come where an answer should.
+# Codes whose message may name a TLS alert, or a proxy's refusal.
 _HIDES_ALERTS = frozenset((pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_SSL_CONNECT_ERROR))
-# Chunks that are none are "received" wrongly, a length that is none is a "weird reply"
-# (RFC 9112 sections 6.3 and 7.1).
+# Codes whose message may be about framing (RFC 9112 sections 6.3 and 7.1): malformed chunks are
+# E_RECV_ERROR, a malformed Content-Length is a "weird reply".
 _HIDES_FRAMING = frozenset((pycurl.E_RECV_ERROR, _WEIRD_REPLY))
 _ON_FRAMING = re.compile(r"^chunk |chunked-encoding|Content-Length")
-_WORDS = {_TOO_LARGE: "the head of the answer is too large"}  # where libcurl says nothing
+_WORDS = {_TOO_LARGE: "the head of the answer is too large"}  # for codes without a message
 
 _UNKNOWN = (Condition.UNDEFINED_CONDITION, ErrorName.INTERNAL)
 _TLS = (Condition.TLS_ERROR, ErrorName.HANDSHAKE_FAILED)
@@ -165,7 +165,7 @@ _RESET = (Condition.UNDEFINED_CONDITION, ErrorName.CONNECTION_RESET)
 _NOT_HTTP = (Condition.UNDEFINED_CONDITION, ErrorName.NOT_HTTP)
 _FRAMING = (Condition.UNDEFINED_CONDITION, ErrorName.BAD_FRAMING)
 _OF_CODE = {
-    pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,  # what came looks like HTTP/0.9
+    pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,  # the answer looks like HTTP/0.9
     pycurl.E_URL_MALFORMAT: (Condition.BAD_REQUEST, ErrorName.BAD_URI),
     pycurl.E_COULDNT_RESOLVE_PROXY: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED),
     pycurl.E_COULDNT_RESOLVE_HOST: (
@@ -173,7 +173,7 @@ _OF_CODE = {
         ErrorName.NAME_NOT_RESOLVED,
     ),
     pycurl.E_COULDNT_CONNECT: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.UNREACHABLE),
-    # The configured source address is none of this machine.
+    # The configured source address does not belong to this machine.
     pycurl.E_INTERFACE_FAILED: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.UNREACHABLE),
     _PROXY: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED),
     _QUIC_CONNECT: (Condition.REMOTE_CONNECTION_FAILED, ErrorName.UNREACHABLE),
@@ -202,7 +202,7 @@ _OF_CODE = {
     _HTTP2: _FRAMING,
     _HTTP3: _FRAMING,
     _TOO_LARGE: _FRAMING,
-    _WEIRD_REPLY: _NOT_HTTP,  # no status line, or one that is none
+    _WEIRD_REPLY: _NOT_HTTP,  # the status line is missing or malformed
     pycurl.E_BAD_CONTENT_ENCODING: (Condition.UNDEFINED_CONDITION, ErrorName.BAD_ENCODING),
 }
 _USUAL = {

@@ -1,4 +1,4 @@
-"""What the origin said besides its answer, where the worker asked for it: for the field ``ext``."""
+"""Further facts about an answer, for ``ext``, where the worker asked for them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _VERSIONS: Final = {
 
 
 class Extras:
-    """Collected hop by hop, for one transfer.
+    """Collects them for one transfer, hop by hop.
 
     Attributes:
-        interim: interim heads of the current hop that wait to be told, the first few.
+        interim: interim heads of the current hop that were not sent yet, a few at most.
         trailers: of the answer.
         truncated: the body was cut at the worker's ``max-size``.
     """
@@ -49,15 +49,15 @@ class Extras:
         self._redirects: list[dict[str, Any]] = []
         self._timing: dict[str, Any] = {}
         self._started = monotonic()
-        self._told = 0  # interim heads of this hop, those that were taken included
-        self._head: Head | None = None  # the final one of this hop, where it came by itself
+        self._told = 0  # number of interim heads of this hop, sent or waiting
+        self._head: Head | None = None  # the final head of this hop, if the engine did not read it
         self.interim: list[Head] = []
         self.trailers: list[Pair] = []
         self.truncated = False
 
     @staticmethod
     def wanted(request: HttpRequest) -> bool:
-        """Whether the worker asked for any of it."""
+        """Whether the worker asked for any of them."""
         return (
             request.history
             or request.timing
@@ -69,7 +69,7 @@ class Extras:
     # -- while it goes on ----------------------------------------------------------------------
 
     def redirected(self, hop: HttpRequest, code: int) -> None:
-        """The current hop was answered with a redirect, and ``hop`` is next."""
+        """Note that the current hop was answered with a redirect, and ``hop`` is next."""
         self._redirects.append({"uri": self._request.target.text, "code": code})
         self._request = hop
         self._head = None
@@ -77,11 +77,11 @@ class Extras:
         self._told = 0
 
     def head_came(self, head: Head) -> None:
-        """The final head of the current hop is here."""
+        """Note the final head of the current hop."""
         self._head = head
 
     def interim_came(self, head: Head) -> bool:
-        """An interim head; returns whether it is to be told."""
+        """Add an interim head; returns whether it is to be sent to the worker."""
         if not self._request.interim or self._told >= MAX_INTERIM:
             return False
         self._told += 1
@@ -89,15 +89,15 @@ class Extras:
         return True
 
     def take_interim(self) -> list[Head]:
-        """Those that came since it was asked last."""
+        """The interim heads since the last call."""
         taken, self.interim = self.interim, []
         return taken
 
     def ended(self, handle: EasyHandle, first_byte: float | None = None) -> None:
-        """The last hop is over; its handle still knows how long it took.
+        """Read the times of the last hop from its handle.
 
         Args:
-            first_byte: seconds from request to answer, where it was not libcurl that asked.
+            first_byte: seconds from request to answer, where libcurl did not send the request.
         """
         if self._request.timing:
             self._timing = _timing(self._request, handle, monotonic() - self._started)
@@ -107,7 +107,7 @@ class Extras:
     # -- for the field ext -----------------------------------------------------------------------
 
     def with_head(self) -> dict[str, Any]:
-        """What stands beside the head of the answer, or in an error."""
+        """Items for the packet with the head of the answer, or for an error."""
         if not self._request.history:
             return {}
         ext = {"uri": self._request.target.text, "redirects": self._redirects}
@@ -116,7 +116,7 @@ class Extras:
         return ext
 
     def at_end(self) -> dict[str, Any]:
-        """What stands in the last packet of an answer."""
+        """Items for the last packet of an answer."""
         ext: dict[str, Any] = dict(self._timing)
         if self._request.trailers:
             ext["trailers"] = self.trailers
@@ -125,7 +125,7 @@ class Extras:
         return ext
 
     def whole(self) -> dict[str, Any]:
-        """What stands in an answer of one packet."""
+        """Items for an answer of one packet."""
         ext = {**self.with_head(), **self.at_end()}
         if self._request.interim:
             ext["interim"] = [interim_fields(head) for head in self.interim]
@@ -133,12 +133,12 @@ class Extras:
 
 
 def interim_fields(head: Head) -> dict[str, Any]:
-    """An interim head as workers are told of it."""
+    """The fields of a packet for an interim head."""
     return {"code": head.code, "reason": head.reason, "headers": head.headers}
 
 
 def _timing(request: HttpRequest, handle: EasyHandle, total: float) -> dict[str, Any]:
-    """The phases of the last hop, and the time of all, in microseconds."""
+    """The phases of the last hop and the total time, in microseconds."""
     get = handle.curl.getinfo
     resolved, connected = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME)
     secured, asked = get(pycurl.APPCONNECT_TIME), get(pycurl.PRETRANSFER_TIME)
@@ -153,7 +153,7 @@ def _timing(request: HttpRequest, handle: EasyHandle, total: float) -> dict[str,
     }
     address = handle.peer
     target = request.target
-    # Who may not ask for an address by itself is not told it.
+    # A worker is told the address only if it may send requests to the address itself.
     if (
         address is not None
         and not handle.proxied

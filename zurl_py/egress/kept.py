@@ -1,8 +1,8 @@
-"""Kept connections that are of no use any more: found by their descriptors, and closed.
+"""Detects and closes kept connections that must not be used again.
 
-libcurl trusts a kept connection for a second after it last looked, and looks only when a request
-starts. In that second a request is lost on a connection that its peer has closed, or gets as its
-answer what came unasked, such as the 408 of a load balancer. Our epoll has seen both.
+libcurl checks a kept connection only when a request starts, and then trusts it for a second. In
+that second a request may be lost on a connection that the peer has closed, or may take unsolicited
+bytes for its answer, such as a load balancer's 408. The loop's epoll reports both.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ SWEEP_INTERVAL: Final = 1.05
 """Seconds: libcurl looks through its kept connections no more often than once a second."""
 
 _MAX_PEERS = 16_384
-_ESTABLISHED = 1  # of the states in <netinet/tcp.h>
+_ESTABLISHED = 1  # TCP_ESTABLISHED in <netinet/tcp.h>
 
 
 class KeptConnections:
     """The sockets of one multi handle.
 
     Attributes:
-        dead: our end of each kept connection that must not be used again, with its descriptor.
-        hosts: descriptor to the name of the host that it was opened to.
-        ends: our end of each connection that requests went by, with the origin's scheme, host and
-            port.
-        multiplexed: peers that speak HTTP/2, which may say something without having been asked.
+        dead: descriptor by local address, of each kept connection that must not be used again.
+        hosts: the host that a connection was opened to, by descriptor.
+        ends: the origin's scheme, host and port, by the local address of each connection that was
+            used by requests.
+        multiplexed: peers that speak HTTP/2, which may send frames without a request.
     """
 
     __slots__ = ("_inodes", "_lost", "dead", "ends", "hosts", "multiplexed")
 
     def __init__(self, lost: Callable[[str], None]) -> None:
-        self._lost = lost  # called with the name of a host that has given up a connection
+        self._lost = lost  # called with the name of a host that has closed a connection
         self.dead: dict[Endpoint, int] = {}
         self.hosts: dict[int, str] = {}
         self._inodes: dict[int, int] = {}
@@ -51,15 +51,15 @@ class KeptConnections:
         self.multiplexed: set[Endpoint] = set()
 
     def opened(self, fd: int, host: str) -> None:
-        """A connection is being made to a host."""
+        """Note that a connection is being made to a host."""
         self.hosts[fd] = host
         self._inodes[fd] = _inode(fd)
 
     def signalled(self, fd: int) -> bool:
-        """A kept connection became readable; whether it is dead now.
+        """Handle a kept connection that became readable; returns whether it is dead now.
 
-        Over HTTP/1.1 whatever comes unasked belongs to no answer (RFC 9112 section 9.2). Over TLS
-        that may be a late session ticket; then a good connection is given up.
+        With HTTP/1.1, unsolicited bytes belong to no answer (RFC 9112 section 9.2). With TLS they
+        may be a late session ticket; then a good connection is lost.
         """
         try:
             with socket.socket(fileno=os.dup(fd)) as sock:
@@ -68,7 +68,7 @@ class KeptConnections:
                 established = state == _ESTABLISHED
                 if established and sock.getpeername()[:2] in self.multiplexed:
                     return False
-        except OSError:  # closed, or none of TCP: nothing that can be told apart by its end
+        except OSError:  # closed, or not TCP: it has no local address to recognise it by
             return False
         self.dead[here] = fd
         host = self.hosts.get(fd)
@@ -77,23 +77,23 @@ class KeptConnections:
         return True
 
     def used(self, here: Endpoint, origin: Origin) -> None:
-        """A request goes out by this connection."""
+        """Note that a request goes out on a connection."""
         if len(self.ends) >= _MAX_PEERS:
-            self.ends.clear()  # then some stay open until they are too old
+            self.ends.clear()  # some connections then stay open until they expire
         self.ends[here] = origin
 
     def keep_only(self, wanted: Callable[[Origin], bool], in_use: Container[int]) -> set[int]:
         """End the idle connections to origins that are not wanted.
 
         Returns:
-            the descriptors of those to such origins that are in use.
+            The descriptors of connections to these origins that are in use.
         """
         leaving: set[int] = set()
         for fd in list(self.hosts):
             try:
                 with socket.socket(fileno=os.dup(fd)) as sock:
                     here = sock.getsockname()[:2]
-                    # Known by its end: the descriptor may be something else by now.
+                    # By the local address: the descriptor may have been reused.
                     origin = self.ends.get(here)
                     if origin is None or wanted(origin):
                         continue
@@ -107,25 +107,25 @@ class KeptConnections:
         return leaving
 
     def speaks_http2(self, peer: Endpoint) -> None:
-        """This peer may say something on a kept connection, and means nothing by it."""
+        """Note that bytes of this peer on a kept connection are no sign of its end."""
         if len(self.multiplexed) >= _MAX_PEERS:
             self.multiplexed.clear()
         self.multiplexed.add(peer)
 
     def open(self) -> set[int]:
-        """The descriptors of connections that are open; those of closed ones are forgotten."""
+        """The descriptors of open connections; those of closed ones are removed."""
         for fd in [fd for fd, inode in self._inodes.items() if _inode(fd) != inode]:
             del self._inodes[fd]
             self.hosts.pop(fd, None)
         return set(self._inodes)
 
     def forget_closed(self) -> None:
-        """libcurl has looked through its connections: keep in mind those only that it has left."""
+        """Remove connections that libcurl has closed after checking all of its own."""
         self.dead = {here: fd for here, fd in self.dead.items() if _is(fd, here)}
 
 
 def _inode(fd: int) -> int:
-    """What tells a socket from the next one with its number; 0: it is closed."""
+    """The inode of a socket, which differs when its number is reused; 0: it is closed."""
     try:
         return os.fstat(fd).st_ino
     except OSError:
@@ -133,7 +133,7 @@ def _inode(fd: int) -> int:
 
 
 def _is(fd: int, here: Endpoint) -> bool:
-    """Whether a descriptor is still the socket with this end."""
+    """Whether a descriptor is still the socket with this local address."""
     try:
         with socket.socket(fileno=os.dup(fd)) as sock:
             return bool(sock.getsockname()[:2] == here)
@@ -142,12 +142,12 @@ def _is(fd: int, here: Endpoint) -> bool:
 
 
 def make_sweeper() -> pycurl.Curl:
-    """A transfer that goes nowhere, but has libcurl look through its kept connections."""
+    """A transfer without a connection, which makes libcurl check its kept connections."""
     curl = pycurl.Curl()
     curl.setopt(pycurl.URL, "http://127.0.0.1:1/")
     curl.setopt(pycurl.PROXY, "")
     curl.setopt(pycurl.NOSIGNAL, 1)
-    # libcurl looks through them where it looks for one to use. There should be none for this URL.
+    # libcurl checks them when it looks for one to use. There is none for this URL.
     curl.setopt(pycurl.OPENSOCKETFUNCTION, _open_nothing)
     curl.setopt(pycurl.PREREQFUNCTION, _send_nothing)
     return curl

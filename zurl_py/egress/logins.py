@@ -1,8 +1,8 @@
-"""Connections that somebody has logged in: they are that worker's alone.
+"""Connections that a worker has authenticated, which no other worker may use.
 
-``Authorization: NTLM`` and ``Negotiate`` log in a connection, and not a request: whoever sends the
-next request by it is taken for the same user (RFC 4559 section 6). So what a worker sends to an
-origin goes, once it has sent one of these, by connections of its own.
+``Authorization: NTLM`` and ``Negotiate`` authenticate a connection, not a request: the origin takes
+the next request on it for one of the same user (RFC 4559 section 6). So a worker that has sent one
+of these to an origin has connections of its own to that origin.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from .request import HttpRequest
 __all__ = ["Logins"]
 
 _SCHEMES = (b"ntlm", b"negotiate")
-_MOST = 256  # pairs of worker and origin; then those go that were used least lately
+_MOST = 256  # pairs of worker and origin; beyond that, the least recently used are closed
 _IDLE_SECONDS = 300.0
 
 Key = tuple[bytes, tuple[str, str, int], bool]
 
 
 class Logins:
-    """The groups of multi handles of workers that have logged in somewhere.
+    """The groups of multi handles for connections that workers have authenticated.
 
     Args:
         make_multi: makes a multi handle.
-        retire: takes a group that is not needed any more.
+        retire: called with a group that is not needed any more.
 
     Attributes:
-        known: the groups; where there are none, only ``Authorization`` can make one.
+        known: the groups; while empty, only requests with ``Authorization`` need a look-up here.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Logins:
         self._used_at: dict[Key, float] = {}
 
     def group(self, request: HttpRequest, now: float) -> MultiGroup | None:
-        """The group for a request of a worker that has logged in at its origin, or does so now."""
+        """The group for a request whose worker has authenticated at its origin, or does so now."""
         key = (request.worker, request.target.origin, request.privileged)
         group = self.known.pop(key, None)
         if group is None:
@@ -68,7 +68,7 @@ class Logins:
 
 
 def logs_in(request: HttpRequest) -> bool:
-    """Whether a request logs in the connection that it goes by."""
+    """Whether a request authenticates its connection."""
     if not request.headers.has_authorization:
         return False
     for line in request.headers.lines:

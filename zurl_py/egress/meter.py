@@ -1,4 +1,4 @@
-"""What transfers took, for the metrics: phases, bytes, connections, look-ups."""
+"""Measures transfers for the metrics: phases, bytes, connections, look-ups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESOLVED: Final = {True: "resolved", False: "failed"}
 
 
 class Meter:
-    """Reads libcurl's figures of a transfer when that has ended, and puts them aside."""
+    """Reads libcurl's figures when a transfer has ended, and adds them to the metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
         pending = metrics.phases.pending
@@ -36,20 +36,20 @@ class Meter:
         self._frames = metrics.frames
 
     def looked_up(self, found: bool, seconds: float) -> None:
-        """A look-up has ended."""
+        """Count a look-up that has ended."""
         self._lookups.add(_RESOLVED[found])
         self._resolve.append(seconds)
 
     def transfer_ended(self, curl: pycurl.Curl, sends: bool, answered: bool) -> None:
-        """libcurl is done with a transfer; its figures are still there.
+        """Count a transfer that libcurl has ended, while its handle still has the figures.
 
-        libcurl's times are of a clock that starts with the transfer (curl_easy_getinfo(3)): a phase
-        is the time between two of them. A kept connection saves the first three. Each figure that
-        is asked for costs a tenth of a microsecond, so none is that can be told without.
+        libcurl's times count from the start of the transfer (curl_easy_getinfo(3)); a phase is the
+        difference of two of them. With a kept connection the first three are zero. Each figure
+        costs a tenth of a microsecond to read, so only those that are needed are read.
 
         Args:
-            sends: its request has a body.
-            answered: it ended well; else libcurl has a time of the first byte, and no byte.
+            sends: the request has a body.
+            answered: it ended well; if not, libcurl may have a time of the first byte without one.
         """
         get = curl.getinfo
         if sends:
@@ -69,10 +69,10 @@ class Meter:
             self._transfer.append(get(pycurl.TOTAL_TIME) - first_byte)
 
     def frame_came(self, event: Event, continues: bool) -> None:
-        """A frame, or a piece of a large one, came from a WebSocket's origin.
+        """Count a frame, or a piece of a large one, from a WebSocket's origin.
 
         Args:
-            continues: the message began with a frame before it.
+            continues: it continues a message.
         """
         if isinstance(event, Data):
             opcode = "continuation" if continues else "binary" if event.binary else "text"
@@ -81,7 +81,7 @@ class Meter:
             self._frames.add("in", _CONTROLS[type(event)])
 
     def frame_went(self, wire: bytes) -> None:
-        """A frame is on its way to a WebSocket's origin."""
+        """Count a frame to a WebSocket's origin."""
         self._frames.add("out", _OPCODES[wire[0] & 0x0F])
 
     def _new_connection(self, curl: pycurl.Curl) -> None:

@@ -32,14 +32,14 @@ class Multi:
 
     Args:
         loop: the event loop.
-        due: list shared by all multi handles; those that libcurl wants called now are put there.
-        finished: list shared by all multi handles; those with results to read are put there.
+        due: list of all multi handles whose libcurl is to be called now; this one adds itself.
+        finished: list of all multi handles with results to read; this one adds itself.
         lost: called with the name of a host that has closed a kept connection.
 
     Attributes:
-        active: transfers added and not yet removed.
-        broken: why no transfer of this handle can be trusted any more.
-        kept: what is known of its sockets.
+        active: number of transfers added and not yet removed.
+        broken: the error after which the state of its transfers is unknown; "" for none.
+        kept: its sockets.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class Multi:
         self.kept = KeptConnections(lost)
         self._is_wanted: Callable[[Origin], bool] = bool
         self._leaving: set[int] = set()  # sockets whose connections are closed after their use
-        self._left = False  # there are idle ones among them
-        self._sweeper: pycurl.Curl | None = None  # while a sweep is under way
+        self._left = False  # some of these are idle now
+        self._sweeper: pycurl.Curl | None = None  # of `_sweep`, while it runs
         self._sweep_timer = Timer(self._sweep)
         self._loop = loop
         self._due = due
         self._is_due = False
         self._finished = finished
         self._is_finished = False
-        self._names: dict[str, tuple[str, ...]] = {}  # host:port: what libcurl was told of it
-        self._wanted: dict[int, int] = {}  # socket: events libcurl waits for
+        self._names: dict[str, tuple[str, ...]] = {}  # given to libcurl, by host:port
+        self._wanted: dict[int, int] = {}  # events that libcurl waits for, by socket
         self._timer = Timer(self._make_due)
         curl = self._curl = pycurl.CurlMulti()
         curl.setopt(pycurl.M_SOCKETFUNCTION, self._socket_wanted)
@@ -74,20 +74,20 @@ class Multi:
     def limit_connections(self, most: int) -> None:
         """Close idle connections where there are more than this (``CURLMOPT_MAXCONNECTS``).
 
-        It has to be set: libcurl's default, four times the running transfers, evicts at every
-        dip, and each eviction looks at all connections.
+        libcurl's default, four times the running transfers, closes connections whenever there are
+        fewer transfers for a moment, and to choose one it searches all of them.
         """
         self._curl.setopt(pycurl.M_MAXCONNECTS, most)
 
     def limit_hosts(self, most: int) -> None:
-        """Open no more connections to one host; what needs one waits in libcurl."""
+        """Open at most this many connections to one host; further transfers wait in libcurl."""
         self._curl.setopt(pycurl.M_MAX_HOST_CONNECTIONS, most)
 
     def addresses_to_tell(self, host: str, port: int, addresses: tuple[str, ...]) -> list[str]:
-        """What the next transfer to a host has to bring along (``CURLOPT_RESOLVE``).
+        """The ``CURLOPT_RESOLVE`` entries for the next transfer to a host.
 
-        Nothing, if libcurl has been told already. It keeps what it is told: its cache never ages
-        here (see `EasyHandle`), and ``+`` lets such entries be replaced.
+        There are none if libcurl has the addresses already. It keeps them: its cache never expires
+        here (see `EasyHandle`), and ``+`` lets an entry be replaced.
         """
         key = f"{host}:{port}"
         names = self._names
@@ -98,21 +98,21 @@ class Multi:
         return [*forgotten, f"+{key}:{','.join(map(_bracketed, addresses))}"]
 
     def add(self, curl: pycurl.Curl) -> None:
-        """Start a transfer; it moves at the next ``kick``."""
+        """Add a transfer; libcurl starts it at the next ``kick``."""
         self._curl.add_handle(curl)
         self.active += 1
 
     def remove(self, curl: pycurl.Curl) -> None:
-        """Take a transfer out, finished or not; an unfinished one loses its connection."""
+        """Remove a transfer, finished or not; the connection of an unfinished one is closed."""
         self.active -= 1
         self._curl.remove_handle(curl)
 
     def call(self) -> None:
-        """Have libcurl called in this turn or the next, whatever its timer says."""
+        """Request a call of libcurl in this turn or the next, whatever its timer says."""
         self._make_due()
 
     def kick(self) -> None:
-        """Let libcurl do what its timers ask for; call it for every multi handle in ``due``."""
+        """Call libcurl for its timers; to be called for each multi handle in ``due``."""
         self._is_due = False
         self._act(pycurl.SOCKET_TIMEOUT, 0)
 
@@ -131,7 +131,7 @@ class Multi:
         return ended
 
     def idle(self) -> set[int]:
-        """Descriptors of the connections that are kept and not in use."""
+        """Descriptors of the idle connections."""
         return self.kept.open() - self._wanted.keys()
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class Multi:
         self._curl.close()
         for fd in list(self._wanted):
             self._loop.unwatch(fd)
-        # Neither to be kicked nor to be read any more: libcurl may ask for it while it closes.
+        # libcurl may ask to be called while it closes; that must not happen any more.
         if self._is_due:
             self._due.remove(self)
         if self._is_finished:
@@ -155,22 +155,22 @@ class Multi:
     def _ready(self, fd: int, events: int) -> None:
         if fd not in self._wanted:
             if not events & ~WRITE:
-                # It was watched for room to write, and has that: no sign of anything.
+                # It was still watched for writing, and is writable: that means nothing.
                 self._loop.watch(fd, READ, self._ready)
                 return
-            # A kept connection that its peer closed, or that has something to say unasked.
+            # A kept connection that its peer has closed, or that has unsolicited bytes.
             self._loop.unwatch(fd)
             if self.kept.signalled(fd):
                 self._sweep_soon()
             return
-        # A hang-up or an error counts as readable: the next read tells libcurl which it was.
+        # A hang-up or an error counts as readable: libcurl's next read returns it.
         action = _READABLE if events & ~WRITE else 0
         if events & WRITE:
             action |= _WRITABLE
         self._act(fd, action)
 
     def keep_only(self, wanted: Callable[[Origin], bool]) -> None:
-        """Close connections to origins that are not wanted: idle ones now, others after use."""
+        """Close connections to unwanted origins: idle ones now, others after their use."""
         self._is_wanted = wanted
         self._leaving = self.kept.keep_only(wanted, self._wanted)
         if self.kept.dead:
@@ -181,7 +181,7 @@ class Multi:
             self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
 
     def _sweep(self) -> None:
-        """Have libcurl close what is dead: it would keep that until somebody starts a request."""
+        """Have libcurl close dead connections; by itself it does so only when a request starts."""
         if self._left:
             self._left = False
             self.keep_only(self._is_wanted)
@@ -194,7 +194,7 @@ class Multi:
             self._curl.remove_handle(self._sweeper)
             self._sweeper = None
         self.kept.forget_closed()
-        if self.kept.dead:  # libcurl had looked less than a second before
+        if self.kept.dead:  # libcurl skips the check within a second after another
             self._sweep_soon()
 
     def _make_due(self) -> None:
@@ -206,7 +206,7 @@ class Multi:
         try:
             self._curl.socket_action(fd, action)
         except pycurl.error as error:
-            # After an error here the state of all transfers of this handle is uncertain.
+            # After an error here the state of all transfers of this handle is unknown.
             self.broken = str(error)
             self._notified()
 
@@ -214,8 +214,8 @@ class Multi:
 
     def _socket_wanted(self, what: int, fd: int, _multi: object, _data: object) -> int:
         if what == pycurl.POLL_REMOVE:
-            # The connection goes to the pool or is closed. It stays in the epoll, as leaving and
-            # coming back would be two system calls per request; a close takes it out by itself.
+            # The connection is kept or closed. It stays in the epoll: to remove and add it again
+            # would be two system calls per request, and a close removes it anyway.
             self._wanted.pop(fd, None)
             if fd in self._leaving:
                 self._left = True
@@ -225,7 +225,7 @@ class Multi:
         self._wanted[fd] = events
         try:
             self._loop.watch(fd, events, self._ready)
-        except OSError:  # no such descriptor: libcurl will see it too
+        except OSError:  # no such descriptor: libcurl finds that out itself
             pass
         return 0
 

@@ -1,4 +1,4 @@
-"""A queue for work that takes much memory while it goes on: one at a time."""
+"""A queue for work that needs much memory: one item at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _Item = TypeVar("_Item")
 
 
 class OneByOne(Generic[_Item]):
-    """Whose turn it is stays so until it leaves.
+    """The first item has its turn until it leaves the queue.
 
     Args:
-        wake: called with the next one when its turn has come.
+        wake: called with the next item when its turn begins.
     """
 
     def __init__(self, wake: Callable[[_Item], None]) -> None:
@@ -24,7 +24,7 @@ class OneByOne(Generic[_Item]):
         self._waiting: deque[_Item] = deque()
 
     def enter(self, item: _Item) -> bool:
-        """Whether it is this one's turn; if not, it is woken when it is."""
+        """Enter the queue; True if it is this item's turn, else ``wake`` is called when it is."""
         if self._at_work is None or self._at_work is item:
             self._at_work = item
             return True
@@ -33,7 +33,7 @@ class OneByOne(Generic[_Item]):
         return False
 
     def leave(self, item: _Item) -> None:
-        """This one is done, or does not want to any more; harmless if it never did."""
+        """Leave the queue, done or not; no error if the item is not in it."""
         if self._at_work is item:
             self._at_work = None
             if self._waiting:

@@ -1,4 +1,4 @@
-"""What is remembered of origins: which HTTP they speak, and whether one is being connected to."""
+"""Knowledge about origins: which HTTP versions they speak, and connections that are being made."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ class Origins:
         self._without_quic: dict[tuple[str, int], float] = {}
 
     def refused_http1(self, origin: tuple[str, int]) -> None:
-        """It did not answer in HTTP/1.1."""
+        """Note that an origin does not speak HTTP/1.1."""
         remember(self._only_http2, origin, True, _MAX_ORIGINS)
 
     def takes_http1(self, origin: tuple[str, int]) -> bool:
-        """Whether HTTP/1.1 is worth a try."""
+        """Whether to try HTTP/1.1."""
         return origin not in self._only_http2
 
     def quic_failed(self, origin: tuple[str, int], now: float) -> None:
-        """QUIC was tried and TCP was faster: do not try again for a while."""
+        """Note that TCP connected before QUIC: do not try QUIC again for a while."""
         remember(self._without_quic, origin, now + WITHOUT_QUIC, _MAX_ORIGINS)
 
     def takes_quic(self, origin: tuple[str, int], now: float) -> bool:
-        """Whether QUIC is worth a try."""
+        """Whether to try QUIC."""
         return self._without_quic.get(origin, 0.0) <= now
 
     def version(self, origin: tuple[str, int]) -> int | None:
-        """None, if that is not known."""
+        """The version that an origin spoke last; None if that is not known."""
         return self._versions.get(origin)
 
     def spoke(self, origin: tuple[str, int], version: int) -> None:
-        """An answer came over this version."""
+        """Note the version of an origin's answer."""
         if self._versions.get(origin) != version:
             remember(self._versions, origin, version, _MAX_ORIGINS)
 
@@ -60,12 +60,12 @@ class Origins:
 class FirstConnections(Generic[_Waiter]):
     """Connections that are being made to origins which may speak HTTP/2.
 
-    Twenty requests at once to a new origin are to share one connection, not to make twenty. So the
-    first goes ahead, and the others wait until its connection is there, or for a second: none waits
-    for a connection that never comes. (libcurl's own ``PIPEWAIT`` waits as long as the first does.)
+    Twenty simultaneous requests to a new origin are to share one connection. So the first connects,
+    and the others wait until it has a connection, but for a second at most, as there may never be
+    one. (libcurl's own ``CURLOPT_PIPEWAIT`` has no such limit.)
 
     Attributes:
-        released: those who wait no more.
+        released: transfers whose wait is over.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -77,15 +77,15 @@ class FirstConnections(Generic[_Waiter]):
         self.released: list[_Waiter] = []
 
     def is_warm(self, key: object) -> bool:
-        """Whether a connection was there a moment ago: nobody need wait to see that it is."""
+        """Whether there was a connection within the last second: then nobody needs to wait."""
         return self._loop.now < self._warm_until.get(key, 0.0)
 
     def leads(self, key: object) -> bool:
-        """Whether somebody is connecting."""
+        """Whether a transfer is connecting for others."""
         return key in self._leaders
 
     def lead(self, key: object, leader: _Waiter) -> None:
-        """``leader`` connects; `settle` has to follow."""
+        """Let ``leader`` connect for others; `settle` has to follow."""
         self._leaders[key] = leader
 
     def wait(self, key: object, waiter: _Waiter) -> None:
@@ -98,7 +98,7 @@ class FirstConnections(Generic[_Waiter]):
         waiting.append(waiter)
 
     def leave(self, key: object, waiter: _Waiter) -> None:
-        """``waiter`` does not wait any more."""
+        """End the wait of ``waiter``."""
         waiting = self._waiting.get(key)
         if waiting is not None and waiter in waiting:
             waiting.remove(waiter)
@@ -106,11 +106,11 @@ class FirstConnections(Generic[_Waiter]):
             self.released.remove(waiter)
 
     def waiting(self) -> list[_Waiter]:
-        """All who wait."""
+        """All transfers that wait."""
         return [waiter for waiting in self._waiting.values() for waiter in waiting]
 
     def settle(self, key: object, leader: _Waiter, connected: bool) -> None:
-        """The leader has a connection, or has given up: those who wait go on."""
+        """The leader has connected, or has failed: release those that wait."""
         if self._leaders.get(key) is leader:
             del self._leaders[key]
             if connected:

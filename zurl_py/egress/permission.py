@@ -1,6 +1,6 @@
-"""What the policy says of a request as a whole: its privileges, its names, the address in use.
+"""Policy checks of a request: its privileges, its names, and the address of its connection.
 
-Asked when a request comes in, at every hop, and of all requests under way when the rules change.
+They are made when a request comes in, at each hop, and for all open requests when the rules change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["check_names", "check_peer", "check_request"]
 
 
 def check_request(request: HttpRequest) -> Decision:
-    """May this request be made at all?"""
+    """Decide whether this request may be made."""
     if (
         request.privileged
         or request.ignore_tls_errors
@@ -32,7 +32,7 @@ def check_request(request: HttpRequest) -> Decision:
 
 
 def check_names(request: HttpRequest) -> Decision:
-    """May it go to the host of its URL, and to the one it connects to instead?"""
+    """Decide whether it may go to the host of its URL and to its connect host."""
     target, policy = request.target, request.policy
     decision = policy.check_name(target.host, target.port, target.scheme)
     if request.connect_host is None and request.connect_port is None:
@@ -45,7 +45,7 @@ def check_names(request: HttpRequest) -> Decision:
 
 
 def check_peer(request: HttpRequest, address: str) -> Decision:
-    """May it stay on a connection to this address?"""
+    """Decide whether it may use a connection to this address."""
     target = request.target
     host = request.connect_host if request.connect_host is not None else target.host
     port = request.connect_port if request.connect_port is not None else target.port

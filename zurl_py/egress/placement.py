@@ -1,7 +1,7 @@
-"""Where a request goes: into which multi handle, or why it has to wait, or that it must not go.
+"""Where a request goes: to a multi handle; or it has to wait, or fails.
 
-`Placement.place` is the one function that decides, and it changes nothing but caches; the engine
-carries its decisions out.
+`Placement.place` is the one function that decides. It changes nothing but caches; the engine
+carries out its decisions.
 """
 
 from __future__ import annotations
@@ -26,40 +26,41 @@ __all__ = ["LookUp", "NoRoom", "Place", "Placement", "Share", "connects_to"]
 
 
 _LOOPBACK = ("127.0.0.1", "::1")
-# Bytes of a request's fields that go by HTTP/2: nghttp2 sends 64 KiB at most, HTTP/1.1 more.
+# Bytes of fields up to which a request may use HTTP/2: nghttp2 sends 64 KiB at most.
 _HTTP2_HEADERS = 60_000
 _MAX_WAYS = 4096
 
 
 @dataclass(slots=True)
 class LookUp:
-    """Wait for this name to be looked up, then ask again."""
+    """Wait for the look-up of this name, then decide again."""
 
     name: str
 
 
 @dataclass(slots=True)
 class Share:
-    """Wait for the connection that another is making, then ask again."""
+    """Wait for a connection that another transfer is making, then decide again."""
 
     key: object
 
 
 @dataclass(slots=True)
 class NoRoom:
-    """Wait until libcurl holds less for streams that share connections, then ask again."""
+    """Wait until libcurl holds less for streams that share connections, then decide again."""
 
 
 @dataclass(slots=True)
 class Place:
-    """Go there.
+    """Go to this multi handle.
 
     Attributes:
-        first: what others wait for until this transfer has a connection; None if nobody may.
-        http1: by HTTP/1.1, whatever the settings allow.
-        spares_memory: that is so because streams hold too much already.
-        resolve: what libcurl has to be told of names (``CURLOPT_RESOLVE``).
-        kept_only: names are too old: use a connection that is there, open none.
+        first: key of the connection that others wait for until this transfer has it; None if
+            others may not share it.
+        http1: use HTTP/1.1, whatever the settings allow.
+        spares_memory: HTTP/1.1 is used because streams hold too much memory.
+        resolve: ``CURLOPT_RESOLVE`` entries.
+        kept_only: names are too old: use a kept connection, open none.
     """
 
     route: Route
@@ -72,7 +73,7 @@ class Place:
 
 
 class Placement:
-    """Decides by what is known of names and multi handles."""
+    """Decides by the addresses of names and the state of multi handles."""
 
     def __init__(
         self,
@@ -93,20 +94,20 @@ class Placement:
     def place(
         self, transfer: Carried, now: float
     ) -> Place | LookUp | Share | NoRoom | TransferError:
-        """Where a transfer goes.
+        """Decide where a transfer goes.
 
-        0. Its host has failed too often of late: it fails at once.
-        1. A name that it needs was never found, or too long ago and there is no connection from
-           then (5 was tried): it waits for a look-up.
-        2. A name was looked up for it, in vain, or the policy allows none of its addresses: it
-           fails.
-        3. No multi handle is there, and no descriptor for one: it fails.
-        4. Somebody is making a connection that it may be able to share: it waits for that.
-        5. Names are too old: it goes to its host's multi handle, but only onto a kept connection.
-        6. It goes to its host's multi handle, or beside it if that is full.
+        0. The circuit breaker of its host is open: it fails.
+        1. The addresses of a name that it needs are not known, or are too old and there was no kept
+           connection (5 was tried): it waits for a look-up.
+        2. The look-up of a name failed, or the policy allows none of its addresses: it fails.
+        3. There is no multi handle, and no descriptor for a new one: it fails.
+        4. Another transfer is making a connection that it may share: it waits for that.
+        5. Addresses are too old: it goes to its host's multi handle, but may only use a kept
+           connection.
+        6. It goes to its host's multi handle, or to another one if that is full.
 
-        Where libcurl may hold no more for streams that share connections, it goes by HTTP/1.1, or
-        waits if its origin does not speak that.
+        Where libcurl may hold no more memory for streams that share connections, it uses HTTP/1.1,
+        or waits if its origin does not speak that.
         """
         request = transfer.request
         target = request.target
@@ -156,7 +157,7 @@ class Placement:
         return Place(route, multi, resolve, kept_only, first, http1, full)  # 5, 6
 
     def _may_share(self, first: object, transfer: Carried, now: float) -> bool:
-        """Whether somebody is connecting for others, and the transfer may wait for that."""
+        """Whether another transfer is connecting, and this one may wait for its connection."""
         return (
             first is not None
             and self._firsts.leads(first)
@@ -166,7 +167,7 @@ class Placement:
     def _resolve(
         self, request: HttpRequest, route: Route, multi: Multi, names: list[tuple[str, int]]
     ) -> list[str] | TransferError:
-        """What libcurl has to be told of names, all of which are known."""
+        """The ``CURLOPT_RESOLVE`` entries; all names have been looked up."""
         if route.checks_here and is_loopback(connects_to(request)[0]):
             allowed = self._allowed(request, _LOOPBACK)
             if isinstance(allowed, TransferError):
@@ -185,9 +186,9 @@ class Placement:
         return resolve
 
     def _first(self, request: HttpRequest, route: Route, multi: Multi) -> object:
-        """What a connection for this transfer would have in common with others that may share it.
+        """The key of a connection that transfers may share.
 
-        None where the origin does not speak HTTP/2, as far as is known.
+        None where the origin is not known to speak HTTP/2, and so none is shared.
         """
         target = request.target
         if (request.http_version or route.settings.http_version) == "1.1":
@@ -208,7 +209,7 @@ class Placement:
     def _allowed(
         self, request: HttpRequest, addresses: tuple[str, ...]
     ) -> tuple[str, ...] | TransferError:
-        """The addresses that the policy allows; why there are none, otherwise."""
+        """The addresses that the policy allows; if there are none, the reason."""
         decisions = [(address, check_peer(request, address)) for address in addresses]
         allowed = tuple(address for address, decision in decisions if decision.allowed)
         if allowed:
@@ -218,7 +219,7 @@ class Placement:
         return TransferError.from_decision(refused, detail)
 
     def _names(self, request: HttpRequest, route: Route) -> list[tuple[str, int]]:
-        """Names, with ports, whose addresses libcurl will ask for."""
+        """Names, with ports, whose addresses libcurl needs."""
         names = []
         if route.proxy is not None and needs_look_up(route.proxy[0]):
             names.append(route.proxy)
@@ -230,10 +231,10 @@ class Placement:
 
 
 def needs_look_up(host: str) -> bool:
-    """Whether a host is a name that has to be looked up, and no address."""
+    """Whether a host is a name to look up, not an address."""
     if ":" in host:
         return False
-    if host[-1:].isdigit():  # so may a name end
+    if host[-1:].isdigit():  # a name may end with a digit as well
         try:
             socket.inet_pton(socket.AF_INET, host)
         except OSError:
@@ -243,17 +244,17 @@ def needs_look_up(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether libcurl knows that a name is this host, whatever the system says (RFC 6761, 6.3)."""
+    """Whether libcurl resolves a name to this host without a look-up (RFC 6761 section 6.3)."""
     return host == "localhost" or host.endswith(".localhost")
 
 
 def connects_to(request: HttpRequest) -> tuple[str, int]:
-    """Host and port that the connection is made to, as libcurl knows them."""
+    """Host and port of the connection, as libcurl spells them."""
     target = request.target
     port = request.connect_port or target.port
     if request.connect_host is not None:
         return request.connect_host, port
-    # Where the URL has a dot at the end of its host, libcurl's name for it has one, too.
+    # libcurl keeps a dot at the end of the URL's host.
     header = target.host_header
     if header[-1:] == b"." or b".:" in header:
         return target.host + ".", port

@@ -1,4 +1,4 @@
-"""Multi handles that may share connections, and which of them the next transfer goes to."""
+"""Groups of multi handles, and the choice of one for the next transfer."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from .multi import Multi
 
 __all__ = ["MultiGroup"]
 
-# libcurl searches all connections of a host at every request, and its other lists grow too: with
-# 8,000 requests open on one multi handle a small one costs five times as much.
+# For each request libcurl searches all connections of its host, and other lists: while 8,000
+# requests are open on one multi handle, a small one costs five times as much.
 _TRANSFERS_PER_MULTI = 256
-# Many hosts make long chains in the hash tables of libcurl's connection pool and DNS cache, which
-# do not grow. So each host has its home among a few; its connections and TLS sessions are there.
+# The hash tables of libcurl's connection pool and DNS cache do not grow, so many hosts make their
+# chains long. So each host has one of a few multi handles, with its connections and TLS sessions.
 _HOMES = 8
 
 
 class MultiGroup:
     """Multi handles of one trust class.
 
-    libcurl's connection pool knows nothing of the policy. A connection opened under
-    ignore-policies lives in another group than those of requests without that privilege.
+    libcurl's connection pool does not know the policy. So requests with ignore-policies have a
+    group, and connections, of their own.
 
     Args:
         make: makes a multi handle; raises ``pycurl.error`` or OSError where no descriptor is left.
-        single: a host has one multi handle only, however full that is: it counts connections.
+        single: use one multi handle per host, even a full one, as it limits the host's connections.
     """
 
     def __init__(self, make: Callable[[], Multi], single: bool = False) -> None:
@@ -37,9 +37,9 @@ class MultiGroup:
         self._overflow: Multi | None = None
 
     def choose(self, host: str) -> Multi | None:
-        """The multi handle for the next transfer to a host: the host's own, until that is full.
+        """The multi handle for the next transfer to a host: the host's own, unless it is full.
 
-        None, if none is there and none can be made.
+        None if there is none, and none can be made.
         """
         home = hash(host) % _HOMES
         multi = self._homes[home]
@@ -64,20 +64,20 @@ class MultiGroup:
     def _add(self) -> Multi | None:
         try:
             multi = self._make()
-        except (pycurl.error, OSError):  # no descriptor left: those that are there do for now
+        except (pycurl.error, OSError):  # no descriptor left: use those that there are
             return None
         self.multis.append(multi)
         return multi
 
     def clear(self) -> list[Multi]:
-        """Take out all multi handles: requests to come get new ones."""
+        """Remove all multi handles; further requests get new ones."""
         multis, self.multis = self.multis, []
         self._homes = [None] * _HOMES
         self._overflow = None
         return multis
 
     def drop(self, multi: Multi) -> None:
-        """Take out a multi handle that is of no use any more."""
+        """Remove a multi handle that must not be used any more."""
         if multi in self.multis:
             self.multis.remove(multi)
         if self._overflow is multi:

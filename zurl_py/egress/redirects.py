@@ -1,4 +1,4 @@
-"""Where a redirect leads to, and whether it may be followed: for HTTP and for WebSockets."""
+"""The next hop of a redirect, and whether it may be followed, for HTTP and for WebSockets."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .request import HttpRequest
 
 __all__ = ["next_hop"]
 
-# What a request may turn to.
+# Schemes that a redirect may lead to, by the scheme of the request.
 _SCHEMES: Final = {
     "http": ("http", "https"),
     "https": ("http", "https"),
     "ws": ("ws", "wss"),
     "wss": ("wss",),
 }
-# A handshake is HTTP to servers, and they redirect it as such.
+# For servers a handshake is HTTP, so they redirect it to http and https.
 _AS_WEBSOCKET: Final = {b"http:": b"ws:", b"https:": b"wss:"}
 
 
@@ -27,13 +27,14 @@ def next_hop(request: HttpRequest, code: int, location: bytes, hops: int) -> Htt
     """The request of the next hop.
 
     Args:
-        request: the one that was answered.
-        code: of that answer.
-        location: what the answer says, without blanks around it.
-        hops: redirects that were followed so far.
+        request: the request that was answered with the redirect.
+        code: the answer's status code.
+        location: value of its Location, without blanks around it.
+        hops: number of redirects followed so far.
 
     Raises:
-        TransferError: one too many, to nowhere, or to where the policy lets nobody go.
+        TransferError: there are too many redirects, the Location is malformed, or the policy
+            refuses it.
     """
     if hops >= request.max_redirects:
         raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {request.max_redirects}")
@@ -46,7 +47,7 @@ def next_hop(request: HttpRequest, code: int, location: bytes, hops: int) -> Htt
     except url.BadUrl as error:
         raise _bad_redirect(f"unusable redirect: {error}") from None
     if here == "wss" and target.scheme == "ws":
-        # As browsers do: what was asked to be secret does not go on in the clear.
+        # As browsers do: a request over TLS does not continue without.
         raise TransferError(
             Condition.POLICY_VIOLATION,
             f"redirect from wss to {target.text}, which is not encrypted",

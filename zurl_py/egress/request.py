@@ -1,4 +1,4 @@
-"""What a session asks of the egress: one HTTP request, with everything that shapes it."""
+"""A session's request to the egress: one HTTP request with all of its options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AddressPolicy", "HttpRequest", "connect_host_url", "connect_to", "he
 
 
 class AddressPolicy(Protocol):
-    """The part of a policy that a request carries: the whole one, or what a privilege leaves."""
+    """The policy for a request's connections: the whole one, or that for ignore-policies."""
 
     def check_name(self, host: str, port: int, scheme: str) -> Decision: ...
 
@@ -36,36 +36,36 @@ class AddressPolicy(Protocol):
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One HTTP request, with what the worker said about how to carry it out.
+    """One HTTP request, with the worker's options.
 
     Attributes:
-        raw: the body is handed on as the origin sent it, and the worker says what it can undo.
-        truncate: a body beyond ``max_size`` is cut, where it would be refused.
-        timing, trailers, interim, history: the worker wants to be told of these.
-        redirect_as_get: 301 and 302 make a GET of POST.
+        raw: the body is not decoded, and Accept-Encoding is the worker's.
+        truncate: a body larger than ``max_size`` is cut, not refused.
+        timing, trailers, interim, history: the worker wants these in ``ext``.
+        redirect_as_get: 301 and 302 change POST to GET.
     """
 
     target: Target
     method: bytes
     headers: RequestHeaders
     policy: AddressPolicy
-    privileged: bool = False  # ignore-policies was asked for and granted
+    privileged: bool = False  # ignore-policies was requested and granted
     body: bytes = b""  # the whole body, or the first part of an upload
-    upload: bool = False  # more body will be fed
-    content_length: int | None = None  # bytes of an upload, where the worker said
+    upload: bool = False  # the rest of the body follows
+    content_length: int | None = None  # bytes of an upload, if the worker gave it
     connect_host: str | None = None
     connect_port: int | None = None
     trust_connect_host: bool = False
     ignore_tls_errors: bool = False
     follow_redirects: bool = False
     max_size: int | None = None  # bytes of decoded response body
-    discard: bool = False  # nobody wants the answer
-    client_certificate: ClientCertificate | None = None  # of the message; wins over the settings'
-    http_version: str = ""  # the highest that may be used; "": as the settings say
-    host: bytes | None = None  # the Host header, where it is not to be the URI's
-    worker: bytes = b""  # who asks
-    connect_timeout: int = 0  # milliseconds until there is a connection; 0: as libcurl has it
-    as_json: bool = False  # a whole answer is told in JSON
+    discard: bool = False  # the answer is not needed
+    client_certificate: ClientCertificate | None = None  # from the message; precedes the settings'
+    http_version: str = ""  # the highest version to use; "": that of the settings
+    host: bytes | None = None  # value of Host, in place of the URI's host
+    worker: bytes = b""  # the worker that sent the request
+    connect_timeout: int = 0  # milliseconds until a connection is made; 0: libcurl's default
+    as_json: bool = False  # the session encodes a buffered answer in JSON
     raw: bool = False
     truncate: bool = False
     timing: bool = False
@@ -82,23 +82,23 @@ class HttpRequest:
 
     @property
     def connects_elsewhere(self) -> bool:
-        """The connection goes to another host or port than the URI's."""
+        """Whether the connection goes to another host or port than the URI's."""
         return self.connect_host is not None or self.connect_port is not None
 
     @property
     def offers_codings(self) -> bool:
-        """The gateway says which content codings it can undo, and undoes them.
+        """Whether the gateway offers content codings, and decodes them.
 
-        Not with HEAD, whose answer is to tell the length that a GET without codings would have,
-        nor with Range, as a part of coded data cannot be undone.
+        It does not with HEAD, whose answer should have the length of a body without coding, nor
+        with Range, because a part of encoded data cannot be decoded.
         """
         return not (self.raw or self.headers.has_range or self.method == b"HEAD")
 
     def redirected(self, target: Target, code: int) -> HttpRequest:
         """The request of the next hop, after an answer with ``code`` (RFC 9110 section 15.4).
 
-        ``http.redirects`` has the rules of methods. To another origin, credentials stay behind;
-        without a body, what was said about it.
+        ``http.redirects`` has the rules for methods. Credentials are removed if the origin differs,
+        fields that describe the body if there is none.
         """
         here, there = self.target, target
         same_origin = here.origin == there.origin
@@ -121,7 +121,7 @@ class HttpRequest:
 
 
 def connect_to(request: HttpRequest) -> str | None:
-    """``CURLOPT_CONNECT_TO`` for this request: from any host and port to the one named."""
+    """``CURLOPT_CONNECT_TO`` for this request: connect to that host and port for any URL."""
     if not request.connects_elsewhere:
         return None
     host = request.connect_host or ""
@@ -131,7 +131,7 @@ def connect_to(request: HttpRequest) -> str | None:
 
 
 def connect_host_url(request: HttpRequest) -> pycurl.CurlUrl:
-    """The request's URL with the connect host's name in it, for libcurl to verify by that."""
+    """The request's URL with the connect host's name, so that libcurl verifies that name."""
     url = pycurl.CurlUrl(request.target.curl_url.url, pycurl.U_PATH_AS_IS)
     host = request.connect_host or ""
     url.host = f"[{host}]" if ":" in host else host
@@ -139,7 +139,7 @@ def connect_host_url(request: HttpRequest) -> pycurl.CurlUrl:
 
 
 def header_lines(request: HttpRequest, verify_connect_host: bool) -> list[bytes]:
-    """The worker's headers, with what the URI itself stands for."""
+    """The worker's header lines, with those that come from the URI."""
     lines = request.headers.lines
     authorization = request.target.authorization
     if authorization is not None and not request.headers.has_authorization:
@@ -147,7 +147,7 @@ def header_lines(request: HttpRequest, verify_connect_host: bool) -> list[bytes]
     if request.headers.coded and (request.body or request.upload):
         lines = [*lines, *request.headers.coded]
     if not request.offers_codings:
-        # An empty one keeps libcurl from making its own.
+        # "Accept-Encoding:" keeps libcurl from adding its own.
         accepted = request.headers.accepted if request.raw else ()
         lines = [*lines, *(accepted or (b"Accept-Encoding:",))]
     if request.trailers:

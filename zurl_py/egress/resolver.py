@@ -1,9 +1,9 @@
-"""Names to addresses: one look-up per name, whoever asks (singleflight), and a cache of answers.
+"""Look-ups of names, with coalescing (singleflight: one look-up for all that wait) and a cache.
 
-libcurl's own resolver merges nothing: a thousand requests to one new name are a thousand look-ups
-on twenty threads, where names whose servers are silent hold up all others. And it remembers "no
-such name" like an address. So names are looked up here, by ``getaddrinfo`` on threads, and libcurl
-is given the addresses (``CURLOPT_RESOLVE``).
+libcurl's resolver does not coalesce: a thousand requests to one new name are a thousand look-ups on
+twenty threads, where names whose servers are silent delay all others. And it caches "no such name"
+as long as an address. So names are looked up here, by ``getaddrinfo`` on threads, and libcurl is
+given the addresses (``CURLOPT_RESOLVE``).
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Outcome = tuple[tuple[str, ...], str]
 """Addresses, and in words why there are none."""
 
 _MAX_KNOWN = 16_384  # names
-# Each silent name holds a thread for as long as the system's resolver has patience: 10 s, usually.
+# A name whose servers are silent holds a thread until the system's resolver gives up, usually 10 s.
 _MAX_THREADS = 512
-_DESCRIPTORS_PER_THREAD = 8  # so many of the limit for one: each look-up has a socket open
-_IDLE_SECONDS = 10.0  # then a thread ends
+_DESCRIPTORS_PER_THREAD = 8  # one thread per so many descriptors: each look-up opens a socket
+_IDLE_SECONDS = 10.0  # after this time an idle thread ends
 _STACK = 256 * 1024  # bytes; getaddrinfo needs a quarter of that
 _MAX_ADDRESSES = 16  # of one name; libcurl tries them in turn
 
 
 class Answer:
-    """What a look-up came to.
+    """The outcome of a look-up.
 
     Attributes:
-        addresses: in the order in which they should be tried; empty if there are none.
+        addresses: in the order in which to try them; empty if there are none.
         problem: why there are none, in a few words.
-        made_at: when it was asked for, on the loop's clock.
-        good_until: until when it may be used without asking again.
+        made_at: time when the look-up was requested, on the loop's clock.
+        good_until: until when it may be used without another look-up.
     """
 
     __slots__ = ("addresses", "good_until", "made_at", "problem")
@@ -53,17 +53,17 @@ class Answer:
 
 
 class Resolver(Generic[_Waiter]):
-    """Looks names up for those who wait.
+    """Looks names up for the transfers that wait for them.
 
     Args:
         loop: the event loop; all methods are for its thread.
-        lifetime: seconds that addresses may be used; 0 looks up each time.
-        negative_lifetime: seconds that "no such name" is remembered.
-        look_up: from a name to its outcome; called on other threads, may block, must not raise.
+        lifetime: seconds that addresses may be used; 0: look up each time.
+        negative_lifetime: seconds that "no such name" is cached.
+        look_up: returns the outcome for a name; called on other threads, may block, must not raise.
 
     Attributes:
         finished: there are outcomes to `collect`.
-        observe: told of each look-up, whether it found addresses and the seconds that it took.
+        observe: called after each look-up: whether it found addresses, and the seconds it took.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Resolver(Generic[_Waiter]):
         self.negative_lifetime = negative_lifetime
         self._look_up = look_up
         self._known: dict[str, Answer] = {}
-        self._waiting: dict[str, dict[_Waiter, None]] = {}  # a dict keeps order
+        self._waiting: dict[str, dict[_Waiter, None]] = {}  # dicts serve as ordered sets
         self._asked_at: dict[str, float] = {}
         self.finished: deque[tuple[str, Outcome | None]] = deque()
         self._jobs: deque[str] = deque()
@@ -93,21 +93,21 @@ class Resolver(Generic[_Waiter]):
         loop.watch(self._wake, READ, self._woken)
 
     def __len__(self) -> int:
-        """How many names are known."""
+        """Number of names in the cache."""
         return len(self._known)
 
     def known(self, name: str) -> Answer | None:
-        """What was found for a name, however long ago; see ``good_until``."""
+        """The last outcome for a name, of whatever age; see ``good_until``."""
         return self._known.get(name)
 
     def distrust(self, name: str) -> None:
-        """Look this name up again before its next use: what it stands for cannot be reached."""
+        """Have a name looked up again before its next use: its addresses cannot be reached."""
         answer = self._known.get(name)
         if answer is not None:
             answer.good_until = 0.0
 
     def ask(self, name: str, waiter: _Waiter) -> None:
-        """Let ``waiter`` wait for the outcome of a look-up that ends after this moment."""
+        """Let ``waiter`` wait for the outcome of a look-up; one that is under way will do."""
         waiting = self._waiting.get(name)
         if waiting is not None:
             waiting[waiter] = None
@@ -118,21 +118,21 @@ class Resolver(Generic[_Waiter]):
         self._enqueue(name, known is not None and bool(known.addresses))
 
     def waiting(self) -> list[_Waiter]:
-        """All who wait."""
+        """All transfers that wait."""
         return [waiter for waiting in self._waiting.values() for waiter in waiting]
 
     def leave(self, name: str, waiter: _Waiter) -> None:
-        """``waiter`` does not wait any more."""
+        """End the wait of ``waiter``."""
         waiting = self._waiting.get(name)
         if waiting is not None:
             waiting.pop(waiter, None)
 
     def collect(self) -> list[tuple[_Waiter, Answer]]:
-        """Those whose look-up has ended, in the order in which they asked."""
+        """The transfers whose look-up has ended, in order, with the outcome."""
         ended: list[tuple[_Waiter, Answer]] = []
         while self.finished:
             name, outcome = self.finished.popleft()
-            if outcome is None:  # nobody waited when its turn came
+            if outcome is None:  # no transfer waited any more when its turn came
                 if self._waiting.get(name):
                     self._enqueue(name, False)
                 else:
@@ -151,7 +151,7 @@ class Resolver(Generic[_Waiter]):
         return answer
 
     def close(self) -> None:
-        """Release the descriptor; threads end when they have nothing to do."""
+        """Release the descriptor; threads end by themselves."""
         self._closed = True
         self._loop.unwatch(self._wake)
         with self._changed:
@@ -162,7 +162,9 @@ class Resolver(Generic[_Waiter]):
     # -- threads -----------------------------------------------------------------------------
 
     def _enqueue(self, name: str, was_found_before: bool) -> None:
-        """Names that exist go first: what strangers make up, and is silent, must not delay them."""
+        """Queue a look-up. Names that were found before go first: names that strangers invent, and
+        whose servers are silent, must not delay them.
+        """
         with self._changed:
             if was_found_before:
                 self._jobs.appendleft(name)
@@ -179,9 +181,9 @@ class Resolver(Generic[_Waiter]):
     def _start_thread(self) -> None:
         before = threading.stack_size(_STACK)
         try:
-            # A daemon thread: the end of the process does not wait for a silent name server.
+            # Daemon threads: the process need not wait for a silent name server when it ends.
             threading.Thread(target=self._work, name="resolver", daemon=True).start()
-        except RuntimeError:  # the limit of the system: those that run go on
+        except RuntimeError:  # the system's limit: the running threads do the work
             self._fail_without_threads()
         finally:
             threading.stack_size(before)
@@ -223,11 +225,11 @@ class Resolver(Generic[_Waiter]):
 
 
 def look_up(name: str, ipv6: bool) -> Outcome:
-    """Ask the system's resolver.
+    """Look a name up by the system's resolver.
 
     Args:
         name: a host name; with a dot at its end no search domain is tried.
-        ipv6: IPv6 addresses are wanted as well.
+        ipv6: include IPv6 addresses.
     """
     if name.rstrip(".").endswith(".onion"):
         return (), "names in .onion are not looked up (RFC 7686)"
@@ -242,9 +244,9 @@ def look_up(name: str, ipv6: bool) -> Outcome:
 
 
 def _addresses(name: str, family: int) -> tuple[str, ...]:
-    # As bytes, for Python encodes text by a rule of its own.
+    # As bytes: text would be encoded by Python's IDNA codec.
     found = socket.getaddrinfo(name.encode("ascii"), None, family, socket.SOCK_STREAM)
-    # An address with a zone, which libcurl does not take this way, is of the local link.
+    # Addresses with a zone are link-local; CURLOPT_RESOLVE does not accept them.
     unique = dict.fromkeys(str(item[4][0]) for item in found if "%" not in str(item[4][0]))
     return tuple(unique)[:_MAX_ADDRESSES]
 

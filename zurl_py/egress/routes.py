@@ -1,4 +1,4 @@
-"""Routes: handles and connections of one kind of settings, and which one a request takes."""
+"""Routes: handles and connections for the same settings, and the route of a request."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Way = tuple[str, bytes, str | None, int | None]
 
 
 class Route:
-    """Handles and connections of one kind of `ConnectionSettings`.
+    """Handles and connections with the same `ConnectionSettings`.
 
     Attributes:
-        settings: how its connections are made.
-        handles: easy handles that are prepared for these.
+        settings: of its connections.
+        handles: easy handles that are prepared for the settings.
         groups: multi handles for requests without and with the privilege ignore-policies.
         proxy: host and port of the proxy; None where there is none.
-        resolves_here: libcurl needs the origin's address.
-        checks_here: the policy's word on addresses is needed before libcurl is told of them.
-        logins: connections that workers have logged in.
-        names: by scheme, Host, connect host and port of requests: what has to be looked up.
+        resolves_here: libcurl needs the origin's addresses.
+        checks_here: the policy checks addresses before libcurl is given them.
+        logins: connections that workers have authenticated.
+        names: a cache: names to look up, by scheme, Host, connect host and port.
     """
 
     __slots__ = (
@@ -60,8 +60,8 @@ class Route:
         self.logins = Logins(make_multi, retire)
         self.names: dict[Way, list[tuple[str, int]]] = {}
         self.proxy: tuple[str, int] | None = None
-        # socks5 is given addresses, all others names. The socket is the proxy's: so only here can
-        # be seen which address that will be.
+        # A socks5 proxy is given addresses, all others names. Our socket leads to the proxy, so
+        # CURLOPT_OPENSOCKETFUNCTION does not see the origin's address.
         self.checks_here = settings.proxy.startswith("socks5:")
         self.resolves_here = not settings.proxy or self.checks_here
         if settings.proxy:
@@ -83,7 +83,7 @@ class Routes:
         make: makes the route for some settings.
 
     Attributes:
-        default: of requests that no section of the configuration is for.
+        default: the route of requests for which there is no section.
     """
 
     def __init__(self, settings: HostSettings, make: Callable[[ConnectionSettings], Route]) -> None:
@@ -96,7 +96,7 @@ class Routes:
         self.default = self._of(settings.default)
 
     def of(self, request: HttpRequest) -> Route:
-        """The route of a request: by the host of its URI, whatever it connects to."""
+        """The route of a request, by the host of its URI, also where it connects elsewhere."""
         if self._uniform:
             return self.default
         origin = request.target.origin
@@ -125,10 +125,10 @@ class Routes:
         return route
 
     def change(self, settings: HostSettings) -> list[Route]:
-        """Let other settings hold from now on. Routes that serve under these as well are kept.
+        """Apply other settings. Routes whose settings stay the same are kept.
 
         Returns:
-            those that are of no more use.
+            The other routes, which are not used any more.
         """
         before, self._routes = self._routes, {}
         self._chosen.clear()

@@ -1,4 +1,4 @@
-"""How connections are made, as values: what the configuration says for all, or for some hosts."""
+"""Settings of connections: those of ``[General]``, and those of sections for hosts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = ["ConnectionSettings", "HostSettings", "TransportOptions"]
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """What two requests must have in common to share a connection.
+    """Settings that two requests must have in common to share a connection.
 
     Attributes:
         allow_ipv6: connect over IPv6 too.
         connection_max_time: seconds that a connection may be used.
-        ca_file, ca_path: authorities to trust, a PEM file and a directory.
-        ca_digest: what was in them when the configuration was read.
+        ca_file, ca_path: CA certificates: a PEM file and a directory.
+        ca_digest: digest of their content when the configuration was read.
         proxy: URL of the proxy; "" for none.
         proxy_userpwd: USER:PASSWORD for it.
-        http_version: the highest that may be used: "1.1", "2" or "3".
-        source_address: addresses to connect from, one of each family at most.
-        tls_groups: key exchange groups as OpenSSL lists them; "" for OpenSSL's own.
+        http_version: the highest version to use: "1.1", "2" or "3".
+        source_address: local addresses, one of each family at most.
+        tls_groups: key exchange groups in OpenSSL's syntax; "" for OpenSSL's default.
         tls_min_version: "1.2" or "1.3".
-        client_certificate: shown to origins that ask for one.
-        tcp_keepalive: seconds of silence after which TCP asks for a sign of life; 0: never.
-        max_connections: to one host; 0: no limit.
+        client_certificate: for origins that ask for one.
+        tcp_keepalive: seconds of silence after which TCP probes the connection; 0: never.
+        max_connections: connections to one host; 0: no limit.
     """
 
     allow_ipv6: bool = False
@@ -51,19 +51,19 @@ class ConnectionSettings:
 
     @property
     def families(self) -> tuple[int, ...]:
-        """Versions of IP by which connections are made: those of the source, if one is set."""
+        """IP versions of connections: those of the source addresses, if some are set."""
         if self.source_address:
             return tuple(sorted(6 if ":" in source else 4 for source in self.source_address))
         return (4, 6) if self.allow_ipv6 else (4,)
 
 
 class HostSettings:
-    """Which `ConnectionSettings` hold for a host.
+    """The `ConnectionSettings` of each host.
 
     Args:
-        default: for all that no section is for.
-        sections: for hosts.
-        no_proxy: hosts that are connected to directly.
+        default: for hosts without a section.
+        sections: sections for hosts, with their settings.
+        no_proxy: hosts to connect to without a proxy.
         timeout: seconds without activity until a session ends.
     """
 
@@ -77,21 +77,21 @@ class HostSettings:
         self.default = default
         self._timeout = float(timeout)
         self._sections = [section for section, _ in sections]
-        # By line, as sections are compared by value and two may say the same.
+        # By line: sections are compared by value, and two may be equal.
         self._settings = {section.line: settings for section, settings in sections}
         self._no_proxy = no_proxy if no_proxy else None
 
     @property
     def uniform(self) -> bool:
-        """All hosts have the same."""
+        """Whether all hosts have the same settings."""
         return not self._sections and self._no_proxy is None
 
     def section(self, host: str, port: int, scheme: str) -> HostSection | None:
-        """The section that holds for a host of a URI, if one does."""
+        """The section for the host of a URI, if there is one."""
         return choose_section(self._sections, host, port, scheme)
 
     def of(self, host: str, port: int, scheme: str) -> ConnectionSettings:
-        """What holds for a host of a URI."""
+        """The settings for the host of a URI."""
         section = self.section(host, port, scheme)
         settings = self.default if section is None else self._settings[section.line]
         if settings.proxy and self._no_proxy is not None:
@@ -102,11 +102,11 @@ class HostSettings:
 
     @property
     def common_timeout(self) -> float | None:
-        """`timeout_of` all hosts, where no section could say otherwise."""
+        """`timeout_of` all hosts; None where a section may have another."""
         return None if self._sections else self._timeout
 
     def timeout_of(self, scheme: str, host: str, port: int) -> float:
-        """Seconds without activity until a session ends, by the host of a URI."""
+        """Seconds without activity until a session to the host of a URI ends."""
         if not self._sections:
             return self._timeout
         section = self.section(host, port, scheme)
@@ -114,7 +114,7 @@ class HostSettings:
         return float(given) if isinstance(given, int) else self._timeout
 
     def all(self) -> Iterator[ConnectionSettings]:
-        """All settings that hold for any host."""
+        """All settings that some host has."""
         for settings in (self.default, *self._settings.values()):
             yield settings
             if settings.proxy and self._no_proxy is not None:
@@ -127,16 +127,16 @@ def _straight(settings: ConnectionSettings) -> ConnectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
-    """What the configuration says about everything that leaves the machine.
+    """All settings of the egress.
 
     Attributes:
-        connections: how connections are made.
-        max_response_size: bytes of a buffered answer; 0 is unlimited.
-        max_expansion: bytes of a body for one of its coding; 0 is unlimited.
-        dns_cache: seconds that a name's addresses are used; 0 looks up each time.
-        dns_negative_cache: seconds that "no such name" is remembered.
+        connections: settings of connections.
+        max_response_size: bytes of a buffered answer; 0: no limit.
+        max_expansion: decoded bytes for one byte of a coded body; 0: no limit.
+        dns_cache: seconds that a name's addresses are used; 0: look up each time.
+        dns_negative_cache: seconds that "no such name" is cached.
         stream_memory: bytes that libcurl may hold for all streams of HTTP/2 and 3.
-        max_host_errors: failures in a row after which a host is left alone; 0: never.
+        max_host_errors: consecutive failures that open a host's circuit breaker; 0: never.
     """
 
     connections: HostSettings = field(default_factory=lambda: HostSettings(ConnectionSettings()))

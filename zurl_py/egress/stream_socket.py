@@ -1,4 +1,4 @@
-"""A connection that libcurl has opened and left to us: bytes in and out of it, on the loop."""
+"""Reads and writes a connection that libcurl has opened (``CURLOPT_CONNECT_ONLY``), on the loop."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["StreamSocket"]
 
 _READ_SIZE: Final = 65536
 _READS_PER_TURN: Final = 4  # then other connections have their turn
-# TLS may have to read before it can write on, and nothing that epoll knows says so: then writing
-# is tried again after what was read, or after this long, which doubles each time.
+# TLS may have to read before it can write, which epoll cannot report. Writing is then tried again
+# after a read, or after this time, which doubles with each attempt.
 _FIRST_RETRY: Final = 0.02  # seconds
 _LAST_RETRY: Final = 2.0
 
@@ -26,20 +26,20 @@ _LAST_RETRY: Final = 2.0
 class StreamSocket:
     """Reading and writing by ``curl_easy_recv`` and ``curl_easy_send``, which do TLS.
 
-    Reading is on demand: ``on_readable`` says that it is worth trying, ``read`` takes as much as
-    is asked for, and what nobody asks for stays in the kernel.
+    Reading is on demand: ``on_readable`` reports that ``read`` may return something; what is not
+    read stays in the kernel.
 
     Args:
         loop: the event loop.
         curl: the easy handle; it stays in its multi handle.
-        tls: decrypted bytes may be waiting where epoll does not see them.
-        on_readable: called when ``read`` may have something, or an end, to tell.
-        on_written: called with the mark of a piece that had to wait, when it has gone out.
+        tls: the connection uses TLS, so decrypted bytes may wait in memory, unseen by epoll.
+        on_readable: called when ``read`` may return bytes, or find the end.
+        on_written: called with the mark of a piece that had to wait, when it was sent.
 
     Attributes:
-        lost: why no more will come, once all that came was read.
-        ended: it is lost as the origin ended its side in the ordinary way, not by a reset.
-        hung_up: the peer will send no more, although not all that it sent was read.
+        lost: why no more bytes will come, once all have been read.
+        ended: the origin has closed its side in the ordinary way, not by a reset.
+        hung_up: the peer will send no more, although not all bytes have been read.
         has_more: ``read`` returned nothing because this turn's reads are used up.
         unsent: bytes that wait for room in the kernel.
     """
@@ -102,11 +102,11 @@ class StreamSocket:
 
     @property
     def drained(self) -> bool:
-        """`read` returns nothing until epoll tells of more."""
+        """Whether `read` returns nothing until epoll reports more."""
         return not self._may_read
 
     def read(self) -> bytes:
-        """What has come; b"" for nothing, or for nothing any more, which ``lost`` tells."""
+        """Bytes that have come; b"" if there are none, or the connection is ``lost``."""
         if not self._may_read:
             return b""
         if self._reads_left <= 0:
@@ -131,26 +131,26 @@ class StreamSocket:
                 )
             )
         elif len(data) < _READ_SIZE and not self._tls:
-            self._may_read = False  # that was all; epoll tells of more
+            self._may_read = False  # that was all; epoll reports more
         if self._retry is not None:
             self._write_again()
         return data
 
     def pause(self) -> None:
-        """Do not tell of anything to read until `resume`; `read` may still be tried."""
+        """Do not call ``on_readable`` until `resume`; `read` may still be called."""
         self._may_read = self.lost is None
         if not self._paused:
             self._paused = True
             self._watch()
 
     def resume(self) -> None:
-        """Tell again; the caller has just read all there was."""
+        """Call ``on_readable`` again; the caller has just read all there was."""
         if self._paused:
             self._paused = False
             self._watch()
 
     def try_reading(self) -> None:
-        """Have the next `read` try, whatever epoll says."""
+        """Let the next `read` try, whatever epoll has reported."""
         self._may_read = self.lost is None
 
     def _end(self, why: TransferError) -> None:
@@ -164,8 +164,8 @@ class StreamSocket:
         """Send ``data``, now or when there is room for it.
 
         Returns:
-            Whether all of it has gone out; else ``on_written`` is called with ``mark`` later, if
-            there is one.
+            Whether all of it was sent; if not, ``on_written`` is called with ``mark`` later, unless
+            that is None.
         """
         if self._queue:
             self._queue.append((data, mark))
@@ -180,7 +180,9 @@ class StreamSocket:
         return False
 
     def _send(self, data: bytes | memoryview) -> int:
-        """Bytes that went out. On a broken connection all count as gone: reading will tell."""
+        """Send; returns the number of bytes sent, all of them on a broken connection: the next read
+        finds that it is broken.
+        """
         try:
             return int(self._curl.send(data))
         except BlockingIOError:
@@ -189,7 +191,7 @@ class StreamSocket:
             return len(data)
 
     def _flush(self) -> None:
-        """Send on; the kernel has room."""
+        """Send what waits; the kernel has room."""
         queue = self._queue
         before = self.unsent
         while queue:
@@ -199,8 +201,8 @@ class StreamSocket:
             if sent < len(data):
                 queue[0] = (memoryview(data)[sent:], mark)
                 if self.unsent == before and self._tls and self._has_room():
-                    # Still nothing went out: the origin wants another TLS handshake first. To
-                    # wait for room, which is there, would be a busy loop.
+                    # There was room and nothing was sent: the origin wants another TLS handshake
+                    # first. To wait for room would be a busy loop.
                     self._write_later()
                 return
             queue.popleft()
@@ -221,7 +223,7 @@ class StreamSocket:
         self._watch()
 
     def _write_again(self) -> None:
-        """Wait for room again, which is there most likely."""
+        """Wait for room again, of which there probably is some."""
         if self._retry is not None:
             self._loop.cancel_timer(self._retry)
             self._retry = None
@@ -230,7 +232,7 @@ class StreamSocket:
     # -- the descriptor ----------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the descriptor, which libcurl is about to close."""
+        """Release the descriptor, which libcurl is about to close."""
         if self._fd >= 0:
             self._loop.unwatch(self._fd)
             self._fd = -1
@@ -240,10 +242,10 @@ class StreamSocket:
         self.unsent = 0
 
     def _watch(self) -> None:
-        """Tell the epoll what we wait for.
+        """Register the descriptor for the events that we wait for.
 
-        If that is nothing, the descriptor leaves the epoll: a hang-up is reported whether it was
-        asked for or not, and would be again and again.
+        If there are none, it is removed from the epoll, which would report a hang-up again and
+        again.
         """
         if self._fd < 0:
             return

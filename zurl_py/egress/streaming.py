@@ -1,4 +1,4 @@
-"""HTTP transfers with flow control: what nobody has room for stays in the kernel."""
+"""HTTP transfers with flow control: bytes for which there is no room stay in the kernel."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from .upload import UploadBody
 
 __all__ = ["StreamSink", "StreamTransfer"]
 
-# Methods that are held back until it is known whether they have a body.
+# Requests with these methods are not sent before it is known whether they have a body.
 _HELD_BACK: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
-_UPLOAD_BUFFER: Final = 131_072  # bytes that one send may have; each costs a tenth of a turn
-# Bytes of an upload that are kept, to be sent again: where a redirect asks for it, or where a kept
-# connection dies under it.
+_UPLOAD_BUFFER: Final = 131_072  # bytes of one send, which takes a tenth of a turn
+# Bytes of an upload that are kept so that they can be sent again, after a redirect or when a kept
+# connection is lost.
 _REPLAY_LIMIT: Final = 1_000_000
 _REPEAT_LIMIT: Final = 131_072
-_CODED_AHEAD: Final = 65_536  # bytes of coded body that are held, in front of the decoder
+_CODED_AHEAD: Final = 65_536  # bytes of body that may wait for the decoder
 
 
 class StreamSink(Protocol):
-    """Whoever asked for a streamed transfer."""
+    """The owner of a streamed transfer: a session."""
 
     def transfer_moved(self) -> None:
-        """A head or body came, an upload was taken, or the transfer ended: look at it."""
+        """Called when a head or body has come, upload was sent, or the transfer has ended."""
 
 
 class StreamTransfer(AnswerTransfer):
-    """A request whose body is fed and whose answer is read as both sides have room.
+    """A request whose body is fed, and whose answer is read, as far as there is room.
 
     Args:
-        limit: bytes of the answer that are read ahead; None where it is collected whole.
+        limit: bytes of the answer to read ahead; None: all of it.
 
     Attributes:
         failure: why the transfer ended without a complete answer, if it did.
-        ended_well: the whole answer is here (or was read already).
+        ended_well: the whole answer has come.
     """
 
     __slots__ = (
@@ -72,20 +72,20 @@ class StreamTransfer(AnswerTransfer):
         self.streamed = True
         self._stream_sink: StreamSink | None = sink
         self._limit = limit
-        self._most = request.max_size  # bytes of body, where that is bounded
+        self._most = request.max_size  # bytes of body; None: no limit
         if limit is None and egress.max_response_size:
             bound = egress.max_response_size
             self._most = bound if self._most is None else min(self._most, bound)
         self._body = bytearray()
         self.failure: TransferError | None = None
         self.ended_well = False
-        self._cut = False  # the body is not wanted beyond what is there
-        self._input_over = False  # libcurl is done; some of the body is still to be unpacked
-        self._outcome: TransferError | None = None  # what it was done with
+        self._cut = False  # the body is complete as far as it is wanted
+        self._input_over = False  # libcurl has ended; a part of the body is still to be decoded
+        self._outcome: TransferError | None = None  # libcurl's result
         self._write_paused = False
         self._read_paused = False
-        self._rests = False  # paused, until this has a turn again
-        self._pieces = 0  # of the body, in this turn
+        self._rests = False  # paused until its next turn
+        self._pieces = 0  # pieces of the body in this turn
         self._received = 0  # bytes of body of this hop
         self._started = False
         kept = _REPLAY_LIMIT if request.follow_redirects else _REPEAT_LIMIT
@@ -96,8 +96,7 @@ class StreamTransfer(AnswerTransfer):
 
     @property
     def taken(self) -> int:
-        """Bytes of the request body that libcurl took for the network, over all hops counted
-        once."""
+        """Bytes of the request body that libcurl has taken, not counted again on later hops."""
         return self._upload.taken
 
     @property
@@ -113,12 +112,12 @@ class StreamTransfer(AnswerTransfer):
         self._start_now()
 
     def feed(self, data: bytes) -> None:
-        """More of the request body."""
+        """Add bytes to the request body."""
         if not data:
             return
         self._upload.feed(data)
         if not self.request.upload:
-            self._mark()  # a redirect has dropped the body: it is taken, and counts for nothing
+            self._mark()  # a redirect has dropped the body: these bytes count as taken
         elif self._started:
             self._resume_upload()
         elif self.request.method == b"HEAD":
@@ -127,7 +126,7 @@ class StreamTransfer(AnswerTransfer):
             self._start_now()
 
     def end_upload(self) -> None:
-        """The request body is complete."""
+        """Note that the request body is complete."""
         self._upload.ended = True
         if self._started:
             self._resume_upload()
@@ -140,9 +139,9 @@ class StreamTransfer(AnswerTransfer):
         self._egress.add(self)
 
     def read(self, size: int) -> bytes | bytearray:
-        """Up to ``size`` bytes of the body; nothing if there is nothing now."""
+        """Take up to ``size`` bytes of the body; empty if there are none now."""
         data: bytes | bytearray
-        if size >= len(self._body):  # nearly always
+        if size >= len(self._body):  # the usual case
             data, self._body = self._body, bytearray()
         else:
             data = bytes(memoryview(self._body)[:size])
@@ -162,7 +161,7 @@ class StreamTransfer(AnswerTransfer):
         return len(self._body)
 
     def cancel(self) -> None:
-        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        """End the transfer without a report; an open exchange loses its connection."""
         self._stream_sink = None
         super().cancel()
 
@@ -191,7 +190,7 @@ class StreamTransfer(AnswerTransfer):
         handle.set(pycurl.HTTPHEADER, lines)
 
     def moved(self) -> None:
-        """Do what callbacks could not do, and tell the sink, once per turn of the loop."""
+        """Do what callbacks may not do, and report to the sink, once per turn of the loop."""
         self._dirty = False
         self._pieces = 0
         if self._stream_sink is None:
@@ -212,7 +211,7 @@ class StreamTransfer(AnswerTransfer):
         if code and self._retry_as_connect_host(code):
             return
         if self._redirecting:
-            self._leave()  # its body counts for nothing, and neither does how it ended
+            self._leave()  # body and result of a redirect are ignored
             return
         handle = self.handle
         assert handle is not None
@@ -235,7 +234,7 @@ class StreamTransfer(AnswerTransfer):
         self._mark()
 
     def fail(self, failure: TransferError) -> None:
-        """End without an answer, for a reason that is not libcurl's."""
+        """End without an answer, for a reason other than a libcurl result."""
         self._egress.remove(self)
         self._end(failure)
 
@@ -249,11 +248,11 @@ class StreamTransfer(AnswerTransfer):
         self._mark()
 
     def rewind(self) -> bool:
-        """Make ready to send all of the request again; whether that can be done."""
+        """Prepare to send the request again from its beginning; False if that is impossible."""
         return not self.request.upload or self._upload.rewind()
 
     def _leave(self) -> None:
-        """Follow a redirect, whatever comes behind its head."""
+        """Follow a redirect, without waiting for its body."""
         head = self.head
         assert head is not None
         self._egress.remove(self)
@@ -264,7 +263,7 @@ class StreamTransfer(AnswerTransfer):
             self._end(stop)
 
     def _start_hop(self, hop: HttpRequest) -> None:
-        """Start the next hop, with the body from its start, where it still has one."""
+        """Start the next hop; its body, if it has one, is sent from the beginning."""
         if self.request.upload and not hop.upload:
             self._upload.discard()
             self._mark()
@@ -276,7 +275,7 @@ class StreamTransfer(AnswerTransfer):
     # -- the body's coding -----------------------------------------------------------------------
 
     def _unpack(self, decoder: BodyDecoder) -> None:
-        """One piece, if there is room for it; the rest in other turns of the loop."""
+        """Decode one piece, if there is room for it; the rest in other turns of the loop."""
         room = PIECE if self._limit is None else min(PIECE, self._limit - self.buffered)
         if room > 0 and not decoder.hungry:
             try:
@@ -298,7 +297,7 @@ class StreamTransfer(AnswerTransfer):
             self._end(self._outcome)
 
     def _take(self, data: bytes | memoryview) -> bool:
-        """Add to the body what may be added; False if it has to end with that."""
+        """Add bytes to the body within its limit; False if the limit is reached."""
         most = self._most
         if most is None or self._received + len(data) <= most:
             self._body += data
@@ -368,7 +367,7 @@ class StreamTransfer(AnswerTransfer):
             self._unpause()
 
     def _unpause(self) -> None:
-        """Resume both directions; libcurl may call back before this returns, and pause again."""
+        """Resume both directions; libcurl may call callbacks, which may pause again."""
         if self.handle is not None:
             try:
                 self.handle.curl.unpause()

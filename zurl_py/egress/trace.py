@@ -1,7 +1,7 @@
-"""libcurl's own trace in the debug log, without what could hold secrets.
+"""libcurl's own trace for the debug log, without anything that could be secret.
 
-Shown of a request are the values of fields that hold none, and the names of all others: any field
-may be somebody's key. Of an answer all are shown but those that hand out credentials.
+Of a request's fields, values are shown for a list of fields that hold no secrets, names for all
+others: any field may hold a key. Of an answer's fields, all but those with credentials are shown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HIDDEN_OF_ANSWERS: Final = re.compile(
     r"www-authenticate"
 )
 _FIELD: Final = re.compile(r"(:?[^\s:\[\]]+)\s*:\s?(.*)")
-# Fields of HTTP/2 and 3 come as notes: "[HTTP/2] [1] [cookie: a=b]".
+# libcurl shows fields of HTTP/2 and 3 as text: "[HTTP/2] [1] [cookie: a=b]".
 _FIELD_NOTE: Final = re.compile(r"(\[HTTP/[23]\] \[\d+\] )\[(:?[^\s:\]]+): (.*)\]")
 _USERINFO: Final = re.compile(r"//[^/@\s]*@")
 _QUERY: Final = re.compile(r"\?[^\s\]'\"]*")
@@ -39,8 +39,8 @@ _LOGIN_NOTE: Final = re.compile(r"(?i)\b(user|password|credentials?)\b")
 
 
 def make_trace(debug: Callable[[str], None]) -> Callable[[int, bytes], None]:
-    """A ``CURLOPT_DEBUGFUNCTION`` for one transfer: writes to ``debug``, and leaves bodies out."""
-    rest: dict[int, bytes] = {}  # kind: the begin of a line whose end has not come
+    """A ``CURLOPT_DEBUGFUNCTION`` for one transfer; it calls ``debug``, and omits bodies."""
+    rest: dict[int, bytes] = {}  # by kind: the beginning of an incomplete line
 
     def trace(kind: int, data: bytes) -> None:
         mark = _MARKS.get(kind)
@@ -50,7 +50,7 @@ def make_trace(debug: Callable[[str], None]) -> Callable[[int, bytes], None]:
         if kind == pycurl.INFOTYPE_TEXT:
             lines.append(last)
         elif last:
-            # libcurl sends, and shows, what the socket takes: a line may come in parts.
+            # libcurl shows what the socket takes at a time: a line may come in parts.
             rest[kind] = last[:_MAX_LINE]
         for line in lines:
             text = line.decode("utf-8", "replace").strip("\r")

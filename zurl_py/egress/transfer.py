@@ -1,7 +1,8 @@
-"""What all transfers have in common: one request on one easy handle, hop by hop through redirects.
+"""The common part of all transfers: one request on one easy handle, hop by hop through redirects.
 
-``BufferedTransfer`` in ``buffered.py`` collects its answer, ``StreamTransfer`` in ``streaming.py``
-has flow control in both directions, ``WebSocketTransfer`` in ``websocket.py`` is a connection.
+``BufferedTransfer`` (``buffered.py``) collects the whole answer, ``StreamTransfer``
+(``streaming.py``) has flow control in both directions, ``WebSocketTransfer`` (``websocket.py``) is
+a connection.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ __all__ = ["HttpTransfer"]
 
 
 class HttpTransfer:
-    """What all HTTP transfers have in common.
+    """The common part of all transfers.
 
     Attributes:
         request: the request of the current hop.
-        hops: redirects followed.
+        hops: number of redirects followed.
 
-    The others are the engine's; see `Carried`.
+    The other attributes are for the engine; see `Carried`.
     """
 
     __slots__ = (
@@ -64,7 +65,7 @@ class HttpTransfer:
 
     @property
     def stage(self) -> str:
-        """How far it is, in a word for people."""
+        """The current stage, in a word for people."""
         if self.handle is None:
             return "queued" if self.leave is None else "resolving"
         get = self.handle.curl.getinfo
@@ -75,12 +76,12 @@ class HttpTransfer:
         return "handshaking" if get(pycurl.CONNECT_TIME) else "connecting"
 
     def cancel(self) -> None:
-        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        """End the transfer without a report; an open exchange loses its connection."""
         if self.handle is not None or self.leave is not None:
             self._egress.remove(self)
 
     def timed_out(self) -> None:
-        """The session's time is up; `cancel` follows."""
+        """Note the session's timeout; `cancel` follows."""
         self._egress.timed_out(self)
 
     def prepare(self, handle: EasyHandle) -> None:
@@ -88,7 +89,7 @@ class HttpTransfer:
         handle.apply(self.request, self._verify_connect_host)
 
     def rewind(self) -> bool:
-        """Make ready to send all of the request again; whether that can be done."""
+        """Prepare to send the request again from its beginning; False if that is impossible."""
         return True
 
     def ended(self, code: int, message: str) -> None:
@@ -96,11 +97,11 @@ class HttpTransfer:
         raise NotImplementedError
 
     def fail(self, failure: TransferError) -> None:
-        """End without an answer, for a reason that is not libcurl's."""
+        """End without an answer, for a reason other than a libcurl result."""
         raise NotImplementedError
 
     def _failure(self, code: int, message: str) -> TransferError | None:
-        """The failure that a libcurl result means; None for success."""
+        """The failure for a libcurl result; None for success."""
         if code == 0:
             return None
         handle = self.handle
@@ -114,7 +115,7 @@ class HttpTransfer:
             code == pycurl.E_ABORTED_BY_CALLBACK
             or (code == pycurl.E_COULDNT_CONNECT and not handle.tried)
         ):
-            # Every address was refused, or that of a connection which was there already.
+            # The policy refused every address, or that of a kept connection.
             host = self.request.target.host
             return TransferError.from_decision(
                 refused, f"{host}: {refused.subject} {refused.reason}"
@@ -128,10 +129,10 @@ class HttpTransfer:
         return TransferError.from_curl(code, text, os_errno, handle.proxied)
 
     def _retry_as_connect_host(self, code: int) -> bool:
-        """With trust-connect-host, a certificate for the connect host will do as well.
+        """With trust-connect-host, try again with a certificate for the connect host.
 
-        libcurl verifies the name it connects by. So where the certificate does not fit the URI's
-        host, the hop starts again under the connect host's name; nothing was sent so far.
+        libcurl verifies one name. Where the certificate is not for the URI's host, the hop starts
+        again with the connect host's name; no request was sent so far.
         """
         request = self.request
         if (
@@ -147,20 +148,20 @@ class HttpTransfer:
         return True
 
     def _follow(self, location: bytes, code: int) -> None:
-        """Go on at the Location of a redirect; the policy is asked about its name first.
+        """Follow a redirect, if the policy allows its host.
 
         Raises:
-            TransferError: not there, or not again.
+            TransferError: the redirect may not be followed.
         """
         hop = next_hop(self.request, code, location, self.hops)
         self.hops += 1
         self._start_hop(hop)
 
     def _start_hop(self, hop: HttpRequest) -> None:
-        """Carry out the next hop.
+        """Start the next hop.
 
         Raises:
-            TransferError: it cannot be made.
+            TransferError: the request cannot be sent again.
         """
         self.request = hop
         self._verify_connect_host = False

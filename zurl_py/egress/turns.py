@@ -1,7 +1,7 @@
-"""Whose turn it is: a fair share of the loop's time for each connection that has news.
+"""A queue that gives each connection with work to do a fair share of the loop's time.
 
-What an origin sends may keep us busy for as long as it likes; so the work is done in pieces, one
-for each connection in turn, and what the loop's turn has no time for waits for the next.
+An origin may send enough to keep the loop busy without end. So work is done in pieces, one for each
+connection in turn, and what does not fit into one turn of the loop waits for the next.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..loop import Loop
 
 __all__ = ["TurnQueue"]
 
-# Seconds of one turn of the loop, for all that have news.
+# Seconds of one turn of the loop for all items.
 _SHARE: Final = 0.002
-# And for those among them who had their turn and were not done: floods and long bodies. Another's
+# Of these, seconds for items that were not finished in their turn: floods and long bodies. A plain
 # request takes three or four turns of the loop.
 _REST: Final = 0.0005
 
@@ -24,19 +24,19 @@ _Item = TypeVar("_Item")
 
 
 class TurnQueue(Generic[_Item]):
-    """First come, first served, for as long as the loop's turn allows.
+    """Serves items in the order of their arrival, within the time for one turn of the loop.
 
     Args:
-        loop: whose turns are meant.
-        serve: does one piece of the work of an item; it may put the item back at the end.
+        loop: the event loop.
+        serve: does one piece of an item's work; it may append the item again.
     """
 
     def __init__(self, loop: Loop, serve: Callable[[_Item], None]) -> None:
         self._loop = loop
         self._serve = serve
         self._fresh: deque[_Item] = deque()
-        self._resumed: deque[_Item] = deque()  # those that were not done in their turn
-        self._served: _Item | None = None  # whose turn it is
+        self._resumed: deque[_Item] = deque()  # items that were not finished in their turn
+        self._served: _Item | None = None  # the item that is being served
         self._turn = 0.0  # the turn of the loop that `_until` belongs to
         self._until = 0.0
         self._resumed_in = 0.0  # the turn of the loop in which some of them were served
@@ -45,11 +45,11 @@ class TurnQueue(Generic[_Item]):
         return len(self._fresh) + len(self._resumed)
 
     def append(self, item: _Item) -> None:
-        """Put an item at the end; it must not be there already."""
+        """Add an item at the end; it must not be in the queue."""
         (self._resumed if item is self._served else self._fresh).append(item)
 
     def run(self) -> None:
-        """Serve those that wait now, each once, until the time of this turn is used up."""
+        """Serve each item that waits now once, until the time for this turn is used up."""
         if self._fresh:
             self._serve_fresh()
         if self._resumed and self._resumed_in != self._loop.now:

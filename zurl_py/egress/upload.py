@@ -1,4 +1,4 @@
-"""The body of a streamed request: fed in pieces, taken in pieces, and kept to be sent again."""
+"""The body of a streamed request: fed and taken in pieces, and kept to be sent again if needed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ __all__ = ["UploadBody"]
 
 
 class UploadBody:
-    """What a worker has sent of a body, and how much of it the network has taken.
+    """The part of a body that a worker has sent, and how much of it libcurl has taken.
 
     Args:
-        first: what is there already.
-        keeps: bytes up to which it is kept, to be sent again.
+        first: its first bytes.
+        keeps: a body of at most this many bytes is kept, so that it can be sent again.
 
     Attributes:
-        ended: all of the body is here.
+        ended: the body is complete.
         unsent: bytes that wait to be taken.
-        taken: bytes that were taken, over all attempts counted once.
+        taken: bytes that were taken, not counted again in later attempts.
     """
 
     __slots__ = (
@@ -35,7 +35,7 @@ class UploadBody:
 
     def __init__(self, first: bytes, keeps: int) -> None:
         self._pieces: deque[bytes] = deque()
-        self._offset = 0  # bytes of the first of these that have gone
+        self._offset = 0  # bytes of the first of these that were taken
         self._keeps = keeps
         self._kept: list[bytes] | None = []
         self._kept_size = 0
@@ -47,7 +47,7 @@ class UploadBody:
         self.feed(first)
 
     def feed(self, data: bytes) -> None:
-        """More of the body."""
+        """Add bytes to the body."""
         if not data:
             return
         if self._discards:
@@ -62,9 +62,9 @@ class UploadBody:
                 self._kept = None
 
     def take(self, size: int) -> bytes:
-        """The next bytes for the network, ``size`` at most: many small pieces in one."""
+        """Take the next bytes, ``size`` at most; small pieces are joined."""
         pieces, start = self._pieces, self._offset
-        data = pieces[0][start : start + size]  # no copy, where it is the whole piece
+        data = pieces[0][start : start + size]  # bytes make no copy of the whole piece
         self.unsent -= len(data)
         if start + len(data) < len(pieces[0]):
             self._offset = start + len(data)
@@ -86,7 +86,7 @@ class UploadBody:
         return b"".join(parts)
 
     def rewind(self) -> bool:
-        """Let all be taken again from the start; False where it is not kept any more."""
+        """Start again from the first byte; False where the body was not kept."""
         if self._position:
             if self._kept is None:
                 return False
@@ -96,11 +96,11 @@ class UploadBody:
         return True
 
     def keep_no_more(self) -> None:
-        """It will not be sent again."""
+        """Note that the body will not be sent again."""
         self._kept = None
 
     def discard(self) -> None:
-        """Nobody wants it: what is here and what is still to come counts as taken."""
+        """Drop the body: all of it, also what is still to come, counts as taken."""
         self._discards = True
         self.taken = max(self.taken, self._position + self.unsent)
         self._pieces.clear()

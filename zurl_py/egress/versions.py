@@ -1,4 +1,4 @@
-"""Which versions of HTTP a transfer may use, and what is learnt from how it ends."""
+"""The HTTP versions that a transfer may use, and what its result says about the origin."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _VERSIONS: Final = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION
 
 
 class HttpVersions:
-    """Sets the options of HTTP/1.1, 2 and 3 on handles.
+    """Sets the options for HTTP/1.1, 2 and 3 on handles.
 
     Args:
-        ask_again: has a transfer begin anew by a new connection.
+        ask_again: starts a transfer again on a new connection.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class HttpVersions:
         self._watches: dict[Carried, Timer] = {}
 
     def prepare(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
-        """Set what this transfer may use."""
+        """Set the versions that this transfer may use."""
         request, settings = transfer.request, place.route.settings
         version = request.http_version or settings.http_version
         if place.http1:
@@ -79,22 +79,22 @@ class HttpVersions:
             return
         handle.tries_quic = True
         if request.upload:
-            # Where a streamed upload is cut off, libcurl loses all of its connection.
+            # When a streamed upload is aborted, libcurl closes the whole connection.
             handle.use_once()
         elif request.method in _SAFE and not request.body and not transfer.avoids_kept:
-            # A kept connection whose other end has vanished is silent, and nothing tells.
+            # A kept QUIC connection whose other end is gone is silent; nothing reports its end.
             watch = self._watches[transfer] = Timer(partial(self._look, transfer))
             self._loop.set_timer(watch, now + _PATIENCE)
 
     def _bound_stream(self, handle: EasyHandle, request: HttpRequest) -> None:
-        """Bound what libcurl holds of a streamed answer, if its connection may be shared."""
+        """Limit what libcurl holds of a streamed answer, if its connection may be shared."""
         if self._origins.version((request.target.host, request.target.port)) == 1:
             handle.limit_to_http1()
         else:
             handle.open_window(self._budget, self._loop.now)
 
     def _look(self, transfer: Carried) -> None:
-        """A request by QUIC has had its time to be answered."""
+        """Check a request over QUIC whose time to be answered is over."""
         handle = transfer.handle
         if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):
             return
@@ -102,16 +102,16 @@ class HttpVersions:
         self._ask_again(transfer)
 
     def leave(self, transfer: Carried) -> None:
-        """A transfer is taken out of libcurl."""
+        """Note that a transfer is removed from libcurl."""
         if self._watches:
             watch = self._watches.pop(transfer, None)
             if watch is not None:
                 self._loop.cancel_timer(watch)
 
-    # -- what is learnt ------------------------------------------------------------------------
+    # -- results -------------------------------------------------------------------------------
 
     def learn(self, transfer: Carried) -> None:
-        """An answer by TLS is here: remember which HTTP its origin speaks."""
+        """Remember the HTTP version of an answer over TLS."""
         handle, multi, target = transfer.handle, transfer.multi, transfer.request.target
         if handle is None or multi is None:
             return
@@ -120,7 +120,8 @@ class HttpVersions:
         origin = (target.host, target.port)
         version = _VERSIONS.get(handle.curl.getinfo(pycurl.INFO_HTTP_VERSION), 1)
         is_new = bool(handle.curl.getinfo(pycurl.NUM_CONNECTS))
-        # A connection of HTTP/1.1 says nothing, where it was asked for, or was there already.
+        # HTTP/1.1 says nothing about the origin if it was the only version offered, or if the
+        # connection is an old one.
         if version > 1 or (handle.offers_http2 and is_new):
             self._origins.spoke(origin, version)
         if handle.tries_quic and version < 3 and is_new:
@@ -129,20 +130,20 @@ class HttpVersions:
             multi.kept.speaks_http2((handle.peer, handle.peer_port))
 
     def refused_http1(self, request: HttpRequest) -> None:
-        """An origin does not speak HTTP/1.1."""
+        """Note that an origin does not speak HTTP/1.1."""
         self._origins.refused_http1((request.target.host, request.target.port))
 
     def forget_alternative(self, request: HttpRequest) -> None:
-        """The port that an origin has named does not answer."""
+        """Remove the port that an origin has named: it does not answer."""
         self._alternatives.forget((request.target.origin, request.privileged))
 
     def forget_alternatives(self) -> None:
-        """Other settings hold from now on."""
+        """Remove all ports that origins have named, as the settings have changed."""
         self._alternatives.clear()
 
 
 def _may_go_to(port: int, request: HttpRequest) -> bool:
-    """Whether a request may go to another port of its host, as the origin says."""
+    """Whether a request may go to the port of its host that the origin has named."""
     if request.connects_elsewhere:
         return False
     target = request.target

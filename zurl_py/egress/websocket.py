@@ -1,7 +1,8 @@
-"""WebSocket connections: opened by libcurl like any other, then read and written by us.
+"""WebSocket connections: libcurl opens them like all others, then they are read and written here.
 
-With ``CURLOPT_CONNECT_ONLY`` libcurl resolves, asks the policy, connects and does TLS, and leaves
-the connection to ``curl_easy_send`` and ``curl_easy_recv``. No second path to the network.
+With ``CURLOPT_CONNECT_ONLY`` libcurl connects, with the same callbacks for the policy, and does
+TLS; then ``curl_easy_send`` and ``curl_easy_recv`` transfer bytes. So there is no second path to
+the network.
 """
 
 from __future__ import annotations
@@ -34,33 +35,32 @@ from .transfer import HttpTransfer
 
 __all__ = ["WebSocketSink", "WebSocketTransfer"]
 
-# To libcurl a handshake is HTTP, which has ALPN; its own schemes ws and wss have none.
+# libcurl gets the handshake's URL with http or https: its schemes ws and wss have no ALPN.
 _SCHEMES: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _HTTP_SCHEME: Final = {"ws": "http", "wss": "https"}
 
-_LINGER: Final = 2.0  # seconds that the origin has to hang up after the closing handshake
-# A refusal is handed on with what has come of its body; the rest has this long (seconds).
+_LINGER: Final = 2.0  # seconds for the origin to hang up after the closing handshake
+# A refusal is handed on with the part of its body that comes within this time (seconds).
 _BODY_SILENCE: Final = 1.0
 _BODY_TIME: Final = 3.0
-# What one turn of a connection may cost, in events: a read may hold 30,000 of them. A large one
-# counts for more.
+# Events of one turn of a connection: one read may hold 30,000. A large event counts as several.
 _EVENTS_PER_TURN: Final = 32
 _BYTES_PER_EVENT: Final = 4096
 
 
 class _State(enum.Enum):
-    """Where a connection stands; what may follow is in `_NEXT`."""
+    """State of a connection; `_NEXT` has the transitions."""
 
-    CONNECTING = enum.auto()  # libcurl has it
-    HANDSHAKE = enum.auto()  # our request is out, the answer is awaited
+    CONNECTING = enum.auto()  # libcurl connects
+    HANDSHAKE = enum.auto()  # our request was sent, the answer has not come
     OPEN = enum.auto()
-    LINGERING = enum.auto()  # nobody waits for it; the origin has some time to hang up
+    LINGERING = enum.auto()  # the session has ended; the origin has some time to hang up
     ENDED = enum.auto()
 
 
 _NEXT: Final = {
     _State.CONNECTING: (_State.CONNECTING, _State.HANDSHAKE, _State.ENDED),
-    # CONNECTING again: a redirect.
+    # A redirect leads to CONNECTING again.
     _State.HANDSHAKE: (_State.CONNECTING, _State.OPEN, _State.ENDED),
     _State.OPEN: (_State.LINGERING, _State.ENDED),
     _State.LINGERING: (_State.ENDED,),
@@ -69,34 +69,34 @@ _NEXT: Final = {
 
 
 class WebSocketSink(Protocol):
-    """Whoever asked for a connection. All are called from the loop's turn, none after an end."""
+    """The owner of a connection: a session. Called from the loop's turn; not after an end."""
 
     def websocket_opened(self, response: Response) -> None:
-        """The handshake succeeded; events may be there already."""
+        """The handshake succeeded; there may be events already."""
 
     def websocket_rejected(self, response: Response) -> None:
-        """The origin answered with something else than 101. This is an end."""
+        """The origin answered otherwise than with 101. This is an end."""
 
     def websocket_failed(self, failure: TransferError) -> None:
         """There is no connection. This is an end."""
 
     def websocket_moved(self) -> None:
-        """There may be events, or ``lost`` or ``hung_up`` may be set."""
+        """There may be events, or ``lost`` or ``hung_up`` may have been set."""
 
     def websocket_wrote(self, size: int) -> None:
-        """A worker's frame that had to wait has gone out whole, with ``size`` bytes of its own."""
+        """A worker's frame that had to wait was sent completely; its payload had ``size`` bytes."""
 
 
 class WebSocketTransfer(HttpTransfer):
     """One connection: opened hop by hop, then a `Connection` on a `StreamSocket`.
 
     Args:
-        max_frame: bytes of the origin's payload that are handed on at once.
+        max_frame: payload bytes of the largest event.
         split: hand on larger frames in pieces; else they end the connection.
 
     Attributes:
-        extras: what is to be told of the handshake besides its answer; None: nothing.
-        heard_at: when something last came from the origin (seconds on the loop's clock).
+        extras: collects what the worker asked for beside the answer; None: nothing.
+        heard_at: time when bytes last came from the origin (seconds on the loop's clock).
     """
 
     __slots__ = (
@@ -138,11 +138,11 @@ class WebSocketTransfer(HttpTransfer):
         self._split = split
         self._state = _State.CONNECTING
         self._reader: ResponseReader | None = None
-        self._refused_at: float | None = None  # when the head of a refusal came
+        self._refused_at: float | None = None  # time when the head of a refusal came
         self._socket: StreamSocket | None = None
         self._connection: Connection | None = None
         self._queued = False  # waits for a turn
-        self._continues = False  # the origin's message has begun
+        self._continues = False  # a frame of the origin's current message has come
         self._events_left = _EVENTS_PER_TURN
         self._timer: Timer | None = None  # of a refusal's body, or of lingering
         self._broken: TransferError | None = None
@@ -164,10 +164,10 @@ class WebSocketTransfer(HttpTransfer):
         self._egress.add(self)
 
     def next_event(self) -> Event | None:
-        """The next event, read from the socket if need be.
+        """The next event; reads from the socket if necessary.
 
-        None if there is none now. That may also mean that others have their turn first: then
-        ``websocket_moved`` is called again.
+        None if there is none now. Also None where other connections have their turn first;
+        ``websocket_moved`` is then called again.
         """
         connection = self._connection
         assert connection is not None
@@ -195,7 +195,7 @@ class WebSocketTransfer(HttpTransfer):
 
     @property
     def drained(self) -> bool:
-        """There is no event now, for sure: `next_event` need not be asked."""
+        """Whether there certainly is no event: `next_event` need not be called."""
         connection, socket = self._connection, self._socket
         return connection is not None and connection.drained and (socket is None or socket.drained)
 
@@ -203,23 +203,23 @@ class WebSocketTransfer(HttpTransfer):
     def lost(self) -> TransferError | None:
         """Why no more events will come, once ``next_event`` has returned all."""
         if self._queued:
-            return None  # there may be more
+            return None  # there may be more events
         if self._broken is None and self._socket is not None:
             self._broken = self._socket.lost
         return self._broken
 
     @property
     def hung_up(self) -> bool:
-        """The origin sends no more; what it sent may not have been read yet."""
+        """Whether the origin sends no more; not all may have been read yet."""
         return self._socket is None or self._socket.hung_up or self._socket.lost is not None
 
     def pause(self) -> None:
-        """Do not tell of events until `resume`: what is not asked for stays in the kernel."""
+        """Do not report events until `resume`: what is not read stays in the kernel."""
         if self._socket is not None:
             self._socket.pause()
 
     def resume(self) -> None:
-        """Tell again; the caller has just taken all events."""
+        """Report events again; the caller has just taken all of them."""
         if self._socket is not None:
             self._socket.resume()
 
@@ -234,22 +234,22 @@ class WebSocketTransfer(HttpTransfer):
 
     @property
     def close_sent(self) -> bool:
-        """Our close frame has been made: nothing may follow it."""
+        """Whether our close frame was sent: no frame may follow it."""
         return self._connection is not None and self._connection.close_sent
 
     def send_data(self, payload: bytes, binary: bool, more: bool) -> bool:
         """Send a data frame; see `Connection.send_data`.
 
         Returns:
-            Whether all of it has gone out; else ``websocket_wrote`` tells.
+            Whether all of it was sent; if not, ``websocket_wrote`` is called later.
 
         Raises:
-            BadInput: nothing is sent.
+            BadInput: the frame may not be sent, and was not.
         """
         return self._write(self._frames.send_data(payload, binary, more), len(payload))
 
     def send_ping(self, payload: bytes, *, tell: bool = True) -> bool:
-        """Send a ping; as `send_data`, but ``websocket_wrote`` only tells where it shall."""
+        """Send a ping; as `send_data`, but ``websocket_wrote`` is called only with ``tell``."""
         return self._write(self._frames.send_ping(payload), 0 if tell else None)
 
     def send_pong(self, payload: bytes, *, tell: bool = True) -> bool:
@@ -257,10 +257,10 @@ class WebSocketTransfer(HttpTransfer):
         return self._write(self._frames.send_pong(payload), 0 if tell else None)
 
     def send_close(self, code: int | None, reason: bytes = b"") -> None:
-        """Send a close frame, of which ``websocket_wrote`` does not tell.
+        """Send a close frame; ``websocket_wrote`` is not called for it.
 
         Raises:
-            BadInput: nothing is sent.
+            BadInput: the frame may not be sent, and was not.
         """
         self._write(self._frames.send_close(code, reason), None)
 
@@ -272,7 +272,7 @@ class WebSocketTransfer(HttpTransfer):
     def _write(self, wire: bytes, mark: int | None) -> bool:
         if self._egress.meter is not None and wire:
             self._egress.meter.frame_went(wire)
-        # Without a socket the connection is lost, and the next event will say so.
+        # Without a socket the connection is lost, which `lost` reports.
         return self._socket is None or self._socket.write(wire, mark)
 
     @property
@@ -283,7 +283,7 @@ class WebSocketTransfer(HttpTransfer):
     # -- used by sessions: ends ------------------------------------------------------------------
 
     def give_up(self) -> Response | None:
-        """End the handshake here: the refusal, if its head has come. Nothing is reported."""
+        """End the handshake without a report; returns the refusal, if its head has come."""
         reader = self._reader
         self._note_timing()
         self._sink = None
@@ -291,10 +291,10 @@ class WebSocketTransfer(HttpTransfer):
         return reader.end() if reader is not None and reader.refused else None
 
     def finish(self, code: int | None = None, reason: bytes = b"") -> None:
-        """End in good order: with a close frame, if none was sent. Nothing is reported.
+        """End orderly, with a close frame if none was sent, and without a report.
 
-        What was sent goes out and the origin hangs up, within bounds: a connection closed with
-        unread bytes in it is reset, and our last frame might be lost.
+        The connection stays open for a while, until everything is sent and the origin hangs up: to
+        close it with unread bytes would reset it, and our last frame might be lost.
         """
         self._sink = None
         if self._socket is None or self._state is not _State.OPEN:
@@ -310,7 +310,7 @@ class WebSocketTransfer(HttpTransfer):
         self._come_back()
 
     def cancel(self) -> None:
-        """Cut the connection. Nothing is reported."""
+        """Close the connection at once, without a report."""
         self._sink = None
         self._remove()
 
@@ -320,20 +320,20 @@ class WebSocketTransfer(HttpTransfer):
         """Set the options of this hop."""
         super().prepare(handle)
         target = self.request.target
-        # Of what `apply` has set the URL alone is another: the same place, in HTTP's words.
+        # Of what `apply` has set, only the URL changes: to the same one with http or https.
         here = connect_host_url(self.request) if self._verify_connect_host else target.curl_url
         as_http = pycurl.CurlUrl(here.url, pycurl.U_PATH_AS_IS)
         as_http.scheme = _HTTP_SCHEME[target.scheme]
         handle.set(pycurl.CURLU, as_http)
         handle.set(pycurl.CONNECT_ONLY, 1)
         handle.set(pycurl.PROTOCOLS, _SCHEMES)
-        # Not from the pool, and no HTTP/2 by ALPN. (With FORBID_REUSE libcurl would close it now.)
+        # A new connection, without HTTP/2 by ALPN. (With FORBID_REUSE libcurl would close it now.)
         handle.set(pycurl.FRESH_CONNECT, 1)
         handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         handle.set(pycurl.HTTPPROXYTUNNEL, 1)
 
     def ended(self, code: int, message: str) -> None:
-        """libcurl has connected, or has not."""
+        """libcurl has connected, or has failed to."""
         if self._retry_as_connect_host(code):
             return
         failure = self._failure(code, message)
@@ -347,8 +347,8 @@ class WebSocketTransfer(HttpTransfer):
             self._loop, self.handle.curl, target.scheme == "wss", self._come_back, self._wrote
         )
         self._reader = ResponseReader(self.request.follow_redirects)
-        # A TLS 1.3 origin that wants a certificate says so after the handshake, and hangs up. To
-        # write then is an error that hides what it said.
+        # A TLS 1.3 origin that demands a certificate sends an alert after the handshake, and hangs
+        # up. A write would then fail, and the alert would not be read.
         self._socket.try_reading()
         early = self._socket.read()
         if self._socket.lost is not None:
@@ -359,11 +359,11 @@ class WebSocketTransfer(HttpTransfer):
         )
         self._asked_at = self._loop.clock()
         self._socket.write(request, None)
-        if early:  # a refusal of whoever we are
+        if early:  # an answer before our request: a refusal
             self._read_response(early)
 
     def fail(self, failure: TransferError) -> None:
-        """The connection is lost, or never came about."""
+        """The connection is lost, or was never made."""
         was_open = self._state is _State.OPEN
         self._remove()
         sink = self._sink
@@ -377,7 +377,7 @@ class WebSocketTransfer(HttpTransfer):
             sink.websocket_failed(failure)
 
     def moved(self) -> None:
-        """This connection's turn."""
+        """Do the work of this connection's turn."""
         self._queued = False
         self._events_left = _EVENTS_PER_TURN
         if self._socket is not None:
@@ -390,7 +390,7 @@ class WebSocketTransfer(HttpTransfer):
             self._sink.websocket_moved()
 
     def _remove(self) -> None:
-        """Give the handle back, and with it the socket."""
+        """Release the handle, and with it the socket."""
         if self._state is not _State.ENDED:
             self._enter(_State.ENDED)
         self._drop_connection()
@@ -408,7 +408,7 @@ class WebSocketTransfer(HttpTransfer):
     # -- the socket --------------------------------------------------------------------------
 
     def _come_back(self) -> None:
-        """Wait for a turn."""
+        """Queue for a turn."""
         if not self._queued:
             self._queued = True
             self._egress.moved.append(self)
@@ -441,7 +441,7 @@ class WebSocketTransfer(HttpTransfer):
     # -- the handshake -----------------------------------------------------------------------
 
     def _read_response(self, data: bytes = b"") -> None:
-        """Go on reading the answer, which begins with ``data`` or goes on with it."""
+        """Read more of the answer; ``data`` are the next bytes."""
         try:
             response = self._next_response(data)
             if response is not None:
@@ -463,7 +463,7 @@ class WebSocketTransfer(HttpTransfer):
         """The answer, as soon as it is complete.
 
         Raises:
-            BadResponse: it is none.
+            BadResponse: the bytes are no HTTP response.
             TransferError: the connection is lost.
         """
         socket, reader = self._socket, self._reader
@@ -491,7 +491,7 @@ class WebSocketTransfer(HttpTransfer):
         return None
 
     def _wait_for_body(self, reader: ResponseReader) -> None:
-        """Bound the wait for the body of a refusal, whose head is what counts."""
+        """Limit the wait for the body of a refusal: its head is what matters."""
         if reader.refused:
             now = self._loop.now
             if self._refused_at is None:
@@ -518,7 +518,7 @@ class WebSocketTransfer(HttpTransfer):
             self._reject()
 
     def _reject(self) -> None:
-        """The origin refuses."""
+        """Report the origin's refusal."""
         sink, reader = self._sink, self._reader
         assert sink is not None
         assert reader is not None
@@ -543,7 +543,7 @@ class WebSocketTransfer(HttpTransfer):
 
 
 def _request_target(target: url.Target) -> bytes:
-    """Path and query as libcurl would send them (RFC 9112 section 3.2.1)."""
+    """Path and query, as libcurl sends them (RFC 9112 section 3.2.1)."""
     path: str = target.curl_url.path or "/"
     query: str | None = target.curl_url.query
     return (path if query is None else f"{path}?{query}").encode()

@@ -1,10 +1,9 @@
-"""How much libcurl may take in for a stream that shares its connection.
+"""Receive windows: how many bytes libcurl may hold for a stream that shares its connection.
 
-A stream of HTTP/2 or 3 cannot be left in the kernel: its connection has to be drained for the
-others, and libcurl holds up to 20 MB for one that is paused. With a limit of speed
-(``CURLOPT_MAX_RECV_SPEED_LARGE``) it opens the stream's window no further than that many bytes; we
-set the limit anew for each half of it that was taken, and so what counts is the bytes, not the
-second.
+The bytes of a paused stream of HTTP/2 or 3 cannot stay in the kernel, as its connection has to be
+read for the other streams; libcurl holds up to 20 MB of them. With a speed limit
+(``CURLOPT_MAX_RECV_SPEED_LARGE``) it opens the stream's window by no more than that many bytes. The
+limit is set again whenever half of it was taken, so it limits the bytes held, not the speed.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ START = 131_072
 """Bytes of a new window."""
 
 _LARGEST = 4_194_304  # bytes: 52 MB/s over a round trip of 40 ms
-_HELD_PER_BYTE = 2  # what libcurl holds for a stalled stream, for each byte of its window
-_FAST = 0.1  # seconds: half a window that is taken as soon is worth a larger one
+_HELD_PER_BYTE = 2  # bytes that libcurl holds for a stalled stream, per byte of its window
+_FAST = 0.1  # seconds; if half a window is taken in less time, the window grows
 
 
 class StreamBudget:
-    """What libcurl may hold for all streams together.
+    """The memory that libcurl may use for all streams together.
 
     Attributes:
         limit: bytes.
-        used: bytes that it might hold now.
-        freed: there is more room than there was.
+        used: bytes that it may hold at most now.
+        freed: there is more room than before.
     """
 
     __slots__ = ("freed", "limit", "used")
@@ -42,7 +41,7 @@ class StreamBudget:
         return self.used + size * _HELD_PER_BYTE <= self.limit
 
     def take(self, size: int) -> None:
-        """A window has grown by this; shrunk, if it is negative."""
+        """Note that a window has grown by ``size``, or has shrunk if that is negative."""
         self.used += size * _HELD_PER_BYTE
         self.freed = self.freed or size < 0
 
@@ -50,12 +49,12 @@ class StreamBudget:
 class ReceiveWindow:
     """The window of one stream.
 
-    A window that was granted cannot be taken back: so one that shrinks counts in the budget by
-    its largest size.
+    A window that was granted cannot be revoked, so one that shrinks counts in the budget with its
+    largest size.
 
     Attributes:
         size: bytes.
-        taken: bytes of the body taken in all.
+        taken: bytes of the body taken so far.
         paused: the last bytes were not taken.
     """
 
@@ -84,7 +83,7 @@ class ReceiveWindow:
         curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, START)
 
     def refill(self, now: float) -> bool:
-        """Open the window again if half of it was taken; only in the loop's turn.
+        """Open the window again if half of it was taken; to be called in the loop's turn only.
 
         Returns:
             Whether libcurl has to be called.
@@ -94,7 +93,7 @@ class ReceiveWindow:
         self._resize(now)
         self._filled_at, self._filled_when = self.taken, now
         self._curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, self.size)
-        # libcurl looks at the limit where it resumes a stream.
+        # libcurl reads the limit when it resumes a stream.
         self._curl.unpause()
         return True
 
@@ -109,18 +108,18 @@ class ReceiveWindow:
             self.size = size
 
     def pause(self) -> None:
-        """The reader has no room: a large window does not help it."""
+        """Note that the reader has no room: a large window is of no use to it."""
         self.paused = True
         self.size = START
 
     def lift(self) -> None:
-        """The stream has its connection for itself after all: what it does not take stays there."""
+        """Remove the limit: the stream does not share its connection after all."""
         if self._open:
             self.close()
             self._curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, 0)
 
     def close(self) -> None:
-        """The stream is over."""
+        """Return the window's memory to the budget: the stream has ended."""
         if self._open:
             self._open = False
             self._budget.take(-self._granted)
