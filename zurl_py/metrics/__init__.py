@@ -1,4 +1,4 @@
-"""Metrics: slots that the hot path adds to, and a writer for Prometheus. Pure: no I/O, no clock."""
+"""Metrics: cheap counters, and a writer for Prometheus. Without I/O and clock."""
 
 from .daemon import (
     CLOSE_CODES,

@@ -1,4 +1,4 @@
-"""What the daemon counts. docs/metrics.md says what each of these means for an operator."""
+"""The daemon's metrics. docs/metrics.md says what each of them means."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONDITIONS: Final = (
     "frame-too-large",
     "undefined-condition",
 )
-# An opened WebSocket's code is 101. Beside codes and conditions, what the worker ended.
+# 1xx: opened WebSockets, whose code is 101. The last two: sessions that the worker ended.
 OUTCOMES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", *CONDITIONS, "cancelled", "expired")
 HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")
@@ -49,7 +49,7 @@ _DROPS = (
     "nobody-there",
 )
 _OPCODES = ("text", "binary", "continuation", "close", "ping", "pong")
-# Of the IANA registry "WebSocket Close Code Number" (RFC 6455 section 7.4).
+# From the IANA registry "WebSocket Close Code Number" (RFC 6455 section 7.4).
 CLOSE_CODES: Final = (
     *(str(code) for code in range(1000, 1016)),
     "3000",
@@ -58,17 +58,17 @@ CLOSE_CODES: Final = (
     "other",
 )
 
-# Seconds. From an answer on this machine to one that a person has given up on.
+# Seconds: from an answer of this machine to one that nobody waits for.
 _REQUEST_BOUNDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
-# Seconds. A turn that handles one message takes some hundred microseconds; 20 ms is the bound.
+# Seconds. A turn with one message takes some hundred microseconds; it should not exceed 20 ms.
 _TURN_BOUNDS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.02, 0.05, 0.1, 0.25, 1.0),
 )
-_FOLD_EVERY = 256  # turns of which values are put aside
+_FOLD_EVERY = 256  # turns between two calls of ``fold``
 
 _OUTCOME_NUMBER: Final = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 _VERSION_NUMBER: Final = {version: number for number, version in enumerate(HTTP_VERSIONS)}
@@ -76,22 +76,22 @@ _SCHEMES, _PER_SCHEME = len(SCHEMES), len(OUTCOMES)
 
 
 def outcome_of(code: int | None, condition: str) -> str:
-    """The label of an outcome: the class of a status code, or the condition."""
+    """The label for an outcome: the class of a status code, or the condition."""
     if code is None:
         return condition if condition in _OUTCOME_NUMBER else "undefined-condition"
-    # What is no class of its own counts as 5xx does (RFC 9110 section 15).
+    # Codes outside the classes count as 5xx (RFC 9110 section 15).
     return f"{code // 100}xx" if 100 <= code < 600 else "5xx"
 
 
 class Metrics:
-    """All that is counted, as slots for those who count.
+    """All metrics of the daemon.
 
     Attributes:
-        on: somebody may ask for these; where not, nobody needs to count what costs something.
+        on: metrics can be read (``metrics_listen``); if not, costly ones are not counted.
         requests: finished requests, by interface, scheme and outcome.
-        responses: answers by the version of HTTP.
-        open: sessions that are open, by interface, in the order of ``INTERFACES``.
-        turns, lags: seconds of turns of the loop, and by which timers were late; put there by
+        responses: answers, by HTTP version.
+        open: number of open sessions, by interface, in the order of ``INTERFACES``.
+        turns, lags: seconds of turns of the loop, and seconds by which timers were late; see
             ``observe_turn`` and ``observe_lag``.
     """
 
@@ -178,39 +178,39 @@ class Metrics:
             code=CLOSE_CODES,
         )
 
-    # -- families that somebody else knows the numbers of --------------------------------------
+    # -- families whose values other objects have ------------------------------------------------
 
     def add(self, family: Family) -> None:
-        """Add a family that is complete."""
+        """Add a family."""
         self._families.append(family)
 
     def gauge(self, name: str, help: str, read: Read, **labels: Sequence[str]) -> None:
-        """Add numbers that are asked for when they are read."""
+        """Add gauges; ``read`` returns their values when the metrics are read."""
         self._families.append(Gauge(name, help, read, **labels))
 
     def observed(self, name: str, help: str, read: Read, **labels: Sequence[str]) -> None:
-        """Add counters whose numbers somebody else keeps; the name without ``_total``."""
+        """Add counters whose values ``read`` returns; the name is without ``_total``."""
         self._families.append(Observed(name, help, read, **labels))
 
     def info(self, name: str, help: str, **labels: str) -> None:
-        """Add what does not change."""
+        """Add constant labels."""
         self._families.append(Info(name, help, **labels))
 
     def families(self) -> Iterator[Family]:
-        """All there are."""
+        """All families."""
         return iter(self._families)
 
     # -- the hot path --------------------------------------------------------------------------
 
     def began(self, interface: int) -> None:
-        """A session began; ``interface`` counts from 0 in ``INTERFACES``."""
+        """Count a session that begins; ``interface`` is an index in ``INTERFACES``."""
         self.open[interface] += 1
 
     def ended(self, interface: int, scheme: int, outcome: str, seconds: float) -> None:
-        """A session ended.
+        """Count a session that has ended.
 
         Args:
-            interface, scheme: places in ``INTERFACES`` and ``SCHEMES``.
+            interface, scheme: indexes in ``INTERFACES`` and ``SCHEMES``.
             outcome: one of ``OUTCOMES``.
             seconds: since its first packet.
         """
@@ -220,22 +220,22 @@ class Metrics:
         self.durations.pending[0].append(seconds)
 
     def responded(self, http_version: str) -> None:
-        """An origin's answer came by this version of HTTP."""
+        """Count an origin's answer by its HTTP version."""
         self.responses.values[_VERSION_NUMBER[http_version]] += 1
 
     def example(self, seconds: float, trace_id: str, time: float) -> None:
-        """Keep a request's trace as the example of its duration, for OpenMetrics."""
+        """Keep a request's trace id as the exemplar of its duration, for OpenMetrics."""
         self.durations.remark(Exemplar(trace_id, seconds, time))
 
     def observe_turn(self, seconds: float) -> None:
-        """A turn of the loop took as long, from when it woke."""
+        """Count a turn of the loop, with the seconds since it woke."""
         pending = self.turns.pending[0]
         pending.append(seconds)
         if len(pending) >= _FOLD_EVERY:
-            # Here for all of them: a turn has a bounded number of requests.
+            # For all of them here: the number of requests in a turn is bounded.
             for histogram in (self.turns, self.lags, self.durations, self.phases):
                 histogram.fold()
 
     def observe_lag(self, seconds: float) -> None:
-        """Timers were looked at as late."""
+        """Count a check of the timers that came late by so many seconds."""
         self.lags.pending[0].append(seconds)

@@ -1,4 +1,4 @@
-"""Metrics as Prometheus reads them: its text format 0.0.4, and OpenMetrics 1.0."""
+"""The formats that Prometheus reads: its text format 0.0.4, and OpenMetrics 1.0."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["OPENMETRICS", "TEXT", "render"]
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_rendered: dict[Labels, str] = {}  # labels do not change: there are as many as there are series
+_rendered: dict[Labels, str] = {}  # bounded, as the labels of all series are fixed
 
 
 def render(families: Iterable[Family], content_type: str = TEXT) -> bytes:
-    """An exposition of all these families, in one of the two formats."""
+    """The exposition of these families, in one of the two formats."""
     open_metrics = content_type == OPENMETRICS
     lines: list[str] = []
     for family in families:
-        # The text format has no infos, and its name of a counter is that of its samples.
+        # The text format has no type info, and names a counter like its samples, with _total.
         kind, name = family.kind, family.name
         if not open_metrics:
             if kind == "counter":
@@ -41,7 +41,7 @@ def render(families: Iterable[Family], content_type: str = TEXT) -> bytes:
 
 
 def number(value: float) -> str:
-    """A number as both formats write it."""
+    """A number in the syntax of both formats."""
     if isinstance(value, int):
         return str(value)
     if value.is_integer() and abs(value) < 1e15:

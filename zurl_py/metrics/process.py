@@ -1,4 +1,4 @@
-"""The usual metrics of a process, by the names that Prometheus' client libraries have for them."""
+"""The usual metrics of a process, with the names of Prometheus' client libraries."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class ProcessFigures:
-    """What the kernel knows of this process.
+    """The kernel's figures of this process.
 
     Attributes:
         cpu_seconds: user and system time.
         virtual_bytes, resident_bytes: memory.
         started: seconds since 1970.
-        descriptors, descriptors_limit: open, and how many may be.
+        descriptors, descriptors_limit: number of open ones, and the limit.
     """
 
     cpu_seconds: float
@@ -37,10 +37,10 @@ class ProcessFigures:
 
 
 def read_process() -> ProcessFigures:
-    """Ask the kernel, by proc(5)."""
+    """Read the figures from proc(5)."""
     with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
         fields = file.read().rpartition(")")[2].split()
-    # Fields 14, 15, 22, 23 and 24 of the page, of which the first two are cut off.
+    # Fields 14, 15, 22, 23 and 24 of proc_pid_stat(5); the first two were cut off.
     user, system, start, virtual, resident = (int(fields[i]) for i in (11, 12, 19, 20, 21))
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return ProcessFigures(
@@ -57,7 +57,7 @@ def process_families(figures: Callable[[], ProcessFigures]) -> list[Family]:
     """The usual metrics of a process.
 
     Args:
-        figures: asked whenever one of them is read.
+        figures: called whenever one of them is read.
     """
     return [
         Observed(
@@ -93,10 +93,11 @@ def process_families(figures: Callable[[], ProcessFigures]) -> list[Family]:
 
 @functools.cache
 def _booted() -> float:
-    """When the machine was started; /proc/stat may be hidden from a service (ProcSubset=)."""
+    """Time when the machine was started; /proc/stat may be hidden from a service (ProcSubset=)."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _descriptors() -> int:
-    # Since Linux 6.2 the directory's size is their number; to list them takes milliseconds.
+    # Since Linux 6.2 the directory's size is the number of descriptors; a listing takes
+    # milliseconds.
     return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
