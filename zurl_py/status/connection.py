@@ -1,7 +1,7 @@
-"""One connection to the status listener: a request, its response, and that was it.
+"""One connection to the status listener: one request, one response, then it is closed.
 
-Keep-alive would save little to a few pages a minute, and would make the limit of connections a
-limit of those who are polite.
+Keep-alive would save little for a few pages a minute, and idle connections would count towards the
+limit of connections.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PATIENCE: Final = 10.0
 """Seconds that a connection has, from its start to the last byte of its response."""
 
 _MAX_HEAD = 8192  # bytes
-_MONITOR_INTERVAL = 0.05  # seconds that lines for a monitor gather
+_MONITOR_INTERVAL = 0.05  # seconds in which lines for a monitor are collected
 
 
 class Connection:
     """Reads one request and answers it.
 
     Args:
-        closed: told once, when the socket is closed.
+        closed: called once, when the socket is closed.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Connection:
         self._loop.watch(self._fd, READ, self._ready)
 
     def close(self) -> None:
-        """Close the socket; harmless if it is closed."""
+        """Close the socket; no error if it is closed."""
         if self._fd < 0:
             return
         self._loop.cancel_timer(self._timer)
@@ -88,7 +88,7 @@ class Connection:
             self.close()
             return
         if self._answered:
-            return  # more than one request, or a monitor that talks: of no interest
+            return  # input after the request is ignored
         self._head += data
         head, end, _ = bytes(self._head).partition(b"\r\n\r\n")
         if end:
@@ -128,7 +128,7 @@ class Connection:
         self._send()
 
     def _watch_outcomes(self, filter: Filter) -> None:
-        """From here on the connection has no deadline, and gets what comes until it is closed."""
+        """Stream outcomes until the connection is closed, without a deadline."""
         self._answered = True
         self._unsent = _response_head(200, "application/x-ndjson", ())
         self._loop.cancel_timer(self._timer)
@@ -138,12 +138,12 @@ class Connection:
         self._send()
 
     def _send_soon(self) -> None:
-        # Many lines cost one write; a socket that is full says itself when there is room.
+        # Collect lines for one write. If the socket is full, epoll reports when there is room.
         if not self._unsent:
             self._loop.set_timer(self._timer, self._loop.now + _MONITOR_INTERVAL)
 
     def _send(self) -> None:
-        """Send what there is, as far as the other side takes it."""
+        """Send what waits, as far as the socket has room."""
         monitor = self._monitor
         try:
             while self._fd >= 0:
@@ -171,7 +171,7 @@ def _response_head(status: int, content_type: str, lines: list[str] | tuple[str,
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
             f"Content-Type: {content_type}",
             *lines,
-            # What is shown is for whom asked, and now.
+            # The content is for this client only, and changes all the time.
             "Cache-Control: no-store",
             "X-Content-Type-Options: nosniff",
             "Connection: close",

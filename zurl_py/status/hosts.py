@@ -1,4 +1,4 @@
-"""Figures for each host, as a bounded list: hosts are for strangers to choose."""
+"""Figures for each host, in a bounded table: strangers choose the names of hosts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MOST = 1000  # hosts
 
 @dataclass(slots=True)
 class HostFigures:
-    """What is known of one host.
+    """The figures of one host.
 
     Attributes:
-        requests: that ended.
-        errors: of them, those without an answer, or with one of 5xx.
-        seconds: that they took, in all.
+        requests: number of requests that have ended.
+        errors: number of these without an answer, or with 5xx.
+        seconds: sum of their durations.
         slowest: seconds of the slowest.
         last_error: name of the last error; "" for none.
     """
@@ -30,10 +30,10 @@ class HostFigures:
 
 
 class HostTable:
-    """The hosts that requests went to.
+    """The figures of the hosts that requests went to.
 
-    Where there are too many, those with the fewest errors and requests are forgotten, half of all
-    at once: so each new host costs a little, however many come.
+    When the table is full, the half with the fewest errors and requests is removed at once; so the
+    cost of a new host stays small.
     """
 
     def __init__(self, most: int = _MOST) -> None:
@@ -44,10 +44,10 @@ class HostTable:
         return len(self._hosts)
 
     def ended(self, host: str, seconds: float, error: str) -> None:
-        """A request to a host ended.
+        """Count a request to a host that has ended.
 
         Args:
-            error: the name of what went wrong; "" if nothing did.
+            error: the error's name; "" for none.
         """
         figures = self._hosts.get(host)
         if figures is None:
@@ -67,13 +67,13 @@ class HostTable:
         self._hosts = dict(order[len(order) // 2 :])
 
     def most_errors(self, most: int) -> Iterator[dict[str, object]]:
-        """Hosts with errors, those with most of them first."""
+        """Hosts with errors, by the number of these."""
         hosts = [item for item in self._hosts.items() if item[1].errors]
         hosts.sort(key=lambda item: (-item[1].errors, item[0]))
         return map(_shown, hosts[:most])
 
     def slowest(self, most: int) -> Iterator[dict[str, object]]:
-        """Hosts by the time that their requests take on average."""
+        """Hosts by the average duration of their requests."""
         hosts = sorted(
             self._hosts.items(), key=lambda item: (-item[1].seconds / item[1].requests, item[0])
         )

@@ -1,4 +1,4 @@
-"""The status listener's sockets: a few connections at once, a few seconds each."""
+"""The status listener: accepts a few connections at a time, for a few seconds each."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["StatusListener"]
 
 MAX_CONNECTIONS = 16
 _BACKLOG = 64
-_PATIENCE_WITHOUT_DESCRIPTORS = 1.0  # seconds until it is tried again to accept
+_PATIENCE_WITHOUT_DESCRIPTORS = 1.0  # seconds until the next attempt to accept
 
 
 class StatusListener:
-    """Listens, and answers what is asked.
+    """Listens on an address, and answers requests.
 
     Args:
-        mode: of a Unix socket; None: as the umask has it.
+        mode: of a Unix socket; None: by the umask.
 
     Raises:
-        BindError: the address is taken, or none of this machine's.
+        BindError: the address is taken, or does not belong to this machine.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class StatusListener:
         self._loop.watch(self._socket.fileno(), READ, self._accept)
 
     def _accept(self, _fd: int, _events: int) -> None:
-        for _ in range(MAX_CONNECTIONS):  # what is left wakes the loop again
+        for _ in range(MAX_CONNECTIONS):  # further connections wake the loop again
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
-                    # It stays readable: without a pause the loop would spin.
+                    # The socket stays readable: without a pause this would be a busy loop.
                     self._loop.unwatch(self._socket.fileno())
                     when = self._loop.now + _PATIENCE_WITHOUT_DESCRIPTORS
                     self._loop.set_timer(self._pause, when)
@@ -98,7 +98,7 @@ class StatusListener:
             connection.close()
         if self.address.path:
             try:
-                # Ours only: another daemon may have taken the path over since.
+                # Only our own: another daemon may have bound the path since.
                 if os.stat(self.address.path).st_ino == self._inode:
                     os.unlink(self.address.path)
             except OSError:
@@ -128,9 +128,9 @@ def _bind(address: Listener, mode: int | None) -> socket.socket:
 
 
 def _bind_path(listening: socket.socket, path: str, mode: int | None) -> None:
-    """Bind a Unix socket; its mode is in force before anybody can connect."""
+    """Bind a Unix socket; its mode is in force before a client can connect."""
     if os.path.lexists(path):
-        os.unlink(path)  # nobody listens there: a daemon that was killed left it behind
+        os.unlink(path)  # nobody listens: a daemon that was killed has left it behind
     before = os.umask(0o777 & ~mode) if mode is not None else None
     try:
         listening.bind(path)

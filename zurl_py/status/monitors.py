@@ -1,4 +1,4 @@
-"""Monitors: connections that are told of every outcome, as far as they take it."""
+"""Monitors: connections to which every outcome is sent, as far as they read it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..log import to_json
 
 __all__ = ["Filter", "Monitor", "Monitors"]
 
-_ROOM = 262_144  # bytes that wait for one monitor; what is beyond is lost to it
+_ROOM = 262_144  # bytes that may wait for one monitor; further lines are lost to it
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which outcomes a monitor wants; an empty field lets all pass.
+    """The outcomes that a monitor wants; an empty field matches all.
 
     Attributes:
-        errors: failures only: errors, and answers with 5xx.
-        worker: ``from``, as a whole.
-        host: the URL's, or a domain that it is in.
+        errors: only errors and answers with 5xx.
+        worker: the whole ``from``.
+        host: the URL's host, or a domain above it.
         condition: a condition, or the name of an error.
     """
 
@@ -41,7 +41,7 @@ class Filter:
         )
 
     def wants(self, account: Account) -> bool:
-        """Whether an outcome is to be told."""
+        """Whether the monitor wants this outcome."""
         if self.errors and not (account.error or account.outcome == "5xx"):
             return False
         if self.worker:
@@ -54,7 +54,7 @@ class Filter:
 
 
 class Monitor:
-    """One who watches, and what waits for it.
+    """One monitor, with the lines that wait for it.
 
     Args:
         changed: called when there is something to send.
@@ -64,10 +64,10 @@ class Monitor:
         self.filter = filter
         self._changed = changed
         self._waiting = bytearray()
-        self._lost = 0  # lines that it has not been told of yet
+        self._lost = 0  # lost lines that were not reported to it yet
 
     def tell(self, line: bytes) -> None:
-        """One more outcome; lost if it has not taken those before."""
+        """Add an outcome; it is lost if too much waits already."""
         if len(self._waiting) + len(line) > _ROOM:
             self._lost += 1
             return
@@ -83,7 +83,7 @@ class Monitor:
         self._waiting += to_json({"time": _now(), "level": "warning", **fields}).encode() + b"\n"
 
     def take(self) -> bytes:
-        """What waits, to be sent."""
+        """Remove and return what waits."""
         if self._lost and not self._waiting:
             self._tell_losses()
         data = bytes(self._waiting)
@@ -92,7 +92,7 @@ class Monitor:
 
 
 class Monitors:
-    """All who watch. Each outcome is made a line once, and only if somebody wants it."""
+    """All monitors. An outcome is formatted once, and only if a monitor wants it."""
 
     def __init__(self) -> None:
         self._monitors: list[Monitor] = []
@@ -101,16 +101,16 @@ class Monitors:
         return len(self._monitors)
 
     def add(self, monitor: Monitor) -> None:
-        """One more."""
+        """Add a monitor."""
         self._monitors.append(monitor)
 
     def remove(self, monitor: Monitor) -> None:
-        """One less; harmless if it is unknown."""
+        """Remove a monitor; no error if it is unknown."""
         if monitor in self._monitors:
             self._monitors.remove(monitor)
 
     def ended(self, account: Account) -> None:
-        """A request has its outcome."""
+        """Send the outcome of a request to the monitors that want it."""
         line: bytes | None = None
         for monitor in self._monitors:
             if monitor.filter.wants(account):

@@ -1,4 +1,4 @@
-"""What the status listener has to say: one page for each path."""
+"""The pages of the status listener, one for each path."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ zurl_py
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole response."""
+    """A complete response."""
 
     status: int
     content_type: str
@@ -38,19 +38,19 @@ class Page:
 
 
 class HasFamilies(Protocol):
-    """Metrics of whatever process."""
+    """The metrics of a process."""
 
     def families(self) -> Iterable[Family]:
-        """All of them, as they are now."""
+        """All families, with their current values."""
 
 
 class Pages:
-    """The pages that have an end.
+    """All pages but the stream of outcomes.
 
     Args:
-        metrics: what ``/metrics`` shows.
-        ill: why the daemon is not well, for ``/healthz``; "" if it is.
-        status: what ``/status`` shows.
+        metrics: for ``/metrics``.
+        ill: for ``/healthz``: why the daemon is not healthy; "" if it is.
+        status: for ``/status``.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Pages:
 
 
 def _wants_openmetrics(accept: str) -> bool:
-    """Whether OpenMetrics 1.0 is asked for, and not less than the text format.
+    """Whether OpenMetrics 1.0 is accepted, and preferred to the text format or equal to it.
 
-    Prometheus lists what it understands, with a quality for each (RFC 9110 section 12.5.1).
+    Prometheus lists the formats that it reads, with a quality for each (RFC 9110 section 12.5.1).
     """
     quality = {"openmetrics": 0.0, "text": 0.0}
     for item in accept.lower().split(","):
@@ -110,20 +110,20 @@ def query_of(target: str) -> tuple[str, dict[str, str]]:
 
 
 def not_found(path: str) -> Page:
-    """There is nothing of that name."""
+    """The response for an unknown path."""
     return Page(404, _PLAIN, f"no such page\n\n{_INDEX}".encode())
 
 
 def not_allowed(method: str) -> Page:
-    """Only reading is possible here."""
+    """The response for a method other than GET and HEAD."""
     return Page(405, _PLAIN, b"only GET and HEAD are possible here\n", ("Allow: GET, HEAD",))
 
 
 def bad_request(why: str) -> Page:
-    """That was no HTTP."""
+    """The response for a request that is no HTTP."""
     return Page(400, _PLAIN, f"{why}\n".encode())
 
 
 def too_long() -> Page:
-    """A head that does not end."""
+    """The response for a head that is too long."""
     return Page(431, _PLAIN, b"the head of the request is too long\n")
