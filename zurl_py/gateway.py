@@ -1,7 +1,7 @@
-"""The gateway: which session a message belongs to, and what is answered where there is none.
+"""The gateway: routes messages to sessions, and answers those that belong to none.
 
-It knows the sessions by worker and id, and nothing of sockets: messages come as their frames, and
-answers go to an outlet and a replier.
+It finds sessions by worker and id. It knows no sockets: it is given the frames of messages, and
+gives answers to an outlet and a replier.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _Streamed = StreamSession | WebSocketSession
 _Reply = Callable[[bytes], None]
 _Key = tuple[bytes, bytes]  # a worker's address and its id for a session
 
-_LOOK_INTERVAL = 0.25  # seconds between looks for waiting requests whose time is up
+_LOOK_INTERVAL = 0.25  # seconds between checks for waiting requests that have timed out
 
 
 class _Asked(NamedTuple):
@@ -34,7 +34,7 @@ class _Asked(NamedTuple):
 
     Attributes:
         reply: sends the answer of the request interface; None for in_spec.
-        arrived: when it came; seconds.
+        arrived: time when it came; seconds.
     """
 
     packet: RequestPacket
@@ -43,20 +43,20 @@ class _Asked(NamedTuple):
 
 
 class Replier(Protocol):
-    """Where answers of the request interface go."""
+    """Sends answers of the request interface."""
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
-        """Send ``answer`` behind the frames it was asked with."""
+        """Send ``answer`` after the frames of the request's envelope."""
 
 
 class Gateway:
     """Routes messages to sessions and answers what belongs to none.
 
     Args:
-        replier: where answers of the request interface go.
-        admission: who may begin, and who waits.
+        replier: sends answers of the request interface.
+        admission: decides which requests begin and which wait.
         first_packets_wait: whether unread messages of in_spec wait, or may wait.
-        access: whose addresses are whose; None: clients are not known by keys.
+        access: access control; None: clients have no keys.
 
     Attributes:
         has_room: whether a new request may be read.
@@ -83,7 +83,7 @@ class Gateway:
         self._turned_away: tuple[str, str] | None = None  # name and detail of the error
         self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
-        self._open: dict[Session, bytes] = {}  # and whose they are
+        self._open: dict[Session, bytes] = {}  # open sessions, with their workers
         self._early = ReorderBuffer(services.loop, self._may_still_begin, self._cancel_unknown)
         self._patience = Timer(self._begin_overdue)
 
@@ -94,7 +94,7 @@ class Gateway:
         return len(self._open) + self._admission.waiting
 
     def configure(self, services: Services, max_open: int, max_per_worker: int) -> None:
-        """Let other settings hold for sessions to come.
+        """Set other settings for sessions that begin from now on.
 
         Args:
             max_open, max_per_worker: as for `Admission`.
@@ -104,7 +104,7 @@ class Gateway:
 
     @property
     def waiting(self) -> int:
-        """Requests that were read and wait for their worker's share."""
+        """Number of requests that were read and wait for their worker's share."""
         return self._admission.waiting
 
     def sessions(self) -> list[Session]:
@@ -170,7 +170,7 @@ class Gateway:
             return
         if client is not None and self._is_refused("in_spec", packet, None, client):
             return
-        # Its type, whatever it is, is not looked at: Zurl's clients may rely on that.
+        # Its type is ignored, as with Zurl: clients may rely on that.
         key: Hashable = (packet.sender, packet.id) if packet.sender and packet.id else None
         if key in self._streams or (self._admission.waiting and key in self._admission):
             self._journal.metrics.packets_dropped.add("in_spec", "duplicate-id")
@@ -195,7 +195,7 @@ class Gateway:
     def _wait(
         self, worker: bytes, key: Hashable, packet: RequestPacket, reply: _Reply | None, size: int
     ) -> None:
-        """Keep a request until its worker may begin one more, or its own time is up."""
+        """Keep a request until its worker may begin another session, or the request times out."""
         now = self._loop.now
         deadline = None if packet.timeout is None else now + packet.timeout / 1000.0
         asked = _Asked(packet, reply, now)
@@ -203,13 +203,13 @@ class Gateway:
         self._loop.set_timer(self._patience, now + _LOOK_INTERVAL)
 
     def admit_waiting(self) -> None:
-        """Begin what has waited for its worker's share, as far as there is room now."""
+        """Begin requests that have waited for their worker's share, as far as there is room."""
         if self._admission.waiting:
             for waiting in self._admission.admitted():
                 self._start(waiting.worker, *waiting.request)
 
     def _begin_overdue(self) -> None:
-        """Begin what has waited until its time was up: it finds that out at once."""
+        """Begin requests that have waited until their deadline: their sessions time out at once."""
         for waiting in self._admission.overdue(self._loop.now):
             self._start(waiting.worker, *waiting.request)
         if self._admission.waiting:
@@ -218,7 +218,7 @@ class Gateway:
     def _start(
         self, worker: bytes, packet: RequestPacket, reply: _Reply | None, arrived: float
     ) -> None:
-        """Make a session, which is counted already, and give it its first packet."""
+        """Make a session, which admission has counted, and give it its first packet."""
         session: Session
         services, ended = self._services, self._session_ended
         packet.worker = worker
@@ -230,7 +230,7 @@ class Gateway:
             else:
                 session = StreamSession(services, packet, ended, arrived)
         except Exception:
-            # A bug of ours, before there is a session that could answer for itself.
+            # A bug, before there is a session that could give the answer.
             self._log.exception("a session could not be made")
             self._admission.ended(worker)
             self._answer(
@@ -261,7 +261,7 @@ class Gateway:
     def _answer(
         self, packet: RequestPacket, reply: _Reply | None, fields: dict[str, object]
     ) -> None:
-        """The one answer to a request that no session was made for."""
+        """Send the one answer to a request without a session."""
         if packet.id:
             fields["seq"] = 0
         if reply is not None:
@@ -298,17 +298,17 @@ class Gateway:
         self._admission.shut = True
 
     def turn_away(self, error: str, detail: str) -> None:
-        """Answer requests that are read from now on with an error; they are not carried out."""
+        """Answer requests that are read from now on with an error."""
         self._turned_away = error, detail
         self._admission.shut = False
 
     def turn_away_rest(self, error: str, detail: str) -> None:
-        """Read what is here even after `stop`, and turn it away."""
+        """Read the requests that wait in our queues, even after `stop`, and turn them away."""
         self.turn_away(error, detail)
         self._admission.accept_all()
 
     def abort_all(self, error: str, detail: str) -> None:
-        """End all sessions, and what waits to be one."""
+        """End all sessions, and answer all requests that wait."""
         for waiting in self._admission.drain():
             self._start(waiting.worker, *waiting.request)
         for session in list(self._open):
@@ -347,9 +347,10 @@ class Gateway:
             self._cancel_unknown(packet, id)
 
     def _find_by_id(self, packet: RequestPacket, id: bytes) -> _Streamed | None:
-        """The session that a packet without an address means, if that is beyond doubt.
+        """The session for a packet without ``from``, if only one has this id.
 
-        An id alone is no proof of whose the session is: so it may continue one, but not end it.
+        An id does not prove that the sender owns the session: so such a packet may continue it, but
+        not end it.
         """
         candidates = self._by_id.get(id, ())
         if len(candidates) != 1 or packet.type == b"cancel":
@@ -358,7 +359,7 @@ class Gateway:
         return session if session.expects(packet.seq) else None
 
     def _adopted(self, sender: bytes, id: bytes, seq: int | None) -> _Streamed | None:
-        """The session of this id that its worker has handed off, now this worker's."""
+        """The session of this id that its worker has handed off; it becomes this worker's."""
         found = [s for s in self._by_id.get(id, ()) if s.handed_off and s.expects(seq)]
         if len(found) != 1:
             return None
@@ -376,18 +377,18 @@ class Gateway:
     def _wait_for_session(
         self, key: _Key, packet: RequestPacket, seq: int | None, size: int
     ) -> bool:
-        """Keep a packet that may be early; False if there is no place for it."""
+        """Keep a packet that may be early; False if there is no room for it."""
         if packet.type == b"cancel" and self._admission.forget(key) is not None:
             self._early.take(key)
             return True
         return self._early.keep(key, packet, seq, size)
 
     def _may_still_begin(self) -> bool:
-        """Whether first packets wait: that of any session may be among them."""
+        """Whether first packets wait, among which may be that of any session."""
         return self._admission.waiting > 0 or self._first_packets_wait()
 
     def _cancel_unknown(self, packet: RequestPacket, id: bytes) -> None:
-        """The session is over, or never was: say so, but never in answer to an end."""
+        """Answer a packet without a session with ``cancel``, unless the packet itself is an end."""
         if packet.sender and packet.type not in (b"cancel", b"error"):
             self._journal.metrics.packets_dropped.add("in_stream_spec", "no-session")
             answer = Envelope(packet.format, None, id, address=packet.sender)
@@ -396,13 +397,13 @@ class Gateway:
     # -- clients that are known by their keys ----------------------------------------------------
 
     def _may_use(self, where: str, packet: RequestPacket, client: CurveClient | None) -> bool:
-        """Whether the client may use this address; an address belongs to who used it first."""
+        """Whether the client may use this address; the first client to use one owns it."""
         if self._access is None:
             return True
         if packet.sender:
             allowed = self._access.may_use(client, packet.sender)
         else:
-            # Fire and forget has no address; what goes on with a session proves itself by one.
+            # Fire and forget needs no address; later packets with a key need one.
             allowed = client is None or where == "in_spec"
         if not allowed and client is not None:
             address = show_address(packet.sender or b"")
@@ -413,7 +414,7 @@ class Gateway:
     def _is_refused(
         self, where: str, packet: RequestPacket, reply: _Reply | None, client: CurveClient
     ) -> bool:
-        """Answer a request that asks for what its client may not have."""
+        """Refuse a request with a privilege that its client does not have; False if it has all."""
         if client is REVOKED:
             reason = "the key of this client was taken back"
         else:
@@ -429,20 +430,20 @@ class Gateway:
         self._journal.metrics.packets_dropped.add(where, "not-allowed")
         self._journal.refused(where, reason, packet.id, packet.sender)
 
-    # -- what belongs to no session ----------------------------------------------------------
+    # -- messages without a session ----------------------------------------------------------
 
     def packet_dropped(self, address: bytes, message: bytes) -> None:
-        """A packet could not be sent, as its worker is far too slow: its session ends."""
+        """End the session of a packet that was dropped because its worker is too slow."""
         try:
             packet = ResponsePacket.parse(message[len(address) + 1 :])
-        except PacketError:  # what we wrote ourselves can be read; but a dropped packet is no bug
+        except PacketError:  # cannot happen with our own packets, and must not raise here
             return
         session = self._streams.get((address, packet.id or b""))
         if session is not None:
             session.packet_dropped()
 
     def _refuse(self, where: str, error: PacketError) -> None:
-        """Answer a malformed packet where its sender can be known; its session lives on."""
+        """Answer a malformed packet, if its sender could be read; the session goes on."""
         answered = bool(error.sender and error.ids) and error.type not in (b"cancel", b"error")
         self._note(where, error, answered)
         if answered and error.sender:
@@ -462,7 +463,7 @@ class Gateway:
 
 
 def _privileges_asked_for(packet: RequestPacket) -> list[str]:
-    """The fields of a request that not everybody may have."""
+    """The privileged fields that a request uses."""
     asked = {
         "ignore-policies": packet.ignore_policies,
         "ignore-tls-errors": packet.ignore_tls_errors,

@@ -1,4 +1,4 @@
-"""Who may begin a session now, and who waits: room for all, and a share for each worker."""
+"""Admission: which requests may begin a session now, and which wait for their worker's share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final, Generic, TypeVar
 
 __all__ = ["Admission", "Waiting"]
 
-_MAX_WAITING: Final = 10_000  # requests that wait here; no more are read then
-_MAX_WAITING_SIZE: Final = 64 << 20  # bytes of theirs
-_FEWEST_SHARED: Final = 4  # slots; of fewer there is nothing to share out
+_MAX_WAITING: Final = 10_000  # requests; while so many wait, no more are read
+_MAX_WAITING_SIZE: Final = 64 << 20  # bytes of requests that wait
+_FEWEST_SHARED: Final = 4  # slots; fewer are not divided into shares
 
 _Request = TypeVar("_Request")
 
@@ -21,11 +21,11 @@ class Waiting(Generic[_Request]):
     """A request that waits for its worker's share.
 
     Attributes:
-        worker: whose it is.
+        worker: the worker that sent it.
         key: its name, by which it can be cancelled; None if it has none.
-        request: what was asked.
-        size: bytes of it.
-        deadline: when it is to be told that its time is up; seconds.
+        request: the request itself.
+        size: its bytes.
+        deadline: time when it times out; seconds.
     """
 
     worker: bytes
@@ -36,21 +36,21 @@ class Waiting(Generic[_Request]):
 
 
 class Admission(Generic[_Request]):
-    """Counts open sessions, and keeps requests of workers who have their share of them.
+    """Counts open sessions, and keeps requests of workers that already have their share of them.
 
-    Where slots are short, some are held free for workers who have few: a worker whose requests
-    all hang takes at most its share, and those of others are served meanwhile. What goes beyond a
-    share waits here, in its order and within bounds; what finds no slot at all is not read, and
-    waits in ZeroMQ.
+    When most slots are taken, some are kept free for workers that have few: a worker whose requests
+    all hang takes at most its share, and requests of others are served meanwhile. Requests beyond a
+    share wait here, in order and within bounds. While no slot is free, requests are not read, and
+    wait in ZeroMQ.
 
     Args:
-        max_open: sessions at once; 0: no limit.
-        max_per_worker: the same for one worker; 0: no limit.
+        max_open: open sessions; 0: no limit.
+        max_per_worker: open sessions of one worker; 0: no limit.
 
     Attributes:
-        accepting: new requests are read; not any more when the daemon stops.
-        shut: none are read for now.
-        open: sessions open.
+        accepting: new requests are read; False when the daemon stops.
+        shut: no requests are read for now.
+        open: number of open sessions.
     """
 
     def __init__(self, max_open: int, max_per_worker: int = 0) -> None:
@@ -65,7 +65,7 @@ class Admission(Generic[_Request]):
         self.open = 0
 
     def configure(self, max_open: int, max_per_worker: int) -> None:
-        """Let other limits hold for what begins from now on."""
+        """Set the limits for sessions that begin from now on."""
         self._max_open = max_open
         self._max_per_worker = max_per_worker
 
@@ -78,7 +78,7 @@ class Admission(Generic[_Request]):
 
     @property
     def waiting(self) -> int:
-        """Requests that wait here."""
+        """Number of requests that wait here."""
         return self._count
 
     def has_room(self) -> bool:
@@ -92,25 +92,25 @@ class Admission(Generic[_Request]):
         )
 
     def accept_all(self) -> None:
-        """Let everything be read, as nothing will begin any more."""
+        """Let all requests be read, as no session begins any more."""
         self.accepting, self.shut = True, False
         self.configure(0, 0)
 
     def enter(self, worker: bytes) -> bool:
-        """Count one more session of this worker, if it may begin now; else it has to `wait`."""
+        """Count a session of this worker if it may begin now; else the request has to `wait`."""
         if worker in self._waiting or not self._has_share(worker):
             return False
         self.begin(worker)
         return True
 
     def begin(self, worker: bytes) -> None:
-        """Count one more session of this worker: it may begin, or has waited long enough."""
+        """Count a session of this worker that begins, whatever its share is."""
         self.open += 1
         held = self._held
         held[worker] = held[worker] + 1 if worker in held else 1
 
     def ended(self, worker: bytes) -> None:
-        """A session of this worker has ended."""
+        """Count the end of a session of this worker."""
         self.open -= 1
         held = self._held[worker] - 1
         if held:
@@ -119,7 +119,7 @@ class Admission(Generic[_Request]):
             del self._held[worker]
 
     def wait(self, waiting: Waiting[_Request]) -> None:
-        """Keep a request until its worker may begin one more."""
+        """Keep a request until its worker may begin another session."""
         self._waiting.setdefault(waiting.worker, deque()).append(waiting)
         if waiting.key is not None:
             self._by_key[waiting.key] = waiting
@@ -127,14 +127,14 @@ class Admission(Generic[_Request]):
         self._size += waiting.size
 
     def forget(self, key: Hashable) -> Waiting[_Request] | None:
-        """Take out the request with this name, which was cancelled."""
+        """Remove the request with this name, which was cancelled."""
         waiting = self._by_key.get(key)
         if waiting is not None:
             self._remove(waiting)
         return waiting
 
     def admitted(self) -> Iterator[Waiting[_Request]]:
-        """Take out what may begin now, one of each worker in turn, and count it."""
+        """Remove and count the requests that may begin now, one of each worker in turn."""
         found = bool(self._waiting)
         while found:
             found = False
@@ -147,7 +147,7 @@ class Admission(Generic[_Request]):
                     yield waiting
 
     def overdue(self, now: float) -> list[Waiting[_Request]]:
-        """Take out what has waited until its deadline, and count it."""
+        """Remove and count the requests whose deadline has come."""
         late = [
             waiting
             for queue in self._waiting.values()
@@ -160,7 +160,7 @@ class Admission(Generic[_Request]):
         return late
 
     def drain(self) -> list[Waiting[_Request]]:
-        """Take out all that wait, and count it."""
+        """Remove and count all requests that wait."""
         all_ = [waiting for queue in self._waiting.values() for waiting in queue]
         for waiting in all_:
             self._remove(waiting)
@@ -187,7 +187,7 @@ class Admission(Generic[_Request]):
         return most < _FEWEST_SHARED or self._held.get(worker, 0) < self._share(worker)
 
     def _share(self, worker: bytes) -> int:
-        """Slots that one worker may have: all but a tenth for each other, and for one to come."""
+        """Slots for one worker: all but a tenth for each other one, and a tenth for a new one."""
         others = len(self._held) + 1 - (worker in self._held)
         most = self._max_open
         return most - min(most // 2, max(1, most // 10) * others)

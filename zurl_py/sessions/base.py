@@ -1,4 +1,4 @@
-"""What all sessions have in common: who asked, what it may use, one final answer, one guard."""
+"""The common part of all sessions: worker and id, services, one final answer, one guard."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .refusal import Refused
 
 __all__ = ["MAX_OVERSTEP", "Outlet", "Services", "Session", "WebSocketSettings", "entry"]
 
-# A worker may send more than it has credits for, within reason: this many times buffer_size.
+# A worker that sends more than its credits is tolerated up to this many times buffer_size.
 MAX_OVERSTEP = 8
 
 
 @dataclass(frozen=True, slots=True)
 class WebSocketSettings:
-    """What the configuration says about WebSockets.
+    """Settings for WebSockets.
 
     Attributes:
         compression: offer permessage-deflate.
         split_frames: hand on frames of more than buffer_size in pieces; else they are errors.
         ping_interval: seconds between the gateway's own pings; 0: none.
-        ping_timeout: seconds that the origin has to show a sign of life after one.
-        close_timeout: seconds that the origin has to answer a worker's close.
+        ping_timeout: seconds until the origin has to send something after a ping.
+        close_timeout: seconds until the origin has to answer a worker's close.
     """
 
     compression: bool = False
@@ -42,10 +42,10 @@ class WebSocketSettings:
 
 
 class Outlet(Protocol):
-    """Where packets for workers' addresses go.
+    """Sends packets to workers' addresses.
 
     Attributes:
-        slow: the workers who take packets more slowly than they are sent.
+        slow: the workers for which packets wait.
     """
 
     slow: Collection[bytes]
@@ -54,22 +54,22 @@ class Outlet(Protocol):
         """Send a message that begins with the worker's address."""
 
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once when a worker who is slow now is so no more."""
+        """Call ``tell`` once when no packet waits any more for a worker that is slow now."""
 
 
 @dataclass(slots=True, frozen=True)
 class Services:
-    """What a session uses: one for all sessions.
+    """What sessions use; all sessions share one.
 
     Attributes:
-        journal: is told what becomes of each session.
-        policy: the policy in force; a reload changes it in place, for sessions under way as well.
+        journal: records what becomes of each session.
+        policy: the policy in force; a reload changes it in place, also for open sessions.
         instance_id: the ``from`` of our packets.
         buffer_size: bytes held per session and direction, and of one packet's body.
         activity_timeout: seconds without activity until a session ends.
-        host_timeout: the same by the host of a hop, where sections of the configuration differ.
-        outlet: where packets of the streaming interface go.
-        websocket: what is set for WebSockets.
+        host_timeout: the same by the target of a hop, where sections have their own timeout.
+        outlet: sends packets of the streaming interface.
+        websocket: settings for WebSockets.
         max_request_time: seconds that a request may take, whatever its own timeout; None: no limit.
         user_agent: ``User-Agent`` of requests that have none; b"": none is sent.
     """
@@ -93,10 +93,10 @@ _Entry = TypeVar("_Entry", bound=Callable[..., None])
 
 
 def entry(method: _Entry) -> _Entry:
-    """Guard a method by which a session is entered from outside: packet, news, timer or reload.
+    """Guard a method that is called from outside: for a packet, a report, a timer or a reload.
 
-    A bug of ours in one session is logged with its traceback and ends that session, with an answer,
-    and nothing else.
+    An exception in it is a bug: it is logged with its traceback and ends that session, with an
+    answer, and no other.
     """
 
     @functools.wraps(method)
@@ -113,15 +113,15 @@ class Session:
     """One request of a worker, from its first packet to its one final answer.
 
     Args:
-        sender: where packets are published; None where none are.
-        ended: told once, when the session has ended.
-        arrived: when the first packet came; now, if not given.
+        sender: the worker's address, to which packets are published; None: none are.
+        ended: called once, when the session has ended.
+        arrived: time when the first packet came; now, if not given.
 
     Attributes:
-        sender: the worker's address; None where nobody is told anything.
-        id: the worker's name for the session.
+        sender: the worker's address; None where no packets are published.
+        id: the session's id, which the worker has chosen.
         open: no final answer was given yet.
-        account: what is told of it to log and metrics.
+        account: its record for log and metrics.
     """
 
     __slots__ = (
@@ -160,8 +160,8 @@ class Session:
             self._interface, packet.id, packet.sender, began, packet.quiet
         )
         self._deadline: float | None = None
-        self._held: list[dict[str, Any]] | None = None  # packets, while no worker has the session
-        self._final: dict[str, Any] | None = None  # the last packet, likewise
+        self._held: list[dict[str, Any]] | None = None  # packets to send after a handoff
+        self._final: dict[str, Any] | None = None  # the last packet, to send after a handoff
         self._timer = Timer(self._wake)
 
     def __repr__(self) -> str:
@@ -170,27 +170,27 @@ class Session:
 
     @property
     def _interface(self) -> int:
-        """By which interface it came; known before ``__init__``."""
+        """The interface by which it came; called in ``__init__``."""
         return STREAM
 
     @property
     def stage(self) -> str:
-        """What it waits for, in a word for people."""
+        """What the session waits for, in a word for people."""
         raise NotImplementedError
 
     @property
     def withheld(self) -> int:
-        """Bytes that the worker has sent and is not credited for, as the origin takes none."""
+        """Bytes of the worker for which it got no new credits, as the origin has not taken them."""
         return 0
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of bodies that are held for either side."""
+        """Bytes of bodies that are held, of both directions."""
         return self.withheld
 
     @property
     def bytes_given(self) -> int:
-        """Bytes of body that the worker has got."""
+        """Bytes of body that were sent to the worker."""
         return 0
 
     # -- entries, for all kinds ----------------------------------------------------------------
@@ -202,7 +202,7 @@ class Session:
 
     @entry
     def abort(self, error: str, detail: str) -> None:
-        """End the session with an error, for a reason of the daemon's own."""
+        """End the session with an error, for a reason that lies in the daemon."""
         if self.open:
             self._shut()
             self._end_with_error(Condition.UNDEFINED_CONDITION, error, detail)
@@ -217,27 +217,27 @@ class Session:
         raise NotImplementedError
 
     def _send(self, fields: dict[str, Any]) -> None:
-        """Give a packet to the worker."""
+        """Send a packet to the worker."""
         raise NotImplementedError
 
     def _timer_fired(self) -> None:
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Give back what the session holds of the egress."""
+        """Release the session's transfer."""
         raise NotImplementedError
 
     def _error_extras(self) -> dict[str, Any]:
-        """What an error's ``ext`` has besides its name and detail."""
+        """Further items of an error's ``ext``, beside its name and detail."""
         return {}
 
     def _shut(self) -> None:
-        """Tell the origin that the session ends, where there is a way to say so."""
+        """Tell the origin that the session ends, where its protocol has a way to."""
 
     # ------------------------------------------------------------------------------------------
 
     def _set_deadline(self, packet: RequestPacket) -> bool:
-        """Note the request's timeout. False if that is over already, which ended the session."""
+        """Set the request's deadline; False if it is over, which has ended the session."""
         limit = self._s.max_request_time
         if packet.timeout is not None:
             timeout = packet.timeout / 1000.0
@@ -251,7 +251,7 @@ class Session:
         return False
 
     def _time_out(self) -> None:
-        """The request's time is up."""
+        """End the session, whose deadline has come."""
         self._end_with_error(
             Condition.SESSION_TIMEOUT, "total-timeout", "the request took longer than its timeout"
         )
@@ -259,7 +259,7 @@ class Session:
     def _end_with_failure(self, failure: TransferError | Refused) -> None:
         detail = failure.detail
         if failure.condition == Condition.POLICY_VIOLATION and failure.error != "privilege":
-            # Which addresses a name has, and which rule met them, is the operator's to know.
+            # Workers must not learn a name's addresses, nor the text of the rule that matched.
             detail = f"the policy of the gateway does not allow it: {failure.error}"
         self._end_with_error(failure.condition, failure.error, detail, log=failure.detail)
 
@@ -270,8 +270,8 @@ class Session:
 
         Args:
             error: a stable short name of what went wrong.
-            detail: what went wrong, for the worker's people.
-            log: the same for ours, where that may hold more.
+            detail: what went wrong, for the worker.
+            log: the same for the log, where that may say more.
         """
         self._s.journal.failed(
             self.account,
@@ -285,11 +285,11 @@ class Session:
         self._finish(fields)
 
     def _finish(self, last: dict[str, Any] | None) -> None:
-        """End the session with its last packet, or silently. Nothing may follow it."""
+        """End the session with its last packet, or with None without one. No packet may follow."""
         assert self.open, "a session has one final answer"
         self.open = False
         self._s.loop.cancel_timer(self._timer)
-        # It knows the session, and the session it: so both can go without the garbage collector.
+        # Break the reference cycle of timer and session: no garbage collection is needed then.
         self._timer.callback = _nothing
         try:
             self._release()
@@ -303,21 +303,21 @@ class Session:
                 self._ended(self)
 
     def crash(self) -> None:
-        """Handle an exception that is a bug of ours: log it, answer, let go of everything."""
+        """Handle an exception, which is a bug: log it, answer, and release everything."""
         log = self._s.log
         log.exception("a bug in a session, which ends")
         try:
             if self.open:
                 self._end_with_error(Condition.UNDEFINED_CONDITION, "internal", _BUG)
-            elif not self._endpoint.closed:  # its final answer is what could not be made
+            elif not self._endpoint.closed:  # the exception came while the final answer was made
                 self._send(error_fields(Condition.UNDEFINED_CONDITION, "internal", _BUG))
         except Exception:
             log.exception("and it could not be ended in good order")
 
-    # -- what the journal is told ----------------------------------------------------------------
+    # -- records in the journal ------------------------------------------------------------------
 
     def _tell_began(self, packet: RequestPacket, target: Target | None) -> None:
-        """What is asked for; ``target`` is None where the URI cannot be used."""
+        """Record the request; ``target`` is None where the URI cannot be used."""
         journal, account = self._s.journal, self.account
         if packet.misspelt:
             journal.misspelt(account, packet.misspelt)
@@ -329,11 +329,11 @@ class Session:
             )
 
     def _tell_answered(self, code: int) -> None:
-        """The worker has got all of an answer, by the packet that comes now."""
+        """Record an answer, which is complete with the next packet."""
         self._s.journal.answered_with(self.account, code, self.bytes_given)
 
     def _tell_ended(self, outcome: str, why: str) -> None:
-        """The session ends without a final answer."""
+        """Record that the session ends without a final answer."""
         self._s.journal.ended(self.account, outcome, why, self.bytes_given)
 
 
@@ -341,7 +341,7 @@ _BUG = "a bug in the gateway, whose log has the details"
 
 
 def error_fields(condition: bytes, error: str, detail: str) -> dict[str, Any]:
-    """An error packet that says, beyond its condition, what went wrong."""
+    """The fields of an error packet, with name and detail in ``ext``."""
     return {
         "type": b"error",
         "condition": condition,
@@ -350,4 +350,4 @@ def error_fields(condition: bytes, error: str, detail: str) -> dict[str, Any]:
 
 
 def _nothing() -> None:
-    """What the timer of a session that ended calls."""
+    """The callback of the timer when the session has ended."""

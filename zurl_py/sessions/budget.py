@@ -1,4 +1,4 @@
-"""How much of bodies and answers may be held in all, and what happens beyond that."""
+"""The budget for bodies and answers that are held in memory, and what happens beyond it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..loop import Loop, Timer
 __all__ = ["Budget", "Gate"]
 
 _LOOK_INTERVAL: Final = 0.1  # seconds between two sums
-_SHARE: Final = 0.02  # of the loop's time that summing up may take
-_PATIENCE: Final = 5.0  # seconds that new requests wait for others to end
+_SHARE: Final = 0.02  # the part of the loop's time that summing up may take
+_PATIENCE: Final = 5.0  # seconds that new requests wait for memory
 
 
 class Gate(Protocol):
-    """Lets new requests in, lets them wait, or turns them away."""
+    """Controls whether new requests begin, wait, or are refused."""
 
     def open(self) -> None:
         """New requests may begin."""
@@ -28,15 +28,15 @@ class Gate(Protocol):
 
 
 class Budget:
-    """Holds the bytes of bodies and answers to a limit.
+    """Limits the bytes of bodies and answers that all sessions hold.
 
-    Each session has bounds of its own, but there may be many. Beyond the limit new requests wait
-    where they are, in ZeroMQ, as most is given back soon; if that does not help they are answered
-    with an error, so that nobody waits for what will not come.
+    Each session has bounds of its own, but there may be many sessions. Beyond the limit new
+    requests are not read and wait in ZeroMQ, as memory is usually freed soon. If it is not, they
+    are answered with an error, so that no worker waits in vain.
 
     Args:
         limit: bytes; 0: no limit.
-        held: sums up what is held; bytes.
+        held: sums up the bytes that are held.
     """
 
     def __init__(self, limit: int, loop: Loop, held: Callable[[], int], gate: Gate) -> None:
@@ -50,17 +50,17 @@ class Budget:
         self._timer = Timer(self.look)
 
     def configure(self, limit: int) -> None:
-        """Let another limit hold."""
+        """Set another limit."""
         self._limit = limit
         self._next_look = 0.0
 
     def turn(self) -> None:
-        """Look from time to time; called in each turn of the loop."""
+        """Call ``look`` from time to time; to be called in each turn of the loop."""
         if self._limit and self._loop.now >= self._next_look:
             self.look()
 
     def look(self) -> None:
-        """Sum up, and open or shut the gate accordingly."""
+        """Sum up the bytes, and open or shut the gate accordingly."""
         loop = self._loop
         now, began = loop.now, loop.clock()
         held = self._held()

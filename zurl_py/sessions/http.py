@@ -1,4 +1,4 @@
-"""What HTTP sessions of both interfaces have in common: their transfer, and its time limits."""
+"""The common part of HTTP sessions of both interfaces: their transfer, and its time limits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .refusal import Refused
 
 __all__ = ["HttpSession"]
 
-# libcurl collects a whole answer without telling us when bytes come. So a session looks this often,
-# within its activity timeout, whether there are more than before.
+# libcurl collects a buffered answer without calling Python. So a session checks this many times in
+# its activity timeout whether bytes have come.
 _LOOKS_PER_TIMEOUT = 8
 
 
@@ -39,16 +39,16 @@ class HttpSession(Session):
 
     @property
     def bytes_given(self) -> int:
-        """Bytes of body that the worker has got."""
+        """Bytes of body that were sent to the worker."""
         return self._given
 
     @property
     def stage(self) -> str:
-        """What it waits for, in a word for people."""
+        """What the session waits for, in a word for people."""
         return "starting" if self._transfer is None else self._transfer.stage
 
     def _open(self, packet: RequestPacket) -> HttpRequest | None:
-        """What the first packet asks for; None if it was refused, which ended the session."""
+        """The request of the first packet; None if it was refused, which has ended the session."""
         try:
             if packet.more:
                 self._check_upload(packet)
@@ -61,7 +61,7 @@ class HttpSession(Session):
         return request
 
     def _check_upload(self, packet: RequestPacket) -> None:
-        """Whether this interface takes a first packet behind which more body is to come.
+        """Check whether this interface accepts a first packet whose body continues in later ones.
 
         Raises:
             Refused: it does not.
@@ -72,17 +72,17 @@ class HttpSession(Session):
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of bodies that are held for either side."""
+        """Bytes of bodies that are held, of both directions."""
         transfer = self._transfer
         if isinstance(transfer, StreamTransfer):
             return transfer.unsent + transfer.buffered
         return 0 if transfer is None else transfer.held
 
-    # -- news of a whole answer ----------------------------------------------------------------
+    # -- reports about a buffered answer -------------------------------------------------------
 
     @entry
     def response_came(self, head: Head, body: bytes | JsonText) -> None:
-        """The answer is here."""
+        """The answer has come."""
         if self.open:
             assert self._transfer is not None
             self._given = len(body)
@@ -95,14 +95,14 @@ class HttpSession(Session):
 
     @entry
     def request_failed(self, failure: TransferError) -> None:
-        """There will be no answer."""
+        """The transfer has failed: there will be no answer."""
         if self.open:
             self._end_with_failure(failure)
 
     # ------------------------------------------------------------------------------------------
 
     def _give_head(self, fields: dict[str, Any], head: Head) -> None:
-        """Put the head of the answer into a packet for the worker."""
+        """Add the head of the answer to a packet for the worker."""
         self.account.http_version = head.version
         add_head(fields, head)
 
@@ -116,7 +116,7 @@ class HttpSession(Session):
 
     @property
     def _activity_timeout(self) -> float:
-        """Seconds without activity until the session ends: as set for the host of this hop."""
+        """Seconds without activity until the session ends; depends on the host of this hop."""
         s = self._s
         if s.host_timeout is None or self._transfer is None:
             return s.activity_timeout
@@ -127,7 +127,7 @@ class HttpSession(Session):
             self._transfer.timed_out()
 
     def _next_look(self) -> float:
-        """When the time limits are to be looked at again."""
+        """Time when the time limits are to be checked again."""
         s = self._s
         if isinstance(self._transfer, StreamTransfer):
             when = self._last_activity + self._activity_timeout
@@ -138,7 +138,7 @@ class HttpSession(Session):
         return when
 
     def _in_time(self) -> bool:
-        """Whether both time limits are kept; if not, the session has ended."""
+        """Check both time limits; False if one is exceeded, which has ended the session."""
         s = self._s
         now = s.loop.now
         if self._transfer is not None:
@@ -153,13 +153,13 @@ class HttpSession(Session):
 
 
 def add_head(fields: dict[str, Any], head: Head) -> None:
-    """Put a response's head into a packet."""
+    """Add a response's head to a packet."""
     fields["code"] = head.code
     fields["reason"] = head.reason
     fields["headers"] = head.headers
 
 
 def add_ext(fields: dict[str, Any], ext: dict[str, Any]) -> None:
-    """Put what the origin said besides into a packet."""
+    """Add items to a packet's ``ext``."""
     if ext:
         fields["ext"] = ext

@@ -1,4 +1,4 @@
-"""From the first packet of a session to what is asked of the egress, or why it is refused."""
+"""Turns the first packet of a session into a request to the egress, or refuses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
     """The URI of a first packet, if its scheme is among ``schemes``.
 
     Raises:
-        Refused: no URI, or one that cannot be used.
+        Refused: there is no URI, or it cannot be used.
     """
     if not packet.uri:
         raise Refused.bad_request("uri is missing", "bad-uri")
@@ -38,13 +38,13 @@ def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
 
 
 def open_http(packet: RequestPacket, policy: Policy, user_agent: bytes = b"") -> HttpRequest:
-    """The HTTP request that a first packet asks for, as far as the policy lets it.
+    """The HTTP request of a first packet, if the policy allows it.
 
     Args:
         user_agent: ``User-Agent`` where the packet has none; b"": none is sent.
 
     Raises:
-        Refused: with the condition of the answer.
+        Refused: the request is malformed or not allowed.
     """
     target = open_target(packet, ("http", "https"))
     try:
@@ -84,7 +84,7 @@ def _request_to(
 
 
 def _apply_wishes(request: HttpRequest, packet: RequestPacket) -> None:
-    """What ``ext`` asks for, beyond what every answer has."""
+    """Apply the options of ``ext``."""
     request.raw = packet.raw
     request.truncate = packet.truncate
     request.timing = packet.timing
@@ -99,7 +99,7 @@ def _apply_wishes(request: HttpRequest, packet: RequestPacket) -> None:
 def with_user_agent(
     headers: Sequence[tuple[bytes, bytes]], user_agent: bytes
 ) -> Sequence[tuple[bytes, bytes]]:
-    """The headers, with a ``User-Agent`` where they have none and we have one."""
+    """The headers, with the configured ``User-Agent`` where they have none."""
     if not user_agent or any(name.lower() == b"user-agent" for name, _ in headers):
         return headers
     return [*headers, (b"User-Agent", user_agent)]
@@ -119,10 +119,10 @@ def request_headers(packet: RequestPacket, user_agent: bytes = b"") -> RequestHe
 
 
 def apply_transport(request: HttpRequest, packet: RequestPacket, policy: Policy) -> None:
-    """Privileges, connect-host and TLS options, and the policy's word on the names.
+    """Apply privileges, connect-host and TLS options, and check the names by the policy.
 
     Raises:
-        Refused: a privilege that is not granted, or a name that is not allowed.
+        Refused: a privilege is not granted, or a name is not allowed.
     """
     if (
         packet.ignore_policies
@@ -172,7 +172,7 @@ def _apply_privileges(request: HttpRequest, packet: RequestPacket, policy: Polic
 
 
 def _apply_client_certificate(request: HttpRequest, packet: RequestPacket) -> None:
-    """The certificate to show; without TLS there is nobody to show it to."""
+    """Apply the client certificate of a request over TLS."""
     if request.target.scheme not in ("https", "wss"):
         return
     if packet.client_cert is None or packet.client_key is None:
@@ -191,7 +191,7 @@ def _apply_client_certificate(request: HttpRequest, packet: RequestPacket) -> No
 
 
 def _connect_host(text: bytes) -> str:
-    """connect-host goes through the URL parser, so that it means the same to policy and libcurl."""
+    """Parse connect-host by the URL parser, so that policy and libcurl read it alike."""
     bracketed = b"[" + text + b"]" if b":" in text and not text.startswith(b"[") else text
     try:
         target = parse(b"http://" + bracketed + b"/")
@@ -204,7 +204,7 @@ def _connect_host(text: bytes) -> str:
 
 
 def _host(text: bytes) -> bytes:
-    """Another Host, which goes out as it is: a name or an address, with a port or without."""
+    """Check another Host: a name or an address, with a port or without; it is sent unchanged."""
     try:
         target = parse(b"http://" + text + b"/")
     except BadUrl as error:

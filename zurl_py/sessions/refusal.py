@@ -1,4 +1,4 @@
-"""Why a first packet is not carried out."""
+"""The error for a first packet that is refused."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Refused"]
 
 
 class Refused(Error):
-    """A request that is not carried out.
+    """A request is refused.
 
     Attributes:
         condition: the ZHTTP error condition of the answer.
-        error: a stable short name for the reason, of the answer's ``ext``.
-        detail: the reason: the field and what is wrong with it, or what the policy says.
-        target: where it was to go; None where the URI cannot be used.
+        error: a stable short name for the reason, for the answer's ``ext``.
+        detail: the reason: the field and what is wrong with it, or the policy's reason.
+        target: the request's target; None where the URI cannot be used.
     """
 
     def __init__(self, condition: bytes, detail: str, error: str) -> None:
@@ -29,11 +29,11 @@ class Refused(Error):
 
     @classmethod
     def bad_request(cls, detail: str, error: str = "bad-message") -> Refused:
-        """The packet cannot be used: the worker's fault."""
+        """For a packet that cannot be used: the worker's fault."""
         return cls(Condition.BAD_REQUEST, detail, error)
 
     @classmethod
     def by_policy(cls, decision: Decision) -> Refused:
-        """The policy does not allow it."""
+        """For a request that the policy does not allow."""
         name = decision.code.replace("_", "-")
         return cls(Condition.POLICY_VIOLATION, f"{decision.subject} {decision.reason}", name)

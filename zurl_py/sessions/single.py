@@ -1,4 +1,4 @@
-"""A request with one whole answer, or none: the request interface, and fire and forget."""
+"""A request with one buffered answer, or none: the request interface, and fire and forget."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class SingleSession(HttpSession):
     """One request packet in, one answer packet out.
 
     Args:
-        reply: sends the answer; None for fire and forget: then the body is discarded as it comes.
+        reply: sends the answer; None for fire and forget, where the body is discarded.
 
-    A fire-and-forget request that names its worker, but no id, is answered in one case only: when
-    it is refused at once.
+    A fire-and-forget request that has a ``from``, but no id, is answered in one case only: when it
+    is refused at once.
     """
 
     __slots__ = ("_reply",)

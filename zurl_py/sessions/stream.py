@@ -16,23 +16,23 @@ from .worker import WorkerSide
 
 __all__ = ["StreamSession"]
 
-# Each packet of credits costs as much as the upload of many kilobytes. So they are not given more
-# often than this, or when so much of the window waits for them (as HTTP/2's stacks do it).
+# A packet of credits costs as much as the upload of many kilobytes. So credits are granted in this
+# interval, or when this share of the window waits for them, as implementations of HTTP/2 do.
 _GRANT_INTERVAL = 0.02  # seconds
 _GRANT_SHARE = 0.5
 
-# Each packet of data, too, costs as much as many kilobytes. Where credits are what is short, they
-# are not used up in small pieces: data goes when this share of the worker's window is free, or
-# when it has waited this long (RFC 9293 section 3.8.6.2.1: silly window avoidance of senders).
-_WINDOW_SHARE = 2  # a part of it
+# A packet of data costs as much as many kilobytes, too. So while credits are short, data is not
+# sent in small pieces, but when this share of the worker's window is free, or when it has waited
+# this long (RFC 9293 section 3.8.6.2.1: the sender's silly window avoidance).
+_WINDOW_SHARE = 2  # half of the window
 _PATIENCE = 0.02  # seconds
 
 
 class StreamSession(HttpSession, WorkerSide):
     """HTTP by packets over in_spec, in_stream_spec and out_spec.
 
-    The worker's packets come in through ``receive``; what the transfer has to tell, through
-    ``transfer_moved`` (streamed) or ``response_came`` and ``request_failed`` (whole answers).
+    ``receive`` takes the worker's packets. The transfer calls ``transfer_moved`` (streamed
+    answers), or ``response_came`` and ``request_failed`` (buffered answers).
     """
 
     __slots__ = (
@@ -54,16 +54,16 @@ class StreamSession(HttpSession, WorkerSide):
     ) -> None:
         super().__init__(services, packet, packet.sender, ended, arrived)
         self._granted = 0  # bytes of upload credited so far
-        self._next_grant = services.loop.now  # when any number of bytes may be credited
-        self._grant_at: float | None = None  # the same, while bytes wait for it
-        self._flush_at: float | None = None  # when data goes however few the credits are
-        self._window = 0  # bytes of credits that the worker has had at once, at most
+        self._next_grant = services.loop.now  # time from which any number of bytes may be credited
+        self._grant_at: float | None = None  # the same, while bytes wait to be credited
+        self._flush_at: float | None = None  # time when data is sent, however few the credits are
+        self._window = 0  # the largest number of credits at one time
         self._stream = packet.stream
-        self._upload_left: int | None = None  # bytes of body due by the request's Content-Length
+        self._upload_left: int | None = None  # bytes of body still to come by Content-Length
 
     @property
     def withheld(self) -> int:
-        """Bytes that the worker has sent and is not credited for, as the origin takes none."""
+        """Bytes of the worker for which it got no new credits, as the origin has not taken them."""
         transfer = self._transfer
         if not isinstance(transfer, StreamTransfer):
             return 0
@@ -123,8 +123,8 @@ class StreamSession(HttpSession, WorkerSide):
                 transfer.end_upload()
 
     def _count_upload(self, body: bytes) -> bool:
-        """Hold the body to the worker's own Content-Length, so that none runs into the next
-        request on that connection. Returns False if that ended the session."""
+        """Check the body against the worker's Content-Length: surplus bytes would become part of
+        the next request on the connection. Returns False if that has ended the session."""
         if self._upload_left is not None:
             self._upload_left -= len(body)
             if self._upload_left < 0:
@@ -132,11 +132,11 @@ class StreamSession(HttpSession, WorkerSide):
                 return False
         return True
 
-    # -- news of a streamed transfer -----------------------------------------------------------
+    # -- reports of a streamed transfer --------------------------------------------------------
 
     @entry
     def transfer_moved(self) -> None:
-        """The transfer has a head, body, room or an end to tell of."""
+        """The transfer has a head, body, room for upload, or an end."""
         if self.open:
             self._last_activity = self._s.loop.now
             if self._endpoint.theirs is SENDING:
@@ -147,14 +147,14 @@ class StreamSession(HttpSession, WorkerSide):
             self._flush()
 
     def _tell_interim(self, extras: Extras) -> None:
-        """Interim heads need no credits: each is told as it comes."""
+        """Send interim heads, which need no credits."""
         for head in extras.take_interim():
             interim: dict[str, Any] = {}
             add_head(interim, head)
             self._send({"type": b"keep-alive", "ext": {"interim": interim}})
 
     def _grant_upload(self) -> None:
-        """Credit what the network took, as long as more body is to come."""
+        """Grant credits for the upload that was sent, as long as more body is to come."""
         transfer = self._transfer
         assert isinstance(transfer, StreamTransfer)
         due = transfer.taken - self._granted
@@ -173,7 +173,7 @@ class StreamSession(HttpSession, WorkerSide):
             self._grant_at = self._next_grant
             self._set_timer()
 
-    # -- what the worker is told ---------------------------------------------------------------
+    # -- packets to the worker -----------------------------------------------------------------
 
     def _go_on(self) -> None:
         if isinstance(self._transfer, StreamTransfer):
@@ -181,7 +181,7 @@ class StreamSession(HttpSession, WorkerSide):
             self._flush()
 
     def _flush(self) -> None:
-        """Send what there is, as far as credits and the size of a packet allow."""
+        """Send the data that there is, within the credits and the size of a packet."""
         transfer = self._transfer
         if not isinstance(transfer, StreamTransfer):
             return
@@ -190,7 +190,7 @@ class StreamSession(HttpSession, WorkerSide):
             return
         while transfer.head is not None:
             if self._worker_is_slow:
-                # Credits count bytes; a trickle of small chunks is as many packets.
+                # Credits limit bytes only; many small chunks would be as many packets.
                 self._wait_for_worker()
                 return
             if not self._flush_packet(transfer, transfer.head):
@@ -199,7 +199,7 @@ class StreamSession(HttpSession, WorkerSide):
             self._end_with_failure(transfer.failure)
 
     def _flush_packet(self, transfer: StreamTransfer, head: Head) -> bool:
-        """Send one packet; False if there is no more to send now."""
+        """Send one packet; False if there is nothing more to send now."""
         credits = self._endpoint.credits
         if credits > self._window:
             self._window = credits
@@ -224,7 +224,7 @@ class StreamSession(HttpSession, WorkerSide):
         return transfer.ended_well or buffered > len(body)
 
     def _worth_waiting(self, room: int) -> bool:
-        """Whether to wait for more credits, where there is more data than they cover."""
+        """Whether to wait for more credits, as there is more data than credits."""
         now = self._s.loop.now
         share = min(self._window, self._s.buffer_size) // _WINDOW_SHARE
         if room >= share or (self._flush_at is not None and now >= self._flush_at):

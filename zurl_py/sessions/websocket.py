@@ -1,7 +1,8 @@
-"""A WebSocket session: frames by packets, with credits both ways.
+"""A WebSocket session: frames as packets, with credits both ways.
 
-The session hands frames on, one packet each, as far as the worker's credits reach; it asks the
-connection for the next one only then. What came before a close is therefore delivered before it.
+The session sends each frame as one packet, as far as the worker's credits allow, and only then
+takes the next frame from the connection. So frames that came before a close are delivered before
+it.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ __all__ = ["PING_PATIENCE", "State", "WebSocketSession"]
 PING_PATIENCE: Final = 5.0
 """Seconds that a ping waits for the worker's credits until the gateway answers it."""
 
-# Frames and packets that may wait, whatever their size; more stay where they are.
+# Number of frames and packets that may wait; further ones are not read.
 _MAX_WAITING: Final = 64
-# Seconds that frames still wait for credits when both ends have closed.
+# Seconds that frames wait for credits after both sides have closed.
 _LAST_CREDITS: Final = 2.0
 
 _FRAMES: Final = (Data, Ping, Pong)
@@ -47,7 +48,7 @@ _NAMES: Final = {1002: "protocol-error", 1007: "invalid-data", _TOO_BIG: "frame-
 
 
 class State(enum.Enum):
-    """Where a session stands (RFC 6455 sections 4 and 7)."""
+    """State of a session (RFC 6455 sections 4 and 7)."""
 
     CONNECTING = "the handshake is under way"
     OPEN = "frames go both ways"
@@ -66,13 +67,13 @@ _NEXT: Final = {
 
 
 class _Alarm(enum.IntEnum):
-    """What has its time."""
+    """What happens at a certain time."""
 
-    HANDSHAKE = 0  # its outcome is due
-    LOOK = 1  # for pings among the frames that wait for credits
-    CLOSING = 2  # the origin's close is due
-    PING = 3  # the gateway's next ping
-    PONG = 4  # a sign of life of the origin is due
+    HANDSHAKE = 0  # the handshake times out
+    LOOK = 1  # pings among the frames that wait for credits are answered
+    CLOSING = 2  # the wait for the origin's close times out
+    PING = 3  # the gateway sends its next ping
+    PONG = 4  # the wait for bytes of the origin after a ping times out
 
 
 _NO_STATUS, _ABNORMAL = 1005, 1006  # RFC 6455 section 7.4.1
@@ -82,7 +83,7 @@ class WebSocketSession(WorkerSide):
     """A WebSocket by packets over in_spec, in_stream_spec and out_spec.
 
     Attributes:
-        state: where it stands.
+        state: its state.
     """
 
     __slots__ = (
@@ -115,18 +116,18 @@ class WebSocketSession(WorkerSide):
         self._alarms: dict[_Alarm, float] = {}
         self._close_code = _ABNORMAL
         self._auto_pong = packet.auto_pong
-        self._early: list[RequestPacket] = []  # came before the handshake's outcome
+        self._early: list[RequestPacket] = []  # packets that came during the handshake
         self._early_size = 0
-        # The close frame at the end, if none was sent by then; None: the connection is cut.
+        # The close frame to send at the end, if none was sent; None: close the connection at once.
         self._farewell: tuple[int, bytes] | None = None
         self._json = JsonFrames() if packet.format is Format.JSON else None
         self._last_activity = services.loop.now
-        self._owed: int | None = None  # credits to be granted when the worker has caught up
+        self._owed: int | None = None  # credits to grant when the worker has caught up
         self._pinged_at = 0.0
-        self._received = 0  # bytes of the origin's frames given to the worker
-        self._token = b""  # what the gateway's own pings hold
+        self._received = 0  # bytes of the origin's frames that were sent to the worker
+        self._token = b""  # payload of the gateway's own pings
         self._transfer: WebSocketTransfer | None = None
-        # Few, and mostly none: a list is a tenth of a deque.
+        # A list: there are few, usually none, and a deque needs ten times the memory.
         self._waiting: list[Event] = []  # frames that wait for credits
 
     def __repr__(self) -> str:
@@ -134,22 +135,22 @@ class WebSocketSession(WorkerSide):
 
     @property
     def bytes_given(self) -> int:
-        """Bytes of frames that the worker has got."""
+        """Bytes of frames that were sent to the worker."""
         return self._received
 
     @property
     def stage(self) -> str:
-        """What it waits for, in a word for people."""
+        """What the session waits for, in a word for people."""
         return "waits for its worker" if self._waiting else self.state.name.lower()
 
     @property
     def withheld(self) -> int:
-        """Bytes that the worker has sent and is not credited for, as the origin takes none."""
+        """Bytes of the worker for which it got no new credits, as the origin has not taken them."""
         return 0 if self._transfer is None else self._transfer.unsent
 
     @property
     def is_open(self) -> bool:
-        """The handshake is over, and the session is not."""
+        """Whether the handshake is over and the session is not."""
         return self.state not in (State.CONNECTING, State.CLOSED)
 
     def _enter(self, state: State) -> None:
@@ -199,22 +200,22 @@ class WebSocketSession(WorkerSide):
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
         if self.state is State.CONNECTING:
-            self._keep_for_later(packet)  # refused when what came before it is on its way
+            self._keep_for_later(packet)  # it is refused when the packets before it are sent
         else:
             self._bad_request(reason)
 
     def _bad_request(self, detail: str) -> None:
-        """The worker asked for what cannot be done. The origin is told that it is not its fault."""
+        """End the session for a bad packet of the worker; the origin gets a neutral close code."""
         self._shut(_INTERNAL_ERROR)
         if self._endpoint.closed:
-            # Both have closed: the worker expects nothing any more.
+            # Both sides have closed: the worker expects no packet any more.
             self._tell_ended("cancelled", f"ended: {detail}")
             self._finish(None)
         else:
             super()._bad_request(detail)
 
     def _send_frame(self, packet: RequestPacket) -> None:
-        """Data, ping, pong or close for the origin."""
+        """Send a worker's data, ping, pong or close to the origin."""
         transfer, body, kind = self._connection, packet.body, packet.type
         credits = 0
         try:
@@ -238,7 +239,7 @@ class WebSocketSession(WorkerSide):
             self._bad_request("far more than the credits given")
 
     def _send_close(self, packet: RequestPacket) -> None:
-        """The worker's close frame.
+        """Send the worker's close frame.
 
         Raises:
             BadInput: it may not be sent.
@@ -248,7 +249,7 @@ class WebSocketSession(WorkerSide):
         self._last_activity = now
         self._silence(_Alarm.PING, _Alarm.PONG)
         if self.state is State.CLOSED_BY_ORIGIN:
-            # Both close frames are on their way, and the worker knows all there is to know.
+            # Both close frames were sent, and the worker has the origin's.
             self._end_closed(None, None)
             return
         self._enter(State.CLOSING)
@@ -260,7 +261,7 @@ class WebSocketSession(WorkerSide):
 
     @entry
     def websocket_opened(self, response: Response) -> None:
-        """The handshake succeeded: hand on the answer, and send what came early."""
+        """The handshake succeeded: send the answer to the worker, early packets to the origin."""
         self._enter(State.OPEN)
         self._silence(_Alarm.HANDSHAKE)
         self._last_activity = self._s.loop.now
@@ -279,14 +280,14 @@ class WebSocketSession(WorkerSide):
 
     @entry
     def websocket_rejected(self, response: Response) -> None:
-        """The origin would not switch protocols: hand on what it said instead."""
+        """The origin did not switch protocols: send its answer to the worker."""
         detail = f"the origin answered {response.code} and did not switch protocols"
         self._s.journal.failed(self.account, "rejected", "rejected", detail, len(response.body))
         self._finish(rejected_fields(response, self._connection.extras))
 
     @entry
     def websocket_failed(self, failure: TransferError) -> None:
-        """There is no connection."""
+        """The connection could not be made."""
         self._end_with_failure(failure)
 
     @entry
@@ -298,14 +299,14 @@ class WebSocketSession(WorkerSide):
 
     @entry
     def websocket_wrote(self, size: int) -> None:
-        """A worker's frame has gone out that had to wait."""
+        """A worker's frame that had to wait was sent."""
         self._last_activity = self._s.loop.now
         self._grant(size)
 
-    # -- what the worker is told ---------------------------------------------------------------
+    # -- packets to the worker -----------------------------------------------------------------
 
     def _deliver(self) -> None:
-        """Hand frames on as far as credits reach."""
+        """Send frames to the worker as far as its credits allow."""
         waiting, transfer = self._waiting, self._connection
         while True:
             event = waiting[0] if waiting else self._fetch()
@@ -339,16 +340,16 @@ class WebSocketSession(WorkerSide):
                 if self._json is not None and not event.binary:
                     return self._json.whole_characters(event)
             elif self._token and isinstance(event, Pong) and event.payload == self._token:
-                continue  # it answers a ping that the worker knows nothing of
+                continue  # the answer to a ping of the gateway's own
             return event
 
     def _hand_on(self, event: Data | Ping | Pong) -> Event | None:
-        """Give a frame to the worker. Returns what of it has to wait; None for nothing."""
+        """Send a frame to the worker; returns the part that has to wait, None if there is none."""
         if self._auto_pong and isinstance(event, Ping):
             self._pong(event)
             return None
         if self._worker_is_slow:
-            # Credits count bytes; a flood of tiny frames is as many packets.
+            # Credits limit bytes only; a flood of tiny frames would be as many packets.
             self._wait_for_worker()
             return event
         rest: Event | None = None
@@ -368,15 +369,15 @@ class WebSocketSession(WorkerSide):
         return rest
 
     def _cut(self, piece: Data, credits: int) -> int:
-        """Where to cut a piece of a large frame so that the credits cover it."""
+        """Length at which to cut a piece of a large frame so that the credits suffice."""
         payload = piece.payload
         if self._json is not None and not piece.binary:
             while 0 < credits < len(payload) and payload[credits] & 0xC0 == 0x80:
-                credits -= 1  # within a character
+                credits -= 1  # this would cut a character
         return credits
 
     def _end_event(self, event: Event) -> bool:
-        """The origin's close, or its fault. False if that ended the session."""
+        """Handle the origin's close or protocol violation; False if that has ended the session."""
         if isinstance(event, Close):
             self._close_code = event.code or _NO_STATUS
             if self.state is State.CLOSING:
@@ -397,7 +398,7 @@ class WebSocketSession(WorkerSide):
         return False
 
     def _end_closed(self, code: int | None, last: dict[str, object] | None) -> None:
-        """Both have closed."""
+        """End the session: both sides have closed."""
         self._close_code = code or self._close_code
         self._shut(code or 1000)
         self._tell_answered(code or 101)
@@ -406,18 +407,18 @@ class WebSocketSession(WorkerSide):
     # -- waiting for credits -------------------------------------------------------------------
 
     def _stall(self, event: Event) -> None:
-        """Keep a frame that the worker has no credits for, and read no further."""
+        """Keep a frame for which the worker has given no credits, and stop reading."""
         if self._waiting:
             self._waiting[0] = event
         else:
             self._waiting.append(event)
         self._connection.pause()
-        self._silence(_Alarm.PONG)  # what the origin says is not read
+        self._silence(_Alarm.PONG)  # the origin's bytes are not read
         if _Alarm.LOOK not in self._alarms:
             self._set_alarm(_Alarm.LOOK, self._s.loop.now + PING_PATIENCE)
 
     def _look_ahead(self) -> None:
-        """Take frames behind the one that waits, as far as one more buffer_size reaches."""
+        """Read frames behind the one that waits, at most another buffer_size."""
         transfer, waiting = self._connection, self._waiting
         transfer.look_ahead()
         size = sum(len(event.payload) for event in waiting[1:] if isinstance(event, Data))
@@ -430,9 +431,9 @@ class WebSocketSession(WorkerSide):
                 size += len(event.payload)
 
     def _answer_waiting_pings(self) -> None:
-        """The worker grants no credits: answer the pings that it does not get to see.
+        """Answer pings that wait for credits, which the worker does not see.
 
-        Without that the origin would take a slow worker for a dead one.
+        Without an answer the origin would take the connection of a slow worker for dead.
         """
         self._look_ahead()
         for event in self._waiting:
@@ -445,7 +446,7 @@ class WebSocketSession(WorkerSide):
             self._deliver()
 
     def _pong(self, ping: Ping) -> None:
-        """Answer a ping in the worker's stead."""
+        """Answer a ping on behalf of the worker."""
         transfer = self._connection
         self._last_activity = self._s.loop.now
         if not transfer.close_sent and transfer.unsent <= self._s.buffer_size:
@@ -459,7 +460,7 @@ class WebSocketSession(WorkerSide):
             self._deliver()
 
     def _grant(self, credits: int) -> None:
-        """Credit what the network took; in one sum where the worker is slow to hear of it."""
+        """Grant credits for frames that were sent; in one packet later, if the worker is slow."""
         if self._owed is not None:
             self._owed += credits
         elif self._worker_is_slow:
@@ -471,16 +472,17 @@ class WebSocketSession(WorkerSide):
     # -- closing -------------------------------------------------------------------------------
 
     def _hurry(self) -> None:
-        """The worker has closed; frames that it takes no more keep the origin's close back.
+        """Limit the wait after the worker's close: it may give no credits for frames that come
+        before the origin's close.
 
-        If the origin has hung up, nothing else is to be waited for.
+        If the origin has hung up, there is nothing else to wait for.
         """
         if self._connection.hung_up:
             soon = self._s.loop.now + _LAST_CREDITS
             self._set_alarm(_Alarm.CLOSING, min(soon, self._alarms.get(_Alarm.CLOSING, soon)))
 
     def _closing_is_over(self) -> None:
-        """The origin has not answered the worker's close, or the worker takes no answer."""
+        """End a closing that takes too long: no close of the origin, or no credits."""
         transfer = self._connection
         if self._waiting:
             self._look_ahead()
@@ -500,11 +502,11 @@ class WebSocketSession(WorkerSide):
     # -- pings of the gateway's own --------------------------------------------------------------
 
     def _ping(self) -> None:
-        """See whether the origin is still there."""
+        """Send a ping of the gateway's own, to check whether the origin answers."""
         websocket, now = self._s.websocket, self._s.loop.now
         self._set_alarm(_Alarm.PING, now + websocket.ping_interval)
         if self._waiting:
-            return  # what it would say is not read
+            return  # the answer would not be read
         if not self._connection.unsent:
             self._connection.send_ping(self._token, tell=False)
         if _Alarm.PONG not in self._alarms:
@@ -570,12 +572,12 @@ class WebSocketSession(WorkerSide):
         return extras.with_head() if extras is not None else {}
 
     def _shut(self, code: int = _GOING_AWAY, reason: bytes = b"") -> None:
-        """Let the session's end be one in good order for the origin, with a close frame."""
+        """Choose the close frame with which the connection to the origin ends."""
         self._farewell = (code, reason)
 
     def _release(self) -> None:
         if self.is_open:
-            # Without close frames both ways it is an abnormal closure (RFC 6455 section 7.1.5).
+            # Without a close frame of the origin it is an abnormal closure (RFC 6455 7.1.5).
             self._s.journal.websocket_closed(self._close_code)
         self._enter(State.CLOSED)
         transfer, self._transfer = self._transfer, None

@@ -1,7 +1,7 @@
-"""Frames for workers that speak JSON, whose text is Unicode and nothing else.
+"""Frames for workers that use JSON, whose strings hold characters only.
 
-A frame may end within a character, and a ping may hold any bytes: what a JSON string cannot
-say is kept here until it can be said, or is asked for.
+A frame may end within a character, and a ping may hold any bytes. What a JSON string cannot hold is
+kept here: the beginning of a character for the next frame, a ping's payload for its pong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_PINGS: Final = 32
 
 
 class JsonFrames:
-    """What was left unsaid in one session."""
+    """The bytes of one session that JSON cannot hold."""
 
     __slots__ = ("_pings", "_tail")
 
@@ -29,7 +29,7 @@ class JsonFrames:
         self._pings: deque[tuple[bytes, bytes]] = deque(maxlen=_MAX_PINGS)
 
     def whole_characters(self, data: Data) -> Data:
-        """The same text, cut where a character ends: its beginning goes with the next frame."""
+        """The frame, cut at the end of a character; the rest is added to the next frame."""
         tail = self._tail
         if not tail and data.payload.isascii():
             return data
@@ -40,16 +40,16 @@ class JsonFrames:
         return replace(data, payload=payload)
 
     def remember_ping(self, payload: bytes) -> None:
-        """A ping with this payload is handed on."""
+        """Remember the payload of a ping that is sent to the worker."""
         shown = payload.decode("utf-8", "replace").encode()
         if shown != payload:
             self._pings.append((shown, payload))
 
     def pong(self, body: bytes) -> bytes:
-        """The payload that a worker means by the body of its pong: that of the ping it answers."""
+        """The payload for a worker's pong: that of the ping that it answers."""
         for number, (shown, payload) in enumerate(self._pings):
             if shown == body:
-                # Those before it were not answered, and need not be (RFC 6455 section 5.5.3).
+                # Earlier pings need no pong of their own (RFC 6455 section 5.5.3).
                 for _ in range(number + 1):
                     self._pings.popleft()
                 return payload

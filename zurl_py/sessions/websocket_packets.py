@@ -1,4 +1,4 @@
-"""Between ZHTTP packets and WebSocket values: what opens a session, and what its packets hold."""
+"""Conversion between ZHTTP packets and WebSocket handshakes and frames."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = [
 
 
 def open_websocket(packet: RequestPacket, services: Services) -> tuple[HttpRequest, Handshake]:
-    """The connection and handshake that a first packet asks for, as far as the policy lets it.
+    """The request and handshake of a first packet, if the policy allows them.
 
     Raises:
-        Refused: with the condition of the answer.
+        Refused: the request is malformed or not allowed.
     """
     target = open_target(packet, ("ws", "wss"))
     try:
@@ -55,7 +55,7 @@ def _connection_to(
 
 
 def opened_fields(response: Response, credits: int, extras: Extras | None) -> dict[str, object]:
-    """The answer to the first packet."""
+    """The fields of the packet that answers the first one."""
     fields: dict[str, object] = {
         "code": response.code,
         "reason": response.reason,
@@ -68,7 +68,7 @@ def opened_fields(response: Response, credits: int, extras: Extras | None) -> di
 
 
 def rejected_fields(response: Response, extras: Extras | None) -> dict[str, object]:
-    """The error for an answer other than 101; its headers are true of the body handed on."""
+    """The fields of the error for an answer other than 101; its headers fit the body in it."""
     framing = (b"content-length", b"transfer-encoding")
     headers = [pair for pair in response.headers if pair[0].lower() not in framing]
     return {
@@ -87,7 +87,7 @@ def rejected_fields(response: Response, extras: Extras | None) -> dict[str, obje
 
 
 def frame_fields(frame: Data | Ping | Pong) -> dict[str, object]:
-    """A frame of the origin's."""
+    """The fields of the packet for a frame of the origin."""
     fields: dict[str, object]
     if isinstance(frame, Data):
         fields = {"body": frame.payload}
@@ -103,7 +103,7 @@ def frame_fields(frame: Data | Ping | Pong) -> dict[str, object]:
 
 
 def close_fields(close: Close) -> dict[str, object]:
-    """The origin's close frame; an empty one has neither code nor body."""
+    """The fields of the packet for the origin's close; an empty one has neither code nor body."""
     fields: dict[str, object] = {"type": b"close"}
     if close.code is not None:
         fields["code"] = close.code

@@ -1,4 +1,4 @@
-"""The worker's side of a session of the streaming interface: packets in order, pace, expiry."""
+"""The worker's side of a streaming session: order of packets, slow workers, handoff, expiry."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ __all__ = ["WorkerSide"]
 
 
 class WorkerSide(Session):
-    """The half of a session that faces a worker who sends more than one packet."""
+    """The part of a session that exchanges packets with the worker; a subclass has the rest."""
 
     __slots__ = ()
 
-    # -- for the other half --------------------------------------------------------------------
+    # -- for subclasses ------------------------------------------------------------------------
 
     def _receive(self, packet: RequestPacket) -> None:
-        """Handle a later packet that may come now; its credits are counted already."""
+        """Handle a later packet that is valid now; its credits were added already."""
         raise NotImplementedError
 
     def _go_on(self) -> None:
-        """The worker can take packets again."""
+        """Go on sending: the worker takes packets again."""
         raise NotImplementedError
 
     def _next_alarm(self) -> float:
-        """When `_look_at_clock` is to be called."""
+        """Time when `_look_at_clock` is to be called."""
         raise NotImplementedError
 
     def _look_at_clock(self, now: float) -> None:
-        """Do what is due; called when ``_next_alarm`` has come, or earlier."""
+        """Do what is due; called at ``_next_alarm`` or earlier."""
         raise NotImplementedError
 
     # -- packets -------------------------------------------------------------------------------
 
     @entry
     def receive(self, packet: RequestPacket, seq: int | None) -> None:
-        """Handle a later packet, whose number in this session is ``seq``."""
+        """Handle a later packet, whose sequence number in this session is ``seq``."""
         if not self.open:
             return
         endpoint = self._endpoint
@@ -70,16 +70,16 @@ class WorkerSide(Session):
 
     @property
     def handed_off(self) -> bool:
-        """No worker has the session now: the next packet in order says who has."""
+        """Whether no worker has the session now; the next packet in sequence says which one has."""
         return self._held is not None
 
     def adopt(self, sender: bytes) -> None:
-        """Another worker takes the session over."""
+        """Give the session to another worker."""
         self.sender = self.account.sender = sender
         self._endpoint.move_to(sender)
 
     def _hand_off(self) -> None:
-        """Say nothing more until a worker speaks; nothing more is read from the origin either."""
+        """Stop sending until a worker sends a packet, and stop reading from the origin."""
         self._send({"type": b"handoff-proceed"})
         self._held = []
         self._set_timer()
@@ -93,7 +93,7 @@ class WorkerSide(Session):
         self._set_timer()
 
     def _finish(self, last: dict[str, Any] | None) -> None:
-        """End the session; what nobody could hear now waits for the worker to come."""
+        """End the session; during a handoff the last packet waits for the next worker."""
         if self._held is None or last is None:
             super()._finish(last)
         elif self._final is None:
@@ -101,48 +101,48 @@ class WorkerSide(Session):
             self._set_timer()
 
     def crash(self) -> None:
-        """Handle a bug of ours, at once, whoever has the session."""
+        """Handle an exception, which is a bug, at once, also during a handoff."""
         self._held = None
         super().crash()
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
-        """A packet asks for what may not be said any more."""
+        """Refuse a packet that may not be sent any more."""
         self._bad_request(reason)
 
     def _bad_request(self, detail: str) -> None:
-        """End the session, as the worker asked for what cannot be done."""
+        """End the session with an error: the worker's packet cannot be carried out."""
         self._end_with_error(Condition.BAD_REQUEST, "bad-message", detail)
 
     def _send(self, fields: dict[str, Any]) -> None:
         if self._held is not None:
-            self._held.append(fields)  # few: what comes from the origin waits there
+            self._held.append(fields)  # only a few, as the origin's data is not read
             return
         s = self._s
         assert self.sender is not None
         s.outlet.publish(self.sender, self._endpoint.send(fields, s.loop.now))
 
     def expects(self, seq: int | None) -> bool:
-        """Whether a packet with this number is the one to come next."""
+        """Whether this is the sequence number of the next packet."""
         return self._endpoint.expects(seq)
 
     @entry
     def packet_dropped(self) -> None:
-        """A packet of ours was given up: the worker is far too slow, and sees a gap at best."""
+        """End the session: a packet to the worker was dropped, so its sequence has a gap."""
         if self.open:
             self._tell_ended("expired", "ended: a packet for its worker was dropped")
             self._shut()
             self._finish(None)
 
-    # -- pace ----------------------------------------------------------------------------------
+    # -- slow workers --------------------------------------------------------------------------
 
     @property
     def _worker_is_slow(self) -> bool:
-        """Packets wait for the worker already: do not make more than can be helped."""
+        """Whether packets wait for the worker already; then no more should be sent."""
         return self._held is not None or self.sender in self._s.outlet.slow
 
     def _wait_for_worker(self) -> None:
         assert self.sender is not None
-        if self._held is None:  # else it goes on when a worker takes the session over
+        if self._held is None:  # during a handoff it goes on with the next worker
             self._s.outlet.when_caught_up(self.sender, self._worker_caught_up)
 
     @entry
