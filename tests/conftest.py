@@ -11,9 +11,10 @@ import pytest
 
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
 
-# Run under nohup, or by a supervisor that ignores it, all programs started from here would ignore
-# SIGHUP as well, by which daemons are told to reload.
+# Run under nohup or in the background of a script, all programs started from here would ignore these
+# signals as well, by which daemons are told to reload and commands to end.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -187,12 +187,14 @@ class Connection:
         """Ends the connection with RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+        self._buffer = b""
 
     def close(self) -> None:
         """Ends the connection in the ordinary way."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
+        self._buffer = b""  # what had come of a body is not the next request
 
 
 Script = Callable[[Connection], None]

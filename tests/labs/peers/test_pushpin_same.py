@@ -67,7 +67,7 @@ REQUESTS = {
         *("User-Agent: tester", "Accept: a/b", "Accept-Encoding: br", "Referer: http://x/"),
     ),
     "authorization": request("GET /request", "Authorization: Basic dTpw"),
-    "range": request("GET /request", "Range: bytes=0-3", 'If-None-Match: "x"'),
+    "conditional": request("GET /request", 'If-None-Match: "x"'),
     "expect": request("POST /request", "Content-Length: 3", "Expect: 100-continue", body=b"abc"),
     "hop by hop": request("GET /request", "TE: trailers", "Upgrade: h2c", "Keep-Alive: 5"),
     "forwarded": request("GET /request", "X-Forwarded-For: 1.2.3.4", "Via: 1.1 x"),
@@ -84,6 +84,11 @@ REQUESTS = {
 }
 # Name to the request, and what only Zurl and only we make of it; docs/compatibility.md has reasons.
 DIFFERENT = {
+    "range": (
+        request("GET /request", "Range: bytes=0-3"),
+        b"Accept-Encoding: ...\n",
+        b"Accept: */*\nRange: bytes=0-3\n",
+    ),
     "empty header": (request("GET /request", "X-Empty:"), b"Accept: */*", b"\nX-Empty: \n"),
     "empty header of the back end": (request("GET /empty-header"), b"502 Bad Gateway", b"200 OK"),
     "no websocket": (request("GET /hello", *HANDSHAKE), b"200 \r\n", b"200 OK\r\nServer: "),
