@@ -240,7 +240,8 @@ def test_an_origin_of_http2_alone_waits_for_memory(
     uri = only.url(host="localhost")
     first = worker.start(method="GET", uri=uri, stream=True, credits=1)
     first.skip(b"keep-alive")
-    others = [worker.start(method="GET", uri=uri, stream=True, credits=100_000) for _ in range(2)]
+    # Credits for all of it: which of them goes first, and would wait for more, is not known.
+    others = [worker.start(method="GET", uri=uri, stream=True, credits=400_000) for _ in range(2)]
     given_up = worker.start(method="GET", uri=uri, stream=True, credits=1)
     given_up.cancel()
     with pytest.raises(NoAnswer):
