@@ -36,6 +36,7 @@ _LOOK_INTERVAL = 0.001  # seconds
 _MAX_KNOWN = 10_000  # addresses to remember, with and without a subscription
 
 _NUDGE_INTERVAL = 1.0  # seconds
+_NUDGES = 8  # in a row: one may fill up the next onlooker, who had room for one message
 _NUDGE = b'\0 J{"type":"keep-alive"}'  # no worker's address ends like that
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -249,13 +250,28 @@ class Publisher(_Outbox[bytes]):
         try:
             self._send_frame(message, _NOBLOCK)
         except zmq.Again:
-            self._send_past_onlookers(worker, message)
+            self._send_again(worker, message)
         if worker not in self._reached:
             self.unheard += 1
         # That may have reset the signal of an unsubscription.
         if self._loop.now >= self._next_look:
             self._next_look = self._loop.now + _LOOK_INTERVAL
             self._look_for_subscriptions()
+
+    def _send_again(self, worker: bytes, message: bytes) -> None:
+        """Send a message that was refused, for which there may be room by now.
+
+        Between two sends in a row libzmq takes no note of what receivers have read meanwhile.
+        """
+        self._take_note_of_reads()
+        try:
+            self._send_frame(message, _NOBLOCK)
+        except zmq.Again:
+            self._send_past_onlookers(worker, message)
+
+    def _take_note_of_reads(self) -> None:
+        self._socket.getsockopt(zmq.EVENTS)
+        self._look_for_subscriptions()  # that may have reset the signal of one
 
     def _send_past_onlookers(self, worker: bytes, message: bytes) -> None:
         """Send a message that was refused, unless it is the worker that has no room for it.
@@ -272,20 +288,28 @@ class Publisher(_Outbox[bytes]):
             raise zmq.Again
         if onlookers in self._reached or onlookers in self._waiting:
             raise zmq.Again  # a worker, whose address begins ours, subscribed without a space
-        self._send_to_those_with_room(onlookers + _NUDGE)
-        try:
-            self._send_frame(message, _NOBLOCK)
-        except zmq.Again:
+        if not self._nudge(onlookers + _NUDGE, message):
             if len(self._next_nudge) >= _MAX_KNOWN:
                 self._next_nudge.clear()
             self._next_nudge[worker] = now + _NUDGE_INTERVAL
-            raise
+            raise zmq.Again
         if now >= self._next_complaint:
             self._next_complaint = now + _STUCK
             self._log.warning(
                 "a receiver that subscribed to more than one worker's packets does not read them: "
                 "it misses some from now on"
             )
+
+    def _nudge(self, nudge: bytes, message: bytes) -> bool:
+        """Send onlookers what they may miss until ``message`` can be sent; whether it was."""
+        for _ in range(_NUDGES):
+            self._send_to_those_with_room(nudge)
+            try:
+                self._send_frame(message, _NOBLOCK)
+            except zmq.Again:
+                continue
+            return True
+        return False
 
     def _send_to_those_with_room(self, message: bytes) -> None:
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
@@ -300,8 +324,7 @@ class Publisher(_Outbox[bytes]):
         The receiver that has none may be an old connection of the worker, whose end was not
         noticed, while its current connection works.
         """
-        self._socket.getsockopt(zmq.EVENTS)  # libzmq notices which receivers have read meanwhile
-        self._look_for_subscriptions()
+        self._take_note_of_reads()
         self._send_to_those_with_room(message)
         self._log.warning(
             f"a receiver of packets for {show_address(worker)} has taken none for {_STUCK:.0f} s: "

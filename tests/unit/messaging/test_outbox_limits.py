@@ -283,6 +283,39 @@ def test_a_subscriber_that_hangs_does_not_silence_the_others() -> None:
     assert got == [b"w %d" % number for number in range(50)]
 
 
+def test_onlookers_that_hang_one_after_the_other_delay_no_packet() -> None:
+    """What tells them from the worker is a packet more, which may fill up the next of them."""
+    with zmq.Context() as context:
+        out = context.socket(zmq.XPUB)
+        out.setsockopt(zmq.XPUB_NODROP, 1)
+        out.linger = 0
+        out.set_hwm(2)
+        out.bind("inproc://out")
+        publisher = Publisher(out, Loop(Clock()), cast(Log, Lines()), lambda: None)
+
+        def subscriber(topic: bytes) -> zmq.Socket[bytes]:
+            made = context.socket(zmq.SUB)
+            made.linger = 0
+            made.set_hwm(2)
+            made.subscribe(topic)
+            made.connect("inproc://out")
+            publisher.subscription([out.recv()])
+            return made
+
+        reads = subscriber(b"worker ")
+        onlookers = []
+        for number, prefix in enumerate((b"", b"wo", b"work", b"work", b"work", *[b"work"] * 12)):
+            if len(onlookers) < 3:
+                onlookers.append(subscriber(prefix))
+            message = b"worker %d" % number
+            publisher.publish(b"worker", message)
+            publisher.flush()
+            assert reads.poll(0), f"packet {number} waits"
+            assert reads.recv() == message
+        for socket in (out, reads, *onlookers):
+            socket.close()
+
+
 def test_what_waits_for_one_worker_is_bounded_in_bytes(lab: Lab) -> None:
     lab.subscribe(b"w ")
     lab.subscribe(b"v ")
