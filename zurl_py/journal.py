@@ -387,8 +387,8 @@ def show_id(id: bytes | None) -> str:
 
 
 def _began_text(account: Account) -> str:
-    asked = f"{account.method} {account.url[:_MAX_URL]}"
-    return f"IN id={show_id(account.id)}, {asked} {_told_apart(account)}"
+    url = account.url[:_MAX_URL]
+    return f"IN id={show_id(account.id)}, {account.method} {url} {_told_apart(account)}"
 
 
 def account_text(account: Account) -> str:
