@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -80,6 +80,7 @@ class Target:
         curl_url: the URL that libcurl requests, for ``CURLOPT_CURLU``.
         authorization: value of the Authorization header from the URL's user and password.
         text: the URL for log lines, without user and password.
+        origin: scheme, host and port: credentials stay within them.
     """
 
     scheme: str
@@ -89,11 +90,10 @@ class Target:
     curl_url: pycurl.CurlUrl
     authorization: bytes | None
     text: str
+    origin: tuple[str, str, int] = field(init=False, repr=False, compare=False)
 
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: credentials are for one origin only."""
-        return (self.scheme, self.host, self.port)
+    def __post_init__(self) -> None:
+        self.origin = (self.scheme, self.host, self.port)
 
 
 def parse(uri: bytes) -> Target:

@@ -51,7 +51,7 @@ class AnswerTransfer(HttpTransfer):
     )
 
     def __init__(self, egress: Carrier, request: HttpRequest) -> None:
-        super().__init__(egress, request)
+        HttpTransfer.__init__(self, egress, request)
         self.head: Head | None = None
         self.extras = Extras(request) if Extras.wanted(request) else None
         self._decoder: BodyDecoder | None = None
@@ -65,7 +65,7 @@ class AnswerTransfer(HttpTransfer):
         """Set the options of the current hop."""
         self.head = self._refusal = self._decoder = None
         self._redirecting = False
-        super().prepare(handle)
+        handle.apply(self.request, self._verify_connect_host)
 
     def moved(self) -> None:
         """Do what callbacks may not do; called once per turn of the loop."""

@@ -18,6 +18,7 @@ from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle, with_slack
 from .request import HttpRequest
+from .transfer import HttpTransfer
 
 __all__ = ["BufferedTransfer", "ResponseSink"]
 
@@ -42,11 +43,14 @@ class ResponseSink(Protocol):
 class BufferedTransfer(AnswerTransfer):
     """A request whose answer is wanted whole."""
 
-    __slots__ = ("_body", "_cut", "_is_large", "_output", "_rests", "_sink", "_text")
+    __slots__ = ("_body", "_cut", "_is_large", "_most", "_output", "_rests", "_sink", "_text")
 
     def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
-        super().__init__(egress, request)
+        AnswerTransfer.__init__(self, egress, request)
         self._sink: ResponseSink | None = sink
+        # Bytes that the body may have, its coding undone.
+        most, wanted = egress.max_response_size or None, request.max_size
+        self._most = most if wanted is None else wanted if most is None else min(wanted, most)
         self._output: BytesIO | None = None  # of the body's coding, undone
         self._body = memoryview(b"")  # what is still to be made text
         self._text: JsonText | None = None
@@ -73,25 +77,17 @@ class BufferedTransfer(AnswerTransfer):
         self._sink = None
         if self._is_large:
             self._egress.large_bodies.leave(self)
-        super().cancel()
+        HttpTransfer.cancel(self)
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
-        super().prepare(handle)
+        AnswerTransfer.prepare(self, handle)
         self._cut = self._rests = False
         handle.rests = self._rest
         if self.request.truncate and self._most is not None:
             handle.watch(self._header_came, self._body_came)
         elif self.request.follow_redirects:
             handle.watch(self._header_came, None)
-
-    @property
-    def _most(self) -> int | None:
-        """Bytes that the body may have, its coding undone."""
-        wanted, most = self.request.max_size, self._egress.max_response_size or None
-        if wanted is None or (most is not None and most < wanted):
-            return most
-        return wanted
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 

@@ -11,7 +11,6 @@ import pycurl
 
 from ..log import Log
 from ..loop import Loop
-from ..url import Target
 from ..zhttp import Condition
 from .alert import AlertProbe
 from .breaker import HostBreaker
@@ -64,6 +63,7 @@ class Egress:
             many, in one of the next.
         lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
         rules: how often the rules of the policy have changed.
+        timeout_of: seconds without activity until a session ends, by its target.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Egress:
         self._settled: list[EasyHandle] = []
         self._hungry: list[Carried] = []  # streams that wait for memory
         self._routes = Routes(options.connections, self._make_route)
+        self.timeout_of = self._routes.timeout_of
         origins = Origins()
         self._firsts: FirstConnections[Carried] = FirstConnections(loop)
         self._budget = StreamBudget(options.stream_memory)
@@ -189,14 +190,24 @@ class Egress:
 
     def _launch(self, transfer: Carried, place: Place) -> None:
         """Give a transfer to libcurl; if that does not take it, it is told later."""
-        handles, multi = place.route.handles, place.multi
-        handle = handles.take()
+        multi = place.multi
+        handle = place.route.handles.take()
         try:
             transfer.prepare(handle)
-            self._prepare_shared(handle, transfer, place)
+            handle.kept_only = place.kept_only
+            handle.kept = multi.kept
+            if place.resolve:
+                handle.set(pycurl.RESOLVE, place.resolve)
+            if place.http1 or transfer.request.target.scheme == "https":
+                self._versions.prepare(handle, transfer, place)
+            if transfer.avoids_kept:
+                handle.set(pycurl.FRESH_CONNECT, 1)
+            if self._log.debug_on:
+                handle.set(pycurl.VERBOSE, 1)
+                handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
         except (pycurl.error, ValueError, OverflowError) as error:
             # An option that libcurl does not take: reported later, as callers expect.
-            handles.give_back(handle)
+            handle.give_back()
             failure = TransferError(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
             self._stillborn.append((transfer, failure))
             return
@@ -208,19 +219,6 @@ class Egress:
         transfer.handle = handle
         transfer.multi = multi
         self._transfers[handle.curl] = transfer
-
-    def _prepare_shared(self, handle: EasyHandle, transfer: Carried, place: Place) -> None:
-        handle.kept_only = place.kept_only
-        handle.kept = place.multi.kept
-        if place.resolve:
-            handle.set(pycurl.RESOLVE, place.resolve)
-        if place.http1 or transfer.request.target.scheme == "https":
-            self._versions.prepare(handle, transfer, place)
-        if transfer.avoids_kept:
-            handle.set(pycurl.FRESH_CONNECT, 1)
-        if self._log.debug_on:
-            handle.set(pycurl.VERBOSE, 1)
-            handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
 
     def remove(self, transfer: Carried) -> None:
         """Take a transfer out of libcurl, finished or not; harmless if it is out."""
@@ -415,10 +413,6 @@ class Egress:
             transfer.avoids_kept = not (is_new or handle.answer_began)
             return transfer.avoids_kept
         return False
-
-    def timeout_of(self, target: Target) -> float:
-        """Seconds without activity until a session ends."""
-        return self._routes.timeout_of(target)
 
     def _lost_kept(self, host: str) -> None:
         """A host closed a kept connection: it may have moved."""

@@ -40,6 +40,8 @@ _TCP_KEEPCNT = 326
 _IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
 _INET6 = socket.AF_INET6
 _NO_TIME = 1e-5  # seconds
+_GO_ON = int(pycurl.PREREQFUNC_OK)
+_ABORT = int(pycurl.PREREQFUNC_ABORT)
 _ALTERNATIVE_PATIENCE = 1000  # milliseconds
 _QUIC_MAX_IDLE = 20  # seconds
 _PROBES = 4
@@ -380,7 +382,12 @@ class EasyHandle:
 
     def give_back(self) -> None:
         """Return to the pool; the transfer must be out of its multi handle."""
-        self._pool.give_back(self)
+        idle = self._pool.idle
+        if len(idle) < _MAX_POOLED:
+            self.release()
+            idle.append(self)
+        else:
+            self.curl.close()
 
     def use_alternative(self, port: int) -> None:
         """Go to another port of the same host, by QUIC; not for long if that does not answer."""
@@ -497,17 +504,20 @@ class EasyHandle:
                 self._pool.settled.append(self)
             kept = self.kept
             if kept is not None:
-                if kept.dead and (local, local_port) in kept.dead:
+                here = (local, local_port)
+                if here in kept.dead:
                     self.was_dead = True
-                    return int(pycurl.PREREQFUNC_ABORT)
+                    return _ABORT
                 request = self._request
                 if request is not None and request.target.scheme[0] == "h":
-                    kept.used((local, local_port), request.target.origin)
+                    origin = request.target.origin
+                    if kept.ends.get(here) != origin:  # nearly always it is known
+                        kept.used(here, origin)
             if self.proxied or self._allows(address, port):
-                return int(pycurl.PREREQFUNC_OK)
+                return _GO_ON
         except Exception:
-            return self.fail(int(pycurl.PREREQFUNC_ABORT))
-        return int(pycurl.PREREQFUNC_ABORT)
+            return self.fail(_ABORT)
+        return _ABORT
 
     @property
     def _host(self) -> str:
@@ -541,6 +551,7 @@ class HandlePool:
         most_descriptors: connections have descriptors below this number.
         settled: handles that others wait for, as soon as these have a connection.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
+        idle: those that were given back.
     """
 
     def __init__(
@@ -555,16 +566,8 @@ class HandlePool:
         self.log = log
         self.most_descriptors = descriptors.limit() - descriptors.reserve()
         self.settled: list[EasyHandle] = settled
-        self._idle: list[EasyHandle] = []
+        self.idle: list[EasyHandle] = []
 
     def take(self) -> EasyHandle:
         """A prepared handle."""
-        return self._idle.pop() if self._idle else EasyHandle(self)
-
-    def give_back(self, handle: EasyHandle) -> None:
-        """Release a handle that is in no multi handle any more."""
-        if len(self._idle) < _MAX_POOLED:
-            handle.release()
-            self._idle.append(handle)
-        else:
-            handle.curl.close()
+        return self.idle.pop() if self.idle else EasyHandle(self)

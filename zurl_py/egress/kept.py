@@ -38,9 +38,10 @@ class KeptConnections:
         ends: the origin's scheme, host and port, by the local address of each connection that was
             used by requests.
         multiplexed: peers that speak HTTP/2, which may send frames without a request.
+        watched: the events that the epoll waits for, by descriptor.
     """
 
-    __slots__ = ("_inodes", "_lost", "dead", "ends", "hosts", "multiplexed")
+    __slots__ = ("_inodes", "_lost", "dead", "ends", "hosts", "multiplexed", "watched")
 
     def __init__(self, lost: Callable[[str], None]) -> None:
         self._lost = lost  # called with the name of a host that has closed a connection
@@ -49,9 +50,11 @@ class KeptConnections:
         self._inodes: dict[int, int] = {}
         self.ends: dict[Endpoint, Origin] = {}
         self.multiplexed: set[Endpoint] = set()
+        self.watched: dict[int, int] = {}
 
     def opened(self, fd: int, host: str) -> None:
         """Note that a connection is being made to a host."""
+        self.watched.pop(fd, None)  # of a connection that had this number and was closed unseen
         self.hosts[fd] = host
         self._inodes[fd] = _inode(fd)
 
@@ -117,6 +120,7 @@ class KeptConnections:
         for fd in [fd for fd, inode in self._inodes.items() if _inode(fd) != inode]:
             del self._inodes[fd]
             self.hosts.pop(fd, None)
+            self.watched.pop(fd, None)
         return set(self._inodes)
 
     def forget_closed(self) -> None:

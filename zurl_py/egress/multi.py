@@ -22,6 +22,7 @@ _EVENTS = {
     pycurl.POLL_OUT: WRITE,
     pycurl.POLL_INOUT: READ | WRITE,
 }
+_REMOVE = pycurl.POLL_REMOVE
 _READABLE = pycurl.CSELECT_IN
 _WRITABLE = pycurl.CSELECT_OUT
 _MAX_NAMES = 4096  # in libcurl's DNS cache
@@ -156,10 +157,11 @@ class Multi:
         if fd not in self._wanted:
             if not events & ~WRITE:
                 # It was still watched for writing, and is writable: that means nothing.
-                self._loop.watch(fd, READ, self._ready)
+                self._watch(fd, READ)
                 return
             # A kept connection that its peer has closed, or that has unsolicited bytes.
             self._loop.unwatch(fd)
+            self.kept.watched.pop(fd, None)
             if self.kept.signalled(fd):
                 self._sweep_soon()
             return
@@ -197,6 +199,13 @@ class Multi:
         if self.kept.dead:  # libcurl skips the check within a second after another
             self._sweep_soon()
 
+    def _watch(self, fd: int, events: int) -> None:
+        self._loop.watch(fd, events, self._ready)
+        # Where a socket is closed and its number used again, only `KeptConnections.opened` tells.
+        # So nothing is known for sure of descriptors that libcurl makes for itself.
+        if fd in self.kept.hosts:
+            self.kept.watched[fd] = events
+
     def _make_due(self) -> None:
         if not self._is_due:
             self._is_due = True
@@ -213,7 +222,7 @@ class Multi:
     # -- called by libcurl: record, never raise, never call libcurl ----------------------------
 
     def _socket_wanted(self, what: int, fd: int, _multi: object, _data: object) -> int:
-        if what == pycurl.POLL_REMOVE:
+        if what == _REMOVE:
             # The connection is kept or closed. It stays in the epoll: to remove and add it again
             # would be two system calls per request, and a close removes it anyway.
             self._wanted.pop(fd, None)
@@ -223,10 +232,11 @@ class Multi:
             return 0
         events = _EVENTS.get(what, 0)
         self._wanted[fd] = events
-        try:
-            self._loop.watch(fd, events, self._ready)
-        except OSError:  # no such descriptor: libcurl finds that out itself
-            pass
+        if self.kept.watched.get(fd) != events:  # else it was kept, and waits for the same
+            try:
+                self._watch(fd, events)
+            except OSError:  # no such descriptor: libcurl finds that out itself
+                pass
         return 0
 
     def _timer_wanted(self, milliseconds: int) -> int:

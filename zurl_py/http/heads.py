@@ -7,10 +7,11 @@ All lines after that are trailers, even one that looks like a status line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import indexOf
 from typing import Final
 
-from ..cache import remember
+from ..cache import Memo
 from .fields import TOKEN
 
 __all__ = [
@@ -42,7 +43,7 @@ _BLANKS: Final = b" \t"
 _ONE_BLANK: Final = (b" ", b"\t")
 
 # The meaning of a line for the framing of the message, as bits.
-_LENGTH, _CODING, _TRANSFER, _ODD, _REPEATED = 1, 2, 4, 8, 16
+_LENGTH, _CODING, _TRANSFER, _ODD, _REPEATED, _FOLDED = 1, 2, 4, 8, 16, 32
 _FRAMING: Final = {
     b"content-length": _LENGTH,
     b"content-encoding": _CODING,
@@ -52,9 +53,6 @@ _DROPPED: Final[Pair] = (b"", b"")  # stands for a line that is not handed on
 
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
-# Caches: most lines are the same in many answers.
-_known_lines: dict[bytes, tuple[Pair, int]] = {}
-_known_statuses: dict[bytes, tuple[int, bytes, str]] = {}
 
 
 class Head:
@@ -109,9 +107,9 @@ def read_head(lines: list[bytes]) -> Head | None:
     Raises:
         ValueError: a status line has no status code, or there are two different lengths.
     """
-    start = 0
-    while (end := _blank_line(lines, start)) is not None:
-        status = _status(lines[start])
+    start, blanks = 0, map(_is_blank, lines)
+    while (end := _next(blanks, start)) is not None:
+        status = _known_statuses[lines[start]]
         if status[0] >= 200:
             return _read_fields(status, lines[start + 1 : end])
         start = end + 1
@@ -125,9 +123,9 @@ def read_interim(lines: list[bytes]) -> list[Head]:
         ValueError: as ``read_head``.
     """
     heads: list[Head] = []
-    start = 0
-    while (end := _blank_line(lines, start)) is not None and len(heads) < MAX_INTERIM:
-        status = _status(lines[start])
+    start, blanks = 0, map(_is_blank, lines)
+    while (end := _next(blanks, start)) is not None and len(heads) < MAX_INTERIM:
+        status = _known_statuses[lines[start]]
         if status[0] >= 200:
             break
         if is_told_interim(status[0]):
@@ -147,9 +145,9 @@ def read_trailers(lines: list[bytes]) -> list[Pair]:
     Raises:
         ValueError: as ``read_head``.
     """
-    start = 0
-    while (end := _blank_line(lines, start)) is not None:
-        if _status(lines[start])[0] >= 200:
+    start, blanks = 0, map(_is_blank, lines)
+    while (end := _next(blanks, start)) is not None:
+        if _known_statuses[lines[start]][0] >= 200:
             return trailer_fields(lines[end + 1 :])
         start = end + 1
     return []
@@ -167,28 +165,29 @@ def trailer_fields(lines: Iterable[bytes]) -> list[Pair]:
 
 def is_upgrade(lines: list[bytes]) -> bool:
     """Whether these lines hold a 101 head: what follows it is no HTTP."""
-    return bool(lines) and _status(lines[0])[0] == _SWITCHING
+    return bool(lines) and _known_statuses[lines[0]][0] == _SWITCHING
 
 
-def _blank_line(lines: list[bytes], start: int) -> int | None:
-    """Index of the next blank line."""
-    for number in range(start, len(lines)):
-        if lines[number] in BLANK_LINES:
-            return number
-    return None
+_is_blank: Final = BLANK_LINES.__contains__
+
+
+def _next(blanks: Iterator[bool], start: int) -> int | None:
+    """Index of the next blank line; the first line that ``blanks`` has an answer for is ``start``.
+
+    One iterator goes through all lines, and that in C: interim heads may come by thousands.
+    """
+    try:
+        return start + indexOf(blanks, True)
+    except ValueError:
+        return None
 
 
 def _status(line: bytes) -> tuple[int, bytes, str]:
     """Code, reason and version of a status line."""
-    known = _known_statuses.get(line)
-    if known is None:
-        match = _STATUS.match(line)
-        if match is None:
-            raise ValueError(f"no status line: {line[:60]!r}")
-        known = int(match[1]), match[2], _version(line)
-        if len(line) <= _MAX_CACHED_LENGTH:
-            remember(_known_statuses, line, known, _MAX_CACHED)
-    return known
+    match = _STATUS.match(line)
+    if match is None:
+        raise ValueError(f"no status line: {line[:60]!r}")
+    return int(match[1]), match[2], _version(line)
 
 
 def _version(line: bytes) -> str:
@@ -202,16 +201,11 @@ def _version(line: bytes) -> str:
 def _read_fields(status: tuple[int, bytes, str], lines: list[bytes]) -> Head:
     headers: list[Pair] = []
     kinds = 0
-    known = _known_lines
-    for line in lines:
-        found = known.get(line)
-        if found is None:
-            if line[0] in _BLANKS:
-                _unfold(headers, line)
-                continue
-            found = _classify(line)
-        pair, kind = found
+    for pair, kind in map(_known_lines.__getitem__, lines):
         if kind:
+            if kind == _FOLDED:
+                _unfold(headers, pair[1])
+                continue
             kinds |= kind | (_REPEATED if kinds & kind & _LENGTH else 0)
         headers.append(pair)
     if kinds & ~(_LENGTH | _CODING):
@@ -220,15 +214,17 @@ def _read_fields(status: tuple[int, bytes, str], lines: list[bytes]) -> Head:
     return Head(code, reason, headers, kinds, version)
 
 
-def _unfold(headers: list[Pair], line: bytes) -> None:
+def _unfold(headers: list[Pair], more: bytes) -> None:
     """A folded line (RFC 9112 section 5.2) continues the value before it."""
     if headers and headers[-1] is not _DROPPED:
         name, value = headers[-1]
-        headers[-1] = (name, value + b" " + line.strip())
+        headers[-1] = (name, value + b" " + more)
 
 
 def _classify(line: bytes) -> tuple[Pair, int]:
-    """Name, value and framing bits of a line that is not in the cache."""
+    """Name, value and framing bits of a line."""
+    if line[0] in _BLANKS:
+        return (b"", line.strip()), _FOLDED
     name, _, value = line.partition(b":")
     value = value.rstrip(b"\r\n")
     pair = (name, value[1:] if value[:1] in _ONE_BLANK else value)
@@ -242,8 +238,6 @@ def _classify(line: bytes) -> tuple[Pair, int]:
         pair = (name, pair[1]) if usable else _DROPPED
     elif kind == _LENGTH and b"," in value:
         kind |= _ODD
-    if len(line) <= _MAX_CACHED_LENGTH:
-        remember(_known_lines, line, (pair, kind), _MAX_CACHED)
     return pair, kind
 
 
@@ -260,3 +254,12 @@ def _agreeing(headers: list[Pair], kinds: int) -> list[Pair]:
     if len({part.strip(_BLANKS) for _, value in lengths for part in value.split(b",")}) > 1:
         raise ValueError("lengths that differ")
     return kept
+
+
+def _is_short(line: bytes) -> bool:
+    return len(line) <= _MAX_CACHED_LENGTH
+
+
+# Most lines are the same in many answers.
+_known_lines: Final = Memo(_classify, _is_short, _MAX_CACHED)
+_known_statuses: Final = Memo(_status, _is_short, _MAX_CACHED)

@@ -70,6 +70,7 @@ _TURN_BOUNDS = (
 )
 _FOLD_EVERY = 256  # turns between two calls of ``fold``
 
+_CLASSES: Final = {hundreds: f"{hundreds}xx" for hundreds in range(1, 6)}
 _OUTCOME_NUMBER: Final = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 _VERSION_NUMBER: Final = {version: number for number, version in enumerate(HTTP_VERSIONS)}
 _SCHEMES, _PER_SCHEME = len(SCHEMES), len(OUTCOMES)
@@ -80,7 +81,7 @@ def outcome_of(code: int | None, condition: str) -> str:
     if code is None:
         return condition if condition in _OUTCOME_NUMBER else "undefined-condition"
     # Codes outside the classes count as 5xx (RFC 9110 section 15).
-    return f"{code // 100}xx" if 100 <= code < 600 else "5xx"
+    return _CLASSES.get(code // 100, "5xx")
 
 
 class Metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["ALLOWED", "Decision"]
 
@@ -21,6 +21,8 @@ class Decision:
             ``require_tls``, ``privilege``, ``address`` (the text is no address); ``allow`` and
             ``default`` where nothing refuses.
         reported: the policy would refuse, but only reports.
+        kind: what it is counted as: allowed or not, and the code.
+        noted: it is counted by its rule as well, as it refuses, or would.
     """
 
     allowed: bool
@@ -29,6 +31,13 @@ class Decision:
     reason: str
     code: str = "default"
     reported: bool = False
+    kind: tuple[bool, str] = field(init=False, repr=False, compare=False)
+    noted: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: most decisions are given thousands of times.
+        object.__setattr__(self, "kind", (self.allowed, self.code))
+        object.__setattr__(self, "noted", not self.allowed or self.reported)
 
     def __bool__(self) -> bool:
         return self.allowed

@@ -6,6 +6,7 @@ address may be connected to. Both must allow it. ``evaluation.py`` has the steps
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -64,7 +65,7 @@ class Policy:
         self._addresses: dict[tuple[str, int, str, str], Decision] = {}
         self._privileged: Policy | None = None
         self.counts: dict[str, int] = {}
-        self.decisions: dict[tuple[bool, str], int] = {}
+        self.decisions: dict[tuple[bool, str], int] = defaultdict(int)
         self.reports: dict[str, int] = {}
         self.observe: Callable[[Decision], None] = _ignore
         self.warnings: tuple[str, ...] = ()
@@ -144,7 +145,9 @@ class Policy:
         decision = self._names.get((host, port, scheme))
         if decision is None:
             decision = self._decide_name(host, port, scheme)
-        self._count(decision)
+        self.decisions[decision.kind] += 1
+        if decision.noted:
+            self._note(decision)
         return decision
 
     def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision:
@@ -159,7 +162,9 @@ class Policy:
         decision = self._addresses.get((address, port, scheme, host))
         if decision is None:
             decision = self._decide_address(address, port, scheme, host)
-        self._count(decision)
+        self.decisions[decision.kind] += 1
+        if decision.noted:
+            self._note(decision)
         return decision
 
     def check_privileges(
@@ -189,7 +194,8 @@ class Policy:
                 decision = self._soften(
                     Decision(False, rule, name, f"refused by {rule}", "privilege")
                 )
-                self._count(decision)
+                self.decisions[decision.kind] += 1
+                self._note(decision)
                 return decision
         return ALLOWED
 
@@ -262,12 +268,6 @@ class Policy:
         if not self._report or decision.allowed or decision.code == "deny_always":
             return decision
         return replace(decision, allowed=True, reported=True)
-
-    def _count(self, decision: Decision) -> None:
-        decisions, key = self.decisions, (decision.allowed, decision.code)
-        decisions[key] = decisions.get(key, 0) + 1
-        if not decision.allowed or decision.reported:
-            self._note(decision)
 
     def _note(self, decision: Decision) -> None:
         counts = self.counts

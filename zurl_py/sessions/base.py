@@ -99,14 +99,27 @@ def entry(method: _Entry) -> _Entry:
     answer, and no other.
     """
 
-    @functools.wraps(method)
-    def guarded(self: Session, *args: Any) -> None:
+    # One for each number of arguments: handing on ``*args`` takes as long as three plain calls.
+    def alone(self: Session) -> None:
         try:
-            method(self, *args)
+            method(self)
         except Exception:
             self.crash()
 
-    return cast("_Entry", guarded)
+    def with_one(self: Session, one: Any) -> None:
+        try:
+            method(self, one)
+        except Exception:
+            self.crash()
+
+    def with_two(self: Session, one: Any, two: Any) -> None:
+        try:
+            method(self, one, two)
+        except Exception:
+            self.crash()
+
+    guarded = (alone, with_one, with_two)[method.__code__.co_argcount - 1]
+    return cast("_Entry", functools.wraps(method)(guarded))
 
 
 class Session:
@@ -116,6 +129,7 @@ class Session:
         sender: the worker's address, to which packets are published; None: none are.
         ended: called once, when the session has ended.
         arrived: time when the first packet came; now, if not given.
+        interface: by which it came, for the journal.
 
     Attributes:
         sender: the worker's address; None where no packets are published.
@@ -145,6 +159,7 @@ class Session:
         sender: bytes | None,
         ended: Callable[[Any], None],
         arrived: float | None = None,
+        interface: int = STREAM,
     ) -> None:
         now = services.loop.now
         self._s = services
@@ -157,7 +172,7 @@ class Session:
         )
         began = now if arrived is None else arrived
         self.account = services.journal.open(
-            self._interface, packet.id, packet.sender, began, packet.quiet
+            interface, packet.id, packet.sender, began, packet.quiet
         )
         self._deadline: float | None = None
         self._held: list[dict[str, Any]] | None = None  # packets to send after a handoff
@@ -167,11 +182,6 @@ class Session:
     def __repr__(self) -> str:
         state = "open" if self.open else "ended"
         return f"<{type(self).__name__} {show_id(self.id)} {state} {self._endpoint!r}>"
-
-    @property
-    def _interface(self) -> int:
-        """The interface by which it came; called in ``__init__``."""
-        return STREAM
 
     @property
     def stage(self) -> str:
@@ -195,10 +205,9 @@ class Session:
 
     # -- entries, for all kinds ----------------------------------------------------------------
 
-    @entry
     def start(self, packet: RequestPacket) -> None:
-        """Handle the first packet."""
-        self._start(packet)
+        """Handle the first packet; an entry."""
+        raise NotImplementedError
 
     @entry
     def abort(self, error: str, detail: str) -> None:
@@ -212,9 +221,6 @@ class Session:
         self._timer_fired()
 
     # -- for subclasses ------------------------------------------------------------------------
-
-    def _start(self, packet: RequestPacket) -> None:
-        raise NotImplementedError
 
     def _send(self, fields: dict[str, Any]) -> None:
         """Send a packet to the worker."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..egress import BufferedTransfer, HttpRequest, StreamTransfer, TransferError
 from ..http.heads import Head
+from ..journal import STREAM
 from ..zhttp import Condition, JsonText, RequestPacket
 from .base import Services, Session, entry
 from .opening import open_http
@@ -31,8 +32,9 @@ class HttpSession(Session):
         sender: bytes | None,
         ended: Callable[[Any], None],
         arrived: float | None = None,
+        interface: int = STREAM,
     ) -> None:
-        super().__init__(services, packet, sender, ended, arrived)
+        Session.__init__(self, services, packet, sender, ended, arrived, interface)
         self._transfer: BufferedTransfer | StreamTransfer | None = None
         self._given = 0  # bytes of response body given to the worker
         self._last_activity = services.loop.now
@@ -114,7 +116,6 @@ class HttpSession(Session):
         if self._transfer is not None:
             self._transfer.cancel()
 
-    @property
     def _activity_timeout(self) -> float:
         """Seconds without activity until the session ends; depends on the host of this hop."""
         s = self._s
@@ -130,9 +131,9 @@ class HttpSession(Session):
         """Time when the time limits are to be checked again."""
         s = self._s
         if isinstance(self._transfer, StreamTransfer):
-            when = self._last_activity + self._activity_timeout
+            when = self._last_activity + self._activity_timeout()
         else:
-            when = s.loop.now + self._activity_timeout / _LOOKS_PER_TIMEOUT
+            when = s.loop.now + self._activity_timeout() / _LOOKS_PER_TIMEOUT
         if self._deadline is not None and self._deadline < when:
             return self._deadline
         return when
@@ -146,7 +147,7 @@ class HttpSession(Session):
         if self._deadline is not None and now >= self._deadline:
             self._blame_origin()
             self._time_out()
-        elif now >= self._last_activity + self._activity_timeout:
+        elif now >= self._last_activity + self._activity_timeout():
             self._blame_origin()
             self._end_with_error(Condition.SESSION_TIMEOUT, "idle-timeout", "no activity")
         return self.open

@@ -9,7 +9,7 @@ from typing import Any
 from ..egress import BufferedTransfer
 from ..journal import PUSH, REQUEST
 from ..zhttp import RequestPacket
-from .base import Services
+from .base import Services, entry
 from .http import HttpSession
 from .refusal import Refused
 
@@ -38,13 +38,12 @@ class SingleSession(HttpSession):
     ) -> None:
         self._reply = reply
         sender = packet.sender if reply is None else None
-        super().__init__(services, packet, sender, ended, arrived)
+        interface = PUSH if reply is None else REQUEST
+        HttpSession.__init__(self, services, packet, sender, ended, arrived, interface)
 
-    @property
-    def _interface(self) -> int:
-        return PUSH if self._reply is None else REQUEST
-
-    def _start(self, packet: RequestPacket) -> None:
+    @entry
+    def start(self, packet: RequestPacket) -> None:
+        """Handle the first packet."""
         request = self._open(packet)
         if request is None:
             return

@@ -71,7 +71,9 @@ class StreamSession(HttpSession, WorkerSide):
 
     # -- the worker's packets ------------------------------------------------------------------
 
-    def _start(self, packet: RequestPacket) -> None:
+    @entry
+    def start(self, packet: RequestPacket) -> None:
+        """Handle the first packet."""
         request = self._open(packet)
         if request is None:
             return

@@ -164,7 +164,9 @@ class WebSocketSession(WorkerSide):
 
     # -- the worker's packets ------------------------------------------------------------------
 
-    def _start(self, packet: RequestPacket) -> None:
+    @entry
+    def start(self, packet: RequestPacket) -> None:
+        """Handle the first packet."""
         s = self._s
         try:
             request, handshake = open_websocket(packet, s)

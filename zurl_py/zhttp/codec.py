@@ -17,6 +17,8 @@ __all__ = ["DecodeError", "Format", "decode"]
 class Format(enum.Enum):
     """The first byte of a message."""
 
+    __hash__ = object.__hash__  # Enum's is a function in Python
+
     JSON = b"J"
     TNETSTRING = b"T"
     MSGPACK = b"M"  # not known to Zurl

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgpack
 import msgspec
 
-from ..cache import remember
+from ..cache import Memo
 from . import tnetstring
 from .codec import Format
 from .json_text import JsonText
@@ -19,7 +19,6 @@ NO_USER_DATA: Final = object()  # None cannot say so: null is user data too
 
 _encode_json = msgspec.json.Encoder().encode
 _encode_msgpack: Callable[[Any], bytes] = msgpack.Packer(unicode_errors="surrogateescape").pack
-_BINARY = (bytes, bytearray)
 _CONTAINERS = (dict, list, tuple)
 
 
@@ -78,21 +77,10 @@ class Envelope:
 _MAX_CACHED = 1000
 _MAX_CACHED_LENGTH = 128  # bytes
 _Pair = tuple[bytes, bytes]
-_Encoded = TypeVar("_Encoded")
 
 
-def _encoded_pairs(
-    pairs: Iterable[_Pair], known: dict[_Pair, _Encoded], encode: Callable[[bytes, bytes], _Encoded]
-) -> list[_Encoded]:
-    result = []
-    for pair in pairs:
-        encoded = known.get(pair)
-        if encoded is None:
-            encoded = encode(*pair)
-            if len(pair[0]) + len(pair[1]) <= _MAX_CACHED_LENGTH:
-                remember(known, pair, encoded, _MAX_CACHED)
-        result.append(encoded)
-    return result
+def _is_short(pair: _Pair) -> bool:
+    return len(pair[0]) + len(pair[1]) <= _MAX_CACHED_LENGTH
 
 
 # -- JSON: text is UTF-8; bytes that are not become U+FFFD -----------------------------------------
@@ -105,27 +93,28 @@ def _prepare_json(common: dict[str, Any]) -> dict[str, Any]:
     return common
 
 
+def _json_pair(pair: _Pair) -> tuple[str, str]:
+    name, value = pair
+    return name.decode("utf-8", "replace"), value.decode("utf-8", "replace")
+
+
+_json_pairs: Final = Memo(_json_pair, _is_short, _MAX_CACHED)
+_json_pair_of: Final = _json_pairs.__getitem__
+
+
 def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) -> bytes:
-    packet = common.copy()
+    packet = common | fields
     for name, value in fields.items():
-        if type(value) in _BINARY:
+        kind = type(value)
+        if kind is bytes or kind is bytearray:
             packet[name] = value.decode("utf-8", "replace")
         elif name == "headers":
-            packet[name] = _encoded_pairs(value, _json_pairs, _json_pair)
-        elif type(value) is JsonText:
+            packet[name] = list(map(_json_pair_of, value))
+        elif kind is JsonText:
             packet[name] = value.raw
-        elif type(value) in _CONTAINERS:
+        elif kind in _CONTAINERS:
             packet[name] = _as_text(value)
-        else:
-            packet[name] = value
     return start + _encode_json(packet)
-
-
-_json_pairs: dict[_Pair, tuple[str, str]] = {}
-
-
-def _json_pair(name: bytes, value: bytes) -> tuple[str, str]:
-    return name.decode("utf-8", "replace"), value.decode("utf-8", "replace")
 
 
 def _as_text(value: Any) -> Any:
@@ -194,6 +183,16 @@ def _prepare_tnetstring(common: dict[str, Any]) -> bytes:
     return b"".join(parts)
 
 
+def _tnetstring_pair(named: _Pair) -> bytes:
+    name, value = named
+    pair = b"%d:%b,%d:%b," % (len(name), name, len(value), value)
+    return b"%d:%b]" % (len(pair), pair)
+
+
+_tnetstring_pairs: Final = Memo(_tnetstring_pair, _is_short, _MAX_CACHED)
+_tnetstring_pair_of: Final = _tnetstring_pairs.__getitem__
+
+
 def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> bytes:
     parts: list[bytes | bytearray] = [b"", common]
     add = parts.append
@@ -211,22 +210,13 @@ def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> by
         elif kind is bool:
             add(key + (b"4:true!" if value else b"5:false!"))
         elif name == "headers":
-            pairs = _encoded_pairs(value, _tnetstring_pairs, _tnetstring_pair)
-            text = b"".join(pairs)
+            text = b"".join(map(_tnetstring_pair_of, value))
             add(b"%b%d:%b]" % (key, len(text), text))
         else:
             add(key + tnetstring.dumps(_as_bytes(value)))
     parts[0] = b"%b%d:" % (start, sum(map(len, parts)))
     add(b"}")
     return b"".join(parts)
-
-
-_tnetstring_pairs: dict[_Pair, bytes] = {}
-
-
-def _tnetstring_pair(name: bytes, value: bytes) -> bytes:
-    pair = b"%d:%b,%d:%b," % (len(name), name, len(value), value)
-    return b"%d:%b]" % (len(pair), pair)
 
 
 _keys: dict[str, bytes] = {}

@@ -319,7 +319,9 @@ class Endpoint:
             self.keep_alive_at = now + KEEP_ALIVE_INTERVAL
         if "credits" in fields:
             self.window += fields["credits"]
-        if after is not self.ours:
+        if after is CLOSED:
+            self.ours = self.theirs = CLOSED
+        elif after is not self.ours:
             self._move(after, self.theirs)
         return message
 
