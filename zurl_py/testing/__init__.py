@@ -1,4 +1,4 @@
-"""For the tests of programs that use ``zurl_py.client``: a gateway that is none, and a clock."""
+"""For the tests of programs that use ``zurl_py.client``: a fake gateway, and a clock."""
 
 from .clock import Clock
 from .gateway import FakeAnswer, FakeError, FakeGateway, FakeRequest

@@ -1,4 +1,4 @@
-"""Time that a test moves."""
+"""A clock that tests control."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """A function that tells the time, and time that goes by when it is told to.
+    """A callable that returns the time, which changes only by ``advance``.
 
     Attributes:
         now: seconds.
@@ -19,6 +19,6 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> float:
-        """Let time go by. Returns what it is then."""
+        """Advance the clock. Returns the new time."""
         self.now += seconds
         return self.now

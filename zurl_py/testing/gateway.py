@@ -1,4 +1,4 @@
-"""A gateway that asks a function of the test's own, and no origin."""
+"""A fake gateway, whose answers come from a function of the test."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["FakeAnswer", "FakeError", "FakeGateway", "FakeRequest"]
 _NAME: Final = b"fake-gateway"
 _UPLOAD_CREDITS: Final = 200_000  # bytes
 _LARGEST_PIECE: Final = 200_000  # bytes
-_LOOK: Final = 0.02  # seconds in which a stop is noticed
+_LOOK: Final = 0.02  # seconds until a stop is noticed
 
 
 @dataclass(frozen=True)
 class FakeAnswer:
-    """What the origin would have said.
+    """An origin's answer.
 
     Attributes:
-        body: all of it, or its parts; parts are taken as credits allow.
-        ext: of the first packet.
+        body: all of it, or an iterable of parts, which are taken as credits allow.
+        ext: ``ext`` of the first packet.
     """
 
     status_code: int = 200
@@ -42,7 +42,7 @@ class FakeAnswer:
 
 @dataclass(frozen=True)
 class FakeError:
-    """How the gateway would have failed.
+    """A gateway's error.
 
     Attributes:
         condition: of ZHTTP, such as ``policy-violation``.
@@ -57,11 +57,11 @@ class FakeError:
 
 @dataclass
 class FakeRequest:
-    """What was asked for.
+    """A request of the program under test.
 
     Attributes:
         packet: the first packet, with every option.
-        cancelled: it was given up before its answer was over.
+        cancelled: the client cancelled it before its answer was complete.
     """
 
     packet: RequestPacket
@@ -70,7 +70,7 @@ class FakeRequest:
 
     @property
     def method(self) -> str:
-        """GET and so on."""
+        """The method, such as GET."""
         return (self.packet.method or b"").decode("latin-1")
 
     @property
@@ -88,7 +88,7 @@ Answers = Callable[[FakeRequest], FakeAnswer | FakeError]
 
 
 class _Session:
-    """One request: its endpoint, the body so far, and what is left of the answer."""
+    """One request: its endpoint, its body so far, and the rest of its answer."""
 
     def __init__(self, packet: RequestPacket, request: FakeRequest, now: float) -> None:
         self.request = request
@@ -101,10 +101,10 @@ class _Session:
 class FakeGateway:
     """Binds the four sockets of a gateway in a directory of its own, and answers by a function.
 
-    HTTP only; a WebSocket is refused as one that the origin does not have.
+    It speaks HTTP only; a WebSocket is answered with ``rejected``.
 
     Args:
-        answers: called with each request, once its body is here, in a thread of the gateway's.
+        answers: called with each request when its body is complete, in a thread of the gateway.
 
     Attributes:
         endpoints: for ``Client``.
@@ -122,7 +122,7 @@ class FakeGateway:
         self._sessions: dict[tuple[bytes, bytes], _Session] = {}
         self._waiting: deque[tuple[bytes, bytes]] = (
             deque()
-        )  # for a subscriber that is not there yet
+        )  # for a subscriber that has not connected yet
         self._subscribed: set[bytes] = set()
         self._stopping = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -144,7 +144,7 @@ class FakeGateway:
         return socket
 
     def close(self) -> None:
-        """Stop; clients see it go away."""
+        """Stop, as if the gateway went away."""
         self._stopping.set()
         self._thread.join()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -245,7 +245,7 @@ class FakeGateway:
         self._go_on(session)
 
     def _go_on(self, session: _Session) -> None:
-        """Send as much of an answer as there are credits for."""
+        """Send as much of an answer as the credits allow."""
         endpoint = session.endpoint
         while session.parts is not None and not endpoint.closed:
             if not session.rest:
