@@ -1,4 +1,4 @@
-"""Results that are kept for the next time, but not too many: strangers choose what is in them."""
+"""A bounded cache: strangers choose what is in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Value = TypeVar("_Value")
 
 
 def remember(cache: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
-    """Keep a value; where there are ``most`` already, those are all forgotten first."""
+    """Add a value to a cache; one that holds ``most`` values already is emptied first."""
     if len(cache) >= most:
         cache.clear()
     cache[key] = value

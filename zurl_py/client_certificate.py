@@ -1,4 +1,4 @@
-"""A client certificate with its key, checked before anything is connected to."""
+"""A client certificate with its key, checked before a connection is made."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .errors import Error
 __all__ = ["BadClientCertificate", "ClientCertificate"]
 
 _MAX_CHECKED = 1000
-_MAX_SIZE = 100_000  # bytes of a chain or key; real ones have less than a tenth of that
+_MAX_SIZE = 100_000  # bytes of a chain or key; real ones are less than a tenth of that
 _checked: dict[bytes, str] = {}
 
 
 class BadClientCertificate(Error, ValueError):
-    """Certificate and key cannot be used; the text says why, without any of them."""
+    """Certificate and key cannot be used; the text says why, and contains nothing of either."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What an origin that asks for a certificate is shown.
+    """A certificate for origins that ask for one.
 
     Attributes:
         chain: certificates in PEM, the client's own first.
@@ -37,15 +37,15 @@ class ClientCertificate:
     def checked(cls, chain: bytes, key: bytes) -> ClientCertificate:
         """A pair that OpenSSL can use.
 
-        Blanks around are dropped: libcurl tells connections apart by every byte.
+        Blanks around both are removed: libcurl shares connections only if every byte is equal.
 
         Raises:
-            BadClientCertificate: one is missing, cannot be read, or they do not fit.
+            BadClientCertificate: one is missing or cannot be read, or they do not belong together.
         """
         chain, key = chain.strip() + b"\n", key.strip() + b"\n"
         if max(len(chain), len(key)) > _MAX_SIZE:
             raise BadClientCertificate(f"more than {_MAX_SIZE} bytes")
-        # The digest, and not the key itself, is what stays.
+        # The cache holds digests, not keys.
         digest = hashlib.sha256(b"%d " % len(chain) + chain + key).digest()
         problem = _checked.get(digest)
         if problem is None:
@@ -81,7 +81,7 @@ def _check(chain: bytes, key: bytes) -> str:
 
 
 class _in_memory:
-    """A file that is nowhere on a disk, by a path: Python's OpenSSL takes nothing else."""
+    """A path to a file in memory: Python's ssl module reads certificates from paths only."""
 
     def __init__(self, content: bytes) -> None:
         self._fd = os.memfd_create("pem", os.MFD_CLOEXEC)

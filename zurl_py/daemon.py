@@ -1,4 +1,4 @@
-"""The daemon: from a configuration to running sockets, and down again in good order."""
+"""The daemon: builds all parts from a configuration, runs them, reloads and stops."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = ["Daemon", "run"]
 # libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
-_REST = 1.0  # seconds that turning away what is in our queues may take
+_REST = 1.0  # seconds for answering requests that wait in our queues at a stop
 _GOODBYE = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
 
 
@@ -49,7 +49,7 @@ def run(config: Config, config_path: str, log: Log, log_level: int | None = None
     """Run until a signal ends it.
 
     Args:
-        log_level: that of the command line, which wins over the configuration's; None: none.
+        log_level: that of the command line, which overrides the configuration's; None: not given.
 
     Returns:
         The exit status: 0 after a stop by signal.
@@ -82,7 +82,7 @@ def run(config: Config, config_path: str, log: Log, log_level: int | None = None
 
 
 def _endpoints_of(config: Config) -> dict[str, tuple[str, ...]]:
-    """Where the daemon can be spoken to, by the key that says so."""
+    """The endpoints of the daemon, by their keys."""
     found = {
         "in_spec": config.in_spec,
         "in_stream_spec": config.in_stream_spec,
@@ -97,8 +97,8 @@ class Daemon:
     """Sockets, egress and gateway on one loop.
 
     Args:
-        config_path: where the configuration is read anew from on SIGHUP.
-        log_level: that of the command line; None: the configuration's counts.
+        config_path: path of the configuration, which is read again on SIGHUP.
+        log_level: that of the command line; None: use the configuration's.
 
     Raises:
         StartError: libcurl is too old, there is no CA store, or an endpoint cannot be bound.
@@ -116,7 +116,7 @@ class Daemon:
         self._log = log
         self.loop = Loop()
         self._memory = MemoryKeeper(self.loop)
-        # Before anyone is told that we are there, and may send one.
+        # Before the service manager or anyone else can know us, and send a signal.
         self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         instance_id = instance_name(config)
         self._journal = Journal(
@@ -127,7 +127,7 @@ class Daemon:
         self._access: Access | None = None
         if config.curve is not None:
             self._access = Access(config.curve.clients)
-            # Before anything is bound: libzmq asks as soon as somebody connects.
+            # Before anything is bound: libzmq sends a request for each connection.
             Authenticator(self._endpoints.context, self.loop, log, self._access)
         self._endpoints.bind()
         self._listeners = Listeners(self._endpoints, self.loop, log)
@@ -160,10 +160,10 @@ class Daemon:
         self._watchdog = Watchdog(self.loop)
 
     def _listen(self, instance_id: bytes) -> StatusListener:
-        """Have metrics and status at hand for those who ask.
+        """Make the status listener.
 
         Raises:
-            BindError: the address is taken, or none of this machine's.
+            BindError: the address is taken, or does not belong to this machine.
         """
         config, journal, monitors = self._config, self._journal, Monitors()
         reporting = Reporting(
@@ -199,18 +199,18 @@ class Daemon:
         return options
 
     def run(self) -> int:
-        """Turn the loop until a signal ends it. Returns the exit status."""
+        """Run the loop until a signal ends it. Returns the exit status."""
         spare_collector()
         metrics = self._journal.metrics
         observe_turn = metrics.observe_turn if metrics.on else None
-        self.loop.turn(wait=False)  # what fell due during the start is no sign of a full loop
+        self.loop.turn(wait=False)  # timers that are late because of the start are no lag
         self.loop.observe_lag = metrics.observe_lag if metrics.on else None
         more = True
         while True:
             try:
                 self.loop.turn(wait=not more)
             except Exception:
-                # A bug of ours in one timer or event must not end the others' sessions.
+                # A bug in one timer or event must not end other sessions.
                 self._log.exception("an event could not be handled")
             for number in self.loop.take_signals():
                 if number == signal.SIGHUP:
@@ -238,20 +238,20 @@ class Daemon:
         return 0
 
     def _turn(self) -> bool:
-        """Do all that can be done without waiting. True if more is waiting than was done."""
+        """Do the work of one turn, without waiting. True if there is more to do."""
         egress, frontend, gateway = self._egress, self._frontend, self.gateway
         egress.turn()
         self._budget.turn()
         gateway.admit_waiting()
         frontend.read(gateway)
-        # Many an answer is there at once: it goes out in this turn, too.
+        # Answers that came at once are sent in the same turn.
         egress.turn()
         frontend.flush(gateway)
         return frontend.settle(gateway) or egress.has_work
 
     @property
     def _idle(self) -> bool:
-        """No session is open, and no answer waits for its worker."""
+        """Whether no session is open, and no answer waits for its worker."""
         return not len(self.gateway) and self._frontend.idle
 
     def _stop(self) -> None:
@@ -269,22 +269,22 @@ class Daemon:
         self.gateway.abort_all("stopping", "the gateway is stopping")
 
     def _bytes_held(self) -> int:
-        """Of bodies in sessions, and of answers that wait for slow workers."""
+        """Bytes of bodies in sessions, and of answers that wait for slow workers."""
         held = sum(session.bytes_held for session in self.gateway.sessions())
         return held + sum(size for _, _, size in self._frontend.backlog())
 
     def _turn_away_rest(self) -> None:
-        """Tell those whose requests are in our queues that they will not be carried out.
+        """Answer requests that wait in our queues: they will not be carried out.
 
-        They would be lost with the sockets, and whoever asked would wait for nothing.
+        They would be lost with the sockets, and their workers would wait in vain.
         """
         self._rest_until = self.loop.now + _REST
         self.gateway.turn_away_rest("stopping", "the gateway is stopping")
 
     def _has_said_goodbye(self) -> bool:
-        """WebSockets' last frames have gone out, and the origins have had time to hang up.
+        """Whether WebSockets' last frames were sent, and the origins had time to hang up.
 
-        A connection closed before, with unread bytes in it, is reset, and the frame might be lost.
+        A connection closed earlier, with unread bytes, is reset, and the frame may be lost.
         """
         if self._goodbye_by is None:
             self._goodbye_by = self.loop.now + _GOODBYE
@@ -292,7 +292,7 @@ class Daemon:
         return not self._egress.lingering or self.loop.now >= self._goodbye_by
 
     def _reload(self) -> None:
-        """SIGHUP: a fresh log file, and the configuration as it now is; all of it or nothing."""
+        """On SIGHUP: reopen the log, and apply the configuration file; all of it or nothing."""
         self._log.reopen()
         try:
             config = load(self._config_path)
@@ -303,7 +303,7 @@ class Daemon:
             return
         changes = Changes.between(self._config, config)
         self._config = config = changes.running
-        # In place, so that it holds for what is under way as well.
+        # In place, so that it applies to open sessions as well.
         self._services.policy.become(policy)
         self._services = replace(self._services, **_session_settings(config))
         self.gateway.configure(
@@ -321,7 +321,7 @@ class Daemon:
         self._log_counts()
 
     def _report(self, changes: Changes) -> None:
-        """Say what a reload has done, and what it could not do."""
+        """Log what a reload has changed, and what needs a restart."""
         log = self._log
         for warning in changes.running.warnings:
             log.warning(warning)
@@ -365,7 +365,7 @@ class Daemon:
 
 
 def _session_settings(config: Config) -> dict[str, Any]:
-    """What of the configuration the sessions need; it may change at a reload."""
+    """The settings of sessions, which may change at a reload."""
     return {
         "buffer_size": config.buffer_size,
         "activity_timeout": float(config.timeout),

@@ -1,4 +1,4 @@
-"""How many descriptors this process has left, and who may have the last ones."""
+"""How many file descriptors are left, and how many are reserved for workers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _FEWEST = 16
 
 
 def limit() -> int:
-    """Descriptors that this process may have (``ulimit -n``)."""
+    """The limit of descriptors of this process (``ulimit -n``)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft
 
 
 def reserve() -> int:
-    """Descriptors that no connection to an origin may take: a quarter, 1024 at most.
+    """Number of descriptors that connections to origins may not use: a quarter, 1024 at most.
 
-    Workers' connections need them. libzmq ends the process where it has none for a worker that
+    Workers' connections need them: libzmq ends the process if there is none for a worker that
     connects over ipc.
     """
     return min(RESERVE_AT_MOST, max(_FEWEST, limit() // 4))
 
 
 def lowest_free() -> int:
-    """The number that the next descriptor will have; `limit` if there is none.
+    """The number of the next descriptor; `limit` if none is free.
 
-    The kernel gives the lowest that is free. So at least as many are in use.
+    The kernel gives the lowest free number, so at least that many are in use.
     """
     try:
         found = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
-"""Where the commands begin, as ``pip`` installs them: isolated from what is around them.
+"""Entry points of the commands that ``pip`` installs, isolated from ``PYTHONPATH``.
 
-``PYTHONPATH``, set for another program, could put modules in the place of those that this one
-needs. The Debian package starts Python with ``-I``; a command that ``pip`` installs cannot, so its
-path is cleaned here, before anything but the standard library is imported.
+``PYTHONPATH``, set for another program, could replace modules that this one needs. The Debian
+package starts Python with ``-I``; a command installed by ``pip`` cannot, so ``sys.path`` is cleaned
+here, before anything but the standard library is imported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def zurl_py() -> None:
 
 
 def _isolate() -> None:
-    """Take out of ``sys.path`` what the environment and the command's own folder put there."""
+    """Remove the entries of ``PYTHONPATH`` and of the command's own folder from ``sys.path``."""
     if sys.flags.isolated:
         return
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -1,7 +1,7 @@
-"""What all errors of this package have in common.
+"""The base of all errors of this package.
 
-Each room defines its own errors, beside what raises them. Those that are about a value that was
-given are ``ValueError`` as well.
+Each room defines its own errors, next to the code that raises them. Errors about a given value are
+also ``ValueError``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ __all__ = ["Error", "StartError"]
 
 
 class Error(Exception):
-    """The base of every error that this package raises; what else is raised is a bug.
+    """The base of every error that this package raises.
 
-    The client's are ``zurl_py.client.ZurlError``, which is one of these. Errors of the adapters for
-    httpx and requests belong to those libraries.
+    The client's errors have ``zurl_py.client.ZurlError`` for their base, which is one of these. The
+    adapters for httpx and requests raise subclasses of those libraries' errors.
     """
 
 

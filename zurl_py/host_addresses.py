@@ -1,4 +1,4 @@
-"""Which addresses are this host's own, at this moment."""
+"""Which addresses belong to this host, at this moment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ __all__ = ["is_local"]
 
 
 def is_local(address: str) -> bool:
-    """Whether an address is one of this host's, on whatever interface.
+    """Whether an address belongs to this host, on any interface.
 
-    The kernel is asked, as interfaces come and go: only a local address can be bound to. Nothing
-    is sent. Where any address can be bound (``ip_nonlocal_bind``) all count as local.
+    It tries to bind the address, which works for local addresses only; interfaces may change, so
+    nothing is cached. Nothing is sent. Where any address can be bound (``ip_nonlocal_bind``), all
+    count as local.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:

@@ -1,9 +1,9 @@
-"""What the C library does with freed memory: some is kept, and the rest goes back.
+"""How much freed memory the C library keeps, and how much it returns to the kernel.
 
-Bodies come in pieces of many pages, each of which costs a page fault when it is had anew: a fifth
-of the processor time of a download. So glibc is told to keep some (``mallopt(3)``). But what is
-freed below a piece that lives on is kept as well, however much it is; so now and then it is told to
-give that back (``malloc_trim(3)``).
+Bodies come in pieces of many pages, and each new page costs a page fault: a fifth of the processor
+time of a download. So glibc is told to keep some freed memory (``mallopt(3)``). But it also keeps
+any amount of memory below a piece that is still in use; so from time to time it is told to return
+that (``malloc_trim(3)``).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ __all__ = ["MemoryKeeper"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _KEPT: Final = 8 << 20  # bytes
-_LARGE: Final = 1 << 20  # bytes; what is larger is had from the kernel and given back each time
-# Giving back takes a third of a millisecond for each megabyte, and having it anew as long: not for
-# less than this, and not more often.
+_LARGE: Final = 1 << 20  # bytes; larger pieces are allocated by mmap, and returned when freed
+# To return a megabyte takes a third of a millisecond, to allocate it again as long. So it is done
+# for at least this much, and not more often than this.
 _WORTHWHILE: Final = 32 << 20  # bytes
 _INTERVAL: Final = 5.0  # seconds
-_SAME: Final = 1 << 20  # bytes; memory that has changed by less is not looked at again
+_SAME: Final = 1 << 20  # bytes; if memory has changed by less, there is nothing to do
 
 
 class MemoryKeeper:
-    """Looks from time to time whether memory has grown, and gives back what is not used any more.
+    """Checks from time to time whether memory has grown, and returns unused memory.
 
     Args:
-        resident: bytes of memory that this process has.
-        trim: has the C library give back what it can.
+        resident: returns the bytes of resident memory of this process.
+        trim: makes the C library return what it can.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ def _resident() -> int:
 
 
 def _glibc(name: str, *arguments: int) -> Callable[[], None]:
-    """A call of a function that glibc has, and musl has not."""
+    """A function that calls one of glibc; it does nothing where there is none, as with musl."""
     function: Any = getattr(ctypes.CDLL(None), name, None)
 
     def call() -> None:

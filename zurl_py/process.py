@@ -1,4 +1,4 @@
-"""What a process that turns a loop until its end owes Python's collector and systemd."""
+"""The garbage collector and systemd's watchdog, for a process that runs a loop."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Watchdog", "spare_collector"]
 
 
 def spare_collector() -> None:
-    """Have what lives now, which lives until the end, not walked over again and again."""
+    """Exclude objects that exist now, and live until the end, from garbage collection."""
     gc.collect()
     gc.freeze()
-    # A request leaves no cycles behind: look for some less often than after 700 objects.
+    # A request leaves no reference cycles: collect less often than after 700 objects.
     gc.set_threshold(10_000, 20, 50)
 
 
 class Watchdog:
-    """Says ``WATCHDOG=1`` where the service manager wants that; on the loop, so that one that
-    hangs starves it.
+    """Sends ``WATCHDOG=1`` where the service manager wants it; by a timer of the loop, so that it
+    stops when the loop hangs.
     """
 
     def __init__(self, loop: Loop) -> None:

@@ -1,4 +1,4 @@
-"""What happens again and again is said once in full, and then in sums."""
+"""Counts repeated events, so that each is logged once in full, and then in sums."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Repeats(Generic[Key]):
-    """Tells news from repetitions, and counts these. Pure: whoever uses it has the clock.
+    """Distinguishes new keys from repeated ones, and counts these. The caller has the clock.
 
-    A key is news once; then it is counted until ``sums`` is asked for. A key that was not seen
-    again between two sums is forgotten, and would be news.
+    A key is new once; after that it is counted until ``sums`` is called. A key that was not
+    repeated between two calls of ``sums`` is removed, and would be new again.
 
     Args:
-        most: keys that are told apart; what is beyond them counts as ``rest``.
+        most: number of different keys; further ones count as ``rest``.
         rest: the key that stands for all others.
     """
 
@@ -30,7 +30,7 @@ class Repeats(Generic[Key]):
         return len(self._counts)
 
     def is_news(self, key: Key) -> bool:
-        """True if this is to be said in full; else it was counted."""
+        """True if the key is new and to be logged in full; else it was counted."""
         counts = self._counts
         if key not in counts:
             if len(counts) < self._most:
@@ -42,7 +42,7 @@ class Repeats(Generic[Key]):
         return False
 
     def sums(self) -> list[tuple[Key, int]]:
-        """What was seen again since the last time, and how often."""
+        """The keys that were repeated since the last call, and how often."""
         found = [(key, count) for key, count in self._counts.items() if count]
         self._counts = {key: 0 for key, count in self._counts.items() if count}
         return found

@@ -1,6 +1,6 @@
-"""What the daemon says of itself: numbers for ``/metrics``, books and lists for ``/status``.
+"""The daemon's reports: values for ``/metrics``, figures and lists for ``/status``.
 
-Nothing here is on the hot path: it is asked when somebody looks, and reads what others keep.
+Nothing here is on the hot path: values are read from the other parts when a client asks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Parts", "Reporting"]
 
 _SHOWN = 10  # entries of each list
 _OLDEST = 20
-_LOOKED_AT = 2000  # sessions that are asked for their stage; of more, each second, third, ...
+_LOOKED_AT = 2000  # sessions whose stage is counted; of more, every second, third and so on
 _MAX_WORKER = 200  # characters of a worker's address
 
 _SOCKETS_IN = ("in_spec", "in_stream_spec", "in_req_spec")
@@ -57,7 +57,7 @@ class Parts:
     """The parts of the daemon that are reported on.
 
     Attributes:
-        endpoints: where it can be spoken to, by the key of the configuration.
+        endpoints: of the daemon, by the key of the configuration.
     """
 
     config_path: str
@@ -75,13 +75,13 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Survey:
-    """What all open sessions hold.
+    """Sums over all open sessions.
 
     Attributes:
-        at: when it was made, on the loop's clock.
-        withheld: bytes that workers sent and are not credited for.
+        at: time when they were made, on the loop's clock.
+        withheld: bytes of workers for which they got no new credits.
         held: bytes of bodies.
-        websockets: that are open.
+        websockets: number of open WebSockets.
     """
 
     at: float
@@ -91,10 +91,10 @@ class _Survey:
 
 
 class Reporting:
-    """Reads the daemon's parts for those who ask.
+    """Reads values from the daemon's parts.
 
     Args:
-        state: ``running``, or ``draining``.
+        state: returns ``running`` or ``draining``.
     """
 
     def __init__(self, parts: Parts, state: Callable[[], str]) -> None:
@@ -217,14 +217,14 @@ class Reporting:
             metrics.add(family)
 
     def _figures(self) -> ProcessFigures:
-        """The kernel's figures, read once for all who ask in this turn of the loop."""
+        """The kernel's figures, read at most once in a turn of the loop."""
         now = self._parts.loop.now
         if self._process[0] != now:
             self._process = (now, read_process())
         return self._process[1]
 
     def _survey(self) -> _Survey:
-        """What sessions hold, counted once for all who ask in this turn of the loop."""
+        """The sums over all sessions, made at most once in a turn of the loop."""
         now = self._parts.loop.now
         if self._surveyed.at != now:
             sessions = self._parts.gateway.sessions()
@@ -239,14 +239,14 @@ class Reporting:
     # -- /healthz ------------------------------------------------------------------------------
 
     def ill(self) -> str:
-        """Why no requests are taken; "" if they are. The loop turns, as it answers."""
+        """Why no requests are accepted; "" if they are. The answer itself shows that the loop runs."""
         state = self._state()
         return "" if state == "running" else state
 
     # -- /status -------------------------------------------------------------------------------
 
     def status(self) -> Mapping[str, object]:
-        """What the daemon is doing. No body, header or query is in it."""
+        """The state of the daemon, without bodies, headers or queries."""
         parts = self._parts
         return {
             "version": __version__,
@@ -278,7 +278,9 @@ class Reporting:
         }
 
     def _books(self) -> dict[str, object]:
-        """What was accepted, what became of it, and what is held: for those who keep books too."""
+        """Numbers of accepted, answered and open requests, and bytes held, to check that they add
+        up.
+        """
         parts, figures = self._parts, self._figures()
         backlog = parts.frontend.backlog()
         return {
@@ -306,7 +308,7 @@ class Reporting:
         return {
             "open": dict(zip(INTERFACES, self._parts.journal.metrics.open, strict=True)),
             "states": stages,
-            # They are kept in the order in which they began.
+            # The sessions are in the order in which they began.
             "oldest": tuple(self._shown(s) for s in islice(sessions, _OLDEST)),
         }
 
@@ -366,7 +368,7 @@ class Reporting:
             yield {"worker": _worker(worker), "packets": packets, "bytes": size}
 
     def _waiting_for(self) -> Iterator[str]:
-        """What keeps requests from going on, in words."""
+        """The causes for which requests wait, in words."""
         gateway = self._parts.gateway
         if not gateway.has_room():
             yield (

@@ -1,7 +1,7 @@
 """Signatures of webhooks: Standard Webhooks 1.0.0, and the schemes of Stripe and GitHub.
 
-Both ends stand on this: ``zurl-py deliver`` signs, ``zurl_py.client.webhooks.verify`` verifies.
-Pure functions of bytes and time; ``cryptography`` is loaded when an ed25519 key is first used.
+Both ends use it: ``zurl-py deliver`` signs, ``zurl_py.client.webhooks.verify`` verifies. There is
+no I/O; ``cryptography`` is imported when an ed25519 key is first used.
 
 See https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -34,18 +34,18 @@ _PRIVATE = "whsk_"
 _PUBLIC = "whpk_"
 _LEAST_KEY, _MOST_KEY = 24, 64  # bytes of an HMAC key, by the specification
 _SEED = 32  # bytes of an ed25519 seed, and of its public key
-_MAX_SIGNATURES = 64  # looked at in one header: a stranger's header must not cost us for ever
+_MAX_SIGNATURES = 64  # checked of one header, as strangers choose its length
 
 
 class SecretError(Error, ValueError):
-    """A secret that cannot be used. The text never holds the secret."""
+    """A secret cannot be used. The text never contains the secret."""
 
 
 def check_secret(mode: Mode, secret: str) -> None:
     """Refuse a secret that ``mode`` cannot sign with.
 
     Raises:
-        SecretError: it is not of the form that the mode needs.
+        SecretError: it does not have the form that the mode needs.
     """
     if mode == "none":
         return
@@ -61,8 +61,8 @@ class Signer:
     """Makes the signature headers of one endpoint's requests.
 
     Args:
-        secrets: the ones that are valid now; the first signs first. ``standard`` wants
-            ``whsec_…`` (HMAC-SHA256) or ``whsk_…`` (ed25519), the others take any text.
+        secrets: those that are valid now; signatures are in their order. ``standard`` needs
+            ``whsec_…`` (HMAC-SHA256) or ``whsk_…`` (ed25519), the other modes accept any text.
 
     Raises:
         SecretError: a secret cannot be used, or there is none where the mode needs one.
@@ -95,7 +95,7 @@ class Signer:
             parts += [b"v1=" + _hex_hmac(secret, signed) for secret in self._texts]
             pairs.append((b"Stripe-Signature", b",".join(parts)))
         elif self._mode == "github":
-            # GitHub's header holds one signature only.
+            # GitHub's header has one signature only.
             value = b"sha256=" + _hex_hmac(self._texts[0], body)
             pairs.append((b"X-Hub-Signature-256", value))
         return pairs
@@ -105,7 +105,7 @@ class Verifier:
     """Checks Standard Webhooks signatures against the secrets of a receiver.
 
     Args:
-        secrets: ``whsec_…`` and ``whpk_…``; a signature by any of them will do.
+        secrets: ``whsec_…`` and ``whpk_…``; a signature with any of them is accepted.
 
     Raises:
         SecretError: a secret cannot be used, or there is none.
@@ -117,7 +117,7 @@ class Verifier:
             raise SecretError("no secret to verify with")
 
     def matches(self, id: bytes, timestamp: bytes, body: bytes, signatures: bytes) -> bool:
-        """Whether one of the ``signatures`` (separated by blanks) is by one of our secrets."""
+        """Whether one of the ``signatures`` (separated by blanks) was made with a valid secret."""
         signed = b"%b.%b.%b" % (id, timestamp, body)
         given = signatures.split(b" ", _MAX_SIGNATURES)[:_MAX_SIGNATURES]
         return any(key.verify(signed, signature) for key in self._keys for signature in given)
@@ -160,7 +160,7 @@ class _StandardKey:
         return False
 
     def _load_private(self, key: bytes) -> None:
-        # Svix's keys are the seed and then the public key; others are the seed alone.
+        # Svix's keys are the seed followed by the public key; others are the seed alone.
         if len(key) not in (_SEED, 2 * _SEED):
             raise SecretError(f"behind whsk_ must be 32 or 64 bytes in base64, not {len(key)}")
         self._private = _ed25519().Ed25519PrivateKey.from_private_bytes(key[:_SEED])

@@ -1,4 +1,4 @@
-"""The few lines that talking to systemd takes: sd_notify(3), sd_watchdog_enabled(3)."""
+"""What the daemon needs of systemd: sd_notify(3), sd_watchdog_enabled(3), PrivateTmp=."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["notify", "private_tmp", "watchdog_interval"]
 
 
 def notify(state: str) -> bool:
-    """Tell the service manager how we are, if one is listening; never waits, never raises.
+    """Send a state to the service manager, if there is one; never waits, never raises.
 
     Args:
         state: ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, ``WATCHDOG=1``, ``STATUS=…``; several
             are separated by newlines.
 
     Returns:
-        True if it was told.
+        Whether it was sent.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -33,7 +33,7 @@ def notify(state: str) -> bool:
 
 
 def watchdog_interval() -> float | None:
-    """Seconds after which to say ``WATCHDOG=1`` again: half of what the manager allows.
+    """Seconds after which to send ``WATCHDOG=1`` again: half of what the manager allows.
 
     None if the manager does not watch this process.
     """
@@ -47,7 +47,7 @@ def watchdog_interval() -> float | None:
 
 
 def private_tmp(mountinfo: str = "/proc/self/mountinfo") -> bool:
-    """Whether this process sees a /tmp of its own (``PrivateTmp=``), which hides its files."""
+    """Whether this process has a /tmp of its own (``PrivateTmp=``), which others do not see."""
     try:
         with open(mountinfo, encoding="utf-8", errors="replace") as lines:
             mounts = [line.split(" ") for line in lines]
