@@ -11,8 +11,8 @@ import pytest
 
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
 
-# Run under nohup or in the background of a script, all programs started from here would ignore these
-# signals as well, by which daemons are told to reload and commands to end.
+# Run under nohup or in the background of a script, all programs started from here would ignore
+# these signals as well, by which daemons are told to reload and commands to end.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -303,7 +303,7 @@ def test_onlookers_that_hang_one_after_the_other_delay_no_packet() -> None:
             return made
 
         reads = subscriber(b"worker ")
-        onlookers = []
+        onlookers: list[zmq.Socket[bytes]] = []
         for number, prefix in enumerate((b"", b"wo", b"work", b"work", b"work", *[b"work"] * 12)):
             if len(onlookers) < 3:
                 onlookers.append(subscriber(prefix))
