@@ -239,7 +239,10 @@ class Reporting:
     # -- /healthz ------------------------------------------------------------------------------
 
     def ill(self) -> str:
-        """Why no requests are accepted; "" if they are. The answer itself shows that the loop runs."""
+        """Why no requests are accepted; "" if they are.
+
+        The answer itself shows that the loop runs.
+        """
         state = self._state()
         return "" if state == "running" else state
 
