@@ -9,9 +9,8 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,14 +28,6 @@ from tests.support.messages import Message
 
 Start = Callable[..., tuple[Daemon, Worker]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-
-def section(daemon: Daemon, host: str, **settings: Any) -> None:
-    """Adds a section to the configuration and has it read."""
-    with daemon.config_path.open("a") as file:
-        file.write(f"[host {host}]\n")
-        file.writelines(f"{key}={value}\n" for key, value in settings.items())
-    daemon.reload()
 
 
 def within(milliseconds: int, worker: Worker, uri: str) -> Message:
@@ -60,7 +51,7 @@ def test_connections_come_from_the_source_address(
     origin.script = script
     daemon, worker = start_daemon(source_address="127.0.0.7,::1")
     assert worker.request(method="GET", uri=origin.url()).get("code") == 200
-    section(daemon, "127.0.0.1", source_address="127.0.0.8")
+    daemon.section("127.0.0.1", source_address="127.0.0.8")
     assert worker.request(method="GET", uri=origin.url()).get("code") == 200
     assert peers == ["127.0.0.7", "127.0.0.8"]
 
@@ -139,172 +130,9 @@ def test_the_oldest_version_of_tls_is_a_setting(
         daemon, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path})
         uri = origin.url(host="localhost")
         assert worker.request(method="GET", uri=uri).get("code") == 200
-        section(daemon, f"localhost:{origin.port}", tls_min_version="1.3")
+        daemon.section(f"localhost:{origin.port}", tls_min_version="1.3")
         answer = worker.request(method="GET", uri=uri)
         assert answer.get("condition") == b"tls-error"
-
-
-@pytest.fixture
-def strict_origin(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
-    """An origin that says whose certificate it was shown, and insists on one."""
-    context = authority.server_context()
-    context.load_verify_locations(authority.path)
-    context.verify_mode = ssl.CERT_REQUIRED
-
-    def script(connection: Connection) -> None:
-        while True:
-            connection.read_request()
-            assert isinstance(connection.sock, ssl.SSLSocket)
-            subject: Any = (connection.sock.getpeercert() or {}).get("subject", ())
-            name = dict(pair for item in subject for pair in item).get("commonName", "nobody")
-            text = f"{connection.number} {name}".encode()
-            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
-
-    made = ScriptedOrigin(script, tls=context)
-    yield made
-    made.close()
-
-
-def pem(authority: CertificateAuthority, name: str) -> dict[str, str]:
-    certificate, key = authority.leaf(name)
-    return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
-
-
-def test_client_certificates_of_messages_have_connections_of_their_own(
-    worker: Worker, strict_origin: ScriptedOrigin, authority: CertificateAuthority
-) -> None:
-    uri = strict_origin.url(host="localhost")
-    one, other = pem(authority, "one"), pem(authority, "other")
-
-    def ask(**fields: Any) -> bytes:
-        return worker.request(method="GET", uri=uri, **fields).body
-
-    assert ask(**one) == b"0 one"
-    assert ask(**other) == b"1 other"
-    assert ask(**one) == b"0 one"
-    assert ask(client_cert=one["client_cert"] + "\n\n", client_key=one["client_key"]) == b"0 one"
-    streamed = worker.start(method="GET", uri=uri, stream=True, credits=99, **other)
-    streamed.finish()
-    assert streamed.body == b"1 other"
-    assert "PRIVATE" not in worker.daemon.log()
-    assert "CERTIFICATE---" not in worker.daemon.log()
-
-
-@pytest.mark.parametrize("scheme", ["https", "wss"])
-@pytest.mark.parametrize("stream", [True, False])
-def test_an_origin_that_insists_on_a_certificate_is_named(
-    worker: Worker, strict_origin: ScriptedOrigin, scheme: str, stream: bool
-) -> None:
-    """Over TLS 1.3 it says so when its handshake is over."""
-    uri = strict_origin.url(scheme=scheme, host="localhost")
-    if stream or scheme == "wss":
-        answer = worker.start(method="GET", uri=uri, stream=True, credits=9).finish()[-1]
-    else:
-        answer = worker.request(method="GET", uri=uri)
-    assert answer.get("condition") == b"tls-error"
-    assert answer["ext"]["error"] == b"certificate-required"
-    assert b"alert certificate required" in answer["ext"]["detail"]
-
-
-def test_a_reset_without_an_alert_stays_a_reset(
-    worker: Worker, authority: CertificateAuthority
-) -> None:
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.reset()
-
-    with ScriptedOrigin(script, tls=authority.server_context()) as origin:
-        answer = worker.request(method="GET", uri=origin.url(host="localhost"))
-        assert answer.get("condition") == b"undefined-condition"
-        assert answer["ext"]["error"] == b"connection-reset"
-        assert len(origin.requests) == 1
-
-
-@pytest.mark.parametrize("missing", ["client_cert", "client_key"])
-def test_half_a_pair_is_refused(
-    worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority, missing: str
-) -> None:
-    fields = pem(authority, "one")
-    del fields[missing]
-    answer = worker.request(method="GET", uri=tls_origin.url(host="localhost"), **fields)
-    assert answer.get("condition") == b"bad-request"
-    assert answer["ext"]["error"] == b"bad-client-cert"
-    assert tls_origin.connections == 0
-
-
-def test_a_pair_that_does_not_fit_is_refused(
-    worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority
-) -> None:
-    fields = {**pem(authority, "one"), "client_key": pem(authority, "other")["client_key"]}
-    answer = worker.request(method="GET", uri=tls_origin.url(host="localhost"), **fields)
-    assert answer["ext"]["error"] == b"bad-client-cert"
-    assert tls_origin.connections == 0
-
-
-def test_without_tls_a_certificate_is_of_no_matter(
-    worker: Worker, origin: ScriptedOrigin, authority: CertificateAuthority
-) -> None:
-    origin.script = reply(OK)
-    answer = worker.request(method="GET", uri=origin.url(), client_cert="x", client_key="y")
-    assert answer.get("code") == 200
-
-
-def test_a_certificate_does_not_follow_to_another_origin(
-    worker: Worker,
-    strict_origin: ScriptedOrigin,
-    authority: CertificateAuthority,
-) -> None:
-    location = strict_origin.url(host="localhost").encode()
-    answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
-    with ScriptedOrigin(reply(answer), tls=authority.server_context()) as first:
-        got = worker.request(
-            method="GET",
-            uri=first.url(host="localhost"),
-            follow_redirects=True,
-            **pem(authority, "one"),
-        )
-    assert got.get("condition") == b"tls-error"
-
-
-def test_client_certificates_of_keys_and_sections(
-    start_daemon: Start, strict_origin: ScriptedOrigin, authority: CertificateAuthority
-) -> None:
-    certificate, key = authority.leaf("general")
-    daemon, worker = start_daemon(
-        environment={"SSL_CERT_FILE": authority.path},
-        client_cert_file=certificate,
-        client_key_file=key,
-    )
-    uri = strict_origin.url(host="localhost")
-    assert worker.request(method="GET", uri=uri).body == b"0 general"
-    other, other_key = authority.leaf("section")
-    section(daemon, "localhost", client_cert_file=other, client_key_file=other_key)
-    assert worker.request(method="GET", uri=uri).body == b"1 section"
-    assert worker.request(method="GET", uri=uri, **pem(authority, "message")).body == b"2 message"
-    # A section's file with new content, under the same name.
-    for source, target in zip(authority.leaf("renewed"), (other, other_key), strict=True):
-        shutil.copy(source, target)
-    daemon.reload()
-    assert worker.request(method="GET", uri=uri).body == b"3 renewed"
-
-
-def test_a_wss_origin_is_shown_the_certificate_as_well(
-    worker: Worker, authority: CertificateAuthority
-) -> None:
-    context = authority.server_context()
-    context.load_verify_locations(authority.path)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    shown: list[Any] = []
-
-    def script(connection: Connection) -> None:
-        assert isinstance(connection.sock, ssl.SSLSocket)
-        shown.append(connection.sock.getpeercert())
-
-    with ScriptedOrigin(script, tls=context) as origin:
-        uri = origin.url(scheme="wss", host="localhost")
-        worker.start(uri=uri, credits=10, **pem(authority, "one")).finish()
-        assert "one" in str(shown[0]["subject"])
 
 
 def test_a_new_ca_file_is_in_force_at_once(
@@ -345,10 +173,10 @@ def test_a_reload_leaves_connections_of_the_same_settings(
     origin.script = reply(OK)
     daemon, worker = start_daemon()
     worker.request(method="GET", uri=origin.url())
-    section(daemon, "other.test", http_version="1.1")
+    daemon.section("other.test", http_version="1.1")
     worker.request(method="GET", uri=origin.url())
     assert origin.connections == 1
-    section(daemon, "127.0.0.1", http_version="1.1")
+    daemon.section("127.0.0.1", http_version="1.1")
     origin.wait_closed(1)
     worker.request(method="GET", uri=origin.url())
     assert origin.connections == 2
@@ -389,10 +217,10 @@ def test_some_hosts_have_a_proxy_and_some_have_none(
         assert worker.request(method="GET", uri="http://x.test/").body == b"proxy"
         uri = origin.url(host="localhost")
         assert worker.request(method="GET", uri=uri).body == b"proxy"
-        section(daemon, "localhost", proxy="")
+        daemon.section("localhost", proxy="")
         assert worker.request(method="GET", uri=uri).body == b"hi"
         daemon.write_config(proxy="", no_proxy="")
-        section(daemon, "*.proxied.test", proxy=f"http://127.0.0.1:{proxy.port}")
+        daemon.section("*.proxied.test", proxy=f"http://127.0.0.1:{proxy.port}")
         assert worker.request(method="GET", uri="http://a.proxied.test/").body == b"proxy"
         assert worker.request(method="GET", uri=origin.url()).body == b"hi"
 
@@ -435,7 +263,7 @@ def test_connections_to_a_host_are_limited_and_the_rest_waits(
     origin.script = script
     daemon, worker = start_daemon(max_connections_per_host=0 if by_section else 2)
     if by_section:
-        section(daemon, "127.0.0.1", max_connections=2)
+        daemon.section("127.0.0.1", max_connections=2)
     for number in range(12):
         worker.send_req({"method": "GET", "uri": origin.url(), "id": f"{number}"})
     assert [worker.recv_req().get("code") for _ in range(12)] == [200] * 12
@@ -469,6 +297,20 @@ def test_a_host_that_fails_again_and_again_is_left_alone(
     assert worker.request(method="GET", uri=origin.url()).get("code") == 200
 
 
+def test_a_host_that_takes_connections_and_resets_them_counts_as_failing(
+    start_daemon: Start, authority: CertificateAuthority
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.reset()
+
+    with ScriptedOrigin(script, tls=authority.server_context()) as origin:
+        _, worker = start_daemon(max_host_errors=2, environment={"SSL_CERT_FILE": authority.path})
+        uri = origin.url(host="localhost")
+        names = [worker.request(method="GET", uri=uri)["ext"]["error"] for _ in range(3)]
+    assert names == [b"connection-reset", b"connection-reset", b"host-failing"]
+
+
 def test_a_silent_host_counts_as_failing(start_daemon: Start, origin: ScriptedOrigin) -> None:
     origin.script = lambda connection: connection.expect_end()
     _, worker = start_daemon(max_host_errors=2)
@@ -480,7 +322,7 @@ def test_a_silent_host_counts_as_failing(start_daemon: Start, origin: ScriptedOr
 def test_a_timeout_by_section(start_daemon: Start, origin: ScriptedOrigin) -> None:
     origin.script = lambda connection: connection.expect_end()
     daemon, worker = start_daemon()
-    section(daemon, "127.0.0.1", timeout=1)
+    daemon.section("127.0.0.1", timeout=1)
     begin = time.monotonic()
     answer = worker.request(method="GET", uri=origin.url())
     assert answer["ext"]["error"] == b"idle-timeout"

@@ -1,10 +1,6 @@
 """A proxy that the operator set: everything goes through it, and the rules about names hold."""
 
 import base64
-import contextlib
-import socket
-import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from tests.support import (
     free_port,
     reply,
 )
+from tests.support.proxies import Socks5, tunnel
 
 Start = Callable[..., tuple[Daemon, Worker]]
 OK = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -100,22 +97,7 @@ def test_tls_goes_through_a_tunnel(
 ) -> None:
     tls_origin.script = OK
 
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(b"HTTP/1.1 200 Connected\r\nX-Proxy: yes\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", tls_origin.port)) as inner:
-            back = threading.Thread(target=pump, args=(inner, connection.sock))
-            back.start()
-            pump(connection.sock, inner)
-            inner.shutdown(socket.SHUT_RDWR)
-            back.join()
-
-    origin.script = script
+    origin.script = tunnel
     _, worker = start_daemon(
         proxy=f"http://127.0.0.1:{origin.port}", environment={"SSL_CERT_FILE": authority.path}
     )
@@ -168,29 +150,15 @@ def test_a_dead_proxy_is_not_gone_around(start_daemon: Start, origin: ScriptedOr
 def test_requests_go_through_a_socks_proxy(
     start_daemon: Start, origin: ScriptedOrigin, scheme: str
 ) -> None:
-    asked: list[bytes] = []
-
-    def script(connection: Connection) -> None:
-        _, count = connection.read_exactly(2)
-        connection.read_exactly(count)
-        connection.send(b"\5\0")
-        kind = connection.read_exactly(4)[3]
-        if kind == 3:
-            asked.append(connection.read_exactly(connection.read_exactly(1)[0]))
-        else:
-            asked.append(socket.inet_ntoa(connection.read_exactly(4)).encode())
-        connection.read_exactly(2)
-        connection.send(b"\5\0\0\1" + socket.inet_aton("127.0.0.1") + struct.pack("!H", 80))
-        connection.read_request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsocks")
-
-    origin.script = script
-    _, worker = start_daemon(
-        deny="@loopback",
-        allow="localhost,localhost->@loopback",
-        proxy=f"{scheme}://127.0.0.1:{origin.port}",
-    )
-    host = "nosuch.invalid" if scheme == "socks5h" else "localhost"
-    answer = worker.request(method="GET", uri=f"http://{host}/")
-    assert answer.body == b"socks"
-    assert asked == [b"nosuch.invalid" if scheme == "socks5h" else b"127.0.0.1"]
+    proxy = Socks5()
+    with ScriptedOrigin(proxy) as listener:
+        _, worker = start_daemon(
+            deny="@loopback",
+            allow="localhost,localhost->@loopback",
+            proxy=f"{scheme}://127.0.0.1:{listener.port}",
+        )
+        origin.script = OK
+        host = "nosuch.invalid" if scheme == "socks5h" else "localhost"
+        answer = worker.request(method="GET", uri=f"http://{host}:{origin.port}/")
+    assert answer.body == b"ok"
+    assert proxy.asked == [b"nosuch.invalid" if scheme == "socks5h" else b"127.0.0.1"]

@@ -108,6 +108,13 @@ class Daemon:
         lines = ["[General]"] + [f"{key}={value}" for key, value in self.settings.items()]
         self.config_path.write_text("\n".join(lines) + "\n")
 
+    def section(self, host: str, **settings: Any) -> None:
+        """Adds a section for a host to zurl.conf and has it read."""
+        with self.config_path.open("a") as file:
+            file.write(f"[host {host}]\n")
+            file.writelines(f"{key}={value}\n" for key, value in settings.items())
+        self.reload()
+
     def command(self) -> list[str]:
         """The command line."""
         if self._command is not None:

@@ -12,13 +12,20 @@ from aioquic.asyncio.server import QuicServer
 from aioquic.h3.connection import H3Connection
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent
+from aioquic.quic.events import (
+    ConnectionTerminated,
+    HandshakeCompleted,
+    ProtocolNegotiated,
+    QuicEvent,
+)
+from aioquic.quic.packet import QuicFrameType
 
 from tests.support.deadline import wait_until
 
 __all__ = ["Http3Origin"]
 
 _PIECE = 65536
+_CERTIFICATE_REQUIRED = 0x100 + 116  # RFC 9001 section 4.8, RFC 8446 section 6.2
 
 
 class _Protocol(QuicConnectionProtocol):
@@ -27,10 +34,27 @@ class _Protocol(QuicConnectionProtocol):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self._begin = self._quic._initialize
+        self._quic._initialize = self._initialize  # type: ignore[method-assign]
         self._bodies: dict[int, bytes] = {}
         self._heads: dict[int, dict[bytes, bytes]] = {}
 
+    def _initialize(self, peer_cid: bytes) -> None:
+        self._begin(peer_cid)
+        self._quic.tls._request_client_certificate = self.origin.asks_certificate
+
+    @property
+    def subject(self) -> str:
+        """Whose certificate the client has shown; "" if none."""
+        shown = self._quic.tls._peer_certificate
+        return "" if shown is None else shown.subject.rfc4514_string()
+
     def quic_event_received(self, event: QuicEvent) -> None:
+        if isinstance(event, HandshakeCompleted) and self.origin.insists and not self.subject:
+            self.origin.refused += 1
+            self._quic.close(_CERTIFICATE_REQUIRED, QuicFrameType.CRYPTO, "certificate required")
+            self.transmit()
+            return
         if isinstance(event, ProtocolNegotiated):
             self.http = H3Connection(self._quic)
             self.origin.connections.append(self)
@@ -57,6 +81,8 @@ class _Protocol(QuicConnectionProtocol):
         origin.requests.append((head[b":method"], head[b":path"], body))
         path = head[b":path"]
         answer = origin.file if path == b"/file" else b"over h3 " + head[b":method"] + b" " + body
+        if path == b"/who":
+            answer = f"over h3 {self.subject}".encode()
         self.http.send_headers(
             stream, [(b":status", b"200"), (b"content-length", b"%d" % len(answer))]
         )
@@ -73,14 +99,27 @@ class Http3Origin:
         leaf: paths of its certificate and key.
         port: of 127.0.0.1, for UDP.
         file: what /file serves.
+        asks_certificate: clients may show one; /who says whose it was.
+        insists: who shows none is turned away when the handshake is over.
 
     Attributes:
+        refused: handshakes of those.
         requests: method, path and body of each.
         connections: those whose handshake was completed.
     """
 
-    def __init__(self, leaf: tuple[str, str], port: int, file: bytes = b"") -> None:
+    def __init__(
+        self,
+        leaf: tuple[str, str],
+        port: int,
+        file: bytes = b"",
+        asks_certificate: bool = False,
+        insists: bool = False,
+    ) -> None:
         self.port = port
+        self.asks_certificate = asks_certificate or insists
+        self.insists = insists
+        self.refused = 0
         self.file = file
         self.requests: list[tuple[bytes, bytes, bytes]] = []
         self.connections: list[Any] = []

@@ -2,12 +2,14 @@
 
 A TLS 1.3 server checks our certificate after its own handshake. It sends an alert that says what is
 wrong, and closes. If our request was on its way by then, the connection is reset before libcurl can
-read the alert. So such a connection is made once more, and only read.
+read the alert; and libcurl does not report an alert of a QUIC connection at all. So such a connection
+is made once more, over TCP, and only read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pycurl
 
@@ -39,7 +41,7 @@ class AlertProbe(HttpTransfer):
         request: HttpRequest,
         found: Callable[[TransferError | None], None],
     ) -> None:
-        super().__init__(egress, request)
+        super().__init__(egress, replace(request, http_version="1.1"))
         self._loop = loop
         self._found = found
         self._fd = -1
@@ -58,7 +60,6 @@ class AlertProbe(HttpTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options for a connection without a request (``CURLOPT_CONNECT_ONLY``)."""
         super().prepare(handle)
-        handle.limit_to_http1()
         handle.set(pycurl.CONNECT_ONLY, 1)
         handle.set(pycurl.FRESH_CONNECT, 1)
 
@@ -83,7 +84,9 @@ class AlertProbe(HttpTransfer):
         except BlockingIOError:
             pass  # it may be a session ticket
         except pycurl.error as error:
-            self._end(TransferError.from_curl(*error.args[:2]))
+            code, message = error.args[:2]
+            shows = self.handle.shows_certificate
+            self._end(TransferError.from_curl(code, message, shows_certificate=shows))
 
     def _give_up(self) -> None:
         self._end(None)

@@ -326,6 +326,9 @@ class Egress:
             self.remove(transfer)
             self._place(transfer)
             return
+        if isinstance(transfer, AlertProbe):  # its origin was asked for nothing
+            transfer.ended(code, message)
+            return
         if not code and transfer.request.target.scheme == "https":
             self._versions.learn(transfer)
         if self._breaker.most:
@@ -344,7 +347,6 @@ class Egress:
             and "alert" not in message
             and bool(handle.curl.getinfo(pycurl.APPCONNECT_TIME))
             and not handle.answer_began
-            and not isinstance(transfer, AlertProbe)
         )
 
     def _look_for_an_alert(self, transfer: Carried, failure: TransferError) -> None:

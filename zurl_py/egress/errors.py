@@ -76,7 +76,12 @@ class TransferError(Error):
 
     @classmethod
     def from_curl(
-        cls, code: int, message: str, os_errno: int = 0, proxied: bool = False
+        cls,
+        code: int,
+        message: str,
+        os_errno: int = 0,
+        proxied: bool = False,
+        shows_certificate: bool = True,
     ) -> TransferError:
         """The failure for a libcurl result.
 
@@ -85,6 +90,7 @@ class TransferError(Error):
             message: libcurl's text, or "".
             os_errno: ``CURLINFO_OS_ERRNO`` of the last failed connect, where it is known.
             proxied: the connection was to a proxy.
+            shows_certificate: we have a client certificate for this origin.
         """
         condition, error = _OF_CODE.get(code, _UNKNOWN)
         if code == pycurl.E_COULDNT_CONNECT:
@@ -97,7 +103,7 @@ class TransferError(Error):
         elif "alert" in message and code in _HIDES_ALERTS:
             # TLS 1.3 servers check our certificate after their own handshake: the alert comes in
             # place of the answer.
-            condition, error = _of_alert(message)
+            condition, error = _of_alert(message, shows_certificate)
         elif code in _HIDES_ALERTS and "CONNECT tunnel failed" in message:
             condition, error = Condition.REMOTE_CONNECTION_FAILED, ErrorName.PROXY_FAILED
         elif code == _WEIRD_REPLY and "Location" in message:
@@ -127,15 +133,17 @@ def _certificate_fault(message: str) -> str:
     return ErrorName.CERTIFICATE_INVALID
 
 
-def _of_alert(message: str) -> tuple[bytes, str]:
+def _of_alert(message: str, shows_certificate: bool) -> tuple[bytes, str]:
     """Condition and name for a TLS alert of the origin (RFC 8446 section 6)."""
     name = ErrorName.HANDSHAKE_FAILED
-    if _ASKS_FOR_OURS.search(message):
+    # Some call a certificate bad that was not shown (caddy 2.6 and others in Go).
+    if "certificate required" in message or (
+        "bad certificate" in message and not shows_certificate
+    ):
         name = ErrorName.CERTIFICATE_REQUIRED
     return Condition.TLS_ERROR, name
 
 
-_ASKS_FOR_OURS = re.compile("certificate required")
 _CERTIFICATE_FAULTS = (
     ("not yet valid", ErrorName.CERTIFICATE_NOT_YET_VALID),
     ("expired", ErrorName.CERTIFICATE_EXPIRED),

@@ -380,6 +380,14 @@ class EasyHandle:
         waited = getinfo(pycurl.STARTTRANSFER_TIME) - getinfo(pycurl.PRETRANSFER_TIME)
         return bool(waited > _NO_TIME or getinfo(pycurl.HEADER_SIZE))
 
+    @property
+    def shows_certificate(self) -> bool:
+        """An origin that asks for a certificate is shown one."""
+        request = self._request
+        return self._settings.client_certificate is not None or (
+            request is not None and request.client_certificate is not None
+        )
+
     def give_back(self) -> None:
         """Return to the pool; the transfer must be out of its multi handle."""
         idle = self._pool.idle

@@ -35,6 +35,7 @@ class StreamSocket:
         tls: the connection uses TLS, so decrypted bytes may wait in memory, unseen by epoll.
         on_readable: called when ``read`` may return bytes, or find the end.
         on_written: called with the mark of a piece that had to wait, when it was sent.
+        shows_certificate: we have a client certificate for this origin.
 
     Attributes:
         lost: why no more bytes will come, once all have been read.
@@ -56,6 +57,7 @@ class StreamSocket:
         "_reads_left",
         "_retry",
         "_retry_after",
+        "_shows_certificate",
         "_tls",
         "_watched",
         "ended",
@@ -72,10 +74,12 @@ class StreamSocket:
         tls: bool,
         on_readable: Callable[[], None],
         on_written: Callable[[int], None],
+        shows_certificate: bool = True,
     ) -> None:
         self._loop = loop
         self._curl = curl
         self._tls = tls
+        self._shows_certificate = shows_certificate
         self._on_readable = on_readable
         self._on_written = on_written
         self._fd: int = curl.getinfo(pycurl.ACTIVESOCKET)
@@ -119,7 +123,9 @@ class StreamSocket:
             self._may_read = False
             return b""
         except pycurl.error as error:
-            self._end(TransferError.from_curl(error.args[0], f"connection lost: {error.args[-1]}"))
+            text = f"connection lost: {error.args[-1]}"
+            shows = self._shows_certificate
+            self._end(TransferError.from_curl(error.args[0], text, shows_certificate=shows))
             return b""
         if not data:
             self.ended = True

@@ -126,7 +126,9 @@ class HttpTransfer:
             )
         os_errno = handle.curl.getinfo(pycurl.OS_ERRNO)
         text = handle.problem or message
-        return TransferError.from_curl(code, text, os_errno, handle.proxied)
+        return TransferError.from_curl(
+            code, text, os_errno, handle.proxied, handle.shows_certificate
+        )
 
     def _retry_as_connect_host(self, code: int) -> bool:
         """With trust-connect-host, try again with a certificate for the connect host.

@@ -344,7 +344,12 @@ class WebSocketTransfer(HttpTransfer):
         self._enter(_State.HANDSHAKE)
         target = self.request.target
         self._socket = StreamSocket(
-            self._loop, self.handle.curl, target.scheme == "wss", self._come_back, self._wrote
+            self._loop,
+            self.handle.curl,
+            target.scheme == "wss",
+            self._come_back,
+            self._wrote,
+            self.handle.shows_certificate,
         )
         self._reader = ResponseReader(self.request.follow_redirects)
         # A TLS 1.3 origin that demands a certificate sends an alert after the handshake, and hangs

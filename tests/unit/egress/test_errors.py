@@ -80,6 +80,22 @@ def test_a_proxy_that_cannot_be_reached_is_named() -> None:
     assert failure.error == ErrorName.PROXY_FAILED
 
 
+@pytest.mark.parametrize(
+    ("alert", "shown", "error"),
+    [
+        ("certificate required", False, "certificate-required"),
+        ("bad certificate", False, "certificate-required"),
+        ("bad certificate", True, "handshake-failed"),
+        ("unknown ca", True, "handshake-failed"),
+        ("handshake failure", False, "handshake-failed"),
+    ],
+)
+def test_an_alert_about_our_certificate(alert: str, shown: bool, error: str) -> None:
+    message = f"OpenSSL SSL_read: error:0A000412:SSL routines::tlsv13 alert {alert}, errno 0"
+    failure = TransferError.from_curl(56, message, shows_certificate=shown)
+    assert (failure.condition, failure.error) == (Condition.TLS_ERROR, error)
+
+
 def test_a_refusal_of_the_policy_is_named_by_its_rule() -> None:
     decision = Decision(False, "deny_always=10.0.0.1", "10.0.0.1", "refused", "deny_always")
     failure = TransferError.from_decision(decision, "x")

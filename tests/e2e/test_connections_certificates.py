@@ -1,0 +1,330 @@
+"""Client certificates: by message, key and section, over every version of HTTP, through proxies."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support.daemon import free_port
+from tests.support.http3 import Http3Origin
+from tests.support.proxies import Socks5, tunnel
+from tests.support.websocket import switch
+
+Start = Callable[..., tuple[Daemon, Worker]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+@pytest.fixture
+def strict_origin(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
+    """An origin that says whose certificate it was shown, and insists on one."""
+    context = authority.server_context()
+    context.load_verify_locations(authority.path)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def script(connection: Connection) -> None:
+        while True:
+            request = connection.read_request()
+            assert isinstance(connection.sock, ssl.SSLSocket)
+            subject: Any = (connection.sock.getpeercert() or {}).get("subject", ())
+            name = dict(pair for item in subject for pair in item).get("commonName", "nobody")
+            text = f"{connection.number} {name}".encode()
+            if request.get(b"upgrade"):
+                connection.send(switch(request, b"X-Shown: " + text))
+                connection.expect_end()
+                return
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+
+    made = ScriptedOrigin(script, tls=context)
+    yield made
+    made.close()
+
+
+def pem(authority: CertificateAuthority, name: str) -> dict[str, str]:
+    certificate, key = authority.leaf(name)
+    return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
+
+
+def test_client_certificates_of_messages_have_connections_of_their_own(
+    worker: Worker, strict_origin: ScriptedOrigin, authority: CertificateAuthority
+) -> None:
+    uri = strict_origin.url(host="localhost")
+    one, other = pem(authority, "one"), pem(authority, "other")
+
+    def ask(**fields: Any) -> bytes:
+        return worker.request(method="GET", uri=uri, **fields).body
+
+    assert ask(**one) == b"0 one"
+    assert ask(**other) == b"1 other"
+    assert ask(**one) == b"0 one"
+    assert ask(client_cert=one["client_cert"] + "\n\n", client_key=one["client_key"]) == b"0 one"
+    streamed = worker.start(method="GET", uri=uri, stream=True, credits=99, **other)
+    streamed.finish()
+    assert streamed.body == b"1 other"
+    assert "PRIVATE" not in worker.daemon.log()
+    assert "CERTIFICATE---" not in worker.daemon.log()
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_origin_that_insists_on_a_certificate_is_named(
+    worker: Worker, strict_origin: ScriptedOrigin, scheme: str, stream: bool
+) -> None:
+    """Over TLS 1.3 it says so when its handshake is over."""
+    uri = strict_origin.url(scheme=scheme, host="localhost")
+    if stream or scheme == "wss":
+        answer = worker.start(method="GET", uri=uri, stream=True, credits=9).finish()[-1]
+    else:
+        answer = worker.request(method="GET", uri=uri)
+    assert answer.get("condition") == b"tls-error"
+    assert answer["ext"]["error"] == b"certificate-required"
+    assert b"alert certificate required" in answer["ext"]["detail"]
+
+
+def test_a_reset_without_an_alert_stays_a_reset(
+    worker: Worker, authority: CertificateAuthority
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.reset()
+
+    with ScriptedOrigin(script, tls=authority.server_context()) as origin:
+        answer = worker.request(method="GET", uri=origin.url(host="localhost"))
+        assert answer.get("condition") == b"undefined-condition"
+        assert answer["ext"]["error"] == b"connection-reset"
+        assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("missing", ["client_cert", "client_key"])
+def test_half_a_pair_is_refused(
+    worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority, missing: str
+) -> None:
+    fields = pem(authority, "one")
+    del fields[missing]
+    answer = worker.request(method="GET", uri=tls_origin.url(host="localhost"), **fields)
+    assert answer.get("condition") == b"bad-request"
+    assert answer["ext"]["error"] == b"bad-client-cert"
+    assert tls_origin.connections == 0
+
+
+def test_a_pair_that_does_not_fit_is_refused(
+    worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority
+) -> None:
+    fields = {**pem(authority, "one"), "client_key": pem(authority, "other")["client_key"]}
+    answer = worker.request(method="GET", uri=tls_origin.url(host="localhost"), **fields)
+    assert answer["ext"]["error"] == b"bad-client-cert"
+    assert tls_origin.connections == 0
+
+
+def test_without_tls_a_certificate_is_of_no_matter(
+    worker: Worker, origin: ScriptedOrigin, authority: CertificateAuthority
+) -> None:
+    origin.script = reply(OK)
+    answer = worker.request(method="GET", uri=origin.url(), client_cert="x", client_key="y")
+    assert answer.get("code") == 200
+
+
+def test_a_certificate_does_not_follow_to_another_origin(
+    worker: Worker,
+    strict_origin: ScriptedOrigin,
+    authority: CertificateAuthority,
+) -> None:
+    location = strict_origin.url(host="localhost").encode()
+    answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
+    with ScriptedOrigin(reply(answer), tls=authority.server_context()) as first:
+        got = worker.request(
+            method="GET",
+            uri=first.url(host="localhost"),
+            follow_redirects=True,
+            **pem(authority, "one"),
+        )
+    assert got.get("condition") == b"tls-error"
+
+
+def test_client_certificates_of_keys_and_sections(
+    start_daemon: Start, strict_origin: ScriptedOrigin, authority: CertificateAuthority
+) -> None:
+    certificate, key = authority.leaf("general")
+    daemon, worker = start_daemon(
+        environment={"SSL_CERT_FILE": authority.path},
+        client_cert_file=certificate,
+        client_key_file=key,
+    )
+    uri = strict_origin.url(host="localhost")
+    assert worker.request(method="GET", uri=uri).body == b"0 general"
+    other, other_key = authority.leaf("section")
+    daemon.section("localhost", client_cert_file=other, client_key_file=other_key)
+    assert worker.request(method="GET", uri=uri).body == b"1 section"
+    assert worker.request(method="GET", uri=uri, **pem(authority, "message")).body == b"2 message"
+    # A section's file with new content, under the same name.
+    for source, target in zip(authority.leaf("renewed"), (other, other_key), strict=True):
+        shutil.copy(source, target)
+    daemon.reload()
+    assert worker.request(method="GET", uri=uri).body == b"3 renewed"
+
+
+def test_a_wss_origin_is_shown_the_certificate_as_well(
+    worker: Worker, authority: CertificateAuthority
+) -> None:
+    context = authority.server_context()
+    context.load_verify_locations(authority.path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    shown: list[Any] = []
+
+    def script(connection: Connection) -> None:
+        assert isinstance(connection.sock, ssl.SSLSocket)
+        shown.append(connection.sock.getpeercert())
+
+    with ScriptedOrigin(script, tls=context) as origin:
+        uri = origin.url(scheme="wss", host="localhost")
+        worker.start(uri=uri, credits=10, **pem(authority, "one")).finish()
+        assert "one" in str(shown[0]["subject"])
+
+
+# -- through proxies ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+def test_they_go_through_proxies(
+    start_daemon: Start,
+    strict_origin: ScriptedOrigin,
+    authority: CertificateAuthority,
+    scheme: str,
+) -> None:
+    """The origin is shown them, whole and streamed and by wss; and it judges them."""
+    with ScriptedOrigin(tunnel if scheme == "http" else Socks5()) as proxy:
+        _, worker = start_daemon(
+            proxy=f"{scheme}://127.0.0.1:{proxy.port}",
+            environment={"SSL_CERT_FILE": authority.path},
+        )
+        uri = strict_origin.url(host="localhost")
+        one, other = pem(authority, "one"), pem(authority, "other")
+        assert worker.request(method="GET", uri=uri, **one).body == b"0 one"
+        assert worker.request(method="GET", uri=uri, **other).body == b"1 other"
+        streamed = worker.start(method="GET", uri=uri, stream=True, credits=99, **one)
+        streamed.finish()
+        assert streamed.body == b"0 one"
+        opened = worker.start(
+            uri=strict_origin.url(scheme="wss", host="localhost"), credits=99, **other
+        )
+        assert opened.skip(b"keep-alive").header(b"x-shown") == b"2 other"
+        for kind in ("https", "wss"):
+            asked = strict_origin.url(scheme=kind, host="localhost")
+            answer = worker.start(method="GET", uri=asked, stream=True, credits=99).finish()[-1]
+            assert answer["ext"]["error"] == b"certificate-required"
+
+
+def test_a_section_has_a_proxy_and_a_certificate(
+    start_daemon: Start, strict_origin: ScriptedOrigin, authority: CertificateAuthority
+) -> None:
+    certificate, key = authority.leaf("section")
+    with ScriptedOrigin(tunnel) as proxy:
+        daemon, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path})
+        daemon.section(
+            "localhost",
+            proxy=f"http://127.0.0.1:{proxy.port}",
+            client_cert_file=certificate,
+            client_key_file=key,
+        )
+        uri = strict_origin.url(host="localhost")
+        assert worker.request(method="GET", uri=uri).body == b"0 section"
+        assert worker.request(method="GET", uri=uri, **pem(authority, "own")).body == b"1 own"
+        assert [request.line.split()[0] for request in proxy.requests] == [b"CONNECT"] * 2
+
+
+# -- over HTTP/3 -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict_quic(
+    authority: CertificateAuthority, strict_origin: ScriptedOrigin
+) -> Iterator[Http3Origin]:
+    """HTTP/3 on the port of ``strict_origin``, that insists as well."""
+    made = Http3Origin(authority.leaf("localhost", "127.0.0.1"), strict_origin.port, insists=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quic_worker(start_daemon: Start, authority: CertificateAuthority) -> Worker:
+    return start_daemon(environment={"SSL_CERT_FILE": authority.path}, http_version="3")[1]
+
+
+def test_they_are_shown_over_http3(
+    quic_worker: Worker,
+    strict_quic: Http3Origin,
+    strict_origin: ScriptedOrigin,
+    authority: CertificateAuthority,
+) -> None:
+    uri = strict_origin.url("/who", host="localhost")
+    one, other = pem(authority, "one"), pem(authority, "other")
+
+    def ask(**fields: Any) -> bytes:
+        return quic_worker.request(method="GET", uri=uri, **fields).body
+
+    assert ask(**one) == b"over h3 CN=one"
+    assert ask(**other) == b"over h3 CN=other"
+    assert ask(**one) == b"over h3 CN=one"
+    streamed = quic_worker.start(method="GET", uri=uri, stream=True, credits=99, **other)
+    streamed.finish()
+    assert streamed.body == b"over h3 CN=other"
+    assert len(strict_quic.connections) == 2
+    assert strict_origin.connections == 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_origin_of_http3_that_insists_is_named_and_stays_one_of_http3(
+    quic_worker: Worker,
+    strict_quic: Http3Origin,
+    strict_origin: ScriptedOrigin,
+    authority: CertificateAuthority,
+    stream: bool,
+) -> None:
+    """libcurl has no word for an alert of QUIC: the alert of a TCP connection is heard."""
+    uri = strict_origin.url("/who", host="localhost")
+    if stream:
+        answer = quic_worker.start(method="GET", uri=uri, stream=True, credits=9).finish()[-1]
+    else:
+        answer = quic_worker.request(method="GET", uri=uri)
+    assert answer.get("condition") == b"tls-error"
+    assert answer["ext"]["error"] == b"certificate-required"
+    assert strict_quic.refused == 1
+    assert not strict_origin.requests
+    shown = quic_worker.request(method="GET", uri=uri, **pem(authority, "one"))
+    assert shown.body == b"over h3 CN=one"
+
+
+def test_without_tcp_an_origin_of_http3_that_insists_is_a_reset(
+    quic_worker: Worker, authority: CertificateAuthority
+) -> None:
+    quic = Http3Origin(authority.leaf("localhost"), free_port(), insists=True)
+    try:
+        answer = quic_worker.request(method="GET", uri=f"https://localhost:{quic.port}/who")
+    finally:
+        quic.close()
+    assert answer.get("condition") == b"undefined-condition"
+    assert answer["ext"]["error"] == b"connection-reset"
+
+
+def test_the_settings_certificate_is_shown_over_http3(
+    start_daemon: Start,
+    strict_quic: Http3Origin,
+    strict_origin: ScriptedOrigin,
+    authority: CertificateAuthority,
+) -> None:
+    certificate, key = authority.leaf("general")
+    _, worker = start_daemon(
+        environment={"SSL_CERT_FILE": authority.path},
+        http_version="3",
+        client_cert_file=certificate,
+        client_key_file=key,
+    )
+    uri = strict_origin.url("/who", host="localhost")
+    assert worker.request(method="GET", uri=uri).body == b"over h3 CN=general"
+    assert worker.request(method="GET", uri=uri, **pem(authority, "own")).body == b"over h3 CN=own"
