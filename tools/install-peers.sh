@@ -7,6 +7,7 @@ export DEBIAN_FRONTEND=noninteractive
 programs="
     zurl:zurl
     nginx:nginx-light
+    caddy:caddy
     pushpin:pushpin
     condure:condure
     mongrel2:mongrel2-core

@@ -69,6 +69,23 @@ def test_whole_and_streamed_requests_share_a_connection(quic_worker: Worker, bot
     assert both.tcp.connections == 0
 
 
+def test_interim_heads_and_trailers(quic_worker: Worker, both: Both) -> None:
+    ext = {"interim": True, "trailers": True}
+    interim = {b"code": 103, b"reason": b"", b"headers": [[b"link", b"</a>"]]}
+    trailers = [[b"x-sum", b"HTTP/1.1 200 FAKE"]]
+    whole = quic_worker.request(method="GET", uri=both.uri + "extras", ext=ext)
+    assert (whole["code"], whole.body) == (200, b"body")
+    assert whole["ext"] == {"interim": [interim], "trailers": trailers}
+    session = quic_worker.start(
+        method="GET", uri=both.uri + "extras", stream=True, credits=99, ext=ext
+    )
+    messages = session.finish()
+    told = [m["ext"]["interim"] for m in messages if m.type == b"keep-alive" and m.get("ext")]
+    assert told == [interim]
+    assert session.body == b"body"
+    assert messages[-1]["ext"] == {"trailers": trailers}
+
+
 def test_an_upload_in_parts(quic_worker: Worker, both: Both) -> None:
     session = quic_worker.start(
         method="PUT", uri=both.uri, stream=True, credits=999, more=True, body="one"

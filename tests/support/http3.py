@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.asyncio.server import QuicServer
-from aioquic.h3.connection import H3Connection
+from aioquic.h3.connection import H3Connection, HeadersState
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import (
@@ -83,12 +83,25 @@ class _Protocol(QuicConnectionProtocol):
         answer = origin.file if path == b"/file" else b"over h3 " + head[b":method"] + b" " + body
         if path == b"/who":
             answer = f"over h3 {self.subject}".encode()
+        if path == b"/extras":
+            self._answer_with_extras(self.http, stream)
+            return
         self.http.send_headers(
             stream, [(b":status", b"200"), (b"content-length", b"%d" % len(answer))]
         )
         for start in range(0, len(answer), _PIECE):
             self.http.send_data(stream, answer[start : start + _PIECE], end_stream=False)
         self.http.send_data(stream, b"", end_stream=True)
+        self.transmit()
+
+    def _answer_with_extras(self, http: H3Connection, stream: int) -> None:
+        """An interim head, a body, and a trailer that looks like a status line."""
+        http.send_headers(stream, [(b":status", b"103"), (b"link", b"</a>")])
+        # aioquic takes the second head for trailers, behind which no body may come.
+        http._stream[stream].headers_send_state = HeadersState.INITIAL
+        http.send_headers(stream, [(b":status", b"200")])
+        http.send_data(stream, b"body", end_stream=False)
+        http.send_headers(stream, [(b"x-sum", b"HTTP/1.1 200 FAKE")], end_stream=True)
         self.transmit()
 
 

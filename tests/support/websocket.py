@@ -94,6 +94,11 @@ def read_frame(connection: Connection) -> tuple[int, bytes]:
 def echo(connection: Connection) -> None:
     """Script: sends every frame back, and ends after a close."""
     accept(connection)
+    echo_frames(connection)
+
+
+def echo_frames(connection: Connection) -> None:
+    """Sends every frame back, and ends after a close."""
     while True:
         head, payload = read_frame(connection)
         connection.send(frame(head & 0x0F, payload, bool(head & FIN)))
