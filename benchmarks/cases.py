@@ -45,6 +45,7 @@ class Setting:
 
 
 Run = Callable[[Setting], Result]
+_LOGGED = 2.0  # seconds until a line must be in the log
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Case:
     Attributes:
         unit: what ``Result.count`` counts.
         daemons: those that can do it.
-        group: the table it is in: requests, paced, bodies, sockets, open, hosts, idle.
+        group: the table it is in: requests, paced, bodies, versions, sockets, open, hosts, idle.
         size: the number on the axis of the plot of its group.
         rounds: runs at most.
         buffer_size: condure's, in bytes.
@@ -160,6 +161,47 @@ def _download(setting: Setting) -> Result:
     return result
 
 
+def _by_version(version: str, in_flight: int, full: int) -> Run:
+    """Small requests by one version of HTTP."""
+
+    def run(setting: Setting) -> Result:
+        uri = f"https://localhost:{setting.sites.caddy}/hello"
+        packet = {"id": "1", "uri": uri, "method": "GET", "headers": _HEADERS}
+        message = encode("T", {**packet, "ext": {"http-version": version}})
+        count, warm_up = setting.count(full), setting.count(full // 10)
+        result = drive(setting.daemon, "req", [message], count, in_flight, warm_up)
+        _check_version(setting.daemon, version)
+        return result
+
+    return run
+
+
+def _download_by_version(version: str) -> Run:
+    def run(setting: Setting) -> Result:
+        uri = f"https://localhost:{setting.sites.caddy}/file"
+        packet = {"method": "GET", "uri": uri, "ext": {"http-version": version}}
+        message = encode("T", {**packet, **_ADDRESS, "credits": _WINDOW})
+        result = drive(setting.daemon, "stream", [message], setting.count(4), 1, 1)
+        result.count *= FILE_MEGABYTES
+        _check_version(setting.daemon, version)
+        return result
+
+    return run
+
+
+def _check_version(daemon: Daemon, version: str) -> None:
+    """All answers came by this version of HTTP: else another one was measured."""
+    log, until = daemon.directory / "log", time.monotonic() + _LOGGED
+    while True:
+        answers = [line for line in log.read_text().splitlines() if " code=200 " in line]
+        if answers or time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    others = [line for line in answers if f" http_version={version}" not in line]
+    if others or not answers:
+        raise SystemExit(f"{len(others)} of {len(answers)} answers not by HTTP/{version}")
+
+
 def _upload(piece: int) -> Run:
     def run(setting: Setting) -> Result:
         packet = {"method": "POST", "uri": setting.special("/sink"), "more": True}
@@ -226,6 +268,7 @@ _WITH_CONDURE = ("ours", "zurl", "condure")
 _PIECES = (5_000, 20_000, 50_000)
 _OPEN = (0, 100, 1_000, 4_000, 10_000)
 _HOSTS = (1, 10, 100, 1_000, 10_000)
+_VERSIONS = {"http1": "1.1", "http2": "2", "http3": "3"}
 
 CASES = (
     Case("json", "buffered, JSON", _buffered("J"), daemons=_WITH_FLOOR, target=Target(0.40)),
@@ -283,6 +326,22 @@ CASES = (
         target=Target(0.50),
         group="bodies",
         buffer_size=200_000,
+    ),
+    *(
+        Case(
+            f"versions-{name}{suffix}",
+            f"HTTP/{version}, {title}",
+            run(version),
+            unit=unit,
+            daemons=("ours",),
+            group="versions",
+        )
+        for suffix, title, unit, run in (
+            ("", "20 at once", "request", lambda v: _by_version(v, 20, 20_000)),
+            ("-single", "one at a time", "request", lambda v: _by_version(v, 1, 5_000)),
+            ("-download", "streamed download, a MB", "MB", _download_by_version),
+        )
+        for name, version in _VERSIONS.items()
     ),
     *(
         Case(

@@ -1,4 +1,4 @@
-"""The sites that are asked: nginx where it can, origin.c for the rest."""
+"""The sites that are asked: nginx where it can, caddy for HTTP/3, origin.c for the rest."""
 
 from __future__ import annotations
 
@@ -37,6 +37,25 @@ http {{
 }}
 """
 
+_CADDY = """
+{{
+    skip_install_trust
+    admin off
+    auto_https off
+    default_bind 127.0.0.1
+    log {{
+        output discard
+    }}
+}}
+https://localhost:{port} {{
+    tls {directory}/cert.pem {directory}/key.pem
+    root * {directory}/www
+    file_server /file
+    respond /hello "hello world
+"
+}}
+"""
+
 
 class Sites:
     """The origins of a run.
@@ -52,6 +71,8 @@ class Sites:
         self.plain, self.tls, self.h2, self.special = (_free_port() for _ in range(4))
         self.ca_file = directory / "cert.pem"
         self.counter = directory / "counter"
+        self._directory = directory
+        self._caddy = 0
         self._processes = [self._start_nginx(directory), self._start_origin()]
         for port in (self.plain, self.special):
             _wait_for_port(port)
@@ -62,6 +83,27 @@ class Sites:
             process.terminate()
         for process in self._processes:
             process.wait(10)
+
+    @property
+    def caddy(self) -> int:
+        """Port of caddy, for TCP and UDP: one server that speaks every version of HTTP."""
+        if not self._caddy:
+            self._caddy = _free_port()
+            self._processes.append(self._start_caddy(self._directory, self._caddy))
+            _wait_for_port(self._caddy)
+        return self._caddy
+
+    def _start_caddy(self, directory: Path, port: int) -> subprocess.Popen[bytes]:
+        config = directory / "Caddyfile"
+        config.write_text(_CADDY.format(directory=directory, port=port))
+        homes = {name: str(directory) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+        with (directory / "caddy.log").open("wb") as log:
+            return subprocess.Popen(
+                ["caddy", "run", "--config", config, "--adapter", "caddyfile"],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **homes},
+            )
 
     def answered(self) -> int:
         """How many requests origin.c has answered."""

@@ -24,6 +24,7 @@ _TITLES = {
     "requests": "Requests",
     "paced": "A steady load",
     "bodies": "Streamed bodies",
+    "versions": "Versions of HTTP",
     "sockets": "WebSockets",
     "open": "Other traffic beside open requests",
     "hosts": "Many hosts",
@@ -34,6 +35,8 @@ _INTRODUCTIONS = {
     "paced": "Microseconds of CPU time of the daemon per request, at so many a second; and its "
     "context switches and system calls for each.",
     "bodies": "Microseconds of CPU time of the daemon per megabyte.",
+    "versions": "Microseconds of CPU time of the daemon per request, or per megabyte of a streamed "
+    "download, over TLS from one server (caddy) that speaks them all.",
     "sockets": "Microseconds of CPU time of the daemon per message that goes out and comes back, "
     "with 50 connections that have one message on its way each.",
     "open": "Microseconds of CPU time of the daemon per small request, 20 in flight, while so many "

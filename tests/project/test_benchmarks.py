@@ -16,11 +16,14 @@ from tests.conftest import require_peer
 
 _CASES = ("json", "streamed", "single", "post-1k", "tls", "http2", "webhooks", "download")
 _MORE = ("upload-20k", "echo-20", "open-100", "hosts-10")
+_VERSIONS = tuple(
+    f"versions-http{number}{what}" for number in (1, 2, 3) for what in ("", "-single", "-download")
+)
 
 
-@pytest.mark.parametrize("cases", [_CASES, _MORE])
+@pytest.mark.parametrize("cases", [_CASES, _MORE, _VERSIONS])
 def test_a_smoke_run_fills_the_page(tmp_path: Path, cases: tuple[str, ...]) -> None:
-    for peer in ("zurl", "nginx", "gcc", "curl-config"):
+    for peer in ("zurl", "nginx", "caddy", "gcc", "curl-config"):
         require_peer(peer)
     command = [
         sys.executable,
