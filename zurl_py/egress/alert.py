@@ -2,8 +2,8 @@
 
 A TLS 1.3 server checks our certificate after its own handshake. It sends an alert that says what is
 wrong, and closes. If our request was on its way by then, the connection is reset before libcurl can
-read the alert; and libcurl does not report an alert of a QUIC connection at all. So such a connection
-is made once more, over TCP, and only read.
+read the alert; and libcurl does not report an alert of a QUIC connection at all. So such a
+connection is made once more, over TCP, and only read.
 """
 
 from __future__ import annotations
