@@ -1,4 +1,4 @@
-"""The side of the workers: questions in, one answer to each, after the commit if it takes one."""
+"""The side of the workers: one answer to each question, after the commit if there is one."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from .store.thread import StoreThread
 __all__ = ["Acceptor", "Asker"]
 
 _MAX_WAITING: Final = 4096  # messages that may wait for their commit
-_MAX_WAITING_BYTES: Final = 64 << 20  # of their bodies
+_MAX_WAITING_BYTES: Final = 64 << 20  # bytes of their bodies
 
 Send = Callable[[list[bytes]], None]
 
 
 @dataclass(slots=True)
 class Asker:
-    """Who asked, and how to answer.
+    """The sender of a question, for the answer.
 
     Attributes:
-        envelope: frames that go before the answer; None: nobody waits for one.
+        envelope: frames to send before the answer; None: no answer is expected.
     """
 
     envelope: list[bytes] | None
@@ -50,15 +50,15 @@ class Asker:
 
 
 class Acceptor:
-    """Reads questions, gathers what is to be accepted, and answers.
+    """Reads questions, collects deliveries for the next commit, and answers.
 
     Args:
         send: sends an answer with its envelope.
-        on_result: told of every result of a query, for the endpoints that it changed.
+        on_result: called with the result of each query, which may have changed endpoints.
 
     Attributes:
         max_body: bytes of a message's body.
-        waiting: messages that wait for their commit.
+        waiting: number of messages that wait for their commit.
     """
 
     def __init__(
@@ -85,23 +85,23 @@ class Acceptor:
 
     @property
     def has_room(self) -> bool:
-        """More questions may be read."""
+        """Whether more questions may be read."""
         return (
             self.waiting + self._queries < _MAX_WAITING and self._waiting_bytes < _MAX_WAITING_BYTES
         )
 
     @property
     def idle(self) -> bool:
-        """Nobody waits for an answer."""
+        """Whether no answer is owed."""
         return not self.waiting and not self._queries
 
     # -- questions -----------------------------------------------------------------------------
 
     def take_question(self, frames: list[bytes]) -> None:
-        """A message of the ROUTER: identity, an empty frame, the packet."""
+        """Handle a message of the ROUTER: identity, an empty frame, the packet."""
         try:
             envelope = frames[: frames.index(b"", 1) + 1]
-        except ValueError:  # a DEALER that left out the empty frame gets its answer without
+        except ValueError:  # a DEALER that sent no empty frame gets none in its answer
             envelope = frames[:1]
         asker = Asker(envelope)
         if len(frames) != len(envelope) + 1:
@@ -113,7 +113,7 @@ class Acceptor:
         self._take(asker, frames[-1])
 
     def take_pushed(self, frames: list[bytes]) -> None:
-        """A message of the PULL: the packet alone, and no answer."""
+        """Handle a message of the PULL: the packet alone; there is no answer."""
         self._take(Asker(None), frames[-1])
 
     def _take(self, asker: Asker, message: bytes) -> None:
@@ -128,11 +128,11 @@ class Acceptor:
             self.accept(question, asker)
         else:
             self._queries += 1
-            self.flush()  # what was sent before it is to be there
+            self.flush()  # earlier deliveries are to be in the store
             self._thread.query(question, lambda result: self._answer(asker, question, result))
 
     def accept(self, message: Deliver, asker: Asker) -> None:
-        """Write a delivery down with the next batch."""
+        """Add a delivery to the next batch."""
         now = time.time()
         name = message.endpoint or name_of_uri(message.uri)
         lane = self._scheduler.lane_of(name)
@@ -158,7 +158,7 @@ class Acceptor:
         self._waiting_bytes += len(message.body)
 
     def flush(self) -> None:
-        """Hand over what has gathered."""
+        """Give the batch to the store."""
         if self._batch:
             self._thread.accept(self._batch)
             self._batch = []
@@ -166,7 +166,7 @@ class Acceptor:
     # -- answers -------------------------------------------------------------------------------
 
     def accepted(self, batch: list[NewDelivery], results: list[Accepted]) -> None:
-        """Answer what was committed."""
+        """Answer the messages of a batch that was committed."""
         info_on = self._log.info_on
         self._waiting_bytes -= sum(len(new.body) for new in batch)
         for result in results:
@@ -188,7 +188,7 @@ class Acceptor:
                 self._reply(asker, answer)
 
     def not_accepted(self, batch: list[NewDelivery], error: Exception) -> None:
-        """Nothing of a batch was written: whoever sent it is told so."""
+        """Answer the messages of a batch that was not written with an error."""
         self._waiting_bytes -= sum(len(new.body) for new in batch)
         for new in batch:
             self.waiting -= 1
@@ -206,7 +206,7 @@ class Acceptor:
             self._reply(asker, {"type": "ok", **result.answer})
 
     def complete_stats(self, answer: dict[str, Any]) -> None:
-        """What the store does not know: attempts under way, and rates."""
+        """Add what the store does not know: attempts in flight, and rates."""
         states = answer["states"]
         leased = len(self._scheduler.flights)
         states["leased"] = leased

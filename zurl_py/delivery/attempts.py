@@ -1,6 +1,6 @@
-"""What one attempt means for its delivery and for its endpoint: pure rules, time given.
+"""What the result of an attempt means for its delivery and for its endpoint. Without I/O and clock.
 
-The state table that the rest of the package runs on:
+The states of a delivery:
 
     pending -> leased              due, endpoint open, below rate and concurrency, head of its key
     leased  -> done                2xx
@@ -44,20 +44,20 @@ DEFAULT_SCHEDULE: Final[tuple[float, ...]] = (
     72_000.0,
     86_400.0,
 )
-JITTER: Final = 0.2  # of a wait, either way
+JITTER: Final = 0.2  # a wait is up to this part longer or shorter
 _MOST_RETRY_AFTER: Final = 86_400.0  # seconds
 _MOST_HOLD: Final = 300.0  # seconds that a 429, 502 or 504 without Retry-After holds an endpoint
 _OVERLOADED: Final = frozenset((429, 502, 504))
 _GONE: Final = 410
 _HINT: Final = b"webhook-delivery"
-_BACKED_OFF: Final = 0.5  # seconds until what was given back is tried again
+_BACKED_OFF: Final = 0.5  # seconds until a delivery that was given back is tried again
 
-# Conditions that no repetition mends.
+# Conditions for which a retry is useless.
 _FATAL: Final = frozenset(("bad-request", "policy-violation", "content-not-allowed"))
 
 
 class State(enum.Enum):
-    """Where a delivery stands. ``held`` is ``pending`` at an endpoint that is disabled."""
+    """State of a delivery. ``held`` is ``pending`` at an endpoint that is disabled."""
 
     PENDING = "pending"
     LEASED = "leased"
@@ -67,26 +67,26 @@ class State(enum.Enum):
 
 
 class Health(enum.Enum):
-    """What an attempt says of the endpoint; the breaker goes by it."""
+    """What an attempt says about the endpoint, for the circuit breaker."""
 
     GOOD = "good"  # it answers
     BAD = "bad"  # connection, TLS, timeout, 5xx, 429
-    UNKNOWN = "unknown"  # it was not asked
+    UNKNOWN = "unknown"  # no request reached it
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How one attempt went.
+    """The result of one attempt.
 
     Attributes:
         started: seconds since 1970.
         code: status of the answer; 0 if there was none.
         condition: of the gateway's error; "" where there is a status.
-        error: the short name that goes with the condition.
+        error: the error's short name.
         headers: of the answer.
-        body: its first bytes.
-        phases: microseconds by the name of the phase.
-        uncharged: nothing can be said of the endpoint: the gateway was gone, or we stop.
+        body: first bytes of the answer's body.
+        phases: microseconds, by the name of the phase.
+        uncharged: the attempt says nothing about the endpoint: the gateway was gone, or we stop.
     """
 
     started: float
@@ -108,17 +108,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class Verdict:
-    """What becomes of the delivery, and what its endpoint learns.
+    """The consequences of an attempt for the delivery and its endpoint.
 
     Attributes:
-        state: PENDING, DONE or DEAD.
-        due: seconds since 1970 of the next attempt, where it is PENDING.
+        state: of the delivery: PENDING, DONE or DEAD.
+        due: time of the next attempt, seconds since 1970, where it is PENDING.
         charged: the attempt counts against the schedule.
-        reason: why it is DEAD; "" else.
-        disable: the endpoint wants nothing more.
-        hold_until: the endpoint is left alone until then, seconds since 1970; 0: it is not.
-        halve: it gets half as many at once from now on.
-        success: 2xx.
+        reason: why it is DEAD; else "".
+        disable: disable the endpoint: it wants no more deliveries.
+        hold_until: send nothing to the endpoint until then, seconds since 1970; 0: no hold.
+        halve: halve the endpoint's concurrency from now on.
+        success: the status was 2xx.
     """
 
     state: State
@@ -140,14 +140,14 @@ def judge(
     now: float,
     random: Callable[[], float],
 ) -> Verdict:
-    """Decide what follows from an attempt.
+    """Decide the consequences of an attempt.
 
     Args:
-        attempt: its number, from 1, among those that are charged.
+        attempt: its number, from 1, among the charged ones.
         schedule: seconds to wait before each attempt.
         expires_at: seconds since 1970, or None.
-        now: seconds since 1970, the end of the attempt.
-        random: numbers from 0 to 1.
+        now: the end of the attempt, seconds since 1970.
+        random: returns numbers from 0 to 1.
     """
     if outcome.uncharged:
         return Verdict(State.PENDING, now + _BACKED_OFF, charged=False)
@@ -194,9 +194,9 @@ def _next_wait(
 
 
 def _hold(verdict: Verdict, outcome: Outcome, wait: float, now: float) -> None:
-    """Retry-After, 429, 502 and 504 speak for the endpoint, not for the one message.
+    """Set a hold: Retry-After, 429, 502 and 504 are about the endpoint, not about one message.
 
-    CloudEvents, HTTP 1.1 Web Hooks for Event Delivery 1.0.1, section 2.2.
+    See CloudEvents, HTTP 1.1 Web Hooks for Event Delivery 1.0.1, section 2.2.
     """
     asked = retry_after(outcome.header(b"retry-after"), now)
     if asked is not None:
@@ -208,9 +208,9 @@ def _hold(verdict: Verdict, outcome: Outcome, wait: float, now: float) -> None:
 
 
 def retry_after(value: bytes | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for, a day at most (RFC 9110, section 10.2.3).
+    """Seconds of a Retry-After header, a day at most (RFC 9110 section 10.2.3).
 
-    None where there is no header, and for nonsense, negative and past values.
+    None where there is no header, and for malformed, negative and past values.
     """
     if value is None:
         return None
@@ -229,5 +229,5 @@ def retry_after(value: bytes | None, now: float) -> float | None:
 
 
 def horizon(schedule: Sequence[float]) -> float:
-    """Seconds from acceptance to the last attempt, at most, but for what held the endpoint up."""
+    """Seconds from acceptance to the last attempt, at most, without holds of the endpoint."""
     return schedule[0] + sum(schedule[1:]) * (1.0 + JITTER)

@@ -1,4 +1,4 @@
-"""The circuit breaker of one endpoint: pure, time given."""
+"""The circuit breaker of one endpoint. Without I/O and clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Breaker"]
 _IN_A_ROW: Final = 10
 _WINDOW: Final = 300.0  # seconds
 _SLOT: Final = 10.0  # seconds; the window moves in steps of it
-_LEAST: Final = 10  # attempts in the window before a share of them says something
+_LEAST: Final = 10  # attempts in the window from which on the share of failures counts
 _SHARE: Final = 0.7
 _FIRST_WAIT: Final = 30.0  # seconds
 _LONGEST_WAIT: Final = 1800.0  # seconds
@@ -20,7 +20,7 @@ _NEVER: Final = float("inf")
 
 
 class Breaker:
-    """Closed, open, or half-open with one probe under way.
+    """It is closed, open, or half-open with one probe in flight.
 
     It opens after 10 failures in a row, or when 70 % of at least 10 attempts in 5 minutes fail.
     """
@@ -33,7 +33,7 @@ class Breaker:
         self._wait = _FIRST_WAIT
         self._probing = False
         self._bad_in_a_row = 0
-        self._slots: deque[list[float]] = deque()  # start, good, bad
+        self._slots: deque[list[float]] = deque()  # start, good and bad attempts
 
     @property
     def state(self) -> str:
@@ -43,22 +43,22 @@ class Breaker:
         return "half-open" if self._probing else "open"
 
     def opens_at(self) -> float:
-        """When the next attempt may start, seconds since 1970; infinity: after the probe."""
+        """Time when the next attempt may start, seconds since 1970; infinity: after the probe."""
         return _NEVER if self._probing else self.open_until
 
     def started(self) -> None:
-        """An attempt starts; at a breaker that is not closed it is the probe."""
+        """Note that an attempt starts; if the breaker is not closed, it is the probe."""
         if self.open_until:
             self._probing = True
 
     def ended(self, health: Health, started: float, now: float) -> bool:
-        """An attempt ended.
+        """Note the end of an attempt.
 
         Args:
-            started: when it began: what was in flight as the breaker opened is no probe.
+            started: time when it began: an attempt in flight while the breaker opened is no probe.
 
         Returns:
-            True if this opened the breaker, for the first time or again.
+            Whether this has opened the breaker, for the first time or again.
         """
         if self.open_until:
             return self._probe_ended(health, started, now)
@@ -74,7 +74,7 @@ class Breaker:
         return False
 
     def reset(self) -> None:
-        """Close it and forget: somebody says that the endpoint is well."""
+        """Close the breaker and forget all attempts: the endpoint was enabled."""
         self.open_until = 0.0
         self._probing = False
         self._bad_in_a_row = 0
@@ -101,7 +101,7 @@ class Breaker:
 
     def _count(self, bad: bool, now: float) -> None:
         slots = self._slots
-        # A clock that was set back begins a new window.
+        # If the clock was set back, a new window begins.
         while slots and not now - _WINDOW < slots[0][0] <= now:
             slots.popleft()
         if not slots or now - slots[-1][0] >= _SLOT:

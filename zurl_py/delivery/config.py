@@ -1,4 +1,4 @@
-"""The configuration of ``zurl-py deliver``: an INI file like ``zurl.conf``, its keys its own."""
+"""The configuration of ``zurl-py deliver``: an INI file like ``zurl.conf``, with other keys."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ class DeliverConfig:
     """One field per key.
 
     Attributes:
-        deliver_spec: ZeroMQ endpoints to bind: questions with answers.
-        deliver_push_spec: ZeroMQ endpoints to bind: the same without answers.
-        ipc_file_mode: mode of the ipc sockets; None: as the umask makes it.
-        gateway: gateway address: path of a zurl.conf, or ``embedded``; "": as for every client.
+        deliver_spec: ZeroMQ endpoints to bind, for questions with answers.
+        deliver_push_spec: ZeroMQ endpoints to bind, for questions without answers.
+        ipc_file_mode: mode of the ipc sockets; None: by the umask.
+        gateway: gateway address: path of a zurl.conf, or ``embedded``; "": the client's default.
         store: ``sqlite:///PATH`` or ``postgresql://…``.
         schedule: seconds to wait before each attempt, where an endpoint has no schedule.
         max_body: bytes of a message's body.
-        store_max_bytes: nothing is accepted beyond; 0: no limit but the disk's.
-        lease: seconds after which another process may take over what this one has leased.
-        secret_key_file: path of the key that secrets are encrypted with; "": they are not.
-        http_listen: where the page for people is served; "": nowhere.
-        http_token: what is in that file.
-        http_token_file: path of the token that the page asks for; "": it asks for none.
-        metrics_listen: where metrics are served; "": nowhere.
-        on_endpoint_event: endpoint or URI that is told of endpoints that fail; "": nobody is.
-        warnings: what is odd in the file, but no reason not to start.
-        origins: number of the line that each given key comes from.
+        store_max_bytes: size of the store from which on nothing is accepted; 0: no limit but the
+            disk's.
+        lease: seconds after which another process may take over deliveries leased by this one.
+        secret_key_file: path of the key for the encryption of secrets; "": no encryption.
+        http_listen: address of the web page; "": there is none.
+        http_token: content of http_token_file.
+        http_token_file: path of the web page's password; "": it has none.
+        metrics_listen: address of the status listener; "": there is none.
+        on_endpoint_event: endpoint or URI for webhooks about failing endpoints; "": none are sent.
+        warnings: faults of the file that do not prevent the start.
+        origins: the number of the line of each key that is given.
     """
 
     deliver_spec: tuple[str, ...] = ()
@@ -137,7 +138,7 @@ def load(path: str) -> DeliverConfig:
 
 
 def _is_here(address: Listener) -> bool:
-    """Whether nobody beyond this machine can connect."""
+    """Whether only this machine can connect."""
     return bool(address.path) or ipaddress.ip_address(address.host).is_loopback
 
 

@@ -1,4 +1,4 @@
-"""What is counted: plain slots that cost next to nothing where a delivery passes."""
+"""Counters of ``zurl-py deliver``: plain numbers, as they are on the path of each delivery."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Counts:
 
     Attributes:
         accepted: deliveries acknowledged after a commit, duplicates aside.
-        duplicates: repeats of what was known.
+        duplicates: messages whose id was known.
         refused: questions answered with an error, by condition.
-        attempts: by outcome.
+        attempts: attempts, by outcome.
         done, dead: deliveries that ended.
-        stale: results dropped as the lease was another's by then.
-        takeovers: deliveries leased that another process had let lapse.
-        endpoint_events: by name.
-        commit_counts: commits of accepts by how long they took; the last is beyond all buckets.
-        commit_seconds: of all of them.
+        stale: results dropped because another process had the lease by then.
+        takeovers: deliveries leased after the lease of another process had expired.
+        endpoint_events: events of endpoints, by name.
+        commit_counts: commits of accepts, by buckets of their duration; the last has no bound.
+        commit_seconds: sum of their durations.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class Counts:
         self._samples: deque[tuple[float, int, int, int]] = deque(maxlen=_SAMPLES)
 
     def commit(self, seconds: float, rows: int) -> None:
-        """A commit of accepts took so long; called on the store's thread."""
+        """Count a commit of accepts, with its duration; called on the store's thread."""
         self.commit_counts[bisect_left(COMMIT_BUCKETS, seconds)] += 1
         self.commit_seconds += seconds
 
     def attempt(self, code: int, condition: str, uncharged: bool) -> None:
-        """An attempt ended."""
+        """Count an attempt that has ended."""
         if uncharged:
             name = "uncharged"
         elif code:
@@ -89,7 +89,7 @@ class Counts:
             samples.append((now, self.accepted, self.done, sum(self.attempts.values())))
 
     def rates(self, now: float) -> dict[str, float]:
-        """Per second, over the last minute or since the start."""
+        """Rates per second, over the last minute or since the start."""
         self.sample(now)
         began, accepted, done, attempts = self._samples[0]
         passed = max(now - began, 1.0)

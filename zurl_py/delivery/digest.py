@@ -1,4 +1,4 @@
-"""The digest by which another content of the same id is told."""
+"""The digest by which messages with the same id and different content are recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The side of the receivers: what is leased goes out, what comes of it is written down."""
+"""The side of the receivers: sends leased deliveries, and gives the results to the store."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .store.thread import StoreThread
 __all__ = ["Dispatcher"]
 
 _RETRY: Final = 1.0  # seconds until a claim that failed is repeated
-_MAX_KEPT: Final = 100_000  # results that wait for the disk; no attempt starts beyond
+_MAX_KEPT: Final = 100_000  # results that wait for the store; while there are more, none starts
 
 
 class Dispatcher:
     """Moves deliveries from the store to the gateway, and results back.
 
     Args:
-        store: asked until when its leases hold, nothing else: it is the thread's.
-        on_event: told of what an operator may want to know of an endpoint.
+        store: only its ``lease_until`` is read here; the store belongs to its thread.
+        on_event: called with an endpoint and an event of it, for the operator.
     """
 
     def __init__(
@@ -55,17 +55,17 @@ class Dispatcher:
         self.history = History()
 
     def use(self, links: list[GatewayLink]) -> None:
-        """Send by these from now on."""
+        """Set the gateways to send by."""
         self._links = links
 
     def links_changed(self) -> None:
-        """A gateway came or went."""
+        """Note that a gateway came or went."""
         self._scheduler.paused = self.stopping or not any(link.up for link in self._links)
 
     # -- attempts ------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Ask for what is due, and send what may go."""
+        """Claim deliveries that are due, and start attempts that may start."""
         scheduler = self._scheduler
         now = time.time()
         if self._thread.kept < _MAX_KEPT and time.monotonic() < self._store.lease_until:
@@ -80,7 +80,7 @@ class Dispatcher:
         self.flush()
 
     def flush(self) -> None:
-        """Hand results to the store."""
+        """Give results to the store."""
         if self._finishes:
             self._thread.finish(self._finishes)
             self._finishes = []
@@ -105,7 +105,7 @@ class Dispatcher:
         )
 
     def _link(self) -> GatewayLink:
-        """The next gateway that is there, in turn; ``paused`` says whether there is one."""
+        """The next gateway that is there, in turn; while there is none, ``paused`` is set."""
         links = self._links
         for _ in links:
             self._next_link = (self._next_link + 1) % len(links)
@@ -114,7 +114,7 @@ class Dispatcher:
         return links[self._next_link]
 
     def ended(self, flight: Flight, outcome: Outcome) -> None:
-        """An attempt ended."""
+        """Handle the end of an attempt."""
         now = time.time()
         lane = flight.lane
         finish, verdict, events = self._scheduler.ended(flight, outcome, now)
@@ -163,7 +163,7 @@ class Dispatcher:
             self._log.debug(f"webhook {finish.delivery.id}: done")
 
     def _news(self, lane: Lane) -> SaveEndpoint:
-        """What the lane learnt of its endpoint."""
+        """The changes of a lane's endpoint, for the store."""
         endpoint = lane.endpoint
         lane.changed = False
         lane.saves += 1
@@ -176,7 +176,7 @@ class Dispatcher:
         )
 
     def give_all_back(self) -> None:
-        """What is ready goes back into the store: we stop."""
+        """Give all leased deliveries that wait back to the store, at a stop."""
         now = time.time()
         for lane in list(self._scheduler.lanes.values()):
             if lane.ready:
@@ -186,7 +186,7 @@ class Dispatcher:
     # -- results of the store ------------------------------------------------------------------
 
     def claimed(self, results: list[Claimed]) -> None:
-        """Deliveries were leased."""
+        """Take deliveries that were leased."""
         now = time.time()
         for result in results:
             self._scheduler.claimed(result)
@@ -195,12 +195,12 @@ class Dispatcher:
                 self._finishes += self._scheduler.give_back(lane, now)
 
     def not_claimed(self, claims: list[Claim], _error: Exception) -> None:
-        """The store could not be asked."""
+        """Handle claims that failed: they are repeated later."""
         for claim in claims:
             self._scheduler.claim_failed(claim.endpoint, time.time() + _RETRY)
 
     def finished(self, results: list[Finished]) -> None:
-        """Results are written: what is to be repeated is due some time."""
+        """Handle results that were written: note when deliveries are due again."""
         for result in results:
             finish = result.finish
             endpoint = finish.delivery.endpoint
@@ -217,7 +217,7 @@ class Dispatcher:
                 self._scheduler.due(endpoint, result.unblocked)
 
     def changed(self, items: list[Recovered]) -> None:
-        """Endpoints are new, or have something new to do."""
+        """Handle endpoints that are new, changed, or have something new to do."""
         now = time.time()
         for item in items:
             lane = self._scheduler.put_endpoint(item.endpoint, item.next_due)

@@ -1,4 +1,4 @@
-"""Endpoints: from a question to settings, to what a store keeps, and to what an answer shows."""
+"""Conversions of an endpoint's settings: from a question, to and from the store, to an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def name_of_uri(uri: str) -> str:
 
 
 def by_uri(uri: str, schedule: tuple[float, ...]) -> Settings:
-    """The settings of such an endpoint: all defaults."""
+    """The settings of the endpoint for a ``uri``: all defaults."""
     return Settings(uri=uri, schedule=schedule)
 
 
@@ -33,11 +33,11 @@ def settings_from(
     """Settings and secrets after an ``endpoint-put``.
 
     Args:
-        kept_secrets: those that the endpoint has so far; they stay where none are given.
+        kept_secrets: the endpoint's secrets so far; they stay where none are given.
         schedule: the default.
 
     Raises:
-        QuestionError: the secrets do not fit the signature.
+        QuestionError: the secrets cannot be used with the kind of signature.
     """
     secrets = kept_secrets if put.secrets is None else put.secrets
     mode: Mode = put.signature or ("standard" if secrets else "none")
@@ -52,11 +52,11 @@ def settings_from(
     return Settings(uri=put.uri, headers=put.headers or (), given=given, **settings), secrets
 
 
-# -- what a store keeps: one JSON text -------------------------------------------------------------
+# -- to and from the store: one JSON text ----------------------------------------------------------
 
 
 def to_text(settings: Settings) -> str:
-    """Settings as text. The default schedule is not kept: it is the configuration's."""
+    """Settings as text, without the default schedule, which is in the configuration."""
     kept: dict[str, Any] = {
         "uri": settings.uri,
         "signature": settings.signature,
@@ -83,11 +83,11 @@ def from_text(text: str, schedule: tuple[float, ...]) -> Settings:
     return Settings(uri=kept["uri"], headers=headers, given=given, **settings)
 
 
-# -- what an answer shows: never a secret ----------------------------------------------------------
+# -- to an answer: never a secret ------------------------------------------------------------------
 
 
 def describe(endpoint: Endpoint) -> dict[str, Any]:
-    """The fields of ``endpoint-put`` as they were given, and how the endpoint is."""
+    """The fields of ``endpoint-put`` as they were given, and the state of the endpoint."""
     settings = endpoint.settings
     shown: dict[str, Any] = {"endpoint": endpoint.name, "uri": settings.uri}
     for name, value in settings.given.items():

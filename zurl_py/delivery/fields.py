@@ -1,4 +1,4 @@
-"""One check per kind of field: the value as it is kept, or ``WrongField`` with what it must be."""
+"""One check per kind of field: it returns the value to keep, or raises ``WrongField``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _HEADERS_LIMIT = 65_536  # bytes of all names and values
 _MAX_SECRETS = 16
 _SECRET_LIMIT = 1024  # characters
 _MAX_ATTEMPTS = 100  # entries of a schedule
-_LONGEST = 10 * 366 * 86_400.0  # seconds; further away is a mistake in the unit
+_LONGEST = 10 * 366 * 86_400.0  # seconds; a later time is probably in the wrong unit
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _URI = re.compile(r"https?://[^/?#\s\x00-\x20]+[^\s\x00-\x20]*", re.IGNORECASE)
@@ -77,7 +77,7 @@ def name(value: object) -> str:
 
 
 def uri(value: object) -> str:
-    """Where to send to; its fine points are for the gateway to judge."""
+    """The URI to send to; the gateway checks the details."""
     found = text(value)
     if len(found) > _URI_LIMIT or _URI.fullmatch(found) is None:
         raise WrongField(f"must be http://… or https://… with a host, at most {_URI_LIMIT} bytes")
@@ -90,7 +90,7 @@ def body(value: object) -> bytes:
         return value
     if type(value) is str:
         try:
-            # MessagePack's text need not be UTF-8, and keeps its bytes (PEP 383).
+            # Text of MessagePack that was not UTF-8 becomes its own bytes again (PEP 383).
             return value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise WrongField("text with half a surrogate pair") from None
@@ -98,7 +98,7 @@ def body(value: object) -> bytes:
 
 
 def event(value: object) -> str:
-    """The type of what happened; it goes out as a header."""
+    """The type of the event, which is sent as a header."""
     found = text(value)
     data = _encoded(found)
     if not 0 < len(data) <= _EVENT_LIMIT or DANGEROUS.search(data):
@@ -107,7 +107,7 @@ def event(value: object) -> str:
 
 
 def key_text(value: object) -> str:
-    """What is to stay in order with others of the same key."""
+    """The ordering key: deliveries with the same key stay in order."""
     found = text(value)
     if len(_encoded(found)) > _KEY_LIMIT or "\0" in found:
         raise WrongField(f"must be at most {_KEY_LIMIT} bytes without NUL")
@@ -139,7 +139,7 @@ def headers(value: object) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def secrets(value: object) -> tuple[str, ...]:
-    """A list of texts; whether they fit the signature is asked later."""
+    """A list of texts; whether they can be used with the kind of signature is checked later."""
     if type(value) is not list:
         raise WrongField(f"must be a list of texts, not {kind_of(value)}")
     found = tuple(text(item) for item in value)
@@ -166,7 +166,7 @@ _mode = choice(*MODES)
 
 
 def mode(value: object) -> Mode:
-    """A way to sign."""
+    """A kind of signature."""
     found: Any = _mode(value)
     checked: Mode = found
     return checked
@@ -215,7 +215,7 @@ def schedule(value: object) -> tuple[float, ...]:
 
 def _number(value: object) -> float:
     if type(value) is int:
-        # As a float it may be out of range, as may be a sum with the time of day.
+        # The bounds keep the float, and its sum with the current time, in range.
         return float(min(max(value, -(10**12)), 10**12))
     if type(value) is float and math.isfinite(value):
         return min(max(value, -1e12), 1e12)

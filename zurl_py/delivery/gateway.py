@@ -1,8 +1,8 @@
-"""The way out: attempts as ZHTTP requests to one gateway, over its request interface.
+"""Sends attempts as ZHTTP requests to one gateway, over its request interface.
 
-Each attempt is one message and one answer. ``truncate`` keeps a large answer from being an error
-without its status, redirects are never followed, and every request has a timeout. The end of the
-connection tells at once that the gateway is gone: nothing can be said of what was in flight then.
+Each attempt is one message and one answer. With ``truncate`` a large answer is cut and keeps its
+status, redirects are never followed, and every request has a timeout. When the connection ends, the
+gateway is gone, and the results of attempts in flight are unknown.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .scheduler import Flight
 __all__ = ["ANSWER_KEPT", "GatewayLink"]
 
 ANSWER_KEPT: Final = 4096  # bytes of an answer's body
-_GRACE: Final = 5.0  # seconds beyond a request's timeout until its gateway is thought to hang
-_CHECK: Final = 0.5  # seconds between looks at what is overdue
+_GRACE: Final = 5.0  # seconds beyond a request's timeout until the gateway is taken to hang
+_CHECK: Final = 0.5  # seconds between checks for overdue attempts
 _PROBE: Final = b"probe"
-_STOPPING: Final = frozenset(("stopping",))  # errors that say that the gateway goes away
+_STOPPING: Final = frozenset(("stopping",))  # errors that mean that the gateway goes away
 _PHASES: Final = ("resolve", "connect", "tls", "first-byte", "total", "reused")
 _RECONNECT: Final = 50  # milliseconds
 _RECONNECT_MOST: Final = 1000  # milliseconds
@@ -50,8 +50,8 @@ class GatewayLink:
     """A DEALER to the request interface of one gateway.
 
     Args:
-        ended: given each attempt that ended, and how.
-        changed: told that the gateway came or went.
+        ended: called with each attempt that ended, and its outcome.
+        changed: called when the gateway comes or goes.
 
     Attributes:
         endpoint: of its request interface.
@@ -78,11 +78,11 @@ class GatewayLink:
         self._number = 0
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.SNDHWM, 0)  # what is in flight is bounded by the scheduler
+        socket.setsockopt(zmq.SNDHWM, 0)  # the scheduler bounds what is in flight
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MOST)
-        # A message for a gateway that is not there must not wait for it.
+        # Messages must not queue while the gateway is not connected.
         socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket = socket
         self._monitor = socket.get_monitor_socket(_EVENTS)
@@ -94,7 +94,7 @@ class GatewayLink:
 
     @property
     def up(self) -> bool:
-        """It is connected, and does not hang."""
+        """Whether it is connected, and does not hang."""
         return self._connected and not self._hangs
 
     def __len__(self) -> int:
@@ -113,15 +113,15 @@ class GatewayLink:
         self._sent[id] = _Sent(flight, now, now + timeout + _GRACE)
         self.inbox.used()
         try:
-            # With plain numbers for flags: pyzmq's enumerations cost more than the call.
+            # Flags are plain numbers: pyzmq's enumerations cost more than the call.
             self._socket.send(b"", _NOBLOCK_MORE)
             self._socket.send(message(id), _NOBLOCK)
-        except zmq.Again:  # gone, and its going not yet told
+        except zmq.Again:  # gone, which the socket monitor has not reported yet
             del self._sent[id]
             self._ended(flight, Outcome(flight.started, uncharged=True))
 
     def read(self, batch: int) -> None:
-        """Handle what has come."""
+        """Handle answers."""
         self._monitor_inbox.read(batch, self._take_event)
         self.inbox.read(batch, self._take_answer)
 
@@ -130,7 +130,7 @@ class GatewayLink:
         return self._monitor_inbox.settle() | self.inbox.settle()
 
     def give_up(self) -> None:
-        """End all attempts under way, uncharged."""
+        """End all attempts in flight, uncharged."""
         sent, self._sent = self._sent, {}
         for item in sent.values():
             self._ended(item.flight, Outcome(item.flight.started, uncharged=True))
@@ -166,7 +166,7 @@ class GatewayLink:
             self._log.warning(f"gateway {self.endpoint}: {error}")
             return
         sent = self._sent.pop(packet.get(b"id", b""), None)
-        if sent is not None:  # else a probe's, or given up
+        if sent is not None:  # if it is, the answer is a probe's, or too late
             micros = int((time.monotonic() - sent.began) * 1e6)
             self._ended(sent.flight, outcome_of(packet, sent.flight.started, micros))
 
@@ -186,7 +186,7 @@ class GatewayLink:
             self._ended(flight, Outcome(flight.started, uncharged=True))
 
     def _probe(self) -> None:
-        """Ask what the gateway answers by itself; so we learn when it is back."""
+        """Send a request that the gateway answers itself, to learn when it is back."""
         fields = {b"id": _PROBE, b"method": b"GET", b"uri": b"x-probe:"}
         try:
             self._socket.send_multipart((b"", b"T" + tnetstring.dumps(fields)), zmq.NOBLOCK)
@@ -196,10 +196,10 @@ class GatewayLink:
 
 
 def outcome_of(packet: dict[Any, Any], started: float, micros: int) -> Outcome:
-    """What the gateway's answer says.
+    """The outcome of an attempt, from the gateway's answer.
 
     Args:
-        micros: microseconds that it took, where the gateway does not say.
+        micros: microseconds that it took, used where the gateway gives no times.
     """
     ext = packet.get(b"ext")
     if type(ext) is not dict:

@@ -8,17 +8,17 @@ from typing import Final
 __all__ = ["MINUTES", "History"]
 
 MINUTES: Final = 30
-_MOST: Final = 500  # endpoints; that which was quiet the longest is forgotten
+_MOST: Final = 500  # endpoints; beyond that, the one idle for the longest time is removed
 
 
 class History:
-    """What the charts of the page show."""
+    """The numbers for the charts of the web page."""
 
     def __init__(self) -> None:
         self._endpoints: OrderedDict[int, dict[int, list[int]]] = OrderedDict()
 
     def add(self, endpoint: int, good: bool, now: float) -> None:
-        """An attempt ended."""
+        """Count an attempt that has ended."""
         minutes = self._endpoints.get(endpoint)
         if minutes is None:
             minutes = self._endpoints[endpoint] = {}
@@ -35,7 +35,7 @@ class History:
         counts[0 if good else 1] += 1
 
     def of(self, endpoint: int, now: float) -> list[tuple[int, int]]:
-        """Good and bad of each of the last minutes, the newest last."""
+        """Good and bad attempts in each of the last minutes, the newest last."""
         minutes = dict(self._endpoints.get(endpoint, {}))
         newest = int(now // 60)
         found = []

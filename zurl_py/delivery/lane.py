@@ -1,4 +1,4 @@
-"""One endpoint as the scheduler sees it: what is ready for it, and whether it may go."""
+"""One endpoint for the scheduler: its leased deliveries, and when an attempt may start."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _NOTICES: Final = (90, 70, 50)  # percent of that time
 
 
 class Lane:
-    """The queue and the gates of one endpoint.
+    """The queue of one endpoint, and its limits.
 
     Attributes:
         ready: leased deliveries that wait for their turn.
-        in_flight: attempts under way.
-        next_due: of the first delivery that is still in the store, seconds since 1970.
-        claiming: the store was asked for more.
-        processes: those that send to the endpoint, this one included.
-        queued: it has its place in the scheduler's round.
-        wake_at: when the scheduler looks at it again, seconds since 1970.
-        changed: ``endpoint`` has news that the store does not know.
+        in_flight: number of attempts in flight.
+        next_due: time when the next delivery in the store is due, seconds since 1970.
+        claiming: a claim for more is being answered.
+        processes: number of processes that send to the endpoint, this one included.
+        queued: it is in the scheduler's round.
+        wake_at: time when the scheduler looks at it again, seconds since 1970.
+        changed: ``endpoint`` has changes that the store does not have.
         encoder: of its requests, once there was one.
-        saves: such news that are on their way to it.
+        saves: number of changes that are on their way to the store.
     """
 
     __slots__ = (
@@ -77,10 +77,10 @@ class Lane:
         self._signers: dict[tuple[str, ...], Signer] = {}
 
     def put(self, endpoint: Endpoint) -> None:
-        """Take over what somebody changed about the endpoint."""
+        """Take over an endpoint that was changed in the store."""
         before = self.endpoint
         if self.saves:
-            # What we learnt is on its way to the store, which did not know it yet.
+            # Keep our own changes: they were not in the store yet.
             endpoint.disabled, endpoint.hold_until = before.disabled, before.hold_until
             endpoint.failing_since, endpoint.noticed = before.failing_since, before.noticed
         self.endpoint = endpoint
@@ -92,17 +92,17 @@ class Lane:
         if before.disabled and not endpoint.disabled:
             self.breaker.reset()
 
-    # -- the gates -----------------------------------------------------------------------------
+    # -- limits --------------------------------------------------------------------------------
 
     @property
     def full(self) -> bool:
-        """As many attempts are under way as may be."""
+        """Whether as many attempts are in flight as are allowed."""
         return self.in_flight >= self._share
 
     def opens_at(self, now: float) -> float:
-        """When the next attempt may start, if it is not ``full``: ``now`` or before, or later.
+        """Time from which the next attempt may start, unless it is ``full``.
 
-        ``NEVER`` is until the probe ends, or until the endpoint is enabled.
+        ``NEVER``: not until the probe ends, or the endpoint is enabled.
         """
         endpoint = self.endpoint
         if endpoint.disabled or endpoint.deleted:
@@ -115,7 +115,7 @@ class Lane:
 
     @property
     def _share(self) -> int:
-        """How many attempts this process may have under way."""
+        """Number of attempts that this process may have in flight."""
         return max(1, self._limit // self.processes)
 
     @property
@@ -125,7 +125,7 @@ class Lane:
         return None if rate is None else rate / self.processes
 
     def shut(self, now: float) -> bool:
-        """Nothing goes for longer than a moment: what is leased is better given back."""
+        """Whether no attempt may start for some time, so that leased deliveries should go back."""
         endpoint = self.endpoint
         return bool(
             endpoint.disabled
@@ -135,7 +135,7 @@ class Lane:
         )
 
     def started(self, now: float) -> None:
-        """An attempt starts."""
+        """Note that an attempt starts."""
         self.in_flight += 1
         self.breaker.started()
         rate = self._rate
@@ -144,7 +144,7 @@ class Lane:
             self._allowance -= 1.0
 
     def ahead(self) -> int:
-        """How many deliveries to lease ahead of need."""
+        """Number of deliveries to lease in advance."""
         if self.breaker.open_until:
             return 1  # the probe
         room = 2 * self._share - self.in_flight
@@ -154,7 +154,7 @@ class Lane:
 
     @property
     def _burst(self) -> float:
-        """Attempts that may start at once: one second's worth."""
+        """Number of attempts that may start at once: those of one second."""
         return max(1.0, self._rate or 1.0)
 
     def _allowed_at(self, now: float, rate: float) -> float:
@@ -162,14 +162,14 @@ class Lane:
         if passed > 0:
             self._allowance = min(self._burst, self._allowance + passed * rate)
         self._allowance_at = now
-        # A hair's breadth, or rounding would ask for a moment that never comes.
+        # Subtract a little: with a rounding error the allowance might never reach 1.
         missing = 1.0 - 1e-9 - self._allowance
         return now + missing / rate if missing > 0 else now
 
-    # -- what attempts teach -------------------------------------------------------------------
+    # -- results of attempts -------------------------------------------------------------------
 
     def ended(self, outcome: Outcome, verdict: Verdict, now: float) -> list[str]:
-        """An attempt ended. Returns what the operator should be told: names of events."""
+        """Handle the end of an attempt. Returns names of events to report to the operator."""
         self.in_flight -= 1
         events: list[str] = []
         opened = self.breaker.ended(verdict.health, outcome.started, now)
@@ -215,10 +215,10 @@ class Lane:
     # -- signing -------------------------------------------------------------------------------
 
     def signer(self, delivery: Delivery) -> Signer:
-        """What signs this delivery.
+        """The signer for this delivery.
 
         Raises:
-            SecretError: a secret cannot be used, or what it refers to is not there.
+            SecretError: a secret cannot be used, or the file or variable that it names is missing.
         """
         own = delivery.secrets
         signer = self._signers.get(own)

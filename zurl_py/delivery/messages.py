@@ -1,7 +1,7 @@
-"""Questions on ``deliver_spec``, read and checked, and the answers to them.
+"""Questions on ``deliver_spec``, and the answers to them: parsing, checking and encoding.
 
 A question is one dictionary in JSON, TNetString or MessagePack, as in ZHTTP. One field that is
-unknown or wrong makes the whole of it a ``bad-request``: a misspelt ``not-before`` must not vanish.
+unknown or wrong makes it a ``bad-request``: a misspelt ``not-before`` must not be ignored.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _MOST_CONCURRENCY = 1_000_000
 
 
 def _limit(value: object) -> int:
-    """How many to list; more than we list at once is no mistake."""
+    """The number of entries to list; larger numbers than the maximum are reduced to it."""
     return min(fields.positive_int(1 << 62)(value), _MOST_LISTED)
 
 
 class QuestionError(Error):
-    """An answer of type ``error``.
+    """A question is answered with a packet of type ``error``.
 
     Attributes:
         condition: ``bad-request``, ``unknown-endpoint``, ``unknown-delivery``, ``conflict``,
             ``store-full`` or ``unavailable``.
-        error: a stable short name of what went wrong.
-        detail: for people.
+        error: a stable short name of the error.
+        detail: what is wrong, in words for people.
     """
 
     def __init__(self, condition: str, error: str, detail: str) -> None:
@@ -68,12 +68,12 @@ class QuestionError(Error):
 
 
 class BadQuestion(QuestionError):
-    """A message that is no question that we know.
+    """A message is no known question, or has a wrong field.
 
     Attributes:
-        format: of the answer; JSON where the letter is unknown.
+        format: of the answer; JSON where the message's format is unknown.
         id: the message's id, where it could be read.
-        user_data: as it came, where it could be read.
+        user_data: as in the message, where it could be read.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class BadQuestion(QuestionError):
 
 @dataclass(slots=True)
 class Question:
-    """What every question has.
+    """The common part of all questions.
 
     Attributes:
-        format: of the question, and so of its answer.
-        user_data: goes back as it came.
+        format: of the question and its answer.
+        user_data: any value, which the answer has as well.
     """
 
     FIELDS: ClassVar[dict[str, tuple[str, Callable[[object], Any]]]] = {}
@@ -112,9 +112,9 @@ class Deliver(Question):
     """``deliver``: one webhook to one endpoint.
 
     Attributes:
-        endpoint: its name; or "", and ``uri`` says where.
-        secrets: to sign with, where it goes by ``uri``.
-        expires: seconds from acceptance after which it is dead.
+        endpoint: name of the endpoint; "" where ``uri`` is given.
+        secrets: for the signature, where ``uri`` is given.
+        expires: seconds after acceptance when it expires.
         not_before: seconds since 1970.
     """
 
@@ -146,7 +146,7 @@ class Deliver(Question):
 
 @dataclass(slots=True)
 class EndpointPut(Question):
-    """``endpoint-put``: make an endpoint, or replace it but for secrets that are left out."""
+    """``endpoint-put``: make or replace an endpoint; secrets that are not given are kept."""
 
     FIELDS: ClassVar = {
         "endpoint": ("endpoint", fields.name),
@@ -188,7 +188,7 @@ class EndpointVerb(Question):
 
 @dataclass(slots=True)
 class EndpointList(Question):
-    """``endpoint-list``, by name."""
+    """``endpoint-list``, sorted by name."""
 
     FIELDS: ClassVar = {
         "after": ("after", fields.name),
@@ -268,7 +268,7 @@ def parse(message: bytes, max_body: int) -> Question:
         max_body: bytes that a body may have.
 
     Raises:
-        BadQuestion: there is none, or something in it is wrong.
+        BadQuestion: the message is no known question, or a field is wrong.
     """
     try:
         format, decoded = decode(message)
@@ -385,14 +385,14 @@ def encode(format: Format, answer: dict[str, Any], user_data: Any = NO_USER_DATA
     """An answer as a message.
 
     Args:
-        answer: values are text, numbers, booleans, None, and lists and dictionaries of them;
-            bytes are text where that is possible.
+        answer: values are text, numbers, booleans, None, and lists and dictionaries of these; bytes
+            become text where that is possible.
     """
     if user_data is not NO_USER_DATA:
         try:
             return _encode(format, {**answer, "user-data": user_data})
         except (ValueError, TypeError, OverflowError):
-            pass  # a decoder takes a few things that no encoder gives; an answer is due even so
+            pass  # decoders accept some values that encoders refuse; an answer is owed nevertheless
     return _encode(format, answer)
 
 
@@ -405,7 +405,7 @@ def _encode(format: Format, answer: dict[str, Any]) -> bytes:
 
 
 def _with_text(value: Any) -> Any:
-    """JSON has no bytes: what is not UTF-8 has U+FFFD in its place."""
+    """A value with text for bytes, which JSON does not have; U+FFFD stands for what is no UTF-8."""
     kind = type(value)
     if kind is bytes:
         return value.decode("utf-8", "replace")
@@ -420,7 +420,7 @@ def _with_text(value: Any) -> Any:
 
 
 def _with_bytes(value: Any) -> Any:
-    """A TNetString has no text."""
+    """A value with bytes for text, which TNetStrings do not have."""
     kind = type(value)
     if kind is str:
         return value.encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The metrics of ``zurl-py deliver``: what the counts, the scheduler and the store know."""
+"""The metrics of ``zurl-py deliver``, from the counters, the scheduler and the store."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _BREAKERS: Final = ("closed", "open", "half-open")
 
 
 class DeliverMetrics:
-    """All families. Nothing of it is on the path of a delivery.
+    """All families. Nothing here is on the path of a delivery.
 
     Args:
         stats: the store's last answer to ``stats``.
-        kept: how many results wait for the store.
+        kept: returns the number of results that wait for the store.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DeliverMetrics:
         ]
 
     def families(self) -> Iterator[Family]:
-        """All there are."""
+        """All families, with their current values."""
         return iter(self._families)
 
     def _messages(self) -> list[Family]:
@@ -176,7 +176,7 @@ class DeliverMetrics:
 
 
 class _Commits(Family):
-    """How long commits of accepted webhooks took; counted on the store's thread."""
+    """Durations of commits of accepted webhooks; counted on the store's thread."""
 
     kind = "histogram"
 

@@ -1,4 +1,4 @@
-"""The values that scheduler and stores hand to one another. Times are seconds since 1970."""
+"""The values that scheduler and stores exchange. Times are seconds since 1970."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """An endpoint as it was put; ``given`` holds the fields that were."""
+    """An endpoint's settings; ``given`` holds the fields of its ``endpoint-put``."""
 
     uri: str
     signature: Mode = "none"
@@ -48,16 +48,16 @@ class Settings:
 
 @dataclass(slots=True)
 class Endpoint:
-    """An endpoint as the store has it.
+    """An endpoint in the store.
 
     Attributes:
-        id: number in the store.
-        secrets: in the clear; the first signs first.
-        disabled: why nothing is sent; "" while something is.
-        hold_until: nothing is sent before.
-        failing_since: of the first failure since the last success; 0 if there was none.
-        noticed: percent of the time until it is disabled that a notice was sent of.
-        deleted: it is kept for the names of its deliveries only.
+        id: its number in the store.
+        secrets: in the clear; signatures are in their order.
+        disabled: why it is disabled; "" if it is not.
+        hold_until: time before which nothing is sent.
+        failing_since: time of the first failure since the last success; 0 if there was none.
+        noticed: percent of the time until it is disabled for which a notice was sent.
+        deleted: it is only kept for the name that its deliveries show.
     """
 
     id: int
@@ -73,13 +73,13 @@ class Endpoint:
 
 @dataclass(slots=True)
 class NewDelivery:
-    """What is to be accepted.
+    """A delivery to accept.
 
     Attributes:
-        token: the caller's, handed back with the result.
-        endpoint: a name; or "", and ``uri`` says where.
-        digest: of the content, by which another content of the same id is told.
-        claim: lease it to this process at once, where it is due.
+        token: the caller's, returned with the result.
+        endpoint: name of the endpoint; "" where ``uri`` is given.
+        digest: of the content, by which different content with the same id is recognised.
+        claim: lease it to this process at once, if it is due.
         known: the scheduler knows its endpoint.
     """
 
@@ -102,16 +102,16 @@ class NewDelivery:
 
 @dataclass(slots=True)
 class Delivery:
-    """One delivery that this process holds the lease of.
+    """A delivery that is leased to this process.
 
     Attributes:
         seq: its number in the store, in the order of acceptance.
         endpoint: number of its endpoint.
-        attempt: attempts that were charged so far.
-        tries: attempts in all.
-        okey: what it is in order by; None: it is not.
-        secrets: of its own, where it goes by ``uri``.
-        fence: number of the lease, where the store counts them.
+        attempt: number of charged attempts so far.
+        tries: number of all attempts so far.
+        okey: its ordering key; None: it is not ordered.
+        secrets: its own, where ``uri`` was given.
+        fence: number of the lease, where the store counts leases.
     """
 
     seq: int
@@ -136,10 +136,10 @@ class Accepted:
 
     Attributes:
         error: condition and detail, where it was not accepted.
-        duplicate: the id was known, with the same content.
+        duplicate: its id was known, with the same content.
         endpoint: number of its endpoint; 0 if it was not accepted or is a duplicate.
-        due: of its first attempt; None while it waits behind another of its key.
-        delivery: where it was leased at once.
+        due: time of its first attempt; None while it waits behind another one with its key.
+        delivery: the delivery, where it was leased at once.
     """
 
     token: Any
@@ -153,11 +153,11 @@ class Accepted:
 
 @dataclass(slots=True)
 class Claim:
-    """A wish for due deliveries of one endpoint.
+    """A request for due deliveries of one endpoint.
 
     Attributes:
-        limit: how many at most.
-        max_bytes: of their bodies; one is handed out at least.
+        limit: number of deliveries, at most.
+        max_bytes: bytes of their bodies, at most; the first may be larger.
     """
 
     endpoint: int
@@ -170,7 +170,7 @@ class Claimed:
     """The result for one ``Claim``.
 
     Attributes:
-        next_due: of the next one that can be leased, now or later; None: there is none.
+        next_due: time when the next one can be leased, now or later; None: there is none.
     """
 
     endpoint: int
@@ -180,7 +180,7 @@ class Claimed:
 
 @dataclass(slots=True)
 class SaveEndpoint:
-    """What an attempt taught of its endpoint, to be written down with the result."""
+    """Changes of an endpoint by an attempt, to be written together with its result."""
 
     id: int
     disabled: str
@@ -195,12 +195,12 @@ class Finish:
 
     Attributes:
         state: PENDING, DONE or DEAD.
-        due: of the next attempt where it is PENDING.
-        attempt: attempts charged, this one included.
-        outcome: for the record; None where no attempt was made.
+        due: time of the next attempt, where it is PENDING.
+        attempt: number of charged attempts, this one included.
+        outcome: of the attempt, to be stored; None where none was made.
         reason: why it is DEAD.
-        save: news of the endpoint, for the same transaction: after a 410 nobody, here or at another
-            process, may see the delivery ended and its endpoint open.
+        save: changes of the endpoint, for the same transaction: after a 410 no process may see the
+            delivery ended while its endpoint is still enabled.
     """
 
     delivery: Delivery
@@ -214,7 +214,7 @@ class Finish:
 
     @property
     def gives_back(self) -> bool:
-        """The lease ends without an attempt: there is nothing to write of the delivery."""
+        """Whether the lease ends without an attempt, so that the delivery does not change."""
         return self.state is State.PENDING and self.outcome is None
 
 
@@ -223,8 +223,8 @@ class Finished:
     """The result for one ``Finish``.
 
     Attributes:
-        stale: the lease was another's by then; nothing was written.
-        unblocked: when the next of its key is due; None: there is none.
+        stale: another process had the lease by then; nothing was written.
+        unblocked: time when the next one with its key is due; None: there is none.
     """
 
     finish: Finish
@@ -234,10 +234,10 @@ class Finished:
 
 @dataclass(slots=True)
 class Recovered:
-    """An endpoint with something to do, or something new about it.
+    """An endpoint that has deliveries to send, or has changed.
 
     Attributes:
-        next_due: of its next delivery that can be leased; None: there is none.
+        next_due: time when its next delivery can be leased; None: there is none.
     """
 
     endpoint: Endpoint

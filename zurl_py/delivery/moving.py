@@ -1,4 +1,4 @@
-"""From a SQLite file to PostgreSQL: everything, with ids, attempts and what is pending."""
+"""Copies a SQLite store to PostgreSQL: endpoints, deliveries with their ids, and attempts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["move"]
 
 
 def move(source: str, target: str, key: bytes | None = None) -> dict[str, int]:
-    """Copy a store; in one transaction, so it is there whole or not at all.
+    """Copy a store in one transaction, so completely or not at all.
 
     Args:
         source: ``sqlite:///PATH``, which no process may have open.
-        target: ``postgresql://…``, without webhooks in it.
-        key: that secrets are encrypted with, in both.
+        target: ``postgresql://…``, a database without webhooks.
+        key: of the encryption of secrets, in both.
 
     Returns:
-        How many endpoints, deliveries and attempts were copied.
+        Numbers of endpoints, deliveries and attempts that were copied.
 
     Raises:
         StoreError: one of the two cannot be used.
@@ -50,13 +50,13 @@ def move(source: str, target: str, key: bytes | None = None) -> dict[str, int]:
 
 
 class _Source:
-    """The rows of a SQLite file, as PostgreSQL's tables have them."""
+    """The rows of a SQLite file, in the form of PostgreSQL's tables."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def tables(self) -> dict[str, tuple[str, Iterable[Sequence[Any]]]]:
-        """By name: the columns, and an iterator of rows."""
+        """The columns and an iterator of rows of each table, by its name."""
         return {
             "endpoint": (
                 "id, name, settings, secrets, disabled, hold_until, failing_since, noticed,"

@@ -1,4 +1,4 @@
-"""What would keep ``zurl-py deliver`` from starting on a configuration, without starting it."""
+"""Finds what would prevent a start of ``zurl-py deliver`` on a configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OWN: frozenset[str] = frozenset(KEYS) - {"ipc_file_mode", "metrics_listen"}
 
 
 def is_deliver_file(path: str) -> bool:
-    """Whether a file configures ``zurl-py deliver``, and not a daemon."""
+    """Whether a file is a configuration of ``zurl-py deliver``, by its keys."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
         return any(entry.key in _OWN for entry in parse_ini(text, lambda _line, _text: None))
@@ -31,7 +31,7 @@ def is_deliver_file(path: str) -> bool:
 
 
 def preflight(config: DeliverConfig, path: str) -> tuple[list[str], list[str]]:
-    """Look at what the configuration meets on this machine, for this user.
+    """Check a configuration on this machine, for this user.
 
     Args:
         path: of the configuration.
@@ -46,7 +46,7 @@ def preflight(config: DeliverConfig, path: str) -> tuple[list[str], list[str]]:
 
 
 def _problems(config: DeliverConfig) -> Iterator[str]:
-    """Each as the line with which the start would stop."""
+    """Reasons why it does not start, each as the line that the start would log."""
     try:
         gateways = resolve(config.gateway or None)
     except (GatewayUnavailable, ValueError) as error:

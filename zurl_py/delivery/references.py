@@ -1,4 +1,4 @@
-"""Secrets by reference: the store and the messages hold where a secret is, and not what it is.
+"""Secrets by reference: store and messages hold the place of a secret, not the secret itself.
 
 ``credential:NAME`` is a file of ``$CREDENTIALS_DIRECTORY`` (systemd's ``LoadCredential=``),
 ``env:NAME`` a variable of this process's environment. Anything else is the secret itself.
@@ -21,10 +21,10 @@ _MOST = 4096  # bytes of a credential
 
 
 def check(mode: Mode, secrets: tuple[str, ...]) -> None:
-    """Refuse secrets that ``mode`` cannot sign with, and references to nothing.
+    """Refuse secrets that ``mode`` cannot sign with, and references that lead to nothing.
 
     Raises:
-        SecretError: one cannot be used.
+        SecretError: a secret cannot be used.
     """
     for secret in secrets:
         check_secret(mode, resolve(secret))
@@ -34,7 +34,7 @@ def resolve(secret: str) -> str:
     """The secret that a text is, or refers to.
 
     Raises:
-        SecretError: what it refers to is not there.
+        SecretError: the file or variable is missing.
     """
     if secret.startswith(_CREDENTIAL):
         return _credential(secret.removeprefix(_CREDENTIAL))
@@ -48,7 +48,7 @@ def resolve(secret: str) -> str:
 
 
 def _credential(name: str) -> str:
-    # A name with a slash could leave the directory.
+    # A name with a slash could lead out of the directory.
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory or _NAME.fullmatch(name) is None or name in (".", ".."):
         raise SecretError(f"there is no credential {name[:60]!r}; see LoadCredential= of systemd")

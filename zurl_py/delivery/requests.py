@@ -1,7 +1,7 @@
-"""One attempt as the bytes of a ZHTTP request.
+"""Encodes attempts as ZHTTP requests.
 
-Written by hand as a TNetString: what is the same for all of an endpoint is encoded once, and a
-delivery costs a third of what a general encoder takes.
+TNetStrings are written here by hand: the common part of an endpoint's requests is encoded once, so
+that a delivery costs a third of what a general encoder takes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class RequestEncoder:
     """Encodes the attempts at one endpoint.
 
     Args:
-        answer_kept: bytes of the answer's body that the gateway hands on.
+        answer_kept: bytes of the answer's body that the gateway returns.
     """
 
     __slots__ = ("_end", "_headers", "_names", "_pairs", "_start")
@@ -45,7 +45,7 @@ class RequestEncoder:
         """The packet of one attempt.
 
         Args:
-            signature: its headers, made for this attempt.
+            signature: signature headers of this attempt.
         """
         own = [_pair(name, value) for name, value in signature]
         if delivery.event is not None:
@@ -65,7 +65,7 @@ class RequestEncoder:
         return b"".join((b"T%d:" % sum(map(len, parts)), *parts, b"}"))
 
     def _common(self, delivery: Delivery) -> bytes:
-        """The endpoint's headers, and the message's, which win where the name is the same."""
+        """The headers of the endpoint and of the message; the message's override."""
         if not delivery.headers:
             return self._pairs
         given = {name.lower() for name, _ in delivery.headers}

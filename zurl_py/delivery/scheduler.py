@@ -1,8 +1,8 @@
-"""Whose turn it is: fair over endpoints, below their rates and concurrencies, in bounded memory.
+"""The scheduler: which attempt is next. Fair among endpoints, within their limits, bounded memory.
 
-Pure: deliveries that were leased go in, attempts to make come out, time is given. What is pending
-lies in the store; per endpoint only a few deliveries that are due are leased ahead, and the moment
-when the next one is. So there is one timer for all, however many millions wait.
+It has no I/O and no clock: it is given leased deliveries and the time, and returns attempts to
+make. Pending deliveries are in the store; of each endpoint only a few that are due are leased in
+advance, and the time when the next one is due is known. So one timer is enough for millions.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .model import Claim, Claimed, Delivery, Endpoint, Finish
 __all__ = ["Flight", "Scheduler"]
 
 MAX_IN_FLIGHT: Final = 1024
-MAX_BYTES: Final = 64 << 20  # bodies of what is leased, in flight or ready
+MAX_BYTES: Final = 64 << 20  # bytes of bodies of leased deliveries, in flight or ready
 _MAX_READY: Final = 4096
-_CLAIM_BYTES: Final = 1 << 20  # bodies of one claim
-_MAX_CLAIMS: Final = 16  # claims under way
+_CLAIM_BYTES: Final = 1 << 20  # bytes of bodies of one claim
+_MAX_CLAIMS: Final = 16  # claims that are not answered
 
 
 @dataclass(slots=True)
 class Flight:
-    """An attempt under way.
+    """An attempt in flight.
 
     Attributes:
         started: seconds since 1970.
@@ -41,17 +41,17 @@ class Flight:
 
 
 class Scheduler:
-    """Lanes, their round, and what is in flight.
+    """Lanes, their round robin, and attempts in flight.
 
     Args:
-        random: numbers from 0 to 1, for jitter; tests give their own.
+        random: returns numbers from 0 to 1, for jitter; tests give their own.
 
     Attributes:
-        lanes: by the number of the endpoint.
-        flights: attempts under way.
-        ready: deliveries leased and waiting for their turn.
-        leased_bytes: bodies of what is leased.
-        paused: no attempt may start: the gateway is away, or we stop.
+        lanes: lanes, by the number of the endpoint.
+        flights: numbers of the deliveries with an attempt in flight.
+        ready: number of leased deliveries that wait for their turn.
+        leased_bytes: bytes of bodies of leased deliveries.
+        paused: no attempt may start: there is no gateway, or we stop.
     """
 
     def __init__(self, random: Callable[[], float] = random.random) -> None:
@@ -63,17 +63,17 @@ class Scheduler:
         self.paused = False
         self._random = random
         self._round: deque[Lane] = deque()
-        self._hungry: dict[int, Lane] = {}  # lanes to look at for a claim, in order
-        self._wakes: list[tuple[float, int]] = []  # when to look at which lane again
+        self._hungry: dict[int, Lane] = {}  # lanes that may need a claim, in order
+        self._wakes: list[tuple[float, int]] = []  # a heap: times when to look at lanes again
         self._claims = 0
         self._processes = 1
-        self._flying = 0  # lanes with something in flight
+        self._flying = 0  # number of lanes with attempts in flight
         self._expired: list[Finish] = []
 
     # -- endpoints -----------------------------------------------------------------------------
 
     def put_endpoint(self, endpoint: Endpoint, next_due: float | None = None) -> Lane:
-        """An endpoint is new, or something about it is; ``next_due`` as the store has it."""
+        """Add or change an endpoint; ``next_due`` is that of the store."""
         lane = self.lanes.get(endpoint.id)
         if lane is None:
             lane = self.lanes[endpoint.id] = Lane(endpoint)
@@ -92,11 +92,11 @@ class Scheduler:
         return lane
 
     def lane_of(self, name: str) -> Lane | None:
-        """The lane of an endpoint that is known here."""
+        """The lane of an endpoint; None if the scheduler does not have it."""
         return self._by_name.get(name)
 
     def forget_idle(self, most: int) -> None:
-        """Drop lanes by ``uri`` that nothing is known of, where there are more than ``most``."""
+        """Remove lanes of ``uri`` that have no state, where there are more than ``most``."""
         if len(self.lanes) <= most:
             return
         for lane in list(self.lanes.values()):
@@ -120,11 +120,11 @@ class Scheduler:
             return False
         if lane is None:
             return True
-        # Behind what waits in the store is its place, or late ones would overtake.
+        # If others wait in the store, it has to wait behind them.
         return lane.next_due == NEVER and len(lane.ready) < lane.ahead() and not lane.shut(now)
 
     def leased(self, delivery: Delivery) -> None:
-        """A delivery was leased to this process."""
+        """Add a delivery that was leased to this process."""
         lane = self.lanes[delivery.endpoint]
         lane.ready.append(delivery)
         self.ready += 1
@@ -132,14 +132,14 @@ class Scheduler:
         self._enqueue(lane)
 
     def due(self, endpoint: int, when: float) -> None:
-        """A delivery that lies in the store is due at ``when``."""
+        """Note that a delivery in the store is due at ``when``."""
         lane = self.lanes.get(endpoint)
         if lane is not None and when < lane.next_due:
             lane.next_due = when
             self.look_at(lane)
 
     def look_at(self, lane: Lane) -> None:
-        """Something about a lane has changed: see whether it may go, or wants more."""
+        """Check whether a lane that has changed may start an attempt, or needs a claim."""
         if lane.ready:
             self._enqueue(lane)
         if lane.next_due < NEVER:
@@ -148,7 +148,7 @@ class Scheduler:
     # -- claims --------------------------------------------------------------------------------
 
     def claims(self, now: float) -> list[Claim]:
-        """What to ask the store for."""
+        """The claims to send to the store."""
         self._wake(now)
         claims: list[Claim] = []
         while self._hungry and not self.paused:
@@ -174,11 +174,11 @@ class Scheduler:
             return None
         room = lane.ahead() - len(lane.ready)
         if room <= 0 or (lane.ready and 2 * len(lane.ready) > lane.ahead()):
-            return None  # asked again when these have gone
+            return None  # checked again when these were sent
         return Claim(lane.endpoint.id, room, _CLAIM_BYTES)
 
     def claimed(self, result: Claimed) -> None:
-        """The store's answer to a claim."""
+        """Take the store's answer to a claim."""
         lane = self.lanes[result.endpoint]
         self._claim_over(lane)
         lane.next_due = NEVER if result.next_due is None else result.next_due
@@ -187,7 +187,7 @@ class Scheduler:
         self.look_at(lane)
 
     def claim_failed(self, endpoint: int, retry_at: float) -> None:
-        """The store could not answer; ask again at ``retry_at``."""
+        """Note that a claim failed; repeat it at ``retry_at``."""
         lane = self.lanes[endpoint]
         self._claim_over(lane)
         self._wake_at(lane, retry_at)
@@ -212,7 +212,7 @@ class Scheduler:
             lane.queued = False
             self._drop_expired(lane, now)
             if not lane.ready or lane.full:
-                continue  # back in the round when there is something, or when an attempt ends
+                continue  # it returns to the round with a delivery, or when an attempt ends
             when = lane.opens_at(now)
             if when > now:
                 self._wake_at(lane, when)
@@ -221,7 +221,7 @@ class Scheduler:
         return None
 
     def _share(self) -> int:
-        """Attempts that one lane may have under way, so that slow ones leave room for others."""
+        """Number of attempts that one lane may have in flight, so that slow lanes leave room."""
         if 2 * len(self.flights) < MAX_IN_FLIGHT:
             return MAX_IN_FLIGHT
         return max(4, MAX_IN_FLIGHT // (self._flying + 1))
@@ -245,14 +245,14 @@ class Scheduler:
             self._expired.append(finish)
 
     def take_expired(self) -> list[Finish]:
-        """What expired while it waited for its turn."""
+        """Remove deliveries that expired while they waited for their turn."""
         taken, self._expired = self._expired, []
         return taken
 
     def ended(
         self, flight: Flight, outcome: Outcome, now: float
     ) -> tuple[Finish, Verdict, list[str]]:
-        """An attempt ended: what to write down, and what the operator should be told."""
+        """Handle the end of an attempt; returns the result to write, and events to report."""
         delivery, lane = flight.delivery, flight.lane
         self.flights.discard(delivery.seq)
         self.leased_bytes -= len(delivery.body)
@@ -274,7 +274,7 @@ class Scheduler:
         return finish, verdict, events
 
     def give_back(self, lane: Lane, now: float) -> list[Finish]:
-        """What is ready for a lane that is shut goes back into the store, uncharged."""
+        """Give the leased deliveries of a lane back to the store, uncharged."""
         finishes = [
             Finish(delivery, State.PENDING, delivery.due, delivery.attempt, None, "", now)
             for delivery in lane.ready
@@ -285,14 +285,14 @@ class Scheduler:
         return finishes
 
     def drop_ready(self) -> None:
-        """What is ready may be another's by now: forget it, and ask the store anew."""
+        """Drop leased deliveries, which other processes may have by now, and claim again."""
         for lane in self.lanes.values():
             self.leased_bytes -= sum(len(delivery.body) for delivery in lane.ready)
             self.ready -= len(lane.ready)
             lane.ready.clear()
 
     def share_with(self, processes: int) -> None:
-        """Rates and concurrencies are shared out among that many processes."""
+        """Divide rates and concurrencies by the number of processes."""
         if processes != self._processes:
             self._processes = processes
             for lane in self.lanes.values():
@@ -301,7 +301,7 @@ class Scheduler:
     # -- time ----------------------------------------------------------------------------------
 
     def next_wake(self) -> float:
-        """When ``claims`` and ``take`` should be asked again, seconds since 1970."""
+        """Time when ``claims`` and ``take`` should be called again, seconds since 1970."""
         return self._wakes[0][0] if self._wakes else NEVER
 
     def _wake(self, now: float) -> None:
@@ -314,7 +314,7 @@ class Scheduler:
                 self.look_at(lane)
 
     def _wake_at(self, lane: Lane, when: float) -> None:
-        # An earlier look comes first, and asks anew then.
+        # An earlier wake-up comes first, and sets the next one.
         if when < lane.wake_at:
             lane.wake_at = when
             heapq.heappush(self._wakes, (when, lane.endpoint.id))

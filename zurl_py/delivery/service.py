@@ -1,4 +1,4 @@
-"""The process: questions in, deliveries out; one loop, and the store on a thread of its own."""
+"""The service of ``zurl-py deliver``: all parts on one loop, the store on a thread of its own."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ __all__ = ["Service"]
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _NOBLOCK_MORE: Final = _NOBLOCK | int(zmq.SNDMORE)
 _BATCH: Final = 64  # messages of one socket in one turn
-_DRAIN: Final = 5.0  # seconds that attempts under way get when we are told to stop
-_LAST_WRITES: Final = 2.5  # seconds that the store gets after that
-_SWEEP: Final = 30.0  # seconds between sweeps where nothing is known to expire
-_SURVEY: Final = 5.0  # seconds between the questions that metrics are made from
-_POLL: Final = 1.0  # seconds between looks at a store that is shared
-_RENEW: Final = 2 / 3  # of a lease: with less of it left it is renewed
-_SWITCH: Final = 0.0005  # seconds; with Python's own 5 ms the store's thread waits for the loop
-_MAX_LANES: Final = 100_000  # endpoints by URI that are kept in memory beyond need
+_DRAIN: Final = 5.0  # seconds for attempts in flight at a stop
+_LAST_WRITES: Final = 2.5  # seconds for the store after that
+_SWEEP: Final = 30.0  # seconds between sweeps when nothing is known to expire
+_SURVEY: Final = 5.0  # seconds between ``stats`` queries for the metrics
+_POLL: Final = 1.0  # seconds between checks of a shared store
+_RENEW: Final = 2 / 3  # a lease is renewed when less than this part of it is left
+_SWITCH: Final = 0.0005  # seconds; with Python's default of 5 ms the store's thread is too slow
+_MAX_LANES: Final = 100_000  # idle endpoints by URI that stay in memory
 
 
 class Service:
-    """All of ``zurl-py deliver`` but for its start.
+    """All parts of ``zurl-py deliver``, and their loop.
 
     Args:
-        store: opened; closed at the end.
-        gateways: of each gateway, the endpoint of its request interface.
+        store: an open store, which is closed at the end.
+        gateways: the endpoint of the request interface of each gateway.
 
     Raises:
         BindError: an endpoint cannot be bound.
@@ -79,7 +79,7 @@ class Service:
         self._log = log
         self._store = store
         self.loop = Loop()
-        # Before anyone is told that we are there, and may send one.
+        # Before the service manager or anyone else can know us, and send a signal.
         self.loop.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self.counts = Counts()
         self.scheduler = Scheduler()
@@ -155,7 +155,7 @@ class Service:
         return readers
 
     def _listen(self) -> StatusListener | None:
-        """Serve metrics, health and status where that is wanted."""
+        """Make the status listener, if it is configured."""
         if not self._config.metrics_listen:
             return None
         metrics = DeliverMetrics(self.counts, self.scheduler, self._stats, lambda: self.thread.kept)
@@ -165,7 +165,7 @@ class Service:
         return StatusListener(address, mode, self.loop, self._log, pages, Monitors())
 
     def _serve_page(self) -> PageServer | None:
-        """Serve the page for people where that is wanted."""
+        """Make the web page, if it is configured."""
         config = self._config
         if not config.http_listen:
             return None
@@ -185,7 +185,7 @@ class Service:
     def _ask_for_page(
         self, query: Query, answer: Callable[[QueryResult | Exception], None]
     ) -> None:
-        """Called on the page's threads; what comes of it is the loop's business."""
+        """Query the store for the web page; called on its threads, answered on the loop."""
 
         def answered(result: QueryResult | Exception) -> None:
             if isinstance(result, QueryResult):
@@ -195,7 +195,7 @@ class Service:
         self.thread.query(query, answered)
 
     def _ill(self) -> str:
-        """Why nothing is accepted or delivered; "" where all is well."""
+        """Why nothing is accepted or delivered; "" if all is well."""
         if self.dispatcher.stopping:
             return "stopping"
         if self._troubled:
@@ -227,7 +227,7 @@ class Service:
     # -- running -------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Turn the loop until a signal ends it. Returns the exit status."""
+        """Run the loop until a signal ends it. Returns the exit status."""
         sys.setswitchinterval(_SWITCH)
         self.thread.start()
         if self._listener is not None:
@@ -252,7 +252,7 @@ class Service:
         return 0
 
     def _turn(self) -> bool:
-        """Read, schedule, hand over. Returns whether more is waiting to be read."""
+        """Do the work of one turn. Returns whether more messages wait."""
         for reader, handle in self._readers:
             reader.read(_BATCH, handle, self._may_read)
         for link in self._links:
@@ -286,7 +286,7 @@ class Service:
             for frame in frames[:-1]:
                 socket.send(frame, _NOBLOCK_MORE)
             socket.send(frames[-1], _NOBLOCK)
-        except zmq.ZMQError as error:  # the asker has gone, or reads nothing
+        except zmq.ZMQError as error:  # the worker has gone, or does not read
             self._log.warning(f"an answer could not be sent: {error}")
 
     # -- results of the store ------------------------------------------------------------------
@@ -311,28 +311,28 @@ class Service:
         self.dispatcher.changed(items)
 
     def _leases_lost(self) -> None:
-        """Our connection or our time was up: what we had leased may be another's."""
+        """Handle lost leases (connection or time lost): other processes may have them now."""
         self._log.warning("leases were lost; what was ready is left to whoever has it now")
         self.scheduler.drop_ready()
-        self.thread.renew()  # and so lease again
+        self.thread.renew()  # this allows new leases
         self.thread.recover()
 
     def _told(self, what: str) -> None:
-        """Another process, or an application, has put something into the store."""
+        """Handle a notification: another process or an application has changed the store."""
         if what.isdecimal() and int(what) in self.scheduler.lanes:
             self.scheduler.due(int(what), time.time())
         else:
             self.thread.recover()
 
     def _keep_up(self) -> None:
-        """Where others share the store: see what they do, and tell them that we are alive."""
+        """In a shared store, renew our leases and look for changes of other processes."""
         self.loop.set_timer(self._upkeep, self.loop.now + _POLL)
         self.thread.recover()
         if self._store.lease_until - time.monotonic() < _RENEW * self._store.lease:
             self.thread.renew()
 
     def _queried(self, result: QueryResult) -> None:
-        """A query may have changed endpoints, made deliveries die, or left something to sweep."""
+        """Handle a query's result: changed endpoints, dead deliveries, the time of the sweep."""
         self.dispatcher.changed(result.changed)
         for id, reason in result.dead:
             self.counts.dead += 1
@@ -364,13 +364,13 @@ class Service:
     # -- events of endpoints -------------------------------------------------------------------
 
     def _event(self, lane: Lane, event: str) -> None:
-        """Tell the operator, by a webhook of our own."""
+        """Report an event to the operator, by a webhook of our own."""
         counts = self.counts.endpoint_events
         counts[event] = counts.get(event, 0) + 1
         target = self._config.on_endpoint_event
         name = lane.endpoint.name
         if not target or target in (name, lane.endpoint.settings.uri):
-            return  # nobody is to be told, or it is the one that fails
+            return  # not configured, or it is this endpoint itself
         endpoint = lane.endpoint
         body = {
             "type": f"endpoint.{event}",
@@ -406,7 +406,7 @@ class Service:
             self._stop()
 
     def _reload(self) -> None:
-        """SIGHUP: a fresh log file, and the limits and the schedule as the file now has them."""
+        """On SIGHUP: reopen the log, and read limits and schedule again."""
         self._log.reopen()
         try:
             config = load(self._config_path)
@@ -430,7 +430,7 @@ class Service:
             self._queried(result)
 
     def _stop(self) -> None:
-        """Take no more questions, and let the attempts under way finish for a while."""
+        """Accept no more questions, and let attempts in flight finish for a while."""
         systemd.notify("STOPPING=1")
         self.dispatcher.stopping = True
         self.dispatcher.links_changed()

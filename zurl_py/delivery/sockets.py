@@ -1,4 +1,4 @@
-"""The sockets that messages come in by: a ROUTER that answers, and a PULL that does not."""
+"""The sockets for questions: a ROUTER, whose questions are answered, and a PULL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["DeliverSockets"]
 
 _LINGER = 1000  # milliseconds that unsent answers may delay the end of the process
 _WAITING = 20_000  # answers that may wait for one worker
-_ROOM = 8  # a message may be that many times as large as its body: escapes of JSON
-_FRAME = 1 << 20  # bytes of a message beside its body
+_ROOM = 8  # escapes of JSON may make a message so many times as large as its body
+_FRAME = 1 << 20  # bytes of a message for everything but the body
 
 
 class DeliverSockets:
@@ -31,7 +31,7 @@ class DeliverSockets:
         self.pushed: zmq.Socket[bytes] | None = None
         if config.deliver_spec:
             self.questions = self._make(zmq.ROUTER)
-            # A worker that comes back under its name is the one to answer.
+            # Answers go to the new connection of a worker that reconnects with its identity.
             self.questions.setsockopt(zmq.ROUTER_HANDOVER, 1)
             self._bind(self.questions, "deliver_spec", config.deliver_spec)
         if config.deliver_push_spec:

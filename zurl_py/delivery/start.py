@@ -1,4 +1,4 @@
-"""From a configuration to a running service: what cannot be used is named before anything binds."""
+"""Starts the service from a configuration; errors are found before anything is bound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .store.secrets import SecretBox, load_key
 
 __all__ = ["open_store", "run"]
 
-_RESTART = 0.5  # seconds until a gateway of our own that has ended is started again
+_RESTART = 0.5  # seconds until an embedded gateway that has ended is started again
 
 
 def run(config: DeliverConfig, config_path: str, log: Log) -> int:
@@ -52,7 +52,7 @@ def open_store(config: DeliverConfig) -> Store:
     """The store that the configuration names.
 
     Raises:
-        StoreError: it cannot be used, or the key for its secrets.
+        StoreError: the store or the key for its secrets cannot be used.
     """
     box = SecretBox(load_key(config.secret_key_file) if config.secret_key_file else None)
     if config.store.startswith(("postgresql:", "postgres:")):
@@ -71,10 +71,10 @@ def open_store(config: DeliverConfig) -> Store:
 
 
 def find_gateways(config: DeliverConfig) -> list[str]:
-    """Of each gateway, the endpoint of its request interface.
+    """The endpoint of the request interface of each gateway.
 
     Raises:
-        StartError: there is none.
+        StartError: there is no gateway, or one without that interface.
     """
     try:
         gateways = resolve(config.gateway or None)
@@ -91,7 +91,7 @@ def find_gateways(config: DeliverConfig) -> list[str]:
 
 def _start_embedded(gateway: Embedded) -> Endpoints:
     def ended() -> None:
-        # In a thread of its own: this one is to end before the next gateway begins.
+        # In another thread: this one has to end before the next gateway is started.
         later = threading.Timer(_RESTART, embedded.restart, (gateway,))
         later.daemon = True
         later.start()

@@ -1,4 +1,4 @@
-"""A page for people: what is pending and failing, one delivery, replay. No scripts, no build."""
+"""The web page of ``zurl-py deliver``: pending and failing deliveries, replay. No scripts."""
 
 from .server import PageServer
 

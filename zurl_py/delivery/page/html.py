@@ -1,4 +1,4 @@
-"""HTML that cannot be made without escaping: what is text stays text."""
+"""Builds HTML and escapes all text in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _VOID = frozenset(("input", "meta", "br"))
 
 
 class Safe(str):
-    """HTML that was made here."""
+    """HTML that was built by these functions, and is not escaped again."""
 
     __slots__ = ()
 
 
 def join(parts: Iterable[object]) -> Safe:
-    """Parts one behind the other; all but ``Safe`` ones are escaped, None is left out."""
+    """The parts in sequence; all but ``Safe`` ones are escaped, None is left out."""
     return Safe("".join(_escaped(part) for part in parts if part is not None))
 
 
@@ -25,8 +25,8 @@ def element(tag: str, *content: object, **attributes: object) -> Safe:
     """An element.
 
     Args:
-        attributes: underscores stand for dashes, one at the end is dropped (``class_``); True is
-            one without a value, False and None are left out.
+        attributes: underscores stand for dashes, one at the end is removed (``class_``). True makes
+            an attribute without a value, False and None make none.
     """
     parts = [tag]
     for name, value in attributes.items():

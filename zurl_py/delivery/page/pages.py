@@ -1,4 +1,4 @@
-"""What each path shows or does, by asking the store as a worker would."""
+"""What each path shows or does, by the same questions to the store that workers send."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Ask = Callable[[Query, Callable[[QueryResult | Exception], None]], None]
 
 
 class PageError(Error):
-    """A request that gets no page."""
+    """A request is answered with an error page."""
 
     def __init__(
         self, status: int, title: str, text: str, headers: dict[str, str] | None = None
@@ -51,7 +51,7 @@ class Pages:
     """All pages. Called on the threads of the server.
 
     Args:
-        ask: puts a question to the store, from whatever thread; the answer comes on the loop.
+        ask: sends a question to the store, from any thread; the answer comes on the loop.
         stats: completes the store's statistics.
     """
 
@@ -84,7 +84,7 @@ class Pages:
         raise PageError(404, "No such page", f"there is nothing at {path}")
 
     def post(self, path: str, fields: dict[str, str], nonce: str) -> str:
-        """Do something. Returns where to go then."""
+        """Carry out a form. Returns the path to redirect to."""
         if path != "/do":
             raise PageError(404, "No such page", f"there is nothing at {path}")
         if not hmac.compare_digest(fields.get("csrf", "").encode(), self._csrf.encode()):
@@ -165,7 +165,7 @@ class Pages:
         return views.address(kind, name, fields.get("id") or endpoint)
 
     def _answer(self, query: Query) -> dict[str, Any]:
-        """Ask, and wait."""
+        """Ask the store, and wait for the answer."""
         done = threading.Event()
         found: list[QueryResult | Exception] = []
 

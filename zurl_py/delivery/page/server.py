@@ -1,9 +1,9 @@
-"""Serves the page: loopback or a Unix socket, a few people at once, GET and a form's POST.
+"""Serves the web page on loopback or a Unix socket, for a few people at once.
 
-What protects it: it is bound to this machine. A Host that is not this machine's is refused, as a
-stranger may point a name of his here and so have a browser ask us. The token, if there is one, is
-the password of HTTP's Basic scheme (RFC 7617). What changes something is a POST with a secret of
-this process that only our own pages hold.
+It is protected in four ways. Only this machine can connect. A Host other than this machine is
+refused, because a stranger's name may resolve to this address and make a browser send requests
+(DNS rebinding). The token, if there is one, is the password of HTTP's Basic scheme (RFC 7617). Each
+change is a POST with a secret of this process that only our own pages contain (CSRF).
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _HOSTS: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class PageServer:
-    """Threads of its own; the loop only answers its questions.
+    """Serves pages in threads of its own; the loop answers its questions to the store.
 
     Args:
         token: the password; "" for none.
         mode: of a Unix socket; None: for the owner alone.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the address cannot be bound.
     """
 
     def __init__(self, address: Listener, mode: int | None, token: str, pages: Pages) -> None:
@@ -94,7 +94,7 @@ class _Bounded(socketserver.ThreadingMixIn):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever hung up is not worth a traceback."""
+        """Ignore the error: the browser has closed the connection."""
 
 
 class _Server(_Bounded, http.server.HTTPServer):
@@ -119,11 +119,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     sys_version = ""
 
     def address_string(self) -> str:
-        """Over a Unix socket there is no address."""
+        """A placeholder: over a Unix socket there is no address."""
         return "-"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: ids and endpoints are in the log already."""
+        """Log nothing: ids and endpoints are in the service's log already."""
 
     def do_GET(self) -> None:
         """Show a page."""
@@ -132,11 +132,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(lambda nonce: self.pages.get(url.path, query, nonce))
 
     def do_HEAD(self) -> None:
-        """Show a page without showing it."""
+        """Answer as for GET, without the body."""
         self.do_GET()
 
     def do_POST(self) -> None:
-        """Do what was confirmed."""
+        """Carry out a form that was confirmed."""
         try:
             length = min(int(self.headers.get("Content-Length", "0")), _MOST_FORM)
         except ValueError:
@@ -156,7 +156,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             self._refuse_strangers()
             page = make(nonce)
-            if not isinstance(page, Safe):  # where to go from here
+            if not isinstance(page, Safe):  # the path of a redirect
                 status, extra, page = 303, {"Location": page}, Safe("")
         except PageError as error:
             status, extra = error.status, error.headers

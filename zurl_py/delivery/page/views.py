@@ -1,4 +1,4 @@
-"""The pages themselves, as HTML: pure functions of what the store and the scheduler say."""
+"""The pages as HTML: functions of values from the store and the scheduler, without I/O."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class EndpointRow:
     """One line of the overview.
 
     Attributes:
-        pending: how many wait.
-        history: good and bad attempts, minute by minute, the newest last.
+        pending: number of pending deliveries.
+        history: good and bad attempts of each minute, the newest last.
     """
 
     name: str
@@ -96,7 +96,7 @@ def overview(stats: dict[str, Any], rows: Sequence[EndpointRow], nonce: str) -> 
 def endpoint(
     shown: dict[str, Any], deliveries: Sequence[dict[str, Any]], row: EndpointRow, nonce: str
 ) -> Safe:
-    """One endpoint, and what has not been delivered to it."""
+    """One endpoint, and the deliveries to it that are not done."""
     name = str(shown["endpoint"])
     actions = []
     if shown["disabled"]:
@@ -153,7 +153,7 @@ def delivery(shown: dict[str, Any], nonce: str) -> Safe:
 
 
 def confirm(question: str, fields: dict[str, str], csrf: str, nonce: str) -> Safe:
-    """Ask before something is done."""
+    """A page that asks for confirmation."""
     hidden = [
         element("input", type="hidden", name=name, value=value)
         for name, value in {**fields, "csrf": csrf}.items()
@@ -175,7 +175,7 @@ def confirm(question: str, fields: dict[str, str], csrf: str, nonce: str) -> Saf
 
 
 def message(title: str, text: str, nonce: str) -> Safe:
-    """A page that says one thing."""
+    """A page with one message."""
     return _page(title, nonce, element("p", text), element("p", _link("/", "Overview")))
 
 
@@ -209,7 +209,7 @@ def chart(history: Sequence[tuple[int, int]]) -> Safe:
 
 
 def address(page: str, name: str, value: str) -> str:
-    """Where a page is."""
+    """The address of a page."""
     return f"/{page}?{urlencode({name: value})}"
 
 

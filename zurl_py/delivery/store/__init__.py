@@ -1,4 +1,4 @@
-"""Where deliveries are kept: one interface of six batched verbs, two stores behind it."""
+"""The store of deliveries: one interface of six batched verbs, with two implementations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of a store. All of it is called on one thread, which owns the store."""
+"""The interface of a store. Only one thread, which owns the store, calls it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StoreError(Error):
 
 
 class StoreFull(Error):
-    """There is no room to write; reading goes on."""
+    """There is no room for further deliveries; other operations go on."""
 
 
 class StoreUnavailable(Error):
@@ -47,25 +47,25 @@ class StoreUnavailable(Error):
 
 @dataclass(slots=True)
 class Sweep:
-    """Let what has expired die, and forget what is old."""
+    """Let expired deliveries die, and delete old ones."""
 
     now: float
 
 
 @dataclass(slots=True)
 class SetSchedule:
-    """The default schedule is another one; seconds."""
+    """Change the default schedule; seconds."""
 
     schedule: tuple[float, ...]
 
 
 @dataclass(slots=True)
 class CountPending:
-    """How many deliveries wait for each endpoint, and since when.
+    """Count the pending deliveries of endpoints, and find the oldest.
 
     Attributes:
-        wanted: endpoints to count in any case; beside them those with something pending.
-        limit: of endpoints.
+        wanted: endpoints to include in any case, beside those with pending deliveries.
+        limit: number of endpoints, at most.
     """
 
     wanted: tuple[int, ...]
@@ -73,7 +73,7 @@ class CountPending:
 
 
 class Continued:
-    """A query of which a slice was done; only the store that made it knows it."""
+    """The rest of a query of which a slice was done; only the store that made it can go on."""
 
 
 Query = Question | Sweep | SetSchedule | CountPending | Continued
@@ -84,11 +84,11 @@ class QueryResult:
     """The answer to a query.
 
     Attributes:
-        answer: fields of the answer to whoever asked.
+        answer: fields of the answer to the worker.
         changed: endpoints that are new, or have something new to do.
-        dead: ids of deliveries that died of it, with the reason, for the log.
-        next_sweep: when something expires next, seconds since 1970; None: not known to be.
-        again: the query that carries on from here, where this was a slice of it.
+        dead: ids of deliveries that have died, with the reason, for the log.
+        next_sweep: time when a delivery expires next, seconds since 1970; None: not known.
+        again: the rest of the query, where only a slice was done.
     """
 
     answer: dict[str, Any] = field(default_factory=dict)
@@ -99,20 +99,20 @@ class QueryResult:
 
 
 class Store(Protocol):
-    """Six verbs. A batch is written whole or, where it raises, not at all.
+    """Six verbs. A batch is written completely or, if the verb raises, not at all.
 
     Every verb may raise ``StoreUnavailable``; ``accept`` may raise ``StoreFull`` as well.
 
     Attributes:
-        in_flight: numbers of the deliveries that an attempt of is under way; the scheduler's.
-        max_bytes: nothing is accepted beyond; 0: no limit.
-        lease: seconds after which others may take over; ``renew`` is to be called well before,
-            ``recover`` every second. 0: there are no others.
-        lease_until: until when our leases hold, on the monotonic clock.
-        lost: what is leased and not in flight is free for all since; ``lease_until`` is over
-            until somebody has taken note of it and calls ``renew``.
-        processes: those that share the store, this one included.
-        takeovers: deliveries that we freed of a lease of another that had died.
+        in_flight: numbers of the deliveries with an attempt in flight; set by the scheduler.
+        max_bytes: size of the store from which on nothing is accepted; 0: no limit.
+        lease: seconds after which other processes may take over; ``renew`` is to be called well
+            before, ``recover`` every second. 0: there are no other processes.
+        lease_until: until when our leases are valid, on the monotonic clock.
+        lost: leased deliveries that are not in flight were released for all processes. Leases are
+            not valid until the loop has noted that and calls ``renew``.
+        processes: number of processes that share the store, this one included.
+        takeovers: number of deliveries that we released after their process had died.
     """
 
     in_flight: Container[int]
@@ -124,33 +124,33 @@ class Store(Protocol):
     takeovers: int
 
     def endpoint(self, number: int) -> Endpoint:
-        """A copy of what is known of an endpoint."""
+        """A copy of an endpoint."""
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
-        """Write deliveries down, durably."""
+        """Write deliveries durably."""
 
     def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
-        """Lease due deliveries to this process, the oldest due first."""
+        """Lease due deliveries to this process, in the order of their due times."""
 
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
-        """End leases: with a result, or uncharged to give a delivery back."""
+        """End leases, with a result, or uncharged in order to give a delivery back."""
 
     def renew(self, now: float) -> None:
-        """Extend all leases of this process; where that comes too late, ``lost`` is set."""
+        """Extend all leases of this process; sets ``lost`` if it is too late for that."""
 
     def recover(self, now: float) -> list[Recovered]:
-        """Endpoints with something to do, leases of the dead taken back first."""
+        """Release the leases of dead processes; returns all endpoints with deliveries to send."""
 
     def query(self, query: Query, now: float) -> QueryResult:
-        """All the rest. May raise ``messages.QuestionError``, which is the answer then."""
+        """Everything else. May raise ``messages.QuestionError``, which is the answer then."""
 
     def listen(self, told: Callable[[str], None]) -> None:
-        """Be told of what others do, on a thread of its own.
+        """Listen for changes by other processes, on another thread.
 
         Args:
-            told: called there with the number of an endpoint that has something due, or with
-                ``endpoints`` where one was changed.
+            told: called on that thread with the number of an endpoint that has a delivery due, or
+                with ``endpoints`` if one was changed.
         """
 
     def close(self) -> None:
-        """Give everything back; harmless if the store is broken."""
+        """Release leases and files; no error if the store is broken."""

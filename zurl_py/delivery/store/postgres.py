@@ -1,9 +1,9 @@
-"""The store in PostgreSQL: several processes share one queue and take over from one another.
+"""The store in PostgreSQL: several processes share one queue and take over from each other.
 
-A lease is the number of its process beside the delivery, and a fence that each new lease moves on.
-It holds as long as the process says that it is alive, and ends at once when its session has gone,
-which its advisory lock tells; those of ordered keys end with the time only, as an attempt may
-still be under way.
+A lease is the number of its process in the row of the delivery, with a fence that grows with each
+lease. It is valid as long as the process renews it. It ends at once when the process's session is
+gone, which releases its advisory lock. Only leases of ordered deliveries always last until they
+expire, as an attempt may still be in flight.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from .state import attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["PostgresStore", "Tables", "pack_headers"]
 
-# Should a process have gone on after others had struck it off.
+# In case a process has gone on after others had removed it.
 _FREE_ORPHANS: Final = """
 UPDATE delivery SET owner = NULL WHERE seq IN (
     SELECT seq FROM delivery WHERE owner IS NOT NULL AND owner NOT IN (SELECT owner FROM process)
     FOR UPDATE SKIP LOCKED)
 """
 _XMIN_AGE: Final = "SELECT max(age(backend_xmin)) FROM pg_stat_activity"
-_SOON: Final = 0.5  # seconds until a claim is repeated that came while our lease was over
-_CLASS: Final = 0x5A55  # "ZU": of the advisory locks that processes hold
+_SOON: Final = 0.5  # seconds until a claim is repeated that came after our lease had expired
+_CLASS: Final = 0x5A55  # "ZU": the first key of the advisory locks of processes
 
-# Rows go in as one JSON text, and bodies as one value that is cut up: arrays of PostgreSQL's would
-# cost psycopg a call or more for each element. All that a batch writes is one statement.
+# Rows are passed as one JSON text, and bodies as one value that is split: with arrays psycopg would
+# need a call or more per element. A batch is written by one statement.
 _ACCEPT: Final = """
 WITH new AS (
     SELECT * FROM json_to_recordset(%s::json) AS r (place int, id text, endpoint bigint,
@@ -129,7 +129,7 @@ _RELEASE: Final = """
 UPDATE delivery d SET owner = NULL FROM unnest(%s::bigint[], %s::bigint[]) AS v (seq, fence)
 WHERE d.seq = v.seq AND d.fence = v.fence AND d.owner IS NOT NULL RETURNING d.seq
 """
-# A process without its lock has gone; one whose time is up has stopped, or lost its connection.
+# A process without its lock is gone; one whose time is over hangs, or has lost its connection.
 _DEAD_PROCESSES: Final = """
 SELECT owner, alive_until < extract(epoch FROM clock_timestamp()) AS late FROM process
 WHERE owner <> %s AND (alive_until < extract(epoch FROM clock_timestamp()) OR NOT EXISTS (
@@ -147,7 +147,7 @@ class Tables(Protocol):
     """The rows of another store."""
 
     def tables(self) -> Mapping[str, tuple[str, Iterable[Sequence[Any]]]]:
-        """By the name of the table: its columns, and rows."""
+        """The columns and rows of each table, by its name."""
 
 
 class PostgresStore:
@@ -155,23 +155,23 @@ class PostgresStore:
 
     Args:
         url: ``postgresql://…``.
-        box: keeps secrets.
+        box: encrypts secrets.
         schedule: the default, seconds.
-        max_body: bytes of a body that the function for applications takes.
-        lease: seconds after which others take over from a process that says nothing.
+        max_body: bytes of a body that the function for applications accepts.
+        lease: seconds after which others take over from a process that does not renew.
 
     Attributes:
         lease: seconds.
-        lease_until: until when our leases hold, on the monotonic clock.
-        lost: what we had leased, but for what is in flight, is free for all since.
-        processes: those that share the queue, this one included.
-        takeovers: deliveries whose lease was another's that had died.
+        lease_until: until when our leases are valid, on the monotonic clock.
+        lost: our leased deliveries that are not in flight were released for all processes.
+        processes: number of processes that share the queue, this one included.
+        takeovers: number of deliveries that we released after their process had died.
 
     Raises:
         StoreError: the database cannot be used.
     """
 
-    max_bytes = 0  # the database's own business
+    max_bytes = 0  # the database has its own limits
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class PostgresStore:
             self._state.encrypt_secrets()
 
     def _prepare(self, connection: psycopg.Connection[Any]) -> None:
-        """A new session: the schema, our name among the processes, the lock that says we live."""
+        """Prepare a new session: the schema, our row among the processes, our advisory lock."""
         migrate(connection)
         connection.execute(
             "INSERT INTO setting VALUES ('max_body', %s)"
@@ -212,7 +212,7 @@ class PostgresStore:
             self.lease_until = self._join(connection)
 
     def _join(self, connection: psycopg.Connection[Any]) -> float:
-        """Take a number among the processes. Returns until when it holds."""
+        """Register this process under a new number. Returns until when that is valid."""
         began = time.monotonic()
         row = connection.execute(
             "INSERT INTO process (alive_until)"
@@ -225,13 +225,13 @@ class PostgresStore:
         return began + self.lease
 
     def _rejoin(self, connection: psycopg.Connection[Any]) -> None:
-        """Go on under a new number: the lock was lost with the connection, or the lease is over.
+        """Go on under a new number, after the connection and its lock were lost, or the lease.
 
-        What is in flight is taken along, as far as it is ours still. All else is given back: of a
-        commit whose answer was lost we do not know what it leased.
+        Deliveries in flight are moved to the new number, if they are still ours. All others are
+        given back: it is not known what a commit whose answer was lost has leased.
         """
         before = self._owner
-        self.lost, self.lease_until = True, 0.0  # nothing is leased until the loop knows
+        self.lost, self.lease_until = True, 0.0  # no leases until the loop has noted it
         self._join(connection)
         in_flight = list(self._state.in_flight)  # type: ignore[call-overload]
         connection.execute(
@@ -243,7 +243,7 @@ class PostgresStore:
 
     @property
     def in_flight(self) -> Container[int]:
-        """Numbers of the deliveries that an attempt of is under way."""
+        """Numbers of the deliveries with an attempt in flight."""
         return self._state.in_flight
 
     @in_flight.setter
@@ -251,22 +251,22 @@ class PostgresStore:
         self._state.in_flight = numbers
 
     def endpoint(self, number: int) -> Endpoint:
-        """A copy of what is known of an endpoint."""
+        """A copy of an endpoint."""
         return replace(self._state.endpoints[number])
 
     def listen(self, told: Callable[[str], None]) -> None:
-        """Be told of what others do."""
+        """Listen for changes by other processes."""
         self._listener = Listener(self._url, told)
 
     def close(self) -> None:
-        """Leave: what we had leased is free at once."""
+        """Unregister this process and release its leases."""
         try:
             with self._session as connection:
                 connection.execute(
                     "UPDATE delivery SET owner = NULL WHERE owner = %s", (self._owner,)
                 )
                 connection.execute("DELETE FROM process WHERE owner = %s", (self._owner,))
-        except StoreUnavailable:  # the others see to it
+        except StoreUnavailable:  # other processes will release them
             pass
         if self._listener is not None:
             self._listener.close()
@@ -275,7 +275,7 @@ class PostgresStore:
     # -- accept --------------------------------------------------------------------------------
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
-        """Write deliveries down."""
+        """Write deliveries."""
         if all(self._is_plain(new) for new in batch):
             results, repeats = self._accept(batch, now, self._session.run)
         else:
@@ -286,14 +286,14 @@ class PostgresStore:
         return results
 
     def _is_plain(self, new: NewDelivery) -> bool:
-        """Nothing but its own row has to be looked at or written: it may go in one statement."""
+        """Whether it can be written without reading or changing other rows, in one statement."""
         endpoint = self._state.by_name.get(new.endpoint or name_of_uri(new.uri))
         return endpoint is not None and order_of(endpoint, new.key) is None
 
     def _accept(
         self, batch: Sequence[NewDelivery], now: float, run: Run
     ) -> tuple[list[Accepted], list[_Taken]]:
-        """Returns the results, and those whose id was there."""
+        """Write the rows; returns the results, and those whose id existed already."""
         results = [Accepted(new.token, new.id) for new in batch]
         taken: list[_Taken] = []
         repeats: list[_Taken] = []
@@ -338,10 +338,10 @@ class PostgresStore:
         return known or state.insert_endpoint(name, by_uri(new.uri, state.schedule))
 
     def _blocked(self, taken: Sequence[_Taken]) -> list[int]:
-        """Who has to wait behind another of its key."""
+        """The deliveries that have to wait behind another one with their key."""
         keys = [(endpoint.id, order_of(endpoint, new.key)) for new, _, endpoint in taken]
         ordered = sorted({(id, okey) for id, okey in keys if okey is not None})
-        for key in ordered:  # in one order, so that no two wait for one another
+        for key in ordered:  # always in the same order, so that there is no deadlock
             self._state.hold_key(*key)
         busy = {key for key in ordered if self._state.head(*key) is not None}
         blocked = []
@@ -381,9 +381,9 @@ class PostgresStore:
         }
 
     def _compare(self, repeats: Sequence[_Taken]) -> None:
-        """An id that is known: with the same content a duplicate, with another a conflict.
+        """Handle known ids: with the same content a duplicate, with different content a conflict.
 
-        The rest of the batch is written already; so of these it is said where that fails.
+        The rest of the batch is written already, so if this fails only these get an error.
         """
         ids = [new.id for new, _, _ in repeats]
         known: dict[str, tuple[Any, ...]] = {}
@@ -402,7 +402,7 @@ class PostgresStore:
             packed = pack_headers(new.headers)
             content = (new.body, new.event, new.key, json.loads(packed) if packed else None)
             name, number, *kept = known[new.id]
-            # An endpoint that was deleted and made anew since is the same to the sender.
+            # For the sender, an endpoint that was deleted and made again is the same.
             same_place = number == endpoint.id or name == endpoint.name
             if same_place and tuple(kept) == content:
                 result.duplicate = True
@@ -412,7 +412,7 @@ class PostgresStore:
     # -- claim ---------------------------------------------------------------------------------
 
     def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
-        """Lease due deliveries, the oldest due first; those that others take are passed over."""
+        """Lease due deliveries, in order, without those that other processes are taking."""
         results = [Claimed(claim.endpoint, [], None) for claim in batch]
         endpoints = self._state.endpoints
         open_ = [
@@ -436,14 +436,14 @@ class PostgresStore:
             result = results[place]
             result.deliveries = leased.get(result.endpoint, [])
             result.deliveries.sort(key=lambda delivery: (delivery.due, delivery.seq))
-            if not result.deliveries:  # others were quicker, or it was closed this moment
+            if not result.deliveries:  # others have taken them, or the endpoint was just disabled
                 result.next_due = max(result.next_due or 0.0, now + _SOON)
         return results
 
     def _limits(
         self, batch: Sequence[Claim], places: Sequence[int], results: list[Claimed], now: float
     ) -> dict[int, int]:
-        """How many to lease for each claim that finds something due, and what is due after."""
+        """For each claim: how many deliveries to lease, and when the next one is due."""
         wishes = [
             {"place": place, "endpoint": batch[place].endpoint, "most": batch[place].limit + 1}
             for place in places
@@ -484,7 +484,7 @@ class PostgresStore:
     # -- finish --------------------------------------------------------------------------------
 
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
-        """End leases; a result whose fence another lease has moved on is dropped."""
+        """End leases; a result is dropped if a later lease has increased the fence."""
         released = [f for f in batch if f.gives_back]
         ended = [f for f in batch if not f.gives_back]
         saves = [f.save for f in batch if f.save is not None]
@@ -522,7 +522,7 @@ class PostgresStore:
         ]
 
     def _unblock(self, results: Sequence[Finished]) -> None:
-        """Let the next of the keys go whose heads have ended."""
+        """Unblock the next delivery of each key whose first one has ended."""
         over = [
             (result, (result.finish.delivery.endpoint, result.finish.delivery.okey))
             for result in results
@@ -552,7 +552,7 @@ class PostgresStore:
     # -- renew, recover, query -----------------------------------------------------------------
 
     def renew(self, now: float) -> None:
-        """Say that we are alive; where that comes too late, ``lost`` is set."""
+        """Extend the leases of this process; sets ``lost`` if it is too late for that."""
         began = time.monotonic()
         with self._session as connection:
             row = connection.execute(
@@ -572,7 +572,7 @@ class PostgresStore:
         return time.monotonic() < self.lease_until
 
     def recover(self, now: float) -> list[Recovered]:
-        """What there is to do, once the leases of the dead are taken back."""
+        """Release the leases of dead processes; returns all endpoints with deliveries to send."""
         with self._session as self._state.connection:
             connection = self._state.connection
             assert connection is not None
@@ -632,7 +632,7 @@ class PostgresStore:
         return copied
 
     def query(self, query: Query, now: float) -> QueryResult:
-        """All the rest; each query is a transaction."""
+        """Everything else; each query is a transaction."""
         self._state.counted = {}
         with self._session as self._state.connection:
             result = self._queries.run(query, now)
@@ -640,14 +640,15 @@ class PostgresStore:
             if isinstance(query, Sweep):
                 self._state.fold_counts()
             elif isinstance(query, Stats):
-                # An old transaction anywhere keeps dead rows alive, which slows claims.
+                # Old transactions of any client keep dead rows from being removed, which slows
+                # claims.
                 row = self._state.connection.execute(_XMIN_AGE).fetchone()
                 result.answer["xmin-age"] = (row and row[0]) or 0
             return result
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """Rows as columns, each an array of PostgreSQL's."""
+    """Rows as columns, each of which becomes an array in PostgreSQL."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -656,12 +657,12 @@ def _text(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _hexadecimal(value: bytes | None) -> str | None:
-    """Bytes as PostgreSQL reads them from a text."""
+    """Bytes in PostgreSQL's hexadecimal format."""
     return None if value is None else "\\x" + value.hex()
 
 
 def pack_headers(headers: tuple[tuple[bytes, bytes], ...]) -> str | None:
-    """JSON, as the function for applications writes it; what is not UTF-8 is marked by a third."""
+    """Headers as JSON, like the function for applications; bytes that are no UTF-8 have a mark."""
     if not headers:
         return None
     pairs: list[list[Any]] = []

@@ -1,4 +1,4 @@
-"""What other processes and applications tell by NOTIFY, on a connection and a thread of its own."""
+"""Listens for NOTIFY of other processes and applications, on its own connection and thread."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import psycopg
 __all__ = ["Listener"]
 
 _CHANNEL: Final = "zurl"
-_PATIENCE: Final = 5.0  # seconds that it listens before it looks whether it is to end
-_AGAIN: Final = 2.0  # seconds until it connects again; polling goes on meanwhile
+_PATIENCE: Final = 5.0  # seconds between checks whether to end
+_AGAIN: Final = 2.0  # seconds until it connects again; meanwhile the store is polled
 
 
 class Listener:
     """Listens until the process ends.
 
     Args:
-        told: called on the listener's thread with what a notification says: the number of an
-            endpoint that has something due, or ``endpoints`` where one has changed.
+        told: called on the listener's thread with the payload of a notification: the number of an
+            endpoint that has a delivery due, or ``endpoints`` if one was changed.
     """
 
     def __init__(self, url: str, told: Callable[[str], None]) -> None:
@@ -31,7 +31,7 @@ class Listener:
         threading.Thread(target=self._run, name="store-listen", daemon=True).start()
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Stop calling ``told``."""
         self._closing = True
 
     def _run(self) -> None:

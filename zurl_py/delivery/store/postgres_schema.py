@@ -1,7 +1,7 @@
-"""The schema ``zurl`` in PostgreSQL, version by version, and the function for applications.
+"""The schema ``zurl`` in PostgreSQL, by versions, and the function for applications.
 
-A migration is one transaction, made by whichever process starts first; the others wait for it.
-Each only adds, so processes of the version before go on working while it is rolled out.
+A migration is one transaction of the process that starts first; others wait for it. Migrations only
+add to the schema, so processes of the previous version can go on working.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .base import StoreError
 
 __all__ = ["COUNT_ALL", "LATEST", "migrate"]
 
-_LOCK: Final = 0x5A55524C  # "ZURL": of the advisory lock that migrations are made under
+_LOCK: Final = 0x5A55524C  # "ZURL": key of the advisory lock for migrations
 
 # Times are seconds since 1970, as everywhere else. owner: the process that has it leased.
 _TABLES: Final = """
@@ -219,8 +219,8 @@ SELECT endpoint, count(*) FILTER (WHERE state = 0),
 FROM zurl.delivery GROUP BY endpoint
 """
 
-# How many there are in each state, without looking at each: every transaction adds what it changed
-# to the log, and the sweep puts the log into the table.
+# Numbers of deliveries in each state, without reading all rows: each transaction appends its
+# changes to a log, and the sweep adds the log to the table.
 _COUNTERS: Final = """
 LOCK TABLE zurl.delivery IN SHARE MODE;
 CREATE TABLE zurl.counter (
@@ -242,14 +242,14 @@ LATEST: Final = len(MIGRATIONS)
 
 
 def migrate(connection: psycopg.Connection[Any]) -> None:
-    """Bring the schema to the latest version; harmless where it is there.
+    """Bring the schema to the latest version, if it is not.
 
     Raises:
-        StoreError: it is of a later version than this program knows.
+        StoreError: it has a later version than this program knows.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        # Not even asked for where it is there: an operator may keep CREATE to himself.
+        # Not executed if it exists: operators may not grant CREATE to this user.
         if not _exists(connection):
             connection.execute("CREATE SCHEMA IF NOT EXISTS zurl")
             connection.execute(
@@ -263,7 +263,7 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
                 f"store: the schema zurl is of version {version}, and this program knows {LATEST}"
             )
         for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            # A migration must not queue up behind a long transaction, and all others behind it.
+            # A migration that waits for a long transaction would block all other statements.
             connection.execute("SET LOCAL lock_timeout = '5s'")
             connection.execute(statements)
             connection.execute("INSERT INTO zurl.migration (version) VALUES (%s)", (number,))

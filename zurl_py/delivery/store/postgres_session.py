@@ -1,7 +1,7 @@
-"""One connection to PostgreSQL that comes back by itself, and never waits for ever.
+"""A connection to PostgreSQL that reconnects, with a time limit for each batch.
 
-libpq has no limit for a server that takes a query and does not answer. So a thread looks at the
-time: what takes too long has its socket shut down, and fails like any lost connection.
+libpq waits without limit for a server that does not answer a query. So a thread watches the time,
+and shuts down the socket of a batch that takes too long, which then fails like any lost connection.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Run = Callable[[LiteralString, Sequence[Any]], list[tuple[Any, ...]]]
 
 _CONNECT: Final = 3  # seconds
 _STATEMENT: Final = 6.0  # seconds that a batch may take
-_LOOK: Final = 0.5  # seconds between looks at the time
+_LOOK: Final = 0.5  # seconds between checks of the time
 _AGAIN: Final = 1.0  # seconds between attempts to connect
 
 
@@ -46,7 +46,7 @@ class Session:
         self._connection: psycopg.Connection[Any] | None = None
         self._failed_at = 0.0  # on the monotonic clock
         self._why = ""
-        self._busy_since = 0.0  # of the batch under way; 0: there is none
+        self._busy_since = 0.0  # of the current batch; 0: there is none
         self._closing = threading.Event()
         try:
             self._connect()
@@ -55,10 +55,10 @@ class Session:
         threading.Thread(target=self._watch, name="store-watch", daemon=True).start()
 
     def connection(self) -> psycopg.Connection[Any]:
-        """The connection, a new one where the last was lost.
+        """The connection; a new one if the last was lost.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database cannot be reached.
         """
         connection = self._connection
         if connection is not None and not connection.closed:
@@ -72,7 +72,7 @@ class Session:
             raise StoreUnavailable(self._why) from None
 
     def __enter__(self) -> psycopg.Connection[Any]:
-        """A batch begins: all of it is one transaction."""
+        """Begin a batch, which is one transaction."""
         connection = self._begin()
         try:
             connection.execute("BEGIN")
@@ -97,7 +97,7 @@ class Session:
             self._raise(error)
 
     def run(self, statement: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """A batch of one statement: it is a transaction by itself, and one round trip."""
+        """Run a batch of one statement, which is a transaction by itself: one round trip."""
         connection = self._begin()
         try:
             return connection.execute(statement, values).fetchall()
@@ -118,7 +118,7 @@ class Session:
 
     @contextmanager
     def without_limit(self) -> Iterator[psycopg.Connection[Any]]:
-        """One transaction that may take as long as it takes."""
+        """A transaction without a time limit."""
         with self as connection:
             self._busy_since = 0.0
             yield connection
@@ -140,8 +140,8 @@ class Session:
             )
             self._connection = connection
             connection.execute("SET search_path = zurl")
-            # A plan is made once and kept, maybe while a table is small or new to the planner; so
-            # it is to go by the indices from the start.
+            # Plans are made once and kept, perhaps while a table is small or has no statistics; so
+            # they have to use the indices from the start.
             for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
                 connection.execute(f"SET {setting} = off")
             self._prepare(connection)
@@ -169,7 +169,7 @@ class Session:
         if connection is None or connection.closed:
             return
         try:
-            # A duplicate: shut down, the connection is for all that have it.
+            # A duplicate of the descriptor: a shutdown applies to the connection itself.
             with socket.socket(fileno=os.dup(connection.fileno())) as cut:
                 cut.shutdown(socket.SHUT_RDWR)
         except (OSError, psycopg.Error):

@@ -1,4 +1,4 @@
-"""What the PostgreSQL store keeps in memory of endpoints, which other processes change as well."""
+"""Endpoints of the PostgreSQL store in memory; other processes change them as well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .state import Rows, SqlState
 
 __all__ = ["PostgresState"]
 
-_OVERLAP: Final = 30.0  # seconds: a change is seen when it is committed, later than it is stamped
+_OVERLAP: Final = 30.0  # seconds: a change is committed, and so seen, later than its timestamp
 
 _TOTALS: Final = """
 SELECT coalesce(sum(pending), 0)::bigint, coalesce(sum(done), 0)::bigint,
@@ -26,7 +26,7 @@ _PENDING: Final = """
 SELECT endpoint, sum(pending)::bigint FROM (SELECT * FROM counter UNION ALL SELECT * FROM change)
 AS counted WHERE endpoint = ANY(?) GROUP BY endpoint HAVING sum(pending) > 0
 """
-# A log, as of one row all transactions would wait for one another.
+# A log: with a single row, all transactions would wait for each other.
 _ADD_COUNTS: Final = """
 INSERT INTO change SELECT (row ->> 0)::bigint, (row ->> 1)::bigint, (row ->> 2)::bigint,
     (row ->> 3)::bigint FROM json_array_elements(?::json) AS row
@@ -60,7 +60,7 @@ class PostgresState(SqlState):
     """Endpoints of one database.
 
     Attributes:
-        connection: of the batch under way.
+        connection: of the current batch.
     """
 
     SHOWN: ClassVar = (
@@ -86,42 +86,42 @@ class PostgresState(SqlState):
         return rows
 
     def run(self, statement: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Run a statement of PostgreSQL's, within the batch under way. Returns its rows."""
+        """Run a statement in PostgreSQL's syntax, within the current batch. Returns its rows."""
         assert self.connection is not None
         return self.connection.execute(statement, values).fetchall()
 
     def is_leased(self, endpoint: int, seq: int) -> bool:
-        """Whether it is; where not, the row's lock keeps it so."""
+        """Whether it is leased; if not, the row is locked, so that nobody can lease it."""
         row = self.execute(
             "SELECT owner IS NOT NULL FROM delivery WHERE seq = ? FOR UPDATE", (seq,)
         ).fetchone()
         return bool(row and row[0])
 
     def count_states(self) -> dict[int, int]:
-        """How many deliveries there are in each state."""
+        """Numbers of deliveries in each state."""
         return dict(enumerate(self.execute(_TOTALS).fetchone()))
 
     def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
-        """How many are pending of each endpoint, where there are any."""
+        """Numbers of pending deliveries of endpoints that have any."""
         return dict(self.execute(_PENDING, (list(endpoints),)).fetchall()) if endpoints else {}
 
     def write_counts(self) -> None:
-        """The transaction is about to be committed."""
+        """Write the changes of counts; called before the transaction is committed."""
         if self.counted:
             rows = [(endpoint, *changes) for endpoint, changes in self.counted.items()]
             self.execute(_ADD_COUNTS, (msgspec.json.encode(rows).decode(),))
             self.counted = {}
 
     def fold_counts(self) -> None:
-        """Put the log of changes into the table."""
+        """Add the log of changes to the table."""
         self.execute(_FOLD_COUNTS)
 
     def next_dues(self) -> dict[int, float]:
-        """When each endpoint has something to do next."""
+        """Times when each endpoint has a delivery due next."""
         return dict(self.execute(_NEXT_DUE).fetchall())
 
     def hold_key(self, endpoint: int, okey: str) -> None:
-        """Nobody else adds to or takes from a key until the end of the transaction."""
+        """Lock a key until the end of the transaction."""
         self.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"{endpoint}:{okey}",)
         )
@@ -129,18 +129,18 @@ class PostgresState(SqlState):
     # -- endpoints -----------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Look for endpoints that another process has put or changed."""
+        """Read endpoints that other processes have changed."""
         self.changed()
 
     def changed(self) -> list[Endpoint]:
-        """Endpoints that were put or changed since the last time, and some before."""
+        """Endpoints that were changed since the last call, and some that were changed before."""
         (now,) = self.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         found = self.load("WHERE changed > to_timestamp(?)", (self._refreshed - _OVERLAP,))
         self._refreshed = now
         return found
 
     def find(self, name: str) -> Endpoint | None:
-        """The endpoint of a name, as it is now; nobody changes it until the transaction ends."""
+        """The current endpoint of a name, locked until the transaction ends."""
         found = self.load("WHERE name = ? AND deleted = 0 FOR UPDATE", (name,))
         if found:
             return found[0]
@@ -148,28 +148,28 @@ class PostgresState(SqlState):
         return None
 
     def find_cached(self, name: str) -> Endpoint | None:
-        """The endpoint of a name, as it was a moment ago."""
+        """The endpoint of a name in memory, which may be a little old."""
         return self.by_name.get(name) or self.find_fresh(name)
 
     def find_fresh(self, name: str) -> Endpoint | None:
-        """The endpoint of a name, as it is now, without a lock."""
+        """The current endpoint of a name, without a lock."""
         found = self.load("WHERE name = ? AND deleted = 0", (name,))
         return found[0] if found else None
 
     def find_number(self, number: int) -> Endpoint | None:
-        """An endpoint by its number, as it is now."""
+        """The current endpoint of a number."""
         found = self.load("WHERE id = ? FOR UPDATE", (number,))
         return found[0] if found else None
 
     def known(self, number: int) -> Endpoint:
-        """An endpoint that a delivery refers to."""
+        """The endpoint that a delivery refers to."""
         endpoint = self.endpoints.get(number)
         return endpoint if endpoint is not None else self.load("WHERE id = ?", (number,))[0]
 
     def insert_endpoint(
         self, name: str, settings: Settings, secrets: tuple[str, ...] = ()
     ) -> Endpoint:
-        """Make an endpoint, unless another process has made it this moment."""
+        """Make an endpoint, unless another process has just made it."""
         row = self.execute(
             "INSERT INTO endpoint (name, settings, secrets, ordered, first_wait)"
             " VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) WHERE deleted = 0 DO NOTHING RETURNING id",
@@ -191,7 +191,7 @@ class PostgresState(SqlState):
         return endpoint
 
     def write_endpoint(self, endpoint: Endpoint) -> None:
-        """Write down what has changed about an endpoint, and tell the others."""
+        """Write a changed endpoint, and notify the other processes."""
         super().write_endpoint(endpoint)
         settings = endpoint.settings
         self.execute(

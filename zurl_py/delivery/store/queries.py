@@ -1,7 +1,7 @@
 """The verb ``query`` of both stores: endpoints, lists, replay, stats, and the sweep.
 
-What may touch many rows does so in slices: the query that carries on is handed back, and others
-have their turn in between.
+A query that may read or change many rows does it in slices: it returns the rest as another query,
+so that other work is done between them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .state import DEAD, DONE, PENDING, STOPS, WAITS, SqlState
 
 __all__ = ["Queries"]
 
-_SLICE: Final = 5000  # rows that one query looks at
-_SWEPT: Final = 1000  # rows of a kind that one sweep changes
+_SLICE: Final = 5000  # rows read by one query
+_SWEPT: Final = 1000  # rows of each kind changed by one sweep
 
 _NAMES: Final = {PENDING: "pending", DONE: "done", DEAD: "dead"}
 _NUMBERS: Final = {
@@ -87,7 +87,7 @@ class Queries:
         return QueryResult(changed=[Recovered(replace(endpoint), next_due)])
 
     def _order_anew(self, endpoint: Endpoint) -> None:
-        """The order or what a dead head does has changed: who waits for whom has, too."""
+        """Compute again which deliveries are blocked, after a change of ordering or dead policy."""
         order = endpoint.settings.order
         key = {"key": "(SELECT key FROM payload WHERE payload.seq = delivery.seq)", "none": "NULL"}
         self._execute(
@@ -117,7 +117,7 @@ class Queries:
         return QueryResult(changed=[Recovered(replace(endpoint))])
 
     def _enable(self, endpoint: Endpoint, now: float) -> QueryResult:
-        """Send at once what was held: what waits for a retry need not wait for it any more."""
+        """Enable an endpoint; all of its pending deliveries are due at once."""
         if endpoint.disabled:
             self._execute(
                 "UPDATE delivery SET due = ? WHERE endpoint = ? AND state = 0 AND blocked = 0"
@@ -144,7 +144,7 @@ class Queries:
         return QueryResult(answer)
 
     def save(self, save: SaveEndpoint) -> None:
-        """Write down what an attempt taught of its endpoint."""
+        """Write the changes of an endpoint by an attempt."""
         endpoint = self._state.find_number(save.id)
         if endpoint is not None and not endpoint.deleted:
             self._state.write_endpoint(
@@ -276,7 +276,7 @@ class Queries:
         return self._go_on_replaying(_Replaying(query, endpoint.id, last or 0), now)
 
     def _go_on_replaying(self, replaying: _Replaying, now: float) -> QueryResult:
-        """Look at a slice of all deliveries that were there when the replay began."""
+        """Replay a slice of the deliveries that existed when the replay began."""
         query = replaying.query
         rows = self._execute(
             "SELECT seq, endpoint, state FROM delivery WHERE seq > ? AND seq <= ?"
@@ -297,7 +297,7 @@ class Queries:
         return QueryResult({"count": replaying.count}, self._look_again(replaying.endpoint))
 
     def _revive(self, seqs: list[int], now: float) -> int:
-        """Make deliveries pending and due. Returns how many were not leased already."""
+        """Make deliveries pending and due. Returns the number of those that were not leased."""
         count = 0
         for seq in seqs:
             endpoint, state, okey, expires = self._execute(
@@ -307,14 +307,14 @@ class Queries:
                 continue
             blocked = 0
             if okey is not None:
-                # Another of its key may be under way: it goes when that has ended.
+                # If another one with its key is open, it has to wait for its end.
                 (others,) = self._execute(
                     "SELECT count(*) FROM delivery WHERE endpoint = ? AND okey = ?"
                     " AND okey IS NOT NULL AND state = 0 AND blocked = 0 AND seq <> ?",
                     (endpoint, okey, seq),
                 ).fetchone()
                 blocked = WAITS if others else 0
-            # Whoever replays what has expired wants it to be sent nevertheless.
+            # An expired delivery that is replayed is to be sent nevertheless.
             self._execute(
                 "UPDATE delivery SET state = 0, blocked = ?, due = ?, attempt = 0, reason = NULL,"
                 " forget = NULL, expires = ? WHERE seq = ?",
@@ -365,7 +365,7 @@ class Queries:
     # -- sweep ---------------------------------------------------------------------------------
 
     def _sweep(self, sweep: Sweep, now: float) -> QueryResult:
-        """A slice of what has expired, of what belonged to deleted endpoints, of what is old."""
+        """Handle a slice of expired deliveries, those of deleted endpoints, and old ones."""
         result = QueryResult()
         expired = self._execute(
             "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
@@ -383,7 +383,7 @@ class Queries:
         return result
 
     def _orphans(self) -> list[tuple[Any, ...]]:
-        """What is pending for endpoints that were deleted; also what waits for its key."""
+        """Pending deliveries of deleted endpoints, blocked ones included."""
         found: list[tuple[Any, ...]] = []
         deleted = [e.id for e in self._state.endpoints.values() if e.deleted]
         for number in self._state.count_pending(deleted):
@@ -400,11 +400,11 @@ class Queries:
     def _kill(
         self, rows: list[tuple[Any, ...]], reason: str, now: float, result: QueryResult
     ) -> int:
-        """Let deliveries die. Returns how many did."""
+        """Let deliveries die. Returns their number."""
         killed = 0
         for seq, id, number, state, okey, accepted in rows:
             if self._state.is_leased(number, seq):
-                continue  # the end of its lease decides
+                continue  # decided at the end of its lease
             killed += 1
             endpoint = self._state.known(number)
             self._execute(
@@ -422,7 +422,7 @@ class Queries:
         return killed
 
     def _forget(self, now: float) -> int:
-        """Delete what is remembered no longer. Returns how many."""
+        """Delete old deliveries. Returns their number."""
         rows = self._execute(
             "SELECT seq, endpoint, state FROM delivery WHERE forget <= ? AND blocked <> ? LIMIT ?",
             (now, STOPS, _SWEPT),
@@ -436,7 +436,7 @@ class Queries:
 
 
 class _Listing(Continued):
-    """A ``delivery-list`` under way."""
+    """The rest of a ``delivery-list``."""
 
     def __init__(
         self, query: DeliveryList, endpoint: int, after: int, found: list[dict[str, Any]]
@@ -448,7 +448,7 @@ class _Listing(Continued):
 
 
 class _Replaying(Continued):
-    """A ``replay`` of many under way."""
+    """The rest of a ``replay`` of many deliveries."""
 
     def __init__(self, query: Replay, endpoint: int, last: int) -> None:
         self.query = query

@@ -22,7 +22,7 @@ def load_key(path: str) -> bytes:
     """The key in a file: 32 bytes, or these in hexadecimal or base64.
 
     Raises:
-        StoreError: it cannot be read, or is none.
+        StoreError: the file cannot be read, or holds no key.
     """
     try:
         data = Path(path).read_bytes()
@@ -49,13 +49,13 @@ def _readings(data: bytes) -> list[bytes]:
 
 
 class SecretBox:
-    """Lists of secrets to bytes and back.
+    """Encrypts and decrypts lists of secrets.
 
     Args:
-        key: 32 bytes; None: they are kept as they are.
+        key: 32 bytes; None: no encryption.
 
     Raises:
-        StoreError: there is no library for it.
+        StoreError: the package cryptography is missing.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -68,7 +68,7 @@ class SecretBox:
             self._cipher = ChaCha20Poly1305(key)
 
     def close(self, secrets: tuple[str, ...]) -> bytes | None:
-        """Secrets as the store keeps them; None for none."""
+        """Encrypt secrets for the store; None for none."""
         if not secrets:
             return None
         text = msgspec.json.encode(secrets)
@@ -78,7 +78,7 @@ class SecretBox:
         return _ENCRYPTED + nonce + self._cipher.encrypt(nonce, text, None)
 
     def open(self, kept: bytes | None) -> tuple[str, ...]:
-        """Secrets from what the store keeps.
+        """Decrypt secrets from the store.
 
         Raises:
             StoreError: they are encrypted with another key, or there is no key.
@@ -91,7 +91,7 @@ class SecretBox:
         return tuple(msgspec.json.decode(text, type=list[str]))
 
     def is_current(self, kept: bytes | None) -> bool:
-        """Whether these were closed the way that this box closes them."""
+        """Whether these are encrypted, or not, as this box does it."""
         return not kept or (kept[:1] == _ENCRYPTED) == (self._cipher is not None)
 
     def _decrypt(self, data: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""The store in one SQLite file: two writes per delivery, claims in memory.
+"""The store in one SQLite file: two writes per delivery, leases in memory.
 
-This process alone has the file, so what it has leased need not be written down: after a crash all
-that is pending may be leased again. A batch is one transaction. Each statement of it handles many
-rows, as every step of SQLite gives Python's lock away and has to wait to get it back.
+Only this process uses the file, so leases need not be written: after a crash all pending deliveries
+may be leased again. A batch is one transaction. Each of its statements handles many rows, because
+each step of SQLite releases Python's GIL and has to wait for it again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from .state import PENDING, attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["SqliteStore"]
 
-_ROW: Final = 700  # bytes that a delivery takes beside its body, indices included
-_RESERVE: Final = 64 << 20  # bytes of the disk that are left for the results of what is accepted
-_RESERVE_SHARE: Final = 0.05  # of a disk, where that is less
+_ROW: Final = 700  # bytes of a delivery beside its body, indices included
+_RESERVE: Final = 64 << 20  # bytes of the disk that are kept free for results
+_RESERVE_SHARE: Final = 0.05  # the same as a part of the disk, if that is less
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -63,7 +63,7 @@ _UPDATE_BEFORE = (
 )
 _UPDATE_BEHIND = ") AS v WHERE delivery.seq = v.column1"
 
-# One row of JSON for all: bodies in hexadecimal, as JSON has no bytes.
+# One row of JSON for all deliveries; bodies are in hexadecimal, as JSON has no bytes.
 _DUE = """
 SELECT json_group_array(json_array(seq, due, size)) FROM (
     SELECT seq, due, size FROM delivery
@@ -86,9 +86,9 @@ class SqliteStore:
 
     Args:
         url: ``sqlite:///PATH``.
-        box: keeps secrets.
+        box: encrypts secrets.
         schedule: the default, seconds.
-        max_bytes: nothing is accepted beyond; 0: no limit.
+        max_bytes: size of the store from which on nothing is accepted; 0: no limit.
 
     Raises:
         StoreError: the file cannot be used.
@@ -128,7 +128,7 @@ class SqliteStore:
     # -- accept --------------------------------------------------------------------------------
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
-        """Write deliveries down; on the disk when this returns."""
+        """Write deliveries; they are on the disk when this returns."""
         self._refuse_if_full(sum(len(new.body) + _ROW for new in batch))
         state = self._state
         seq = self._last_seq
@@ -169,12 +169,12 @@ class SqliteStore:
         return results
 
     def endpoint(self, number: int) -> Endpoint:
-        """A copy of what is known of an endpoint."""
+        """A copy of an endpoint."""
         return replace(self._state.endpoints[number])
 
     @property
     def in_flight(self) -> Container[int]:
-        """Numbers of the deliveries that an attempt of is under way."""
+        """Numbers of the deliveries with an attempt in flight."""
         return self._state.in_flight
 
     @in_flight.setter
@@ -189,7 +189,7 @@ class SqliteStore:
         return state.find(name) or state.insert_endpoint(name, by_uri(new.uri, state.schedule))
 
     def _waits(self, endpoint: int, okey: str, heads: set[tuple[int, str]]) -> bool:
-        """Whether another of this key is open; ``heads``: those of this batch."""
+        """Whether another one with this key is open; ``heads``: the first ones of this batch."""
         if (endpoint, okey) in heads:
             return True
         heads.add((endpoint, okey))
@@ -209,7 +209,7 @@ class SqliteStore:
         return False
 
     def _let_heads_go(self, taken: Sequence[tuple[NewDelivery, Accepted, Endpoint, int]]) -> None:
-        """What waits for one of this batch that turned out to be a duplicate need not."""
+        """Unblock deliveries that wait for one of this batch that was a duplicate."""
         for new, result, endpoint, number in taken:
             okey = order_of(endpoint, new.key)
             if result.due is None and okey is not None:
@@ -234,7 +234,7 @@ class SqliteStore:
         disk = os.statvfs(self.path)
         left = disk.f_bavail * disk.f_frsize
         reserve = min(_RESERVE, int(_RESERVE_SHARE * disk.f_blocks * disk.f_frsize))
-        # A checkpoint needs room for what is in the WAL, before that can begin anew.
+        # A checkpoint needs room for the content of the WAL, before that starts again.
         reserve += os.stat(f"{self.path}-wal").st_size
         if left < wanted + reserve:
             raise StoreFull(f"the disk of {self.path} has {left} bytes left")
@@ -247,7 +247,7 @@ class SqliteStore:
     # -- claim ---------------------------------------------------------------------------------
 
     def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
-        """Lease due deliveries, the oldest due first."""
+        """Lease due deliveries, in the order of their due times."""
         with self._errors():
             return [self._claim(claim, now) for claim in batch]
 
@@ -304,7 +304,7 @@ class SqliteStore:
     # -- finish --------------------------------------------------------------------------------
 
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
-        """Write results down. Losing one to a power cut is a duplicate and no loss."""
+        """Write results. If a power cut loses one, the delivery is sent again, and not lost."""
         state = self._state
         results: list[Finished] = []
         rows: list[tuple[Any, ...]] = []
@@ -318,7 +318,7 @@ class SqliteStore:
                 result.stale = True
                 continue
             if finish.gives_back:
-                continue  # given back: nothing to write
+                continue  # given back: nothing has changed
             self._end(finish, rows, attempts)
             if finish.state is not State.PENDING and delivery.okey is not None:
                 ended.append(result)
@@ -364,18 +364,18 @@ class SqliteStore:
     # -- renew, recover, query -----------------------------------------------------------------
 
     def renew(self, now: float) -> None:
-        """Nothing to do: nobody else can have the file."""
+        """Do nothing: no other process can use the file."""
 
     def listen(self, told: Callable[[str], None]) -> None:
-        """Nobody else can have the file."""
+        """Do nothing: no other process can use the file."""
 
     def recover(self, now: float) -> list[Recovered]:
-        """All endpoints, with the moment when they have something to do."""
+        """All endpoints, with the times when they have a delivery due."""
         with self._errors():
             return self._state.recover()
 
     def query(self, query: Query, now: float) -> QueryResult:
-        """All the rest; each query is a transaction."""
+        """Everything else; each query is a transaction."""
         with self._transaction("FULL"):
             return self._queries.run(query, now)
 
@@ -387,7 +387,7 @@ class SqliteStore:
 
 
 class _Errors:
-    """SQLite's errors as those of a store."""
+    """Converts SQLite's errors to those of a store."""
 
     full = False
 
@@ -403,7 +403,7 @@ class _Errors:
 
 
 class _Transaction(_Errors):
-    """One transaction; it is rolled back where its block raises."""
+    """One transaction; it is rolled back if its block raises."""
 
     def __init__(self, state: SqliteState, synchronous: str, full: bool) -> None:
         self._state = state
@@ -435,7 +435,7 @@ class _Transaction(_Errors):
             except sqlite3.Error:
                 pass
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-            # The WAL cannot grow; once it is in the file it begins anew, in the room that it has.
+            # The WAL cannot grow. After a checkpoint it starts again, in the room that it has.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(RESTART)")
         try:

@@ -1,7 +1,8 @@
-"""The SQLite file: found, locked, checked and opened, or refused with one line that says why.
+"""Opens the SQLite file: it is locked and checked, or refused with one line that says why.
 
-One connection only: SQLite 3.7.0 to 3.51.2 can lose committed data where two connections write and
-checkpoint a WAL at once. Exclusive locking keeps others out, and the lock file says so at once.
+There is one connection only: SQLite 3.7.0 to 3.51.2 can lose committed data if two connections
+write and checkpoint a WAL at once. Exclusive locking keeps other processes out; the lock file lets
+them find out at once.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ __all__ = ["look_at", "open_file", "path_of"]
 _APPLICATION: Final = 0x5A55524C  # "ZURL", in the file's header
 _VERSION: Final = 2
 _MAGIC: Final = b"SQLite format 3\0"
-_CHECKED_WHOLE: Final = 64 << 20  # bytes; larger files take too long to be read through at a start
+_CHECKED_WHOLE: Final = 64 << 20  # bytes; a complete check of a larger file takes too long
 _PAGE_CACHE: Final = 16_384  # kB
 _CHECKPOINT: Final = 2000  # pages of WAL
-_WAL_KEPT: Final = 16 << 20  # bytes of its file that are kept for the next pages
-_STATEMENTS: Final = 256  # kept prepared
+_WAL_KEPT: Final = 16 << 20  # bytes to which the WAL's file is truncated
+_STATEMENTS: Final = 256  # cached prepared statements
 
 _SCHEMA = """
 CREATE TABLE endpoint (
@@ -88,7 +89,7 @@ CREATE TABLE attempt (
 
 """
 
-# How many there are in each state, without looking at each.
+# Numbers of deliveries in each state, without reading all rows.
 _COUNTER = """
 CREATE TABLE counter (
     endpoint INTEGER PRIMARY KEY,
@@ -111,7 +112,7 @@ def path_of(url: str) -> str:
     """The path in ``sqlite:///PATH``; it is absolute.
 
     Raises:
-        StoreError: there is none.
+        StoreError: the URL has another form.
     """
     path = "/" + url.removeprefix("sqlite://").lstrip("/")
     if path == "/" or "\0" in path:
@@ -149,7 +150,7 @@ def open_file(path: str) -> tuple[sqlite3.Connection, int]:
 
 
 def _lock(path: str) -> int:
-    """Hold ``PATH.lock``. It stays when we end: without its store it tells of one that is lost."""
+    """Lock ``PATH.lock``. The file stays: if it exists without the store, the store was lost."""
     lock_path = path + ".lock"
     known = os.path.exists(lock_path)
     if not os.path.isdir(os.path.dirname(path)):
@@ -175,7 +176,7 @@ def _lock(path: str) -> int:
 
 
 def _make(path: str) -> None:
-    """Make an empty store beside ``path`` and move it there when it is whole."""
+    """Make an empty store next to ``path``, and rename it when it is complete."""
     fresh = path + ".new"
     lock_path = path + ".lock"
     try:
@@ -207,10 +208,10 @@ def _sync_folder(path: str) -> None:
 
 
 def look_at(path: str) -> None:
-    """Refuse what is no SQLite file before SQLite writes anything to it.
+    """Refuse a file that is no SQLite file, before SQLite writes to it.
 
     Raises:
-        StoreError: it is none.
+        StoreError: it is no SQLite file, or cannot be read.
     """
     if not os.path.isfile(path):
         raise StoreError(f"store: {path} is no file")
@@ -225,8 +226,8 @@ def look_at(path: str) -> None:
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path,
-        isolation_level=None,  # transactions are ours to begin
-        check_same_thread=False,  # opened where errors are reported, used on the store's thread
+        isolation_level=None,  # transactions are begun explicitly
+        check_same_thread=False,  # opened on the main thread, used on the store's
         timeout=1.0,
         cached_statements=_STATEMENTS,
     )
@@ -240,7 +241,7 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA trusted_schema = OFF")
-        # Takes the lock for good, and proves that we may write.
+        # This keeps the lock, and shows that the file can be written.
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("COMMIT")
         _check_content(connection, path)

@@ -1,4 +1,4 @@
-"""What the SQLite store keeps in memory: leases and counts; and many rows in one statement."""
+"""Leases and counts of the SQLite store, in memory; and statements for many rows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .state import PENDING, SqlState
 
 __all__ = ["SqliteState", "values"]
 
-_CHUNKS: Final = (64, 16, 4, 1)  # rows in one statement; so few statements are kept prepared
+_CHUNKS: Final = (64, 16, 4, 1)  # rows in one statement; few sizes need few prepared statements
 
 _ADD_COUNTS: Final = (
     " ON CONFLICT (endpoint) DO UPDATE SET pending = pending + excluded.pending,"
     " done = done + excluded.done, dead = dead + excluded.dead"
 )
 
-# A skip scan: from one endpoint of the index to the next, whatever the number of its deliveries.
+# A skip scan: it goes from one endpoint in the index to the next, without reading all deliveries.
 _NEXT_DUE: Final = """
 WITH RECURSIVE next(endpoint) AS (
     SELECT min(endpoint) FROM delivery WHERE state = 0 AND blocked = 0
@@ -38,7 +38,7 @@ FROM next WHERE endpoint IS NOT NULL
 def values(
     connection: sqlite3.Connection, before: str, rows: Sequence[tuple[Any, ...]], behind: str = ""
 ) -> int:
-    """Run ``before (?, …), (?, …) behind`` over rows, many at once. Returns how many it changed."""
+    """Run ``before (?, …), (?, …) behind`` for rows, many at once. Returns the number changed."""
     changed = 0
     start = 0
     for size in _CHUNKS:
@@ -79,7 +79,7 @@ class SqliteState(SqlState):
             "SELECT endpoint, pending, done, dead FROM counter"
         ):
             self._add(endpoint, counts)
-        self._touched = False  # it changed what we know of endpoints
+        self._touched = False  # endpoints in memory were changed by the transaction
         self.load()
         self.encrypt_secrets()
 
@@ -88,27 +88,27 @@ class SqliteState(SqlState):
         return self.connection.execute(sql, values)
 
     def refresh(self) -> None:
-        """Nobody else can have the file."""
+        """Do nothing: no other process can use the file."""
 
     def hold_key(self, endpoint: int, okey: str) -> None:
-        """Nobody else can have the file."""
+        """Do nothing: no other process can use the file."""
 
     def next_dues(self) -> dict[int, float]:
-        """When each endpoint has something to do next."""
+        """Times when each endpoint has a delivery due next."""
         return dict(self.connection.execute(_NEXT_DUE).fetchall())
 
     # -- leases --------------------------------------------------------------------------------
 
     def lease(self, endpoint: int, seq: int) -> None:
-        """A delivery is leased."""
+        """Note that a delivery is leased."""
         self.leases.setdefault(endpoint, set()).add(seq)
 
     def is_leased(self, endpoint: int, seq: int) -> bool:
-        """Whether it is."""
+        """Whether a delivery is leased."""
         return seq in self.leases.get(endpoint, ())
 
     def release(self, endpoint: int, seq: int) -> None:
-        """Its lease has ended."""
+        """Note that the lease of a delivery has ended."""
         leases = self.leases.get(endpoint)
         if leases is not None:
             leases.discard(seq)
@@ -118,11 +118,11 @@ class SqliteState(SqlState):
     # -- counts --------------------------------------------------------------------------------
 
     def count_states(self) -> dict[int, int]:
-        """How many deliveries there are in each state."""
+        """Numbers of deliveries in each state."""
         return dict(enumerate(self._totals))
 
     def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
-        """How many are pending of each endpoint, where there are any."""
+        """Numbers of pending deliveries of endpoints that have any."""
         return {
             endpoint: counts[PENDING]
             for endpoint in endpoints
@@ -130,12 +130,12 @@ class SqliteState(SqlState):
         }
 
     def write_counts(self) -> None:
-        """The transaction is about to be committed."""
+        """Write the changes of counts; called before the transaction is committed."""
         rows = [(endpoint, *changes) for endpoint, changes in self.counted.items()]
         values(self.connection, "INSERT INTO counter VALUES ", rows, _ADD_COUNTS)
 
     def settle(self) -> None:
-        """The transaction was committed."""
+        """Keep the changes in memory: the transaction was committed."""
         for endpoint, changes in self.counted.items():
             self._add(endpoint, changes)
         self.counted = {}
@@ -148,7 +148,7 @@ class SqliteState(SqlState):
             self._totals[state] += change
 
     def unsettle(self) -> None:
-        """The transaction was rolled back; so is what was learnt of endpoints in it."""
+        """Undo the changes in memory: the transaction was rolled back."""
         self.counted = {}
         if self._touched:
             self._touched = False
@@ -157,6 +157,6 @@ class SqliteState(SqlState):
             self.load()
 
     def remember(self, endpoint: Endpoint) -> None:
-        """An endpoint is new or changed."""
+        """Keep a new or changed endpoint in memory."""
         self._touched = True
         super().remember(endpoint)

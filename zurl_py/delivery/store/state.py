@@ -1,6 +1,6 @@
-"""What a store knows beside its rows, endpoints above all; and what both stores do with rows.
+"""The common part of both stores: endpoints in memory, and operations on rows.
 
-``SqlState`` is the common part: SQL that SQLite and PostgreSQL both take, with ``?`` for values.
+``SqlState`` has SQL that both SQLite and PostgreSQL accept, with ``?`` for values.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WAITS, STOPS = 1, 2  # values of ``blocked``
 _CODES: Final = {State.PENDING: PENDING, State.DONE: DONE, State.DEAD: DEAD}
 
 _DAY: Final = 86_400.0  # seconds
-_DEAD_DAYS: Final = 30  # that dead letters are kept beyond the others
+_DEAD_DAYS: Final = 30  # additional days for which dead letters are kept
 
 _COLUMNS: Final = (
     "id, name, settings, secrets, disabled, hold_until, failing_since, noticed, deleted"
@@ -55,7 +55,7 @@ class Ending:
 
 
 def order_of(endpoint: Endpoint, key: str | None) -> str | None:
-    """What a delivery is in order by: its key, or all of its endpoint; None: nothing."""
+    """The ordering key of a delivery: its own, or one for its whole endpoint; None: unordered."""
     order = endpoint.settings.order
     if order == "key":
         return key
@@ -63,14 +63,14 @@ def order_of(endpoint: Endpoint, key: str | None) -> str | None:
 
 
 def first_due(new: NewDelivery, endpoint: Endpoint) -> float:
-    """When the first attempt of a delivery is due."""
+    """Time when the first attempt of a delivery is due."""
     return max(new.accepted + endpoint.settings.schedule[0], new.not_before)
 
 
 def leased_at_once(
     new: NewDelivery, endpoint: Endpoint, seq: int, due: float, fence: int = 0
 ) -> Delivery:
-    """The delivery of a message that was leased as it was accepted."""
+    """The delivery for a message that was accepted and leased at once."""
     return Delivery(
         seq,
         new.id,
@@ -88,7 +88,7 @@ def leased_at_once(
 
 
 def attempt_row(finish: Finish) -> tuple[Any, ...]:
-    """The row of the attempt that a lease ends with."""
+    """The row for the attempt with which a lease ends."""
     outcome = finish.outcome
     assert outcome is not None
     return (
@@ -117,14 +117,14 @@ class SqlState:
     """Endpoints of one store, and the SQL that both kinds share.
 
     Attributes:
-        SHOWN: the start of a SELECT of what is shown of a delivery.
-        LISTED: a SELECT of the numbers that one value lists, in JSON.
-        FREE: a condition: nobody has the delivery leased; the index of what is due asks for it.
-        endpoints: by number, the deleted ones included.
-        by_name: those that are not deleted.
+        SHOWN: the beginning of a SELECT of the columns that are shown of a delivery.
+        LISTED: a SELECT of the numbers in one value, a JSON list.
+        FREE: the condition that a delivery is not leased, which the index of due times needs.
+        endpoints: endpoints by number, deleted ones included.
+        by_name: endpoints by name, without deleted ones.
         schedule: the default, seconds.
-        in_flight: numbers of the deliveries that an attempt of is under way here.
-        counted: by the transaction under way: changes of each state by endpoint.
+        in_flight: numbers of the deliveries with an attempt in flight here.
+        counted: changes of the counts by the current transaction: of each state, by endpoint.
     """
 
     SHOWN: ClassVar[str]
@@ -139,18 +139,18 @@ class SqlState:
         self.by_name: dict[str, Endpoint] = {}
         self.counted: dict[int, list[int]] = {}
 
-    # -- what the two kinds of store do each in its way ----------------------------------------
+    # -- implemented by each kind of store -----------------------------------------------------
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         """Run a statement."""
         raise NotImplementedError
 
     def is_leased(self, endpoint: int, seq: int) -> bool:
-        """Whether somebody has a delivery leased; where not, nobody gets it in this transaction."""
+        """Whether a delivery is leased; if not, nobody can lease it until the transaction ends."""
         raise NotImplementedError
 
     def count(self, endpoint: int, *changes: tuple[int, int]) -> None:
-        """So many more or fewer of a state, within the transaction under way."""
+        """Change the counts of states, within the current transaction."""
         counted = self.counted.get(endpoint)
         if counted is None:
             counted = self.counted[endpoint] = [0, 0, 0]
@@ -158,23 +158,23 @@ class SqlState:
             counted[state] += change
 
     def count_states(self) -> dict[int, int]:
-        """How many deliveries there are in each state."""
+        """Numbers of deliveries in each state."""
         raise NotImplementedError
 
     def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
-        """How many are pending of each endpoint, where there are any."""
+        """Numbers of pending deliveries of endpoints that have any."""
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Look for endpoints that another process has put or changed."""
+        """Read endpoints that other processes have changed."""
         raise NotImplementedError
 
     def next_dues(self) -> dict[int, float]:
-        """When each endpoint has something to do next."""
+        """Times when each endpoint has a delivery due next."""
         raise NotImplementedError
 
     def hold_key(self, endpoint: int, okey: str) -> None:
-        """Let nobody else add to or take from a key until the end of the transaction."""
+        """Lock a key until the end of the transaction."""
         raise NotImplementedError
 
     # -- endpoints -----------------------------------------------------------------------------
@@ -202,32 +202,32 @@ class SqlState:
         )
 
     def encrypt_secrets(self) -> None:
-        """What was kept in the clear is encrypted, now that there is a key."""
+        """Encrypt secrets that are in the clear, if there is a key now."""
         for id, secrets in self.execute("SELECT id, secrets FROM endpoint").fetchall():
             if not self.box.is_current(secrets):
                 again = self.box.close(self.box.open(secrets))
                 self.execute("UPDATE endpoint SET secrets = ? WHERE id = ?", (again, id))
 
     def remember(self, endpoint: Endpoint) -> None:
-        """An endpoint is new or changed."""
+        """Keep a new or changed endpoint in memory."""
         self.endpoints[endpoint.id] = endpoint
         if not endpoint.deleted:
             self.by_name[endpoint.name] = endpoint
             return
         named = self.by_name.get(endpoint.name)
-        if named is not None and named.id == endpoint.id:  # and no new one of that name
+        if named is not None and named.id == endpoint.id:  # not a new one with that name
             del self.by_name[endpoint.name]
 
     def find(self, name: str) -> Endpoint | None:
-        """The endpoint of a name, as it is now."""
+        """The current endpoint of a name."""
         return self.by_name.get(name)
 
     def find_number(self, number: int) -> Endpoint | None:
-        """An endpoint by its number, as it is now."""
+        """The current endpoint of a number."""
         return self.endpoints.get(number)
 
     def known(self, number: int) -> Endpoint:
-        """An endpoint that a delivery refers to."""
+        """The endpoint that a delivery refers to."""
         return self.endpoints[number]
 
     def insert_endpoint(
@@ -243,7 +243,7 @@ class SqlState:
         return endpoint
 
     def write_endpoint(self, endpoint: Endpoint) -> None:
-        """Write down what has changed about an endpoint."""
+        """Write a changed endpoint."""
         self.execute(
             "UPDATE endpoint SET settings = ?, secrets = ?, disabled = ?, hold_until = ?,"
             " failing_since = ?, noticed = ?, deleted = ? WHERE id = ?",
@@ -261,7 +261,7 @@ class SqlState:
         self.remember(endpoint)
 
     def recover(self) -> list[Recovered]:
-        """All endpoints, and when each has something to do."""
+        """All endpoints, with the times when they have a delivery due."""
         due = self.next_dues()
         return [
             Recovered(replace(endpoint), due.get(endpoint.id))
@@ -272,7 +272,7 @@ class SqlState:
     # -- rows ----------------------------------------------------------------------------------
 
     def head(self, endpoint: int, okey: str) -> tuple[int, int, int, float] | None:
-        """The first that is open of a key: seq, state, blocked and due."""
+        """The first open delivery of a key: seq, state, blocked and due."""
         found: tuple[int, int, int, float] | None = self.execute(
             "SELECT seq, state, blocked, due FROM delivery"
             " WHERE endpoint = ? AND okey = ? AND okey IS NOT NULL AND (state = 0 OR blocked = 2)"
@@ -282,7 +282,7 @@ class SqlState:
         return found
 
     def unblock(self, endpoint: int, okey: str) -> float | None:
-        """Let the next of a key go. Returns when it is due; None: there is none that may."""
+        """Unblock the next delivery of a key. Returns when it is due; None: there is none."""
         self.hold_key(endpoint, okey)
         head = self.head(endpoint, okey)
         if head is None:
@@ -295,7 +295,7 @@ class SqlState:
         return due
 
     def ending(self, finish: Finish) -> Ending:
-        """What a row becomes with the end of its lease."""
+        """The values of a row after the end of its lease."""
         delivery = finish.delivery
         endpoint = self.known(delivery.endpoint)
         if finish.state is State.PENDING and endpoint.deleted:
@@ -314,6 +314,6 @@ class SqlState:
         return Ending(code, STOPS if stops else 0, tries, finish.reason or None, forget)
 
     def forget_at(self, endpoint: Endpoint, accepted: float, ended: float, state: int) -> float:
-        """When a delivery that has ended is forgotten, and its id with it."""
+        """Time when a delivery that has ended is deleted, and its id forgotten."""
         remembered = max(accepted + horizon(endpoint.settings.schedule), ended) + _DAY
         return remembered + _DEAD_DAYS * _DAY if state == DEAD else remembered

@@ -1,7 +1,7 @@
-"""The thread that owns the store: batches go in from the loop, results come back to it.
+"""The thread that owns the store: it takes batches from the loop and returns results to it.
 
-What gathers while one commit is under way goes into the next: so batches grow with the load, and
-a single message waits for nobody.
+Messages that come during a commit are written by the next one. So batches grow with the load, and a
+single message need not wait.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class StoreThread:
     """A store, and the thread that calls it.
 
     Args:
-        store: nobody else may use it from now on.
-        now: seconds since 1970.
-        on_accepted: given a batch, its results, and the endpoints that the loop did not know.
-        on_not_accepted: given a batch that was not written, and why.
-        on_claimed: given results of ``claim``.
-        on_not_claimed: given claims that failed, and why.
-        on_finished: given results of ``finish``.
-        on_recovered: given results of ``recover``.
-        on_lost: told that what is leased may be another's by now.
-        on_trouble: told what the store raised; None when it works again.
+        store: only this thread may use it from now on.
+        now: returns the time, seconds since 1970.
+        on_accepted: called with a batch, its results, and endpoints that are new to the loop.
+        on_not_accepted: called with a batch that was not written, and the error.
+        on_claimed: called with results of ``claim``.
+        on_not_claimed: called with claims that failed, and the error.
+        on_finished: called with results of ``finish``.
+        on_recovered: called with results of ``recover``.
+        on_lost: called when other processes may have taken over leased deliveries.
+        on_trouble: called with an error of the store, and with None when it works again.
 
     Attributes:
-        fd: readable when there are results: call ``deliver_results`` then.
-        kept: results of attempts that could not be written yet.
-        observe_commit: told the seconds that each ``accept`` took, and its rows; on the thread.
+        fd: a descriptor, readable when there are results; then call ``deliver_results``.
+        kept: number of results of attempts that could not be written yet.
+        observe_commit: called with the duration of each ``accept``, and its rows; on the thread.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class StoreThread:
         self._queue: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
         self._results: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._kept: list[Finish] = []
-        self._asked: set[str] = set()  # verbs without content that wait to be done
+        self._asked: set[str] = set()  # verbs without arguments that are in the queue
         self._troubled = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
@@ -89,7 +89,7 @@ class StoreThread:
         self._thread.start()
 
     def accept(self, batch: list[NewDelivery]) -> None:
-        """Write deliveries down."""
+        """Write deliveries."""
         self._queue.put(("accept", batch, None))
 
     def claim(self, batch: list[Claim]) -> None:
@@ -101,27 +101,27 @@ class StoreThread:
         self._queue.put(("finish", batch, None))
 
     def query(self, query: Query, answer: Answer) -> None:
-        """Ask something; ``answer`` gets the result or what was raised."""
+        """Run a query; ``answer`` is called with the result, or the exception."""
         self._queue.put(("query", query, answer))
 
     def recover(self) -> None:
-        """Look again what there is to do, unless that is waiting to be done already."""
+        """Call ``recover`` of the store, unless that is in the queue already."""
         if "recover" not in self._asked:
             self._asked.add("recover")
             self._queue.put(("recover", None, None))
 
     def renew(self) -> None:
-        """Extend the leases, unless that is waiting to be done already."""
+        """Extend the leases, unless that is in the queue already."""
         if "renew" not in self._asked:
             self._asked.add("renew")
             self._queue.put(("renew", None, None))
 
     def call_on_loop(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Have something called on the loop, from whatever thread."""
+        """Call a function on the loop; may be used on any thread."""
         self._post(call, *arguments)
 
     def deliver_results(self) -> None:
-        """Call back with what has come."""
+        """Call the callbacks with the results."""
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:
@@ -132,7 +132,7 @@ class StoreThread:
             call(*arguments)
 
     def stop(self, timeout: float) -> bool:
-        """Let what was submitted be done, and end. Returns False if it took too long."""
+        """Finish the queued work, and end. Returns False if it took too long."""
         self._queue.put(("stop", None, None))
         self._thread.join(timeout)
         ended = not self._thread.is_alive()
@@ -151,7 +151,7 @@ class StoreThread:
         self._store.close()
 
     def _take(self) -> list[tuple[str, Any, Any]]:
-        """All that waits; sleeps until there is something."""
+        """All queued work; sleeps until there is some."""
         taken: list[tuple[str, Any, Any]] = []
         try:
             taken.append(self._queue.get(timeout=_RETRY if self._kept else None))
@@ -175,7 +175,7 @@ class StoreThread:
             elif verb == "claim":
                 claims += content
             elif verb == "query":
-                # What was sent before it was to be there.
+                # Work that was queued before the query has to be done before it.
                 self._finish(finishes)
                 self._accept(accepts)
                 accepts, finishes = [], []
@@ -227,7 +227,7 @@ class StoreThread:
     def _finish(self, finishes: list[Finish]) -> None:
         if not finishes:
             return
-        if self._kept:  # in order: an older result of the same delivery may be among them
+        if self._kept:  # keep the order: one of these may be of the same delivery
             self._keep(finishes)
             return
         try:
@@ -243,7 +243,7 @@ class StoreThread:
         self.kept = len(self._kept)
 
     def _write_kept(self) -> None:
-        """Try again what could not be written; what was sent stays sent."""
+        """Try again to write results that could not be written."""
         while self._kept:
             batch = self._kept[:_BATCH]
             try:
@@ -266,7 +266,7 @@ class StoreThread:
             self._post(answer, error)
             return
         if isinstance(result.again, Continued):
-            self._queue.put(("query", result.again, answer))  # others first
+            self._queue.put(("query", result.again, answer))  # after other work
         else:
             self._post(answer, result)
 
@@ -302,7 +302,7 @@ class StoreThread:
 
 
 def _guarded(verb: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Call the store; a bug of ours must not end the thread, and leave everybody waiting."""
+    """Call the store. A bug in it must not end the thread, and leave all without an answer."""
     try:
         return verb(*arguments)
     except (QuestionError, StoreFull, StoreUnavailable):
