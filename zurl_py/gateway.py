@@ -27,6 +27,7 @@ _Reply = Callable[[bytes], None]
 _Key = tuple[bytes, bytes]  # a worker's address and its id for a session
 
 _LOOK_INTERVAL = 0.25  # seconds between checks for waiting requests that have timed out
+_SWEEP_INTERVAL = 0.5  # seconds until new requests are given timers; most have ended by then
 
 
 class _Asked(NamedTuple):
@@ -86,6 +87,8 @@ class Gateway:
         self._open: dict[Session, bytes] = {}  # open sessions, with their workers
         self._early = ReorderBuffer(services.loop, self._may_still_begin, self._cancel_unknown)
         self._patience = Timer(self._begin_overdue)
+        self._sweeper = Timer(self._sweep)
+        self._swept = 0  # the number of the last session that was there in a sweep
 
     def __repr__(self) -> str:
         return f"<Gateway sessions={len(self._open)} {self._admission!r}>"
@@ -244,6 +247,8 @@ class Gateway:
         self._open[session] = worker
         if isinstance(session, SingleSession):
             session.start(packet)
+            if not self._sweeper.is_set:
+                self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
         else:
             self._start_streamed(session, packet)
 
@@ -271,6 +276,18 @@ class Gateway:
             sender = self._services.instance_id
             answer = Envelope(packet.format, sender, packet.id, packet.user_data, packet.sender)
             self._outlet.publish(packet.sender, answer.encode(fields))
+
+    def _sweep(self) -> None:
+        """Have whole requests keep time that began since the last sweep and are open still."""
+        young: list[SingleSession] = []
+        for session in reversed(self._open):  # the last one first
+            if session.account.session <= self._swept:
+                break
+            if isinstance(session, SingleSession):
+                young.append(session)
+        self._swept = self._journal.accepted
+        for single in young:
+            single.keep_time()
 
     def _session_ended(self, session: Session) -> None:
         self._admission.ended(self._open.pop(session))

@@ -136,7 +136,7 @@ class Loop:
     def _fire_timers(self) -> None:
         now = self.now
         heap = self._bucket_heap
-        if self.observe_lag is not None and heap and heap[0] <= now and self._buckets[heap[0]]:
+        if self.observe_lag is not None and self._buckets[heap[0]]:
             self.observe_lag(now - heap[0])
         while heap and heap[0] <= now:
             key = heap[0]
@@ -182,9 +182,8 @@ class Loop:
 
     def turn(self, wait: bool) -> None:
         """Wait for events (or only look, if not ``wait``), then call what is ready and due."""
-        timeout = 0.0
+        timeout, heap = 0.0, self._bucket_heap
         if wait:
-            heap = self._bucket_heap
             if heap and not self._buckets[heap[0]]:
                 self._drop_empty_buckets()
             timeout = 60.0
@@ -195,7 +194,8 @@ class Loop:
         if self._unheard:
             events.sort(key=self._precedence)
         self._hear(events)
-        self._fire_timers()
+        if heap and heap[0] <= self.now:
+            self._fire_timers()
 
     def _precedence(self, event: tuple[int, int]) -> int:
         fd = event[0]

@@ -226,11 +226,13 @@ class Frontend:
 
     def settle(self, receiver: Receiver) -> bool:
         """Whether messages wait that may be read; if not, the descriptors signal when some come."""
+        found = False
         for reader in self._readers:
             if reader.unasked:
                 reader.settle()
-        waiting = [reader for reader in self._readers if reader.backlog]
-        return bool(waiting) and any(self._may_read(reader, receiver) for reader in waiting)
+            if reader.backlog and not found:
+                found = self._may_read(reader, receiver)
+        return found
 
     def _may_read(self, reader: SocketReader, receiver: Receiver) -> bool:
         """Whether the next turn may read a socket: new requests only if there is room."""

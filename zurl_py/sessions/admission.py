@@ -87,8 +87,7 @@ class Admission(Generic[_Request]):
             self.accepting
             and not self.shut
             and (not self._max_open or self.open < self._max_open)
-            and self._count < _MAX_WAITING
-            and self._size < _MAX_WAITING_SIZE
+            and (not self._count or (self._count < _MAX_WAITING and self._size < _MAX_WAITING_SIZE))
         )
 
     def accept_all(self) -> None:

@@ -177,7 +177,7 @@ class Session:
         self._deadline: float | None = None
         self._held: list[dict[str, Any]] | None = None  # packets to send after a handoff
         self._final: dict[str, Any] | None = None  # the last packet, to send after a handoff
-        self._timer = Timer(self._wake)
+        self._timer: Timer | None = None
 
     def __repr__(self) -> str:
         state = "open" if self.open else "ended"
@@ -242,6 +242,13 @@ class Session:
 
     # ------------------------------------------------------------------------------------------
 
+    def _wake_at(self, when: float) -> None:
+        """Have the timer fire at this time, and at no other."""
+        timer = self._timer
+        if timer is None:
+            timer = self._timer = Timer(self._wake)
+        self._s.loop.set_timer(timer, when)
+
     def _set_deadline(self, packet: RequestPacket) -> bool:
         """Set the request's deadline; False if it is over, which has ended the session."""
         limit = self._s.max_request_time
@@ -294,9 +301,11 @@ class Session:
         """End the session with its last packet, or with None without one. No packet may follow."""
         assert self.open, "a session has one final answer"
         self.open = False
-        self._s.loop.cancel_timer(self._timer)
-        # Break the reference cycle of timer and session: no garbage collection is needed then.
-        self._timer.callback = _nothing
+        timer = self._timer
+        if timer is not None:
+            self._s.loop.cancel_timer(timer)
+            # Break the reference cycle of timer and session: no garbage collection is needed then.
+            timer.callback = _nothing
         try:
             self._release()
         finally:

@@ -53,6 +53,12 @@ class SingleSession(HttpSession):
         transfer = BufferedTransfer(self._s.egress, request, self)
         self._transfer = transfer
         transfer.start()
+        if self._deadline is not None:
+            self.keep_time()
+
+    @entry
+    def keep_time(self) -> None:
+        """Set the timer: of a request without a timeout, when it has been open for a while."""
         self._set_timer()
 
     def _check_upload(self, packet: RequestPacket) -> None:
@@ -69,7 +75,7 @@ class SingleSession(HttpSession):
 
     def _set_timer(self) -> None:
         if self.open:
-            self._s.loop.set_timer(self._timer, self._next_look())
+            self._wake_at(self._next_look())
 
     def _timer_fired(self) -> None:
         if self._in_time():

@@ -160,7 +160,7 @@ class WorkerSide(Session):
                 when = min(when, self._next_alarm())
             if self._held is None:
                 when = min(when, endpoint.keep_alive_at)
-            self._s.loop.set_timer(self._timer, when)
+            self._wake_at(when)
 
     def _timer_fired(self) -> None:
         now = self._s.loop.now
