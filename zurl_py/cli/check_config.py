@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import combinations, islice
 from pathlib import Path
+from socket import AF_INET6, inet_pton
 
 import click
 
@@ -19,7 +22,7 @@ from ..delivery.preflight import preflight as preflight_deliver
 from ..policy.addresses import parse_address
 from ..policy.rulelist import RuleList
 from ..policy.rules import Subject
-from ..url import BadUrl, parse
+from ..url import BadUrl, Target, parse
 from .preflight import preflight
 
 __all__ = ["check_config"]
@@ -32,7 +35,11 @@ _LARGEST_SIBLING = 1 << 20  # bytes
 @click.argument("files", metavar="[FILE]...", type=click.Path(), nargs=-1)
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors and warnings.")
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
-@click.option("--host", metavar="NAME", help="Show what holds for this host, NAME or NAME:PORT.")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="Show what holds for this host, without a port or with (NAME:PORT, [IPV6]:PORT).",
+)
 def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | None) -> None:
     """Check FILE (/etc/zurl.conf) and print the effective configuration.
 
@@ -133,10 +140,7 @@ def _one_name(file: str, config: Config, other_file: str, other: Config) -> str:
 
 def describe_host(config: Config, file: str, host: str) -> str:
     """What holds for the requests to one host, with the origins."""
-    try:
-        target = parse(f"https://{host}/".encode())
-    except BadUrl as error:
-        raise click.BadParameter(str(error), param_hint="--host") from None
+    target = _target(host)
     section = choose_section(config.hosts, target.host, target.port, target.scheme)
     lines = [f"[host {section.host}]" if section else "[General]"]
     straight = goes_straight(config, target.host, target.port, target.scheme)
@@ -152,6 +156,24 @@ def describe_host(config: Config, file: str, host: str) -> str:
             lines.append(_line(key, getattr(config, general), origin))
     return "\n".join(lines)
 
+
+def _target(host: str) -> Target:
+    """The target of a host as it is typed: a name or address, with a port or without."""
+    if _NO_HOST.search(host):
+        raise click.BadParameter(
+            "a host is needed, not a URL: NAME, NAME:PORT, ADDRESS or [ADDRESS]:PORT",
+            param_hint="--host",
+        )
+    with suppress(OSError):
+        inet_pton(AF_INET6, host)
+        host = f"[{host}]"
+    try:
+        return parse(f"https://{host}/".encode())
+    except BadUrl as error:
+        raise click.BadParameter(str(error), param_hint="--host") from None
+
+
+_NO_HOST = re.compile(r"[/\\?#@]")
 
 # What a section calls otherwise than [General] does.
 _GENERAL_NAMES = {"max_connections": "max_connections_per_host"}
