@@ -1,4 +1,4 @@
-"""A pleasure to call: HTTP and WebSockets through a gateway, from Python.
+"""The client library: HTTP and WebSockets through a gateway, from Python.
 
 ::
 
@@ -7,7 +7,7 @@
     with Client("embedded") as client:
         answer = client.get("https://example.com/")
 
-It needs pyzmq, msgspec and tnetstring3; importing it loads neither libcurl nor the daemon.
+It needs pyzmq, msgspec and tnetstring3. To import it loads neither libcurl nor the daemon.
 """
 
 from .address import Endpoints, resolve

@@ -1,4 +1,4 @@
-"""What the adapters to other libraries have in common."""
+"""The common part of the adapters to other libraries."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .response import BaseResponse
 __all__ = ["ADAPTED", "ArgumentRefused", "body_of_pieces", "decorate", "headers_of", "version_of"]
 
 ADAPTED: Final[dict[str, Any]] = {
-    "raw": True,  # the library undoes Content-Encoding, and would do so twice
-    "history": True,  # a gateway that says what it asked knows of "raw", too
-    "timing": True,  # the protocol's version is among it
+    "raw": True,  # the library itself decodes the body
+    "history": True,  # a gateway that answers this supports "raw" as well
+    "timing": True,  # includes the HTTP version
 }
 """Options of every request of an adapter."""
 
@@ -22,27 +22,27 @@ _LENGTH, _CODING = b"content-length", b"content-encoding"
 
 
 class ArgumentRefused(Error, TypeError, ValueError):
-    """An argument that the gateway would make meaningless, or that would go around it."""
+    """An argument has no effect with a gateway, or would bypass it."""
 
 
 def headers_of(answer: BaseResponse) -> list[tuple[bytes, bytes]]:
-    """The answer's headers, as they are true of the body that is handed on.
+    """The answer's headers, in agreement with the body that is handed on.
 
-    Zurl, and older daemons of ours, undo ``Content-Encoding`` and leave the header where it is.
+    Zurl, and older versions of our daemon, decode the body and keep ``Content-Encoding``.
     """
     raw = answer.headers.raw
     if "uri" in answer.ext or not any(name.lower() == _CODING for name, _ in raw):
         return raw
     if any(name.lower() == _LENGTH for name, _ in raw):
-        return raw  # what was decoded has lost it
+        return raw  # a decoded body has no such header
     return [pair for pair in raw if pair[0].lower() != _CODING]
 
 
 def version_of(answer: BaseResponse) -> str:
     """The protocol of the origin's answer: ``HTTP/1.0``, ``1.1``, ``2`` or ``3``.
 
-    The gateway says so with the last packet, which in a short answer is the first one. Else it is
-    guessed: HTTP/2 and 3 have no reason, and all names in lower case.
+    The last packet has it, which is also the first one of a short answer. Otherwise it is guessed:
+    HTTP/2 and 3 have no reason phrase, and header names in lower case.
     """
     known = answer.http_version
     if known is not None:
@@ -52,7 +52,7 @@ def version_of(answer: BaseResponse) -> str:
 
 
 def body_of_pieces(pieces: Any, length: int | None) -> Body:
-    """A body that is read from ``pieces``; a short one is read at once."""
+    """A body that is read from ``pieces``; one that is short is read at once."""
     if length is not None and length <= WHOLE_SIZE and not hasattr(pieces, "__aiter__"):
         whole = b"".join(pieces)
         return Body(whole, None, len(whole), at_once=True)
@@ -60,6 +60,6 @@ def body_of_pieces(pieces: Any, length: int | None) -> Body:
 
 
 def decorate(error: Exception, cause: ZurlError) -> None:
-    """Let another library's exception say what ours says."""
+    """Copy the attributes of our exception to another library's."""
     for name in ("condition", "error", "detail"):
         setattr(error, name, getattr(cause, name))

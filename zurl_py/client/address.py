@@ -1,11 +1,10 @@
-"""Where the gateway is: one value, the *gateway address*, for every client and every command.
+"""The *gateway address*: one value that says where the gateway is, for all clients and commands.
 
-It is the path of a ``zurl.conf``, ``embedded``, ``Endpoints``, or a list of these. Where none is
-given, ``$ZURL_CONNECT`` has it, else ``/etc/zurl.conf`` if its sockets are there.
+It is the path of a ``zurl.conf``, ``embedded``, ``Endpoints``, or a list of these. If none is
+given, ``$ZURL_CONNECT`` is used, else ``/etc/zurl.conf`` if its sockets exist.
 
-As one text, which is what ``$ZURL_CONNECT`` and ``--connect`` hold, it is a path, ``embedded``,
-``in=ENDPOINT,in_stream=ENDPOINT,out=ENDPOINT,req=ENDPOINT``, or several paths with commas between
-them.
+In ``$ZURL_CONNECT`` and ``--connect`` it is a text: a path, ``embedded``,
+``in=ENDPOINT,in_stream=ENDPOINT,out=ENDPOINT,req=ENDPOINT``, or several paths separated by commas.
 """
 
 from __future__ import annotations
@@ -46,16 +45,17 @@ _TRANSPORTS: Final = ("ipc://", "tcp://", "inproc://")
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The ZeroMQ endpoints of one daemon, each as a client connects to it.
+    """The ZeroMQ endpoints of one daemon, to which a client connects.
 
     Args:
-        in_: the daemon's ``in_spec``, which takes first packets.
-        in_stream: its ``in_stream_spec``, which takes later packets.
-        out: its ``out_spec``, by which answers come.
-        req: its ``in_req_spec``, for whole requests with whole answers.
+        in_: the daemon's ``in_spec``, for first packets.
+        in_stream: its ``in_stream_spec``, for later packets.
+        out: its ``out_spec``, for answers.
+        req: its ``in_req_spec``, for requests with one answer each.
 
     Raises:
-        ValueError: some of the first three without the others, none at all, or no endpoint.
+        ValueError: there are only some of the first three, or no endpoints at all; or a text is no
+            endpoint.
     """
 
     in_: str | None = None
@@ -78,7 +78,7 @@ class Endpoints:
 
     @property
     def streams(self) -> bool:
-        """Whether sessions are possible: streams, uploads, WebSockets, cancellation."""
+        """Whether there is the streaming interface: streams, uploads, WebSockets, cancellation."""
         return self.in_ is not None
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Embedded:
     """A gateway of this process's own.
 
     Attributes:
-        settings: keys of its ``zurl.conf`` and their values, as text.
+        settings: values of its ``zurl.conf`` by their keys, as text.
     """
 
     settings: tuple[tuple[str, str], ...] = field(default=())
@@ -120,13 +120,13 @@ def resolve(
     """The gateways that an address names.
 
     Args:
-        gateway: None to look for one in the usual places.
+        gateway: None: use the defaults.
         policy: settings of an embedded gateway: ``deny``, ``allow`` and other keys of
             ``zurl.conf``. ``deny`` is ``@private`` unless it is given.
 
     Raises:
-        GatewayUnavailable: a file cannot be read, or names no endpoint; nothing was found.
-        ValueError: the address is none, or there is a policy and no embedded gateway.
+        GatewayUnavailable: a file cannot be read, or has no endpoint; or there is no default.
+        ValueError: this is no gateway address; or there is a policy, but no embedded gateway.
     """
     if gateway is None:
         found = _look_around(environment)
@@ -178,7 +178,7 @@ def _parse(text: str) -> list[Gateway]:
         return [Endpoints(**{_NAMES[name]: endpoint for name, _, endpoint in named})]
     if not items:
         raise ValueError("an empty gateway address")
-    if os.path.exists(text):  # a path may hold commas
+    if os.path.exists(text):  # a path may contain commas
         return [_one(text)]
     return [_one(item) for item in items]
 
@@ -198,10 +198,10 @@ def _one(address: GatewayAddress) -> Gateway:
 
 
 def read_conf(path: str) -> Endpoints:
-    """The endpoints that a ``zurl.conf`` has its daemon bind, as a client connects to them.
+    """The endpoints of a ``zurl.conf``, in the form in which a client connects to them.
 
     Raises:
-        GatewayUnavailable: it cannot be read, or names none.
+        GatewayUnavailable: the file cannot be read, or has no endpoint.
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -228,7 +228,7 @@ def read_conf(path: str) -> Endpoints:
 
 
 def connectable(spec: str) -> str:
-    """The endpoint to connect to, where one is bound that may be on any interface."""
+    """The endpoint to connect to for one that is bound: any interface becomes this machine."""
     transport, separator, rest = spec.partition("://")
     host, colon, port = rest.rpartition(":")
     if transport == "tcp" and host in _ANY_HOST:

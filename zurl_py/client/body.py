@@ -1,4 +1,4 @@
-"""A request's body: whole, or in pieces that are read as the origin takes them."""
+"""A request's body: in memory, or an iterator that is read as the origin accepts data."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Body:
     """A body to be sent.
 
     Attributes:
-        whole: all of it, where it is here already; empty where it is not.
-        pieces: where it is not: what its parts are read from, once.
-        length: bytes, where that is known.
-        content_type: that it brings with it.
-        at_once: it goes with the first packet, however large it is.
+        whole: the body, if it is in memory; else empty.
+        pieces: if it is not: the iterable of its parts, which is read once.
+        length: bytes, if that is known.
+        content_type: its Content-Type, if it implies one.
+        at_once: send it with the first packet, however large it is.
     """
 
     whole: bytes = b""
@@ -60,7 +60,7 @@ class Body:
         return self.pieces is None
 
     async def iterate(self) -> AsyncGenerator[bytes, None]:
-        """Its parts, from a source of either kind."""
+        """Its parts, from a synchronous or asynchronous iterable."""
         if self.pieces is None:
             yield self.whole
         elif isinstance(self.pieces, AsyncIterable):
@@ -83,11 +83,11 @@ def encode_body(
     data: DataTypes | None = None,
     files: FileTypes | None = None,
 ) -> Body:
-    """The body that a call's arguments make.
+    """The body from a call's arguments.
 
     Raises:
-        TypeError: two of them that exclude each other, or a type that is none of a body.
-        ValueError: what JSON has no form for.
+        TypeError: two arguments exclude each other, or a type is not allowed for a body.
+        ValueError: a value cannot be expressed in JSON.
     """
     given = [
         name
@@ -137,7 +137,7 @@ def _read(file: IO[Any]) -> Iterator[bytes]:
 
 
 def _rest_of(file: Any) -> int | None:
-    """Bytes from where a file stands to its end; None where that cannot be known."""
+    """Bytes from a file's position to its end; None if that is not known."""
     if isinstance(file, io.TextIOBase):
         return None
     try:
@@ -224,5 +224,5 @@ def _file(name: str, value: Any) -> _Part:
 
 
 def _quoted(name: str) -> str:
-    """As browsers write names (WHATWG HTML, multipart/form-data encoding algorithm)."""
+    """A name in the form that browsers use (WHATWG HTML, multipart/form-data encoding)."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

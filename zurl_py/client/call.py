@@ -1,4 +1,4 @@
-"""One request between its caller and the hub: written once, for threads and tasks alike."""
+"""One request, as it is shared by its caller and the hub; the same for threads and tasks."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _LARGEST_PIECE: Final = 100_000  # bytes of body in one packet
 
 
 class Call:
-    """What the hub needs to know of a request, and what it leaves for the caller.
+    """A request: what the hub needs for it, and what it has received for the caller.
 
     Attributes:
-        request: what is asked for.
+        request: the request itself.
         signal: set when there is something for the caller.
-        started: when it began, by the hub's clock.
-        expects_answer: or it is fire and forget.
+        started: time when it began, by the hub's clock.
+        expects_answer: False for fire and forget.
         id: of its session.
-        link: to the daemon that it was given to.
+        link: to the daemon that it was sent to.
         exchange: its session; another one after it was repeated.
-        packet: the first one, while it waits for room.
-        sent: ZeroMQ has it.
-        over: nothing comes any more.
-        error: why, if it failed.
-        head: of the answer, once it is here.
+        packet: the first packet, while it waits for room.
+        sent: the first packet was given to ZeroMQ.
+        over: the exchange has ended.
+        error: why it failed, if it did.
+        head: of the answer, once it has come.
     """
 
     expects_answer = True
@@ -62,11 +62,11 @@ class Call:
     # -- for the hub, in its thread ------------------------------------------------------------
 
     def begin(self, sender: Sender, now: float) -> bytes:
-        """The first packet. Called again if it is to be repeated."""
+        """Make the session; returns its first packet. Called again if the request is repeated."""
         raise NotImplementedError
 
     def deliver(self, event: Event) -> bool:
-        """Take what happened. Returns whether the caller should be woken."""
+        """Handle an event. Returns whether to wake the caller."""
         if isinstance(event, Failed):
             self.error = event.error
             self.over = True
@@ -74,23 +74,23 @@ class Call:
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether it can be asked of another daemon without harm."""
+        """Whether it can safely be sent to another daemon."""
         return False
 
     def repeat(self) -> None:
-        """It is going to be asked of another daemon."""
+        """Prepare to send it to another daemon."""
         self._repeated = True
         self.id = self.exchange = self.link = self.packet = None
         self.sent = False
 
     def finish(self) -> None:
-        """All is done that was to be done."""
+        """End the call: everything was done."""
         self.over = True
 
     # -- for the caller ------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """Until something happened; given up when the waiting is."""
+        """Wait for an event; if the wait is cancelled, so is the call."""
         try:
             await self.signal.wait()
         except BaseException:
@@ -98,7 +98,7 @@ class Call:
             raise
 
     def cancel(self) -> None:
-        """Have the daemon end what is not over."""
+        """Cancel the session at the daemon, unless it is over."""
         if not self.over:
             self._hub.post(self._hub.cancel, self)
 
@@ -107,7 +107,7 @@ class HttpCall(Call):
     """An HTTP request.
 
     Args:
-        whole: the caller is woken once, when all of the answer is here.
+        whole: wake the caller only once, when the answer is complete.
 
     Attributes:
         last_ext: ``ext`` of the last packet.
@@ -180,7 +180,7 @@ class HttpCall(Call):
         return self.head
 
     def take_all(self) -> bytes:
-        """The body, of a whole answer."""
+        """The body of a complete answer."""
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         return body
@@ -188,7 +188,7 @@ class HttpCall(Call):
     async def next(self) -> bytes | None:
         """The next part of the body; None at its end."""
         while True:
-            over = self.over  # before a look at the parts: what came last counts, too
+            over = self.over  # read this first: parts may come before the end
             if self._parts:
                 part = self._parts.popleft()
                 self._consume(part)
@@ -215,7 +215,7 @@ class HttpCall(Call):
             self.exchange.reading_since = since
 
     async def _upload(self) -> None:
-        """Send the body as the origin takes it, unless the answer is over before that."""
+        """Send the body as the origin accepts it, unless the answer ends before that."""
         sent = 0
         try:
             async with aclosing(self.request.body.iterate()) as pieces:
@@ -231,7 +231,7 @@ class HttpCall(Call):
             self._expect(self._hub.clock())
 
     async def _upload_piece(self, piece: bytes, sent: int) -> int:
-        """Send a piece of the body, of which ``sent`` bytes went before. Returns what was sent."""
+        """Send a piece of the body, after ``sent`` earlier bytes. Returns how many were sent."""
         rest = memoryview(piece)
         begun = sent
         while rest and not self.over:
@@ -244,7 +244,7 @@ class HttpCall(Call):
         return sent - begun
 
     async def _room(self, sent: int, at_least: int = 1) -> int:
-        """Bytes that may be sent; waits for some. 0, or less, if it is over."""
+        """Wait until bytes may be sent; returns their number, 0 or less if the call is over."""
         while not self.over:
             exchange = self.exchange
             if exchange is not None and exchange.granted - sent >= at_least and exchange.heard:
@@ -264,7 +264,7 @@ class HttpCall(Call):
 
 
 class Note(Call):
-    """A request that nobody waits for an answer to."""
+    """A fire-and-forget request."""
 
     expects_answer = False
 
@@ -275,7 +275,7 @@ class Note(Call):
         return packet.encode()
 
     async def post(self) -> None:
-        """Wait until ZeroMQ has it."""
+        """Send it; returns when it was given to ZeroMQ."""
         self._hub.post(self._hub.start, self)
         while not self.over:
             await self._wait()

@@ -1,4 +1,4 @@
-"""``Client`` and ``AsyncClient``: two faces of one core."""
+"""``Client`` and ``AsyncClient``, which share one implementation."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from .websocket_call import WebSocketCall
 __all__ = ["AsyncClient", "Client"]
 
 _THREADS: Final = ThreadRuntime()
-_LARGEST_ANSWER: Final = 100_000_000  # bytes of an answer that is kept whole, unless said otherwise
+_LARGEST_ANSWER: Final = 100_000_000  # bytes: the default of max_size for an answer held in memory
 
 
 class ClientOptions(RequestOptions, total=False):
-    """What a client takes besides the gateway: options of all its requests, and its own.
+    """Options of a client beside the gateway: its own, and those of all its requests.
 
     Attributes:
         policy: settings of an embedded gateway, by the keys of ``zurl.conf``.
-        headers: of all requests.
-        timeout: of all requests: seconds, or a ``Timeout``.
-        format: of the packets: ``"T"`` (TNetString, which every daemon knows) or ``"M"``
-            (MessagePack). ``"J"`` is for looking at: JSON destroys bodies that are not UTF-8.
-        on_packet: told of every packet, in a thread of the client's.
+        headers: for all requests.
+        timeout: for all requests: seconds, or a ``Timeout``.
+        format: of packets: ``"T"`` (TNetString, which every daemon knows) or ``"M"``
+            (MessagePack). ``"J"`` is for debugging: JSON cannot hold bodies that are not UTF-8.
+        on_packet: called with every packet, in a thread of the client.
     """
 
     policy: Policy | None
@@ -56,14 +56,14 @@ class ClientOptions(RequestOptions, total=False):
 
 
 class WebSocketArguments(RequestOptions, total=False):
-    """What ``websocket`` takes besides the URL.
+    """Arguments of ``websocket`` beside the URL.
 
     Attributes:
         params: added to the URL's query.
-        headers: of the handshake, with those of the client.
-        subprotocols: to be offered.
-        origin: the header ``Origin``.
-        timeout: of the handshake: seconds, or a ``Timeout``.
+        headers: for the handshake, in addition to those of the client.
+        subprotocols: to offer.
+        origin: value of the header ``Origin``.
+        timeout: for the handshake: seconds, or a ``Timeout``.
     """
 
     params: Any
@@ -74,7 +74,7 @@ class WebSocketArguments(RequestOptions, total=False):
 
 
 class _Core:
-    """What both clients are made of."""
+    """The common part of both clients."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Core:
 
     @property
     def request_options(self) -> RequestOptions:
-        """What holds for every request that does not say otherwise."""
+        """The options of requests that do not have their own."""
         return self._options
 
     def build_request(
@@ -115,7 +115,7 @@ class _Core:
         return build_request(method, url, arguments, self._headers, self._timeout, self._options)
 
     def _connected(self) -> Hub:
-        """The hub of this process: a child by ``fork`` has none yet."""
+        """The hub of this process; after ``fork``, a child gets a new one."""
         hub = self._hub
         if hub is not None and hub.pid == os.getpid():
             return hub
@@ -133,7 +133,7 @@ class _Core:
         return hub
 
     async def _whole(self, request: Request, runtime: Runtime) -> tuple[HttpCall, bytes]:
-        """An answer with all of its body, bounded."""
+        """Send a request; returns the answer with its complete body."""
         _check_scheme(request, websocket=False)
         if "max_size" not in request.options:
             request.options = {**request.options, "max_size": _LARGEST_ANSWER}
@@ -144,7 +144,7 @@ class _Core:
         return call, call.take_all()
 
     async def _open(self, request: Request, runtime: Runtime) -> HttpCall:
-        """An answer whose body is still to be read."""
+        """Send a request; returns when the head of the answer has come."""
         _check_scheme(request, websocket=False)
         hub = self._connected()
         await _make_sendable(request, hub)
@@ -153,7 +153,7 @@ class _Core:
         return call
 
     async def _note(self, request: Request, runtime: Runtime) -> None:
-        """Fire and forget."""
+        """Send a fire-and-forget request."""
         _check_scheme(request, websocket=False)
         hub = self._connected()
         await _make_whole(request)
@@ -162,7 +162,7 @@ class _Core:
     async def _websocket(
         self, url: str, arguments: WebSocketArguments, runtime: Runtime
     ) -> WebSocketCall:
-        """A WebSocket, open."""
+        """Open a WebSocket."""
         rest: dict[str, Any] = dict(arguments)
         max_size = rest.pop("max_size", MAX_SIZE)
         headers = Headers(rest.pop("headers", None))
@@ -194,7 +194,7 @@ class _Core:
             hub.close()
 
 
-_inherited: list[Hub] = []  # of a parent process: their sockets must not be touched here
+_inherited: list[Hub] = []  # hubs of a parent process, whose sockets must not be used or closed
 
 
 def _format(letter: str) -> Format:
@@ -205,7 +205,7 @@ def _format(letter: str) -> Format:
 
 
 def _check_scheme(request: Request, websocket: bool) -> None:
-    """The gateway goes by the scheme alone, and would open what nobody is prepared for."""
+    """Refuse a scheme of the other kind: the gateway would open a WebSocket, or make a request."""
     if (request.url.lstrip()[:3].lower() in ("ws:", "wss")) != websocket:
         http, ws = "http and https", "ws and wss"
         wanted, other = (ws, http) if websocket else (http, ws)
@@ -218,7 +218,7 @@ def _check_scheme(request: Request, websocket: bool) -> None:
 
 
 async def _make_sendable(request: Request, hub: Hub) -> None:
-    """Where there are no sessions a body has to go at once."""
+    """Read the whole body if there is only the request interface, which needs it at once."""
     if not hub.sessions:
         await _make_whole(request)
 
@@ -229,9 +229,9 @@ async def _make_whole(request: Request) -> None:
 
 
 class Client(_Core):
-    """Requests through a gateway, from threads that wait for their answers.
+    """Requests through a gateway, for threads that block until the answer comes.
 
-    It may be shared by any number of threads. After ``fork`` a child has sockets of its own.
+    Threads may share it. After ``fork`` a child has its own sockets.
 
     Args:
         gateway: path of the daemon's ``zurl.conf``, ``"embedded"``, ``Endpoints``, or a list of
@@ -243,13 +243,13 @@ class Client(_Core):
     """
 
     def request(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> Response:
-        """Send a request and wait for all of its answer.
+        """Send a request, and wait for the complete answer.
 
         Args:
             arguments: see ``RequestArguments``.
 
         Raises:
-            ZurlError: there is none.
+            ZurlError: the request failed.
         """
         return self.send(self.build_request(method, url, **arguments))
 
@@ -257,7 +257,7 @@ class Client(_Core):
         """Send a request that was built before.
 
         Args:
-            stream: return as soon as the answer's head is here; then it has to be closed.
+            stream: return when the answer's head has come; the answer has to be closed.
         """
         if stream:
             return Response(request, run(self._open(request, _THREADS)))
@@ -275,7 +275,7 @@ class Client(_Core):
             yield answer
 
     def send_nowait(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> None:
-        """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
+        """Send a request without waiting for an answer; returns when it was given to ZeroMQ."""
         self.post_nowait(self.build_request(method, url, **arguments))
 
     def post_nowait(self, request: Request) -> None:
@@ -323,7 +323,7 @@ class Client(_Core):
         return self.request("DELETE", url, **arguments)
 
     def close(self) -> None:
-        """End what is open, and let go of the sockets."""
+        """Cancel open requests, and close the sockets."""
         self._close()
 
     def __enter__(self) -> Self:
@@ -350,13 +350,13 @@ class AsyncClient(_Core):
     async def request(
         self, method: str, url: str, **arguments: Unpack[RequestArguments]
     ) -> AsyncResponse:
-        """Send a request and wait for all of its answer.
+        """Send a request, and wait for the complete answer.
 
         Args:
             arguments: see ``RequestArguments``.
 
         Raises:
-            ZurlError: there is none.
+            ZurlError: the request failed.
         """
         return await self.send(self.build_request(method, url, **arguments))
 
@@ -364,7 +364,7 @@ class AsyncClient(_Core):
         """Send a request that was built before.
 
         Args:
-            stream: return as soon as the answer's head is here; then it has to be closed.
+            stream: return when the answer's head has come; the answer has to be closed.
         """
         runtime = current_runtime()
         if stream:
@@ -386,7 +386,7 @@ class AsyncClient(_Core):
     async def send_nowait(
         self, method: str, url: str, **arguments: Unpack[RequestArguments]
     ) -> None:
-        """Send a request that nobody waits for an answer to; returns when ZeroMQ has it."""
+        """Send a request without waiting for an answer; returns when it was given to ZeroMQ."""
         await self._note(self.build_request(method, url, **arguments), current_runtime())
 
     def websocket(self, url: str, **arguments: Unpack[WebSocketArguments]) -> OpeningWebSocket:
@@ -434,7 +434,7 @@ class AsyncClient(_Core):
         return await self.request("DELETE", url, **arguments)
 
     async def close(self) -> None:
-        """End what is open, and let go of the sockets."""
+        """Cancel open requests, and close the sockets."""
         self._close()
 
     aclose = close

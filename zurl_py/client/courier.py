@@ -1,7 +1,8 @@
-"""Questions to ``zurl-py deliver``, repeated until they are answered: one socket, one thread.
+"""Sends questions to ``zurl-py deliver``, and repeats them until they are answered.
 
-No answer means that nobody knows. So a question goes again, the same, until there is an answer or
-its deadline comes; what was committed the first time is then told as a duplicate.
+Without an answer it is not known whether a question was carried out. So it is repeated unchanged
+until there is an answer, or its deadline comes; if it was committed before, the answer says that it
+is a duplicate. There is one socket and one thread.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from .running import Runtime, Signal
 
 __all__ = ["Courier", "Question"]
 
-_FIRST_REPEAT: Final = 1.0  # seconds without an answer until a question goes again
+_FIRST_REPEAT: Final = 1.0  # seconds without an answer until a question is repeated
 _LAST_REPEAT: Final = 10.0
-_SOON: Final = 0.25  # seconds until one goes again that could not be carried out for now
-_LINGER: Final = 0  # milliseconds: what was not answered is not kept
+_SOON: Final = 0.25  # seconds until a question is repeated that could not be carried out now
+_LINGER: Final = 0  # milliseconds: unanswered questions are dropped
 _PASSING: Final = frozenset((b"unavailable", b"store-full"))
 
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """A question on its way.
+    """A question that waits for its answer.
 
     Attributes:
         fields: of the packet; text is bytes.
         deadline: seconds on the monotonic clock.
-        repeats: it may go again: what it does is the same done twice.
-        answer: once it is there; None where the deadline came first.
-        last: the last answer that asked for patience.
+        repeats: it is idempotent, and so may be repeated.
+        answer: the answer; None while there is none, or if the deadline came first.
+        last: the last answer that said to try again.
     """
 
     fields: dict[bytes, Any]
@@ -53,7 +54,7 @@ class Question:
 
 @dataclass(slots=True)
 class _State:
-    """What the thread and its askers share."""
+    """The state that the thread shares with its callers."""
 
     waiting: deque[Question] = field(default_factory=deque)
     given_up: deque[Question] = field(default_factory=deque)
@@ -61,10 +62,10 @@ class _State:
 
 
 class Courier:
-    """Carries questions to one endpoint, for any number of threads and tasks.
+    """Sends questions to one endpoint, for any number of threads and tasks.
 
     Attributes:
-        pid: of the process whose thread it is.
+        pid: of the process that has its thread.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -86,12 +87,12 @@ class Courier:
         return question
 
     def give_up(self, question: Question) -> None:
-        """Whoever asked does not wait any more."""
+        """Drop a question: its caller does not wait any more."""
         self._state.given_up.append(question)
         os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
-        """End the thread; questions under way end without an answer."""
+        """End the thread; open questions end without an answer."""
         if self.pid == os.getpid() and not self._state.closing:
             self._state.closing = True
             os.eventfd_write(self._wake, 1)
@@ -106,7 +107,7 @@ class Courier:
         socket.setsockopt(zmq.LINGER, _LINGER)
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
-        # What is sent while nobody is there would be sent again by us as well.
+        # Questions must not queue while nobody is connected, as they are repeated anyway.
         socket.setsockopt(zmq.IMMEDIATE, 1)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
@@ -132,7 +133,7 @@ class Courier:
         context.term()
 
     def _patience(self, asked: dict[int, Question]) -> int:
-        """Milliseconds to sleep."""
+        """Milliseconds until something is due."""
         if self._state.waiting or self._state.given_up:
             return 0
         moments = [min(question.due, question.deadline) for question in asked.values()]
@@ -154,7 +155,7 @@ class Courier:
             packet = tnetstring.loads(frames[-1][1:])
             question = asked.get(packet.pop(b"user-data", 0))
             if question is None:
-                continue  # of one that was answered, or given up
+                continue  # its question was answered, or dropped
             answer = _readable(packet)
             if packet.get(b"condition") in _PASSING and question.repeats:
                 question.last = answer
@@ -176,7 +177,7 @@ class Courier:
             message = b"T" + tnetstring.dumps({**question.fields, b"user-data": number})
             try:
                 socket.send_multipart((b"", message), zmq.NOBLOCK)
-            except zmq.Again:  # nobody is there
+            except zmq.Again:  # nobody is connected
                 question.due = now + _SOON
                 continue
             question.sent = True
@@ -190,7 +191,7 @@ def _end(question: Question) -> None:
 
 
 def _readable(packet: dict[bytes, Any]) -> dict[str, Any]:
-    """An answer with text for bytes, but for bodies, which may be anything."""
+    """An answer with text for bytes, except for bodies, which may hold any bytes."""
     return {name.decode(): _as_text(name, value) for name, value in packet.items()}
 
 

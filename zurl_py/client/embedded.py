@@ -1,6 +1,6 @@
-"""A gateway of this process's own: a child with private sockets, which ends with its parent.
+"""Embedded gateways: child processes with private sockets, which end with their parent.
 
-There is one for each set of settings, started when it is first used and shared by all clients.
+There is one for each set of settings. It is started at its first use, and all clients share it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .address import Embedded, Endpoints
 
 __all__ = ["restart", "start", "why_not"]
 
-_STOPS: Final = 5.0  # seconds that it gets to end
+_STOPS: Final = 5.0  # seconds for it to end
 _LAST_LINES: Final = 2000  # characters of its log that an error shows
 _SOCKETS: Final = {"in_": "in", "in_stream": "in-stream", "out": "out", "req": "req"}
 _KEYS: Final = {
@@ -50,11 +50,11 @@ class _Child:
         self.failure: str | None = None
 
     def listen(self, ended: Callable[[], None]) -> None:
-        """Have a function called, in another thread, whenever the gateway has ended."""
+        """Call a function, in another thread, whenever the gateway has ended."""
         self._listeners.append(ended)
 
     def run(self) -> bool:
-        """Start it, unless it runs. Returns whether it had to be."""
+        """Start it, unless it runs. Returns whether it was started."""
         if self._keeper is not None and self._keeper.is_alive():
             return False
         self.failure = None
@@ -73,10 +73,10 @@ class _Child:
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
                     command,
-                    stdin=subprocess.PIPE,  # ends with us
+                    stdin=subprocess.PIPE,  # is closed when we end
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # Ctrl-C is the parent's to handle
+                    start_new_session=True,  # Ctrl-C is for the parent only
                 )
         except OSError as error:
             self.failure = f"the embedded gateway cannot be started: {error.strerror}"
@@ -91,7 +91,7 @@ class _Child:
             ended()
 
     def _prepare(self) -> None:
-        """The directory, which a gateway that was told to stop has removed."""
+        """Make the directory, which a gateway removes when it stops."""
         try:
             self.directory.mkdir(0o700)
         except FileExistsError:
@@ -106,7 +106,7 @@ class _Child:
             return ""
 
     def let_go(self) -> None:
-        """Close our end of the pipe by which the gateway knows that its parent lives."""
+        """Close our end of the pipe, as after ``fork`` only one process may hold it."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -129,7 +129,7 @@ _lock = threading.Lock()
 
 
 def start(gateway: Embedded, ended: Callable[[], None]) -> Endpoints:
-    """Where a gateway of these settings is, or will be in a moment.
+    """Start a gateway with these settings, unless it runs; returns its endpoints at once.
 
     Args:
         ended: called, in another thread, whenever it has ended.
@@ -144,14 +144,14 @@ def start(gateway: Embedded, ended: Callable[[], None]) -> Endpoints:
 
 
 def restart(gateway: Embedded) -> bool:
-    """Start one again that has ended. Returns False if it runs."""
+    """Start a gateway again that has ended. Returns False if it runs."""
     with _lock:
         child = _children.get(gateway)
         return child is not None and child.run()
 
 
 def why_not(gateway: Embedded) -> str | None:
-    """Why there is none; None if it runs, or starts."""
+    """Why a gateway does not run; None if it runs, or starts."""
     child = _children.get(gateway)
     return child.failure if child is not None else None
 
@@ -163,12 +163,12 @@ def _stop_all() -> None:
 
 
 def _forget_all() -> None:
-    """After a fork: those are the parent's, and this process gets its own."""
+    """Forget the parent's gateways after a fork: this process starts its own."""
     global _lock
     _lock = threading.Lock()
     for child in _children.values():
         child.let_go()
-    _inherited.append(dict(_children))  # or they would be collected, and waited for
+    _inherited.append(dict(_children))  # else they would be garbage collected, and waited for
     _children.clear()
 
 

@@ -1,12 +1,12 @@
-"""What can go wrong, as types. All come from ``ZurlError``.
+"""The client's errors. All derive from ``ZurlError``.
 
 ::
 
     ZurlError
     ├── GatewayError             the gateway itself
-    │   ├── GatewayUnavailable       it is not there
-    │   │   └── GatewayNotConfigured     nobody said where it is
-    │   └── GatewayLost              it went away with the request
+    │   ├── GatewayUnavailable       it does not answer
+    │   │   └── GatewayNotConfigured     no address was given or found
+    │   └── GatewayLost              it went away during the request
     ├── BadRequest               the request cannot be used
     ├── PolicyViolation          the gateway's policy refuses it
     ├── ConnectError             no connection to the origin
@@ -14,25 +14,25 @@
     │   └── ConnectFailed
     ├── TlsError
     │   └── CertificateError
-    ├── ZurlTimeout              is a TimeoutError, too
+    ├── ZurlTimeout              also a TimeoutError
     │   ├── ConnectTimeout
     │   ├── ReadTimeout
     │   ├── WriteTimeout
-    │   └── PoolTimeout              the gateway has not taken the request
+    │   └── PoolTimeout              the gateway has not accepted the request
     ├── ReadError                the connection broke
-    ├── RemoteProtocolError      the origin's answer cannot be read
+    ├── RemoteProtocolError      the origin's answer is malformed
     │   └── DecodingError
     ├── MaxSizeExceeded
     ├── TooManyRedirects
     ├── HTTPStatusError          raise_for_status()
-    ├── StreamError              the body was read, or closed, already
+    ├── StreamError              the body was already read or closed
     ├── ClientClosed             the client was closed
     └── WebSocketError
         ├── InvalidStatus            the origin refused the handshake
         └── ConnectionClosed
             ├── ConnectionClosedOK       by codes 1000 and 1001
             └── ConnectionClosedError
-                └── ConnectionLost       with the gateway; a GatewayLost, too
+                └── ConnectionLost       the gateway went away; also a GatewayLost
 """
 
 from __future__ import annotations
@@ -85,10 +85,9 @@ class ZurlError(Error):
 
     Attributes:
         condition: of ZHTTP's error packet, such as ``policy-violation``; None where there was none.
-        error: the stable short name of what went wrong, such as ``name-not-resolved``; None where
-            the gateway gave none.
-        detail: more about it, for people.
-        request: what was asked for, where it is known.
+        error: a stable short name, such as ``name-not-resolved``; None where the gateway gave none.
+        detail: what happened, in words for people.
+        request: the request, where it is known.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class ZurlError(Error):
 
 
 class GatewayError(ZurlError):
-    """The gateway itself, not an origin."""
+    """The gateway itself failed, not an origin."""
 
 
 class GatewayUnavailable(GatewayError):
@@ -116,7 +115,7 @@ class GatewayUnavailable(GatewayError):
 
 
 class GatewayNotConfigured(GatewayUnavailable):
-    """No gateway was named and none found; the text says where it was looked for."""
+    """No gateway address was given or found; the text says where it was looked for."""
 
 
 class GatewayLost(GatewayError):
@@ -132,7 +131,7 @@ class PolicyViolation(ZurlError):
 
 
 class ConnectError(ZurlError):
-    """There is no connection to the origin."""
+    """The connection to the origin could not be made."""
 
 
 class NameNotResolved(ConnectError):
@@ -140,7 +139,7 @@ class NameNotResolved(ConnectError):
 
 
 class ConnectFailed(ConnectError):
-    """Refused, unreachable, or the proxy would not."""
+    """The origin refused the connection or is unreachable, or the proxy failed."""
 
 
 class TlsError(ZurlError):
@@ -152,7 +151,7 @@ class CertificateError(TlsError):
 
 
 class ZurlTimeout(ZurlError, TimeoutError):
-    """Something took too long."""
+    """A time limit was exceeded."""
 
 
 class ConnectTimeout(ZurlTimeout):
@@ -164,15 +163,15 @@ class ReadTimeout(ZurlTimeout):
 
 
 class WriteTimeout(ZurlTimeout):
-    """The origin took no part of the request's body in time."""
+    """The origin accepted no part of the request's body in time."""
 
 
 class PoolTimeout(ZurlTimeout):
-    """The gateway is there and did not take the request in time: it has as many as it may."""
+    """The gateway did not accept the request in time: it has reached its limit of requests."""
 
 
 class ReadError(ZurlError):
-    """The connection broke before the answer was over."""
+    """The connection was lost before the answer was complete."""
 
 
 class RemoteProtocolError(ZurlError):
@@ -180,7 +179,7 @@ class RemoteProtocolError(ZurlError):
 
 
 class DecodingError(RemoteProtocolError):
-    """The body is not in the coding that ``Content-Encoding`` names."""
+    """The body is not encoded as ``Content-Encoding`` says."""
 
 
 class MaxSizeExceeded(ZurlError):
@@ -188,7 +187,7 @@ class MaxSizeExceeded(ZurlError):
 
 
 class TooManyRedirects(ZurlError):
-    """One redirect more than is followed."""
+    """The limit of redirects was exceeded."""
 
 
 class HTTPStatusError(ZurlError):
@@ -202,22 +201,22 @@ class HTTPStatusError(ZurlError):
 
 
 class StreamError(ZurlError):
-    """The body cannot be read: it was, or the answer is closed."""
+    """The body cannot be read: it was read already, or the answer is closed."""
 
 
 class ClientClosed(ZurlError):
-    """The client, or what it would be asked through, is closed."""
+    """The client, or the object that uses it, is closed."""
 
 
 class WebSocketError(ZurlError):
-    """A WebSocket did not open, or is closed."""
+    """A WebSocket could not be opened, or is closed."""
 
 
 class InvalidStatus(WebSocketError):
-    """The origin answered the handshake with something other than 101.
+    """The origin answered the handshake with a status other than 101.
 
     Attributes:
-        response: that answer, with status, headers and body.
+        response: the answer, with status, headers and body.
     """
 
     response: BaseResponse
@@ -228,7 +227,7 @@ class ConnectionClosed(WebSocketError):
 
     Attributes:
         code: of the close frame; 1005 where it had none, 1006 where there was no frame.
-        reason: the text in it.
+        reason: text of the close frame.
     """
 
     code: int = 1006
@@ -236,7 +235,7 @@ class ConnectionClosed(WebSocketError):
 
 
 class ConnectionClosedOK(ConnectionClosed):
-    """Closed in good order, with 1000, 1001 or no code."""
+    """Closed normally, with 1000, 1001 or no code."""
 
 
 class ConnectionClosedError(ConnectionClosed):
@@ -244,4 +243,4 @@ class ConnectionClosedError(ConnectionClosed):
 
 
 class ConnectionLost(ConnectionClosedError, GatewayLost):
-    """The gateway went away with the WebSocket."""
+    """The gateway went away while the WebSocket was open."""

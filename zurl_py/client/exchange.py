@@ -1,11 +1,11 @@
-"""A session of ZHTTP as a worker has it: packets in, events out, packets to send, a deadline.
+"""The worker's side of a ZHTTP session: packets in, events out, packets to send, a deadline.
 
-Nothing here does I/O or looks at a clock. What moves an exchange on is ``receive`` (a packet came),
-``expire`` (time went by) and the verbs of its kind; then ``packets_to_send`` has what is due at the
-daemon, and ``deadline`` says when to look again.
+There is no I/O and no clock here. An exchange changes by ``receive`` (a packet has come),
+``expire`` (time has passed) and the methods of its kind. After each of these, ``packets_to_send``
+returns packets for the daemon, and ``deadline`` says when to call ``expire``.
 
-The first packet goes to any daemon; those that follow must go to the daemon that answered it, whose
-name is known from then on. Until then they are held.
+The first packet goes to any daemon. Later packets have to go to the daemon that has answered it,
+whose name is known from the answer; until then they are held.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ __all__ = [
     "head_of",
 ]
 
-WINDOW: Final = 400_000  # bytes of body that the daemon may be ahead of the reader
-GRACE: Final = 0.5  # seconds that the daemon may be late with its own session-timeout
+WINDOW: Final = 400_000  # bytes of body that the daemon may send before they are read
+GRACE: Final = 0.5  # seconds by which the daemon's own session-timeout may be late
 
-_VERDICT: Final = 0.5  # seconds that a connect-timeout may be later than a limit on reading
-_GRANT_SHARE: Final = 2  # a part of the window that is worth a packet
+_VERDICT: Final = 0.5  # seconds that a connect-timeout may come after the limit for reading
+_GRANT_SHARE: Final = 2  # credits are granted when half of the window was read
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who writes the packets of a session.
+    """Address and id in the packets of a session.
 
     Attributes:
         address: ``from``; None where the answer needs none.
@@ -59,14 +59,14 @@ class Sender:
 
 @dataclass(slots=True)
 class Opened:
-    """The answer's head is here."""
+    """The answer's head has come."""
 
     head: Head
 
 
 @dataclass(slots=True)
 class Data:
-    """Body, or a WebSocket's message or part of one."""
+    """A part of the body, or a WebSocket's message or a part of one."""
 
     body: bytes
     binary: bool = False
@@ -75,19 +75,19 @@ class Data:
 
 @dataclass(slots=True)
 class Room:
-    """More may be sent."""
+    """There are credits for more data."""
 
 
 @dataclass(slots=True)
 class Ended:
-    """The exchange is over, and well."""
+    """The exchange has ended successfully."""
 
     ext: dict[str, Any]
 
 
 @dataclass(slots=True)
 class Failed:
-    """The exchange is over."""
+    """The exchange has failed."""
 
     error: errors.ZurlError
 
@@ -97,27 +97,27 @@ Event = object
 
 
 class Exchange:
-    """What every session has: its endpoint, the limits of its time, an end.
+    """The common part of all sessions: its endpoint, time limits, and end.
 
     Args:
-        sender: who writes.
-        packet: the first one, but for what ``sender`` adds.
-        request: what is asked for; its timeouts hold.
+        sender: address and id.
+        packet: the first packet, without those.
+        request: the request, with its timeouts.
         now: seconds, of any clock.
-        started: when the call began, which its whole time counts from.
-        patience: seconds until the daemon has to have taken the request.
-        window: bytes that the daemon may send ahead of ``consumed``.
+        started: time when the call began, from which its total timeout counts.
+        patience: seconds until the daemon has to accept the request.
+        window: bytes that the daemon may send before they are ``consumed``.
 
     Attributes:
         first: the first packet, encoded.
-        heard: the daemon has taken the request.
-        got_head: an answer has begun.
-        granted: bytes that may have been sent in all; grows with the daemon's credits.
-        reading_since: since when somebody waits for more of the answer; None: nobody does.
-        writing_since: since when somebody waits to send more of the body; None: nobody does.
-            Both are set by who waits, in any thread.
-        consumed: bytes of body that were read. Set by who reads, in any thread; ``grant`` tells
-            the daemon of it.
+        heard: the daemon has accepted the request.
+        got_head: the answer's head has come.
+        granted: total of bytes that may be sent; grows with the daemon's credits.
+        reading_since: time since when a caller waits for more of the answer; None: none does.
+        writing_since: time since when a caller waits to send more of the body; None: none does.
+            The caller sets both, in any thread.
+        consumed: bytes of body that were read. The reader sets it, in any thread; ``grant`` reports
+            it to the daemon.
     """
 
     def __init__(
@@ -139,8 +139,8 @@ class Exchange:
         self.got_head = False
         self.granted = 0
         self.consumed = 0
-        self._swallowed = 0  # bytes that cost credits and that no reader gets
-        self._credited = 0  # of both
+        self._swallowed = 0  # bytes that cost credits, but are not for the reader
+        self._credited = 0  # bytes for which credits were granted
         self.reading_since: float | None = now
         self.writing_since: float | None = None
         self._last_data = now
@@ -148,7 +148,7 @@ class Exchange:
         self._out: list[bytes] = []
         timeout = request.timeout
         self._read_limit = _seconds(timeout.read)
-        # The gateway does not say when it is connected: let its verdict on that come first.
+        # The gateway does not report when it is connected. Its connect-timeout should come first.
         self._first_limit = self._read_limit + (
             0.0 if timeout.connect is None else min(timeout.connect, _VERDICT)
         )
@@ -166,13 +166,13 @@ class Exchange:
         return self._endpoint.peer
 
     def meet(self, peer: bytes) -> None:
-        """The daemon's name is known from somewhere else."""
+        """Set the daemon's name, where it is known from another session."""
         self._endpoint.peer = peer
 
     # -- packets
 
     def receive(self, packet: ResponsePacket, now: float) -> list[Event]:
-        """What a packet of the daemon means."""
+        """Handle a packet of the daemon; returns events."""
         if self.over:
             return []
         try:
@@ -201,10 +201,10 @@ class Exchange:
         raise NotImplementedError
 
     def _receive_other(self, packet: ResponsePacket, events: list[Event], now: float) -> None:
-        """Credit, keep-alive, and what a WebSocket has."""
+        """Handle credit, keep-alive, and a WebSocket's packets."""
 
     def _ended_by(self, packet: ResponsePacket) -> Failed:
-        """What an error packet means."""
+        """The event for an error packet."""
         condition = (packet.condition or b"undefined-condition").decode("utf-8", "replace")
         error, detail = _text(packet.error), _text(packet.detail)
         return self._failed(error_of(condition, error, detail, self._request))
@@ -216,7 +216,7 @@ class Exchange:
         return Failed(error)
 
     def packets_to_send(self) -> list[bytes]:
-        """Later packets that are due. They go to ``peer``."""
+        """Later packets to send to ``peer``."""
         if self.peer is None or not self._out:
             return []
         packets, self._out = self._out, []
@@ -227,49 +227,51 @@ class Exchange:
             self._out.append(self._endpoint.send(fields, now))
 
     def grant_is_due(self) -> bool:
-        """Whether so much was consumed that the daemon should be told."""
+        """Whether enough was consumed to grant new credits."""
         read = self.consumed + self._swallowed
         return read - self._credited >= self._window // _GRANT_SHARE
 
     def grant(self, now: float) -> None:
-        """Let the daemon send as much more as was consumed."""
+        """Grant credits for the bytes that were consumed."""
         due = self.consumed + self._swallowed - self._credited
         if due > 0:
             self._credited += due
             self._send({"type": b"credit", "credits": due}, now)
 
     def cancel(self, now: float) -> None:
-        """Give up. Where the daemon's name is not known yet, its first packet will be told so."""
+        """Cancel the session. If the daemon's name is not known yet, its first packet is answered
+        with ``cancel``.
+        """
         if not self.over:
             self._out = []
             self._send({"type": b"cancel"}, now)
 
     def fail(self, error: errors.ZurlError) -> Failed | None:
-        """End because of something that no packet told of; None if it is over already."""
+        """End with an error that came by no packet; None if it is over already."""
         return None if self.over else self._failed(error)
 
     # -- time
 
     def deadline(self, now: float) -> float:
-        """When ``expire`` is to be called next."""
+        """Time when ``expire`` is to be called next."""
         when = min(self._ends_at, self._endpoint.deadline)
         if not self.heard:
             return when
         return min(when, self._silence_ends(now), self._jam_ends(now))
 
     def _silence_ends(self, now: float) -> float:
-        """When the origin has said nothing for too long, while somebody waited for it."""
+        """Time when the wait for more of the answer times out."""
         since = self.reading_since
         limit = self._read_limit if self.got_head else self._first_limit
         return (now if since is None else max(since, self._last_data)) + limit
 
     def _jam_ends(self, now: float) -> float:
-        """When the origin has taken nothing for too long, while somebody had more for it."""
+        """Time when the wait to send more of the body times out."""
         since = self.writing_since
         return (now if since is None else max(since, self._last_room)) + self._write_limit
 
     def expire(self, now: float) -> list[Event]:
-        """What the time that went by means."""
+        """Handle the time; returns events."""
         if self.over:
             return []
         error = self._expired(now)
@@ -314,13 +316,13 @@ def _text(value: bytes | None) -> str | None:
 
 
 def head_of(packet: ResponsePacket) -> Head:
-    """The head that a packet has."""
+    """The head in a packet."""
     headers = packet.headers if isinstance(packet.headers, list) else list(packet.headers)
     return Head(packet.code or 0, packet.reason or b"", headers, ext_of(packet))
 
 
 def ext_of(packet: ResponsePacket) -> dict[str, Any]:
-    """A packet's ``ext`` with text as ``str``, whatever the format was."""
+    """A packet's ``ext``, with text as ``str`` in every format."""
     return {name: _plain(value) for name, value in packet.ext.items()} if packet.ext else {}
 
 
@@ -338,7 +340,7 @@ class HttpExchange(Exchange):
     """An HTTP request and its answer.
 
     Attributes:
-        uploads: the body goes in parts.
+        uploads: the body is sent in parts.
     """
 
     def __init__(
@@ -360,10 +362,10 @@ class HttpExchange(Exchange):
         window = request.options.get("credits", WINDOW)
         super().__init__(sender, packet, request, now, started, patience, window)
         if self.uploads:
-            self.reading_since = None  # nothing is due before the upload is over
+            self.reading_since = None  # no answer is expected before the upload is over
 
     def send_body(self, data: bytes, more: bool, now: float) -> None:
-        """A part of the request's body; the caller keeps to ``granted``."""
+        """Send a part of the request's body; the caller does not exceed ``granted``."""
         fields: dict[str, Any] = {"body": data}
         if more:
             fields["more"] = True

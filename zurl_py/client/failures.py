@@ -1,7 +1,7 @@
-"""The one table from a failed request to its faces: exceptions, ours and others', and exit codes.
+"""The table of failures: for each one our exception, those of other libraries, and the exit code.
 
-A row is chosen by the ``condition`` and ``ext.error`` of the daemon's error packet; a daemon that
-gives no ``ext.error`` (Zurl gives none) leads to the condition's own row.
+A row is chosen by ``condition`` and ``ext.error`` of the daemon's error packet; without
+``ext.error`` (Zurl gives none) by the condition alone.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Failure:
     """One row.
 
     Attributes:
-        condition: of the error packet; None where the gateway itself is what fails.
-        error: value of ``ext.error``; None: any that has no row of its own. One that ends with a
-            dash stands for all that begin so.
+        condition: of the error packet; None where the gateway itself fails.
+        error: value of ``ext.error``; None: any that has no row of its own. A value that ends with
+            a dash matches all that begin with it.
         exception: of ``zurl_py.client``.
-        httpx: name of httpx's exception; ours is a subclass of it where that is said.
-        requests: name of the exception of requests.
+        httpx: name of httpx's exception, of which the adapter may raise a subclass.
+        requests: name of the exception of requests, of which the adapter may raise a subclass.
         exit_code: of the command line; curl's number where curl has one.
-        text: what happened, for people.
+        text: what happened, in words for people.
     """
 
     condition: str | None
@@ -94,7 +94,7 @@ def _rows() -> tuple[Failure, ...]:
                 "the origin refused the WebSocket"),
         Failure("frame-too-large", None, e.RemoteProtocolError, "RemoteProtocolError",
                 "ConnectionError", 56, "a WebSocket frame is too large"),
-        # What no packet tells of.
+        # Failures without an error packet.
         Failure(None, "no-gateway", e.GatewayUnavailable, "ConnectError", "ConnectionError", 121,
                 "no gateway is there"),
         Failure(None, "gateway-lost", e.GatewayLost, "ReadError", "ConnectionError", 121,
@@ -120,7 +120,7 @@ _BY_EXCEPTION: Final = {row.exception: row for row in reversed(FAILURES)}
 
 
 def failure_of(condition: str | None, error: str | None = None) -> Failure:
-    """The row of a condition and an error."""
+    """The row for a condition and an error."""
     for row in _BY_CONDITION.get(condition, ()):
         if row.error is None or row.error == error:
             return row
@@ -130,7 +130,7 @@ def failure_of(condition: str | None, error: str | None = None) -> Failure:
 
 
 def failure_of_exception(error: errors.ZurlError) -> Failure:
-    """The row of an exception, whether a packet or this library is its origin."""
+    """The row for an exception, whether it came from a packet or from this library."""
     if error.condition is not None:
         return failure_of(error.condition, error.error)
     for kind in type(error).__mro__:
@@ -141,7 +141,7 @@ def failure_of_exception(error: errors.ZurlError) -> Failure:
 
 
 def exit_code(error: errors.ZurlError) -> int:
-    """What a command ends with because of this error."""
+    """The exit code of a command that fails with this error."""
     return failure_of_exception(error).exit_code
 
 
@@ -151,7 +151,7 @@ def error_of(
     detail: str | None = None,
     request: Request | None = None,
 ) -> errors.ZurlError:
-    """The exception for an error packet: its ``condition``, and two entries of its ``ext``."""
+    """The exception for an error packet, by its ``condition`` and two items of its ``ext``."""
     row = failure_of(condition, error)
     message = row.text
     if detail:

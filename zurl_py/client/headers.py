@@ -1,4 +1,4 @@
-"""Headers: in order, repeated ones apart, looked up without regard to case."""
+"""Headers: in order, with repeated ones, and looked up without regard to case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Headers"]
 class Headers(Mapping[str, str]):
     """The headers of a request or an answer.
 
-    As a mapping it has each name once; the values of a repeated one are joined with ``", "``.
+    As a mapping it has each name once; values of repeated headers are joined by ``", "``.
 
     Args:
         headers: a mapping, or pairs of name and value, as text or bytes. Text is sent as UTF-8.
@@ -36,18 +36,18 @@ class Headers(Mapping[str, str]):
 
     @classmethod
     def of_pairs(cls, raw: list[tuple[bytes, bytes]]) -> Headers:
-        """Headers that are these pairs, which are not copied."""
+        """Headers with these pairs; the list is not copied."""
         made = cls.__new__(cls)
         made.raw = raw
         return made
 
     def get_list(self, name: str) -> list[str]:
-        """Every value of a name, in order."""
+        """All values of a name, in order."""
         wanted = name.lower().encode()
         return [_text(value) for key, value in self.raw if key.lower() == wanted]
 
     def multi_items(self) -> list[tuple[str, str]]:
-        """Every pair, in order."""
+        """All pairs, in order."""
         return [(_text(name), _text(value)) for name, value in self.raw]
 
     def __getitem__(self, name: str) -> str:
@@ -97,7 +97,7 @@ def _pair(name: object, value: object) -> tuple[bytes, bytes]:
 
 
 def _text(value: bytes) -> str:
-    """UTF-8, or else ISO 8859-1, which RFC 9110 section 5.5 calls the historical one."""
+    """Text from UTF-8, or else from ISO 8859-1, which fields had in the past (RFC 9110 5.5)."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -7,8 +7,8 @@
     with Client("embedded") as client:
         client.get("https://example.com/")
 
-Redirects, cookies, authentication and decoding stay httpx's; connections, TLS and the policy are
-the gateway's.
+httpx itself does redirects, cookies, authentication and decoding; the gateway has connections, TLS
+and the policy.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class ZurlTransport(Transport, httpx.BaseTransport):
     """For ``httpx.Client(transport=…)``.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
-        defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
+        defaults: for all requests, and ``policy`` of an embedded gateway: see ``ClientOptions``.
     """
 
     _library = _LIBRARY
@@ -86,7 +86,7 @@ class ZurlTransport(Transport, httpx.BaseTransport):
         self._open(gateway, defaults)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; returns when the answer's head is here."""
+        """Send a request; returns when the answer's head has come."""
         answer: httpx.Response = self._handle(request)
         return answer
 
@@ -95,8 +95,8 @@ class AsyncZurlTransport(AsyncTransport, httpx.AsyncBaseTransport):
     """For ``httpx.AsyncClient(transport=…)``, under asyncio and trio.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
-        defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
+        defaults: for all requests, and ``policy`` of an embedded gateway: see ``ClientOptions``.
     """
 
     _library = _LIBRARY
@@ -106,7 +106,7 @@ class AsyncZurlTransport(AsyncTransport, httpx.AsyncBaseTransport):
         self._open(gateway, defaults)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; returns when the answer's head is here."""
+        """Send a request; returns when the answer's head has come."""
         answer: httpx.Response = await self._handle(request)
         return answer
 
@@ -115,7 +115,7 @@ def Client(gateway: GatewayAddresses = None, **arguments: Any) -> httpx.Client:
     """An ``httpx.Client`` whose requests all go through the gateway.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
         arguments: of ``httpx.Client``, and of ``ZurlTransport``.
 
     Raises:
@@ -129,7 +129,7 @@ def AsyncClient(gateway: GatewayAddresses = None, **arguments: Any) -> httpx.Asy
     """An ``httpx.AsyncClient`` whose requests all go through the gateway.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
         arguments: of ``httpx.AsyncClient``, and of ``AsyncZurlTransport``.
 
     Raises:

@@ -7,8 +7,8 @@
     with Client("embedded") as client:
         client.get("https://example.com/")
 
-Redirects, cookies, authentication and decoding stay httpx2's; connections, TLS and the policy are
-the gateway's.
+httpx2 itself does redirects, cookies, authentication and decoding; the gateway has connections, TLS
+and the policy.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class ZurlTransport(Transport, httpx2.BaseTransport):
     """For ``httpx2.Client(transport=…)``.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
-        defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
+        defaults: for all requests, and ``policy`` of an embedded gateway: see ``ClientOptions``.
     """
 
     _library = _LIBRARY
@@ -86,7 +86,7 @@ class ZurlTransport(Transport, httpx2.BaseTransport):
         self._open(gateway, defaults)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; returns when the answer's head is here."""
+        """Send a request; returns when the answer's head has come."""
         answer: httpx2.Response = self._handle(request)
         return answer
 
@@ -95,8 +95,8 @@ class AsyncZurlTransport(AsyncTransport, httpx2.AsyncBaseTransport):
     """For ``httpx2.AsyncClient(transport=…)``, under asyncio and trio.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
-        defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
+        defaults: for all requests, and ``policy`` of an embedded gateway: see ``ClientOptions``.
     """
 
     _library = _LIBRARY
@@ -106,7 +106,7 @@ class AsyncZurlTransport(AsyncTransport, httpx2.AsyncBaseTransport):
         self._open(gateway, defaults)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; returns when the answer's head is here."""
+        """Send a request; returns when the answer's head has come."""
         answer: httpx2.Response = await self._handle(request)
         return answer
 
@@ -115,7 +115,7 @@ def Client(gateway: GatewayAddresses = None, **arguments: Any) -> httpx2.Client:
     """An ``httpx2.Client`` whose requests all go through the gateway.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
         arguments: of ``httpx2.Client``, and of ``ZurlTransport``.
 
     Raises:
@@ -129,7 +129,7 @@ def AsyncClient(gateway: GatewayAddresses = None, **arguments: Any) -> httpx2.As
     """An ``httpx2.AsyncClient`` whose requests all go through the gateway.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
         arguments: of ``httpx2.AsyncClient``, and of ``AsyncZurlTransport``.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Transports for httpx and for httpx2, which have the same interface and classes of their own.
+"""Transports for httpx and httpx2, which have the same interface, but different classes.
 
-A module for either names its classes; all that they do is here.
+The modules ``httpx`` and ``httpx2`` name the classes; the implementation is here.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Library:
     """The classes of httpx or of httpx2.
 
     Attributes:
-        module: it.
-        special: our exceptions that have a subclass of its own there, and that.
+        module: the library's module.
+        special: subclasses of the library's exceptions, by our exceptions.
     """
 
     module: Any
@@ -47,7 +47,7 @@ class Library:
 
 
 def _request(library: Library, request: Any, body: Body, defaults: RequestOptions) -> Request:
-    """Ours for theirs."""
+    """Our request for one of the library's."""
     url = request.url
     if url.scheme not in _SCHEMES:
         text = (
@@ -56,7 +56,7 @@ def _request(library: Library, request: Any, body: Body, defaults: RequestOption
             else "Request URL is missing an 'http://' or 'https://' protocol."
         )
         raise library.module.UnsupportedProtocol(text, request=request)
-    netloc = url.netloc  # without user and password, of which httpx has made a header
+    netloc = url.netloc  # without user and password, for which httpx has added a header
     options: RequestOptions = {**defaults}
     raw = []
     for name, value in request.headers.raw:
@@ -88,7 +88,7 @@ _Answer = TypeVar("_Answer", bound=BaseResponse)
 
 
 class _Mapped(Generic[_Answer]):
-    """A body whose errors are the library's."""
+    """A body that raises the library's errors."""
 
     def __init__(self, answer: _Answer, library: Library, request: Any) -> None:
         self._answer = answer
@@ -109,7 +109,7 @@ class Stream(_Mapped[Response]):
             raise self._translated(error) from error
 
     def close(self) -> None:
-        """Give up what was not read."""
+        """Cancel the rest of the body."""
         self._answer.close()
 
 
@@ -127,7 +127,7 @@ class AsyncStream(_Mapped[AsyncResponse], AsyncIterator[bytes]):
             raise self._translated(error) from error
 
     async def aclose(self) -> None:
-        """Give up what was not read."""
+        """Cancel the rest of the body."""
         await self._answer.close()
 
 
@@ -145,9 +145,9 @@ def _response(library: Library, answer: BaseResponse, stream: Any) -> Any:
 
 
 def _event(answer: BaseResponse) -> tuple[str, dict[str, Any]]:
-    """What httpcore tells the extension ``trace`` when an answer's head is here.
+    """The event that httpcore passes to the extension ``trace`` for an answer's head.
 
-    The events before it are those of connections, which are the gateway's.
+    Earlier events are about connections, which only the gateway has.
     """
     version = version_of(answer)
     head = (
@@ -161,7 +161,7 @@ def _event(answer: BaseResponse) -> tuple[str, dict[str, Any]]:
 
 
 class Transport:
-    """What a synchronous transport does."""
+    """The implementation of a synchronous transport."""
 
     _library: Library
     _stream: type[Stream]
@@ -187,12 +187,12 @@ class Transport:
         return made
 
     def close(self) -> None:
-        """End what is open, and let go of the sockets."""
+        """Cancel open requests, and close the sockets."""
         self._client.close()
 
 
 class AsyncTransport:
-    """What an asynchronous transport does."""
+    """The implementation of an asynchronous transport."""
 
     _library: Library
     _stream: type[AsyncStream]
@@ -222,12 +222,12 @@ class AsyncTransport:
         return made
 
     async def aclose(self) -> None:
-        """End what is open, and let go of the sockets."""
+        """Cancel open requests, and close the sockets."""
         await self._client.close()
 
 
 def _adapted(client: Client | AsyncClient) -> RequestOptions:
-    """What every request is sent with, where the library does the rest."""
+    """The options of all requests, as the library itself decodes and follows redirects."""
     return RequestOptions(**{**client.request_options, **ADAPTED})  # type: ignore[typeddict-item]
 
 
@@ -252,10 +252,10 @@ _OURS: Final = ClientOptions.__annotations__.keys() - _THEIRS
 
 
 def split_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A factory's arguments: those of our transport, and those of the library's client.
+    """A factory's arguments, split into those of our transport and those of the library's client.
 
     Raises:
-        ArgumentRefused: one that would go around the gateway, or do nothing.
+        ArgumentRefused: an argument would bypass the gateway, or have no effect.
     """
     for name, why in _REFUSED.items():
         if name in arguments and arguments.pop(name) is not _HARMLESS[name]:

@@ -1,7 +1,7 @@
-"""The thread that owns a client's sockets, and moves its calls on.
+"""The hub: the thread that owns a client's sockets, and drives its calls.
 
-Callers hand it functions by ``post`` and wait for signals. It alone touches the sockets, the links
-and the exchanges; what callers set directly is named where it is kept.
+Callers pass functions to it by ``post``, and wait for signals. Only this thread uses the sockets,
+links and exchanges; the few attributes that callers set directly say so where they are defined.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .trace import Direction, PacketTrace, Tracer
 __all__ = ["Hub"]
 
 _LINGER: Final = (
-    1000  # milliseconds in which cancels, and what is fire and forget, may still go out
+    1000  # milliseconds for cancels and fire-and-forget requests that were not sent yet
 )
 _RETRY: Final = 0.01  # seconds until a packet that could not be sent is tried again
-_CONNECTS: Final = 0.2  # seconds that a gateway gets to be there, however short the limits are
-_STARTS: Final = 15.0  # seconds that an embedded gateway may take to start
-_SPARE: Final = 1000  # timers of calls that are over which are kept, until they are looked through
+_CONNECTS: Final = 0.2  # seconds to connect to a gateway, however short the limits are
+_STARTS: Final = 15.0  # seconds for an embedded gateway to start
+_SPARE: Final = 1000  # timers of ended calls that are kept before they are removed
 
-# A question that every daemon refuses at once, with its name.
+# A request that every daemon refuses at once; the answer has the daemon's name.
 _PROBE: Final = {"seq": 0, "method": b"GET", "uri": b"x-probe:", "ext": {"quiet": True}}
 
 _log = logging.getLogger("zurl_py.client")
@@ -48,13 +48,13 @@ class Hub:
     """Sockets to every gateway of a client, in a thread that ends with ``close``.
 
     Args:
-        gateways: one is chosen for each call, by turns, of those that are there.
-        format: of the packets.
-        tracer: told of every packet, in the hub's thread.
-        clock: seconds.
+        gateways: calls go round robin over those that are connected.
+        format: of packets.
+        tracer: called with every packet, in the hub's thread.
+        clock: returns seconds.
 
     Attributes:
-        pid: of the process whose thread it is; a child by ``fork`` has the object and no thread.
+        pid: of the process that has its thread; after ``fork`` a child has only the object.
         sessions: whether every gateway has the streaming interface.
     """
 
@@ -84,10 +84,10 @@ class Hub:
         self._readers: dict[object, Callable[[], None]] = {}
         self._links: list[Link] = []
         self._embedded: dict[Link, Embedded] = {}
-        self._starting: dict[Link, float] = {}  # embedded ones, and until when they may
+        self._starting: dict[Link, float] = {}  # embedded gateways, and until when they may start
         self._turn = 0
         self._calls: dict[bytes, Call] = {}
-        self._unplaced: dict[Call, float] = {}  # until when there must be a gateway
+        self._unplaced: dict[Call, float] = {}  # calls that wait for a gateway, and until when
         self._timers: list[tuple[float, int, bytes | Signal]] = []
         self._timer_numbers = itertools.count()
         self._retry_at = math.inf
@@ -98,23 +98,23 @@ class Hub:
     # -- for callers, in any thread --------------------------------------------------------------
 
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have something done in the hub's thread, in order."""
+        """Call a function in the hub's thread, in order."""
         self._commands.append((function, arguments))
         if self._asleep:
             self._asleep = False
             self._wake_up()
-        elif self._ended:  # nobody else will tell the caller
+        elif self._ended:  # there is no thread to answer the caller
             self._serve_commands()
             self._wake_waiters()
 
     def _wake_up(self) -> None:
         try:
             os.write(self._wake_write, b"w")
-        except BlockingIOError:  # it is being woken
+        except BlockingIOError:  # it will wake anyway
             pass
 
     def close(self) -> None:
-        """End every call and the thread, after ZeroMQ has sent what it holds: a second at most."""
+        """End all calls and the thread, after ZeroMQ has sent its queues: a second at most."""
         if self.pid != os.getpid() or not self._thread.is_alive():
             return
         self.post(self._stop)
@@ -144,7 +144,7 @@ class Hub:
                 link.close(_LINGER)
             context.term()
             self._ended = True
-            self._serve_commands()  # of callers who have not noticed yet
+            self._serve_commands()  # of callers that do not know yet
             self._wake_waiters()
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -192,7 +192,7 @@ class Hub:
         readers = self._readers
         for source, _ in ready:
             read = readers.get(source)
-            if read is not None:  # one before it may have closed it
+            if read is not None:  # an earlier one may have closed this socket
                 read()
         self._serve_commands()
         now = self.clock()
@@ -209,11 +209,11 @@ class Hub:
         for _ in range(len(commands)):
             try:
                 function, arguments = commands.popleft()
-            except IndexError:  # after the end several threads may be here
+            except IndexError:  # after the end several threads may do this
                 return
             try:
                 function(*arguments)
-            except Exception:  # a bug of ours must not take the other calls with it
+            except Exception:  # a bug in one call must not end the others
                 _log.exception("a command could not be carried out")
 
     def _wake_waiters(self) -> None:
@@ -223,13 +223,13 @@ class Hub:
                 runtime.wake(signals)
 
     def wake(self, signal: Signal) -> None:
-        """Set a signal at the end of the turn. For the hub's thread alone."""
+        """Set a signal at the end of the turn; for the hub's thread only."""
         self._to_wake.setdefault(signal.runtime, []).append(signal)
 
     # -- calls -----------------------------------------------------------------------------------
 
     def start(self, call: Call) -> None:
-        """Begin a call, at a gateway that is there or as soon as one is."""
+        """Begin a call, at a gateway that is connected, or as soon as one is."""
         if self._closing:
             self._fail(call, errors.ClientClosed("the client is closed"))
             return
@@ -247,7 +247,7 @@ class Hub:
         self._unplaced[call] = max([call.started + patience, *self._starting.values()])
 
     def _choose(self, other_than: Link | None = None) -> Link | None:
-        """The next gateway, by turns, of those that are there."""
+        """The next gateway, round robin, of those that are connected."""
         links = self._links
         for _ in links:
             self._turn = (self._turn + 1) % len(links)
@@ -258,7 +258,7 @@ class Hub:
 
     def _place(self, call: Call, link: Link) -> None:
         call.link = link
-        # A call that has to wait has its session, too, and its deadlines.
+        # A call that has to wait needs its session as well, for its deadlines.
         if not self._make_packet(call):
             return
         if link.outbox or not self._send_first(call, link):
@@ -281,7 +281,7 @@ class Hub:
         return True
 
     def _send_first(self, call: Call, link: Link) -> bool:
-        """Send a call's first packet, unless there is no room for it."""
+        """Send a call's first packet; False if there is no room for it."""
         packet = call.packet
         assert packet is not None
         if not link.send_first(packet):
@@ -314,7 +314,7 @@ class Hub:
             call.link.outbox.remove(call)
 
     def cancel(self, call: Call) -> None:
-        """Give up a call, at the daemon too."""
+        """Cancel a call, also at the daemon."""
         exchange = call.exchange
         if exchange is not None and not exchange.over:
             exchange.cancel(self.clock())
@@ -323,10 +323,10 @@ class Hub:
         self._forget(call)
 
     def _send_cancel(self, call: Call) -> None:
-        """To the daemon that has the call, by its name, where that is known.
+        """Send ``cancel`` to the daemon that has the call, by its name.
 
-        The first packet of a session tells it, and so does that of any session before. A WebSocket
-        has none before its handshake is over: then it is asked for.
+        The name is known from the daemon's first packet in this or any earlier session. For a
+        WebSocket there is none before its handshake is over: then a probe asks for the name.
         """
         exchange, link = call.exchange, call.link
         assert exchange is not None
@@ -341,7 +341,7 @@ class Hub:
             link.send_first(probe.encode(_PROBE))
 
     def send_later(self, call: Call) -> None:
-        """Send what a call's exchange has for the daemon."""
+        """Send the later packets of a call's exchange."""
         exchange = call.exchange
         if exchange is None or call.link is None:
             return
@@ -399,7 +399,7 @@ class Hub:
             self.wake(call.signal)
 
     def _cancel_unknown(self, link: Link, answer: ResponsePacket) -> None:
-        """A session that was given up before its daemon's name was known."""
+        """Cancel a session whose call was cancelled before its daemon's name was known."""
         if answer.sender and answer.id and not answer.final:
             self._cancel_id(link, answer.sender, answer.id)
 
@@ -432,7 +432,7 @@ class Hub:
         waiting = [call for call in link.outbox if isinstance(call, Call)]
         link.outbox.clear()
         lost = [call for call in self._calls.values() if call.link is link and call.sent]
-        for call in waiting:  # nothing of it was sent
+        for call in waiting:  # no packet of these was sent
             self._forget(call)
             self.start(call)
         for call in lost:
@@ -463,12 +463,12 @@ class Hub:
         return (gateway and embedded.why_not(gateway)) or link.why_not()
 
     def _embedded_ended(self) -> None:
-        """In another thread: a gateway of ours has ended, or could not start."""
+        """An embedded gateway has ended, or could not start; called in another thread."""
         if not self._closing:
             self.post(self._give_up_embedded)
 
     def _give_up_embedded(self) -> None:
-        """Nobody needs to wait for what will not come."""
+        """Fail the calls that wait for embedded gateways that do not start."""
         for link, gateway in self._embedded.items():
             if not link.there and embedded.why_not(gateway):
                 self._starting.pop(link, None)
@@ -478,7 +478,7 @@ class Hub:
     # -- time ------------------------------------------------------------------------------------
 
     def _until_next_timer(self) -> float:
-        """Seconds until something is due by itself."""
+        """Seconds until the next timer."""
         when = min(self._retry_at, self._timers[0][0] if self._timers else math.inf)
         if self._unplaced:
             when = min(when, *self._unplaced.values())
@@ -489,7 +489,7 @@ class Hub:
         assert call.id is not None
         when = call.exchange.deadline(self.clock())
         heapq.heappush(self._timers, (when, next(self._timer_numbers), call.id))
-        # Most calls are over long before they would be looked at.
+        # Most calls end long before their timers.
         if len(self._timers) > 2 * len(self._calls) + _SPARE:
             self._timers = [
                 timer
@@ -522,7 +522,7 @@ class Hub:
         self._retry_at = min(self._retry_at, self.clock() + _RETRY)
 
     def _retry(self) -> None:
-        """Send what there was no room for."""
+        """Try again to send packets for which there was no room."""
         self._retry_at = math.inf
         for link in self._links:
             while link.outbox and link.there and link.has_room():

@@ -1,4 +1,4 @@
-"""The sockets to one daemon. Belongs to the thread of the hub alone."""
+"""The sockets to one daemon. Only the hub's thread uses them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _RECONNECT: Final = (20, 1000)  # milliseconds between attempts: at first, and a
 _HEARTBEAT: Final = (
     10_000,
     20_000,
-)  # milliseconds between pings to a silent peer; until it is lost
-_MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon which does not read
-_MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known here
+)  # milliseconds between pings to a silent peer, and until it counts as lost
+_MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon that does not read
+_MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known yet
 _BATCH: Final = 100  # messages read in one turn
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _STATES: Final = (
@@ -41,22 +41,22 @@ _FAILED: Final = (
 
 
 class Link:
-    """Connections to one daemon: made again whenever they are lost, all of them together.
+    """Connections to one daemon. If one is lost, all of them are made again.
 
-    Nothing is queued for a daemon that is not there, so that no request is carried out long after
-    its caller was told that it failed.
+    Nothing is queued while the daemon is not connected, so that no request is carried out long
+    after its caller was told that it had failed.
 
     Args:
-        address: our ``from``, which the daemon puts in front of what it publishes for us.
-        watch: has a function called when a socket has something to read.
+        address: our ``from``, with which the daemon's messages for us begin.
+        watch: calls a function whenever a socket has something to read.
         unwatch: ends that.
 
     Attributes:
-        endpoints: where the daemon is.
+        endpoints: of the daemon.
         there: every socket is connected.
-        peer: the daemon's name, by which later packets find it; None until a packet had it.
-        orphans: ids of sessions that are to be cancelled once that is known; the hub's.
-        outbox: what is to be sent as soon as there is room for it; the hub's.
+        peer: the daemon's name, for later packets; None until a packet has told it.
+        orphans: ids of sessions to cancel once the name is known; the hub uses it.
+        outbox: calls whose packets wait for room; the hub uses it.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Link:
         self.peer: bytes | None = None
         self.orphans: list[bytes] = []
         self.outbox: deque[object] = deque()
-        # Later packets that could not be sent yet; the oldest of too many will never be.
+        # Later packets that could not be sent yet; of too many, the oldest are dropped.
         self._held: deque[list[bytes]] = deque(maxlen=_MOST_HELD)
         self._sockets: dict[str, Socket] = {}
         self._monitors: dict[str, Socket] = {}
@@ -90,7 +90,7 @@ class Link:
     # -- connecting ----------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connect, or begin to."""
+        """Begin to connect."""
         ends = self.endpoints
         if ends.streams:
             assert ends.in_ and ends.in_stream and ends.out  # noqa: PT018 - come all or none
@@ -115,7 +115,7 @@ class Link:
             socket.setsockopt(zmq.IPV6, 1)
         if kind == zmq.SUB:
             socket.subscribe(self._topic)
-            # Bounded by our credits; a PUB that drops packets must find no reason to.
+            # Our credits bound the queue. With a limit here, a PUB socket would drop packets.
             socket.setsockopt(zmq.RCVHWM, 0)
         elif kind == zmq.ROUTER:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -131,7 +131,7 @@ class Link:
         """Disconnect.
 
         Args:
-            linger: milliseconds in which what ZeroMQ holds may still go out.
+            linger: milliseconds for packets that ZeroMQ has not sent yet.
         """
         for name, socket in self._sockets.items():
             monitor = self._monitors[name]
@@ -150,7 +150,7 @@ class Link:
         self.there = False
 
     def _reset(self) -> None:
-        """Begin anew: a ROUTER knows its peer by the first name that it had, for ever."""
+        """Make new sockets: a ROUTER keeps the first identity that its peer had."""
         self.close()
         self.open()
 
@@ -168,7 +168,7 @@ class Link:
                     self._changed(self)
             elif event in _FAILED:
                 self._trouble[name] = "what listens there is no such socket of a gateway"
-            elif name in self._connected:  # it was lost
+            elif name in self._connected:  # the connection was lost
                 was_there = self.there
                 self._read_all()
                 self._reset()
@@ -177,7 +177,7 @@ class Link:
                 return
 
     def why_not(self) -> str:
-        """What keeps the daemon from being there, with its endpoint."""
+        """Why the daemon is not connected, with its endpoint."""
         ends = self.endpoints
         by_name = {"in": ends.in_, "in_stream": ends.in_stream, "out": ends.out, "req": ends.req}
         for name in self._sockets:
@@ -189,7 +189,7 @@ class Link:
     # -- sending -------------------------------------------------------------------------------
 
     def send_first(self, packet: bytes) -> bool:
-        """Give ZeroMQ a first packet. Returns False if it has no room for one."""
+        """Give a first packet to ZeroMQ. Returns False if there is no room."""
         try:
             if "in" in self._sockets:
                 self._sockets["in"].send(packet, _NOBLOCK)
@@ -200,14 +200,14 @@ class Link:
         return True
 
     def has_room(self) -> bool:
-        """Whether ZeroMQ takes a first packet."""
+        """Whether ZeroMQ has room for a first packet."""
         socket = self._sockets.get("in") or self._sockets["req"]
         return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT)
 
     def send_later(self, peer: bytes, packet: bytes) -> None:
         """Send a later packet, now or when it can be sent."""
         if "in_stream" not in self._sockets:
-            return  # one request, one answer: nothing comes later
+            return  # the request interface has no later packets
         frames = [peer, b"", packet]
         if self._held or not self._send_later(frames):
             self._held.append(frames)
@@ -224,7 +224,7 @@ class Link:
         return True
 
     def retry_later(self) -> bool:
-        """Try again what could not be sent. Returns False if some of it still waits."""
+        """Try again to send later packets. Returns False if some still wait."""
         while self._held:
             if not self._send_later(self._held[0]):
                 return False
@@ -233,13 +233,13 @@ class Link:
 
     @property
     def waits(self) -> bool:
-        """Whether anything is to be tried again."""
+        """Whether packets wait to be sent."""
         return bool(self.outbox or self._held)
 
     # -- receiving -----------------------------------------------------------------------------
 
     def _read_all(self) -> None:
-        """What came before a connection was lost counts."""
+        """Read all messages that came before a connection was lost."""
         for name, read in (("out", self._read_out), ("req", self._read_req)):
             while name in self._sockets and int(self._sockets[name].getsockopt(zmq.EVENTS)) & 1:
                 read()
@@ -264,7 +264,7 @@ class Link:
 
 
 def _reason(endpoint: str) -> str:
-    """Why nothing may be there, as far as that can be seen from here."""
+    """A probable reason why nothing answers at an endpoint."""
     path = endpoint.removeprefix("ipc://")
     if path == endpoint or path.startswith("@"):
         return "no gateway answers"

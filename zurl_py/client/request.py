@@ -1,4 +1,4 @@
-"""A request, and its first packet."""
+"""Requests, their options, and their first packet."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ ParamTypes = Mapping[str, Any] | Sequence[tuple[str, Any]] | str
 
 
 class RequestOptions(TypedDict, total=False):
-    """What may be said of any request, and given to a client for all of them.
+    """Options of a request; those given to a client apply to all of its requests.
 
     Attributes:
-        follow_redirects: follow them, in the gateway.
-        max_redirects: at most so many, 0 to 20; needs ``follow_redirects``.
-        redirect_method: ``"get"``: 301 and 302 turn POST into GET, as in browsers.
-        max_size: bytes of the answer's body that are taken, decoded; None is no limit.
-        truncate: cut a larger answer at ``max_size``; ``truncated`` of the answer says so.
-        raw: the body as the origin sent it, without undoing its ``Content-Encoding``.
-        timing: have the phases' durations in ``timing`` of the answer.
-        trailers: have the answer's trailers.
-        interim: have the heads of 1xx.
-        history: have the redirects that were followed.
-        http_version: the highest to be used: ``"1.1"``, ``"2"``, ``"3"``.
-        host: another ``Host`` than the URI's, if the gateway lets clients.
-        connect_host: connect there, not to the URI's host.
-        connect_port: connect to that port.
-        trust_connect_host: accept a certificate for ``connect_host``.
-        client_cert: PEM of the certificate to show to the origin; with ``client_key``.
-        client_key: PEM of its key.
-        ignore_policies: ask the gateway to set its policy aside; it may decline.
+        follow_redirects: let the gateway follow redirects.
+        max_redirects: limit of redirects, 0 to 20; needs ``follow_redirects``.
+        redirect_method: ``"get"``: 301 and 302 change POST to GET, as in browsers.
+        max_size: limit of the answer's body, bytes, decoded; None: no limit.
+        truncate: cut a larger answer at ``max_size``; its ``truncated`` is True then.
+        raw: do not decode the body (``Content-Encoding``).
+        timing: the answer's ``timing`` has the durations of the phases.
+        trailers: the answer has its trailers.
+        interim: the answer has the heads of 1xx.
+        history: the answer has the redirects that were followed.
+        http_version: the highest version to use: ``"1.1"``, ``"2"``, ``"3"``.
+        host: value of ``Host``, if the gateway permits another one than the URI's.
+        connect_host: host to connect to in place of the URI's.
+        connect_port: port to connect to.
+        trust_connect_host: accept a certificate for ``connect_host`` as well.
+        client_cert: client certificate in PEM; needs ``client_key``.
+        client_key: its private key in PEM.
+        ignore_policies: ask the gateway not to apply its policy; it may refuse.
         ignore_tls_errors: accept any certificate.
-        user_data: anything; the gateway echoes it.
-        quiet: have the gateway log this at debug level.
-        credits: bytes of the answer that the gateway may send ahead of the reader.
-        ext: further entries of the packet's ``ext``.
+        user_data: any value; the gateway returns it.
+        quiet: let the gateway log this request at debug level.
+        credits: bytes of the answer that the gateway may send before they are read.
+        ext: further items of the packet's ``ext``.
     """
 
     follow_redirects: bool
@@ -75,11 +75,11 @@ class RequestOptions(TypedDict, total=False):
 
 
 class RequestArguments(RequestOptions, total=False):
-    """What the methods of a client take besides the URL.
+    """Arguments of a client's methods beside the URL.
 
     Attributes:
         params: added to the URL's query.
-        headers: sent with those of the client.
+        headers: in addition to those of the client.
         content: the body: bytes, text, a file, an iterator of bytes.
         json: the body, as JSON.
         data: the body, as a form.
@@ -98,15 +98,15 @@ class RequestArguments(RequestOptions, total=False):
 
 @dataclass(slots=True)
 class Request:
-    """What is asked for.
+    """A request.
 
     Attributes:
-        method: verbatim.
+        method: as given.
         url: with its query.
-        headers: as sent, but for what the gateway adds.
+        headers: all that the client sends; the gateway may add more.
         body: the body.
-        timeout: its limits.
-        options: the rest.
+        timeout: time limits.
+        options: all other options.
     """
 
     method: str
@@ -120,7 +120,7 @@ class Request:
         return f"<Request {self.method} {self.url}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception that holds one goes to other processes; a body that is read once does not.
+        # Exceptions with a request are pickled; a body that can be read only once is left out.
         body = self.body if self.body.replayable else Body()
         return Request, (
             self.method, self.url, self.headers, body, self.timeout, self.options,
@@ -139,11 +139,11 @@ def build_request(
 
     Args:
         headers: the client's, for names that the call does not give.
-        timeout: where the call gives none.
-        options: where the call gives none.
+        timeout: the client's, if the call gives none.
+        options: the client's, for those that the call does not give.
 
     Raises:
-        TypeError: an argument that there is not, or of a wrong type.
+        TypeError: an argument is unknown, or has a wrong type.
     """
     if not isinstance(url, str):
         url = str(url)
@@ -170,7 +170,7 @@ def build_request(
 
 
 def _headers(own: Headers, common: Headers, body: Body) -> Headers:
-    """Those of the call, then those of the client, then what the body brings."""
+    """Headers of the call, then of the client, then those that the body implies."""
     names = {name.lower() for name, _ in own.raw}
     raw = list(own.raw)
     raw += [pair for pair in common.raw if pair[0].lower() not in names]
@@ -186,7 +186,7 @@ def _headers(own: Headers, common: Headers, body: Body) -> Headers:
 
 
 def _with_params(url: str, params: ParamTypes) -> str:
-    """The URL with more query. Its own query stays byte for byte."""
+    """The URL with parameters added; its own query is not changed."""
     if isinstance(params, str):
         query = params.lstrip("?")
     else:
@@ -209,7 +209,7 @@ def _param(value: Any) -> Any:
 
 
 def first_packet(request: Request, websocket: bool = False) -> RequestPacket:
-    """The first packet of a session, but for who sends it, and the body."""
+    """The first packet of a session, without address, id and body."""
     packet = RequestPacket(uri=request.url.encode(), headers=request.headers.raw)
     if not websocket:
         packet.method = request.method.encode()
@@ -217,7 +217,7 @@ def first_packet(request: Request, websocket: bool = False) -> RequestPacket:
     extra = options.pop("ext", None)
     if "user_data" in options:
         packet.user_data = options.pop("user_data")
-    for name, value in options.items():  # named as the packet's attributes
+    for name, value in options.items():  # options have the names of the packet's attributes
         if value is not None:
             setattr(packet, name, value.encode() if isinstance(value, str) else value)
     timeout = request.timeout
@@ -231,5 +231,5 @@ def first_packet(request: Request, websocket: bool = False) -> RequestPacket:
 
 
 def milliseconds(seconds: float) -> int:
-    """As ZHTTP counts; more than nothing is a millisecond at least. Thirty years at most."""
+    """Seconds as milliseconds for ZHTTP: at least 1 if positive, at most thirty years."""
     return min(max(round(seconds * 1000), 1 if seconds > 0 else 0), 10**12)

@@ -6,8 +6,8 @@
     session.mount("https://", ZurlAdapter("embedded"))
     session.mount("http://", ZurlAdapter("embedded"))
 
-Redirects, cookies, authentication and decoding stay those of requests; connections, TLS and the
-policy are the gateway's. Proxies, of the environment too, are not used: the gateway has its own.
+requests itself does redirects, cookies, authentication and decoding; the gateway has connections,
+TLS and the policy. Proxies, also those of the environment, are not used: the gateway has its own.
 """
 
 from __future__ import annotations
@@ -71,13 +71,14 @@ _SPECIAL: Final[dict[type[errors.ZurlError], type[requests.RequestException]]] =
 
 
 class ZurlAdapter(HTTPAdapter):
-    """For ``Session.mount``. May be shared by threads, pickled, and used on after ``close``.
+    """For ``Session.mount``. Threads may share it; it can be pickled, and used after ``close``.
 
     Args:
-        gateway: where it is: see ``zurl_py.client.Client``.
-        max_retries: a number of times to try again where there was no connection, or urllib3's
-            ``Retry``. A body that can be read but once is not sent again.
-        defaults: of every request, and ``policy`` of an embedded gateway: see ``ClientOptions``.
+        gateway: gateway address: see ``zurl_py.client.Client``.
+        max_retries: number of retries if no connection could be made, or urllib3's ``Retry``. A
+            body that can be read only once is not sent again.
+        defaults: options of all requests, and ``policy`` of an embedded gateway: see
+            ``ClientOptions``.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_gateway", "_defaults"]  # noqa: RUF012 - as there
@@ -101,13 +102,13 @@ class ZurlAdapter(HTTPAdapter):
         super().__setstate__(state)  # type: ignore[no-untyped-call, unused-ignore]
 
     def _begin(self, client: Client | None) -> None:
-        # Taken again by the same thread where a collection ends an answer that nobody closed.
+        # Reentrant: a garbage collection may end an answer that was not closed.
         self._lock = threading.RLock()
         self._client = client
-        self._users: dict[Client, int] = {}  # calls under way and answers that are still read
+        self._users: dict[Client, int] = {}  # number of open calls and answers
 
     def _take_client(self) -> Client:
-        """The client, for one call and its answer; then it is given back."""
+        """The client, for one call and its answer; it has to be released after that."""
         with self._lock:
             if self._client is None:
                 self._client = Client(self._gateway, **self._defaults)
@@ -123,10 +124,10 @@ class ZurlAdapter(HTTPAdapter):
             del self._users[client]
             if client is self._client:
                 return
-        client.close()  # this was the last answer, and the adapter is closed
+        client.close()  # the last answer has ended, and the adapter is closed
 
     def close(self) -> None:
-        """Let go of the sockets, as soon as no answer is read from them any more.
+        """Close the sockets when no answer is read from them any more.
 
         ``requests.get(stream=True)`` closes its session before it returns the answer.
         """
@@ -147,15 +148,15 @@ class ZurlAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """Send a request; returns when the answer's head is here.
+        """Send a request; returns when the answer's head has come.
 
         Args:
-            stream: not looked at: the session reads the body, or leaves it.
-            timeout: seconds, ``(connect, read)``, or urllib3's.
-            verify: False asks the gateway to accept any certificate. Whose certificates it
-                accepts is its own setting: a path is not looked at.
+            stream: ignored: the session reads the body, or does not.
+            timeout: seconds, ``(connect, read)``, or urllib3's ``Timeout``.
+            verify: False: ask the gateway to accept any certificate. A path is ignored: the gateway
+                has its own CA certificates.
             cert: path of a client certificate with its key, or the paths of both.
-            proxies: not used: they would go around the gateway.
+            proxies: ignored: they would bypass the gateway.
         """
         client = self._take_client()
         answer = None
@@ -177,7 +178,7 @@ class ZurlAdapter(HTTPAdapter):
     def _answer(
         self, client: Client, ours: Request, request: requests.PreparedRequest
     ) -> HTTPResponse:
-        """The answer, after as many attempts as it takes; its end gives the client back."""
+        """The answer, after retries; its end releases the client."""
         retries = self.max_retries
         tries_again = retries.total and ours.body.replayable
         while True:
@@ -202,7 +203,7 @@ def _translated(error: errors.ZurlError, request: requests.PreparedRequest) -> E
     if kind is None:
         kind = getattr(requests.exceptions, failure_of_exception(error).requests)
     inner: Any = str(error)
-    if kind is requests.ReadTimeout:  # programs look for these words, and look for them there
+    if kind is requests.ReadTimeout:  # programs search for these words in this place
         pool: Any = "gateway"
         inner = ReadTimeoutError(pool, str(request.url), f"Read timed out. ({error})")
     made = kind(inner, request=request)
@@ -210,13 +211,13 @@ def _translated(error: errors.ZurlError, request: requests.PreparedRequest) -> E
     return made
 
 
-# -- trying again, as urllib3 does it --------------------------------------------------------------
+# -- retries, as in urllib3 ------------------------------------------------------------------------
 
 
 def _after_error(
     retries: Retry, error: errors.ZurlError, request: requests.PreparedRequest
 ) -> Retry:
-    """What may still be tried, after a pause."""
+    """Wait after an error; returns the retries that are left."""
     cause: Exception
     if isinstance(error, (errors.ConnectError, errors.ConnectTimeout)):
         cause = ConnectTimeoutError(str(error))
@@ -235,7 +236,7 @@ def _after_error(
 def _after_answer(
     retries: Retry, answer: HTTPResponse, request: requests.PreparedRequest
 ) -> Retry | None:
-    """What may still be tried, after a pause; None if this answer will do."""
+    """Wait after an answer that is to be retried; returns the retries left, None for no retry."""
     has_time = "Retry-After" in answer.headers
     if not retries.is_retry(str(request.method), answer.status, has_time):
         return None
@@ -275,7 +276,7 @@ def _request(
 
 
 def _bytes(text: str | bytes) -> bytes:
-    """As http.client writes header fields."""
+    """Text in the encoding of http.client's header fields."""
     if isinstance(text, bytes):
         return text
     try:
@@ -326,7 +327,7 @@ def _timeout(timeout: Any) -> Timeout:
 
 def _certificate(cert: Any) -> RequestOptions:
     paths = [cert] if isinstance(cert, (str, os.PathLike)) else [path for path in cert[:2] if path]
-    paths = [paths[0], paths[-1]]  # one file may hold both
+    paths = [paths[0], paths[-1]]  # one file may have both
     texts = []
     for path, what in zip(paths, ("certificate", "key"), strict=True):
         if not os.path.exists(path):
@@ -341,7 +342,7 @@ def _certificate(cert: Any) -> RequestOptions:
 
 
 class _Raw(io.RawIOBase):
-    """The body as a file, which is what urllib3 reads from."""
+    """The body as a file, from which urllib3 reads."""
 
     def __init__(self, answer: Response, url: str) -> None:
         self._answer = answer
@@ -361,7 +362,7 @@ class _Raw(io.RawIOBase):
             except StopIteration:
                 return 0
             except errors.ReadTimeout as error:
-                pool: Any = self._url  # is only shown
+                pool: Any = self._url  # it is only shown in messages
                 raise _carrying(ReadTimeoutError(pool, self._url, str(error)), error) from error
             except errors.DecodingError as error:
                 raise _carrying(DecodeError(str(error)), error) from error
@@ -387,7 +388,7 @@ def _carrying(error: Exception, cause: errors.ZurlError) -> Exception:
 
 
 class _Original:
-    """In place of the answer of ``http.client``: cookies are taken from it, and its version."""
+    """Stands for the answer of ``http.client``, which has cookies and version."""
 
     def __init__(self, raw: _Raw, headers: list[tuple[str, str]], version: int) -> None:
         self._raw = raw

@@ -1,4 +1,4 @@
-"""Answers: whole, or with a body that is read as it comes."""
+"""Answers: complete, or with a body that is read as it comes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["AsyncResponse", "BaseResponse", "BodySource", "Head", "Redirect", "R
 
 @dataclass(slots=True)
 class Head:
-    """What an answer begins with."""
+    """The head of an answer."""
 
     code: int
     reason: bytes
@@ -30,14 +30,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """One redirect that was followed: who answered, and with what."""
+    """One redirect that was followed: the URI that answered, and its status."""
 
     url: str
     status_code: int
 
 
 class BodySource(Protocol):
-    """Where the body of an answer comes from."""
+    """The source of an answer's body."""
 
     head: Head | None
     last_ext: dict[str, Any]
@@ -46,7 +46,7 @@ class BodySource(Protocol):
         """The next part; None at the end."""
 
     def cancel(self) -> None:
-        """Have the gateway give up what is not over."""
+        """Cancel the rest at the gateway."""
 
 
 _TIMING: Final = (
@@ -63,14 +63,14 @@ _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
 
 
 class BaseResponse:
-    """What is known of an answer without its body.
+    """The common part of both kinds of answers.
 
     Attributes:
-        request: what was asked for.
-        status_code: 200 and so on.
-        reason: the text beside it; empty over HTTP/2.
-        headers: as the origin sent them; over the gateway's decoding ``Content-Encoding`` stays.
-        encoding: of ``text``; may be set. From ``Content-Type``, else UTF-8.
+        request: the request.
+        status_code: such as 200.
+        reason: the reason phrase; empty over HTTP/2 and 3.
+        headers: as the origin sent them; ``Content-Encoding`` stays when the gateway decodes.
+        encoding: character encoding of ``text``, from ``Content-Type``, else UTF-8; may be set.
     """
 
     def __init__(self, request: Request, source: BodySource) -> None:
@@ -87,22 +87,22 @@ class BaseResponse:
         self._consumed = False
         self._closed = False
 
-    # -- what the head says
+    # -- the head
 
     @property
     def ext(self) -> dict[str, Any]:
-        """What the gateway added: ``ext`` of the first packet and of the last."""
+        """``ext`` of the gateway's first packet and of its last."""
         return {**self._first_ext, **self._source.last_ext}
 
     @property
     def url(self) -> str:
-        """The last URI asked; that of the request unless ``history`` was asked for."""
+        """The last URI; that of the request unless the option ``history`` was set."""
         uri = self._first_ext.get("uri")
         return uri if isinstance(uri, str) else self.request.url
 
     @property
     def history(self) -> list[Redirect]:
-        """The redirects that were followed, where ``history`` was asked for."""
+        """The redirects that were followed, if the option ``history`` was set."""
         return [
             Redirect(str(entry.get("uri", "")), int(entry.get("code", 0)))
             for entry in self._first_ext.get("redirects", ())
@@ -111,18 +111,18 @@ class BaseResponse:
 
     @property
     def user_data(self) -> Any:
-        """That of the request."""
+        """The request's ``user_data``."""
         return self.request.options.get("user_data")
 
     @property
     def timing(self) -> dict[str, Any]:
-        """Phases in microseconds, where ``timing`` was asked for. Known when the body was read."""
+        """Phases in microseconds, if the option was set. Complete when the body has been read."""
         ext = self.ext
         return {name: ext[name] for name in _TIMING if name in ext}
 
     @property
     def http_version(self) -> str | None:
-        """Of the origin's answer, such as ``"1.1"`` or ``"2"``, where ``timing`` was asked for."""
+        """HTTP version of the origin's answer, such as ``"1.1"``, if ``timing`` was set."""
         version = self.timing.get("http-version")
         return str(version) if version else None
 
@@ -133,32 +133,32 @@ class BaseResponse:
 
     @property
     def trailers(self) -> Headers:
-        """The trailers, where they were asked for. Known when the body has been read."""
+        """The trailers, if the option was set. Known when the body has been read."""
         return Headers(map(tuple, self.ext.get("trailers", ())))
 
     @property
     def interim(self) -> list[dict[str, Any]]:
-        """The heads of 1xx, where they were asked for: ``code``, ``reason``, ``headers``."""
+        """The heads of 1xx, if the option was set: ``code``, ``reason``, ``headers``."""
         interim = self._first_ext.get("interim", [])
         return list(interim) if isinstance(interim, list) else [interim]
 
     @property
     def is_success(self) -> bool:
-        """2xx."""
+        """Whether the status is 2xx."""
         return 200 <= self.status_code < 300
 
     @property
     def is_redirect(self) -> bool:
-        """3xx with a Location."""
+        """Whether the status is 3xx, with a Location."""
         return 300 <= self.status_code < 400 and "location" in self.headers
 
     @property
     def is_error(self) -> bool:
-        """4xx or 5xx."""
+        """Whether the status is 4xx or 5xx."""
         return 400 <= self.status_code < 600
 
     def raise_for_status(self) -> Self:
-        """The answer, unless its status is 400 or more.
+        """Return the answer, unless its status is 400 or higher.
 
         Raises:
             HTTPStatusError: it is.
@@ -170,14 +170,14 @@ class BaseResponse:
         error.response = self
         raise error
 
-    # -- the body, once it is here
+    # -- the body
 
     @property
     def content(self) -> bytes:
         """The body.
 
         Raises:
-            StreamError: it was not read yet.
+            StreamError: it has not been read.
         """
         if self._content is None:
             raise StreamError(
@@ -199,7 +199,7 @@ class BaseResponse:
 
     @property
     def text(self) -> str:
-        """The body as text; what is none has U+FFFD in its place."""
+        """The body as text; bytes that cannot be decoded become U+FFFD."""
         return self.content.decode(self.encoding, "replace")
 
     def json(self, **options: Any) -> Any:
@@ -211,7 +211,7 @@ class BaseResponse:
         return jsonlib.loads(self.content, **options)
 
     def _begin(self) -> None:
-        """Before the body is read part by part."""
+        """Check that the body may be read part by part."""
         if self._closed:
             raise StreamError("the answer is closed", request=self.request)
         if self._consumed:
@@ -234,7 +234,7 @@ def _is_codec(name: str) -> bool:
         return False
 
 
-# -- from parts of a body to something else, without I/O -------------------------------------------
+# -- conversions of the parts of a body, without I/O -----------------------------------------------
 
 _Item = TypeVar("_Item", covariant=True)
 
@@ -320,18 +320,18 @@ class _Lines:
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
-# -- the two faces ---------------------------------------------------------------------------------
+# -- for threads and for tasks ---------------------------------------------------------------------
 
 
 class Response(BaseResponse):
     """An answer.
 
-    Of ``Client.get`` and its kind it is whole. Of ``Client.stream`` its body is still to be read,
-    by ``read`` or one of the ``iter_`` methods; closing it before the end gives up the rest.
+    From ``Client.get`` and similar methods it is complete. From ``Client.stream`` the body is still
+    to be read, by ``read`` or one of the ``iter_`` methods; to close it earlier cancels the rest.
     """
 
     def read(self) -> bytes:
-        """The whole body; bounded by ``max_size``, if that was given."""
+        """Read the whole body, which ``max_size`` limits, if given."""
         if self._content is None:
             self._content = b"".join(self._iterate(_AsIs()))
         return self._content
@@ -358,7 +358,7 @@ class Response(BaseResponse):
         yield from cutter.end()
 
     def close(self) -> None:
-        """Give up what was not read."""
+        """Cancel the rest of the body."""
         self._close()
 
     def __enter__(self) -> Self:
@@ -373,7 +373,7 @@ async def _nothing() -> bytes | None:
 
 
 class _AsyncItems(AsyncIterator[_Item]):
-    """No generator, of which trio wants every one to be closed."""
+    """An iterator that is no generator: trio requires generators to be closed."""
 
     def __init__(
         self,
@@ -405,10 +405,10 @@ class _AsyncItems(AsyncIterator[_Item]):
 
 
 class AsyncResponse(BaseResponse):
-    """An answer, of ``AsyncClient``. The same as ``Response``, with ``await``."""
+    """An answer for ``AsyncClient``. The same as ``Response``, with ``await``."""
 
     async def read(self) -> bytes:
-        """The whole body; bounded by ``max_size``, if that was given."""
+        """Read the whole body, which ``max_size`` limits, if given."""
         if self._content is None:
             self._content = b"".join([part async for part in self._iterate(_AsIs())])
         return self._content
@@ -431,7 +431,7 @@ class AsyncResponse(BaseResponse):
         return _AsyncItems(cutter, self._source.next, [], self._begin)
 
     async def close(self) -> None:
-        """Give up what was not read."""
+        """Cancel the rest of the body."""
         self._close()
 
     aclose = close

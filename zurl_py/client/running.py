@@ -1,7 +1,7 @@
-"""How code that is written once, with ``await``, serves those who do not await.
+"""Runs coroutines for threads and for tasks, so that code with ``await`` is written only once.
 
-All waiting goes through a ``Signal``. That of a thread blocks in its ``wait``, so a coroutine that
-waits on nothing else never suspends, and one step runs it to its end.
+All waiting is done by a ``Signal``. A thread's signal blocks in ``wait``; so a coroutine that only
+waits for such signals never suspends, and one step runs it to its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The result of a coroutine that waits on signals of a ``ThreadRuntime`` alone."""
+    """Run a coroutine that only waits for signals of a ``ThreadRuntime``; returns its result."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -29,7 +29,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
 
 
 def iterate(items: AsyncIterator[_T]) -> Iterator[_T]:
-    """The items of such an iterator, one after the other."""
+    """The items of an asynchronous iterator of that kind."""
     try:
         while True:
             yield run(anext(items))  # type: ignore[arg-type]
@@ -38,25 +38,25 @@ def iterate(items: AsyncIterator[_T]) -> Iterator[_T]:
 
 
 class Signal(Protocol):
-    """One waits, another thread wakes it. Set before the wait, it is not lost."""
+    """An event for one waiter, set by another thread. It may be set before the wait begins."""
 
     runtime: Runtime
 
     def set(self) -> None:
-        """Wake who waits, or the next one who would. ``Runtime.wake`` calls it."""
+        """Wake the waiter, or the next one. Called by ``Runtime.wake``."""
 
     async def wait(self) -> None:
-        """Until it is set; then it is unset."""
+        """Wait until it is set, and unset it."""
 
 
 class Runtime(Protocol):
-    """What the caller's code runs on."""
+    """The environment of the caller: threads, asyncio or trio."""
 
     def signal(self) -> Signal:
         """A signal for one waiter."""
 
     def wake(self, signals: list[Signal]) -> None:
-        """Set signals of this runtime. Called in another thread."""
+        """Set signals of this runtime. Called by another thread."""
 
 
 class _ThreadSignal:
@@ -70,7 +70,7 @@ class _ThreadSignal:
     def set(self) -> None:
         try:
             self._lock.release()
-        except RuntimeError:  # it is set
+        except RuntimeError:  # it is set already
             pass
 
     async def wait(self) -> None:
@@ -125,7 +125,7 @@ class _AsyncioRuntime:
             return
         try:
             loop.call_soon_threadsafe(_set_all, signals)
-        except RuntimeError:  # the loop is closed, and nobody waits any more
+        except RuntimeError:  # the loop is closed, so nobody waits
             pass
 
 
@@ -168,10 +168,10 @@ def _set_all(signals: list[Signal]) -> None:
 
 
 def current_runtime() -> Runtime:
-    """That of the coroutine which calls: asyncio or trio, under anyio too.
+    """The runtime of the calling coroutine: asyncio or trio, also under anyio.
 
     Raises:
-        RuntimeError: it runs on neither.
+        RuntimeError: it is neither.
     """
     try:
         loop: Any = asyncio.get_running_loop()
@@ -184,8 +184,8 @@ def current_runtime() -> Runtime:
     return _known(loop) or _remember(loop, _AsyncioRuntime(loop))
 
 
-# One for each loop, so that the signals of all its tasks are set together. It holds on to its loop
-# by a weak reference only, or neither would ever go.
+# One for each loop, so that the signals of all its tasks are set together. It has only a weak
+# reference to its loop; otherwise neither would ever be freed.
 _runtimes: weakref.WeakKeyDictionary[Any, Runtime] = weakref.WeakKeyDictionary()
 
 

@@ -1,4 +1,4 @@
-"""How long a request may take, and each part of it."""
+"""Time limits of a request and its parts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Timeout:
     """Limits in seconds; None is no limit.
 
     Attributes:
-        connect: to find the gateway, and, there, to connect to the origin.
-        read: without a byte of the answer while one is due.
-        write: without the origin taking a byte of the request's body.
-        pool: until the gateway takes the request, which waits while it has as many as it may.
-        total: for all of it, to the last byte of the answer.
+        connect: to reach the gateway, and for the gateway to connect to the origin.
+        read: without a byte of the answer, while the client waits for it.
+        write: without the origin accepting a byte of the request's body.
+        pool: until the gateway accepts the request, which waits while the gateway is full.
+        total: for the whole request, up to the last byte of the answer.
     """
 
     connect: float | None = None
@@ -39,7 +39,7 @@ class Timeout:
 
     @classmethod
     def of(cls, value: TimeoutTypes) -> Timeout:
-        """The limits that a call's ``timeout`` stands for: a number is one for all of it."""
+        """The limits for a call's ``timeout``: a number is the total."""
         if isinstance(value, cls):
             return value
         if value is None:

@@ -1,4 +1,4 @@
-"""A look at every packet, as ``--packets`` shows them."""
+"""Tracing of packets, as for ``--packets``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Direction", "PacketTrace", "Tracer"]
 
 
 class Direction(enum.Enum):
-    """Which way a packet went."""
+    """The direction of a packet."""
 
     SENT = "sent"
     RECEIVED = "received"
@@ -24,10 +24,10 @@ class PacketTrace:
     """One ZHTTP message.
 
     Attributes:
-        direction: sent by us or received.
+        direction: sent or received.
         socket: ``in``, ``in_stream``, ``out`` or ``req``.
-        gateway: the endpoint by which the gateway is known.
-        message: format letter and packet.
+        gateway: the endpoint that identifies the gateway.
+        message: the byte that names the format, and the packet.
     """
 
     direction: Direction
@@ -37,7 +37,7 @@ class PacketTrace:
 
     @property
     def format(self) -> Format | None:
-        """Its format; None if it is in none."""
+        """Its format; None if that is unknown."""
         try:
             return Format(self.message[:1])
         except ValueError:
@@ -45,7 +45,7 @@ class PacketTrace:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Its fields, by name; empty if it cannot be read."""
+        """Its fields, by name; empty if it cannot be decoded."""
         try:
             _, fields = decode(self.message)
         except DecodeError:
@@ -57,7 +57,7 @@ class PacketTrace:
 
     @property
     def seq(self) -> int | None:
-        """Its number in its session."""
+        """Its sequence number."""
         seq = self.fields.get("seq")
         return seq if isinstance(seq, int) else None
 

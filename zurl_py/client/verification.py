@@ -1,4 +1,4 @@
-"""Signatures of webhooks, checked by who receives them."""
+"""Verification of webhooks' signatures, for receivers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .errors import ZurlError
 __all__ = ["ReceivedWebhook", "VerificationError", "verify"]
 
 TOLERANCE: Final = 300.0  # seconds; what Standard Webhooks recommends
-_DIGITS: Final = 12  # of a timestamp
+_DIGITS: Final = 12  # of a timestamp, at most
 
 HeaderPairs = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 
 class VerificationError(ZurlError, ValueError):
-    """A webhook that must not be trusted; the text says why."""
+    """A webhook must not be trusted; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedWebhook:
-    """A webhook whose signature is good.
+    """A webhook whose signature is valid.
 
     Attributes:
-        id: the same in every attempt: by it a receiver tells a repeat.
-        timestamp: seconds since 1970 of this attempt.
+        id: the same in every attempt, so that a receiver can recognise a repetition.
+        timestamp: time of this attempt, seconds since 1970.
         event: its type, or None.
-        body: as it came.
+        body: as it was received.
     """
 
     id: str
@@ -55,21 +55,21 @@ def verify(
     tolerance: float = TOLERANCE,
     now: float | None = None,
 ) -> ReceivedWebhook:
-    """Check that a webhook comes from who has the secret, and is not an old one sent again.
+    """Check that a webhook was signed with the secret, and is not an old one sent again.
 
     Args:
-        body: as it came, before anything parsed it.
+        body: as it was received, before it was parsed.
         headers: a mapping or pairs; names in any case, text or bytes.
-        secrets: one, or several while they are rotated; one that fits will do. With ``standard``
-            these are ``whsec_…`` and, for ed25519, ``whpk_…``.
-        signature: how it is signed.
-        tolerance: seconds that its timestamp may be off. GitHub's way to sign covers no time, so
-            there it says nothing against a replay.
+        secrets: one, or several during a rotation; a signature with any of them is accepted. With
+            ``standard`` these are ``whsec_…`` and, for ed25519, ``whpk_…``.
+        signature: kind of signature.
+        tolerance: seconds by which the timestamp may differ from now. GitHub's signature does not
+            cover the time, so there it does not prevent replays.
         now: seconds since 1970, for tests.
 
     Raises:
-        VerificationError: a header is missing, the timestamp is too old or too new, or no
-            signature fits.
+        VerificationError: a header is missing, the timestamp is too old or too new, or no signature
+            is valid.
         ValueError: a secret cannot be used.
     """
     data = body.encode() if isinstance(body, str) else bytes(body)
@@ -114,7 +114,7 @@ def _lowered(headers: HeaderPairs) -> dict[str, str]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     lowered: dict[str, str] = {}
     for name, value in pairs:
-        # The first one counts: what a proxy appends must not replace what was signed.
+        # The first one counts: a header that a proxy adds must not replace the signed one.
         lowered.setdefault(
             _text(name).lower().replace("_", "-").removeprefix("http-"), _text(value)
         )

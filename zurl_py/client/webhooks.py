@@ -7,7 +7,7 @@
     with Webhooks("/etc/zurl-deliver.conf") as webhooks:
         webhooks.send("shop", {"order": 17}, event="order.paid", key="order-17")
 
-``send`` returns when the webhook is on disk; ``zurl-py deliver`` sees to the rest.
+``send`` returns when the webhook is on disk; ``zurl-py deliver`` does the rest.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ VARIABLE: Final = "ZURL_DELIVER_CONNECT"
 DEFAULT_PATH: Final = "/etc/zurl-deliver.conf"
 _TIMEOUT: Final = 30.0  # seconds
 _TRANSPORTS: Final = ("ipc://", "tcp://")
-_PAGE: Final = 200  # items asked for at once
+_PAGE: Final = 200  # items in one answer
 
 Body = bytes | bytearray | str | dict[str, Any] | list[Any]
 HeaderPairs = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class WebhookError(ZurlError):
-    """``zurl-py deliver`` did not do what it was asked."""
+    """A question to ``zurl-py deliver`` failed."""
 
 
 class WebhookRefused(WebhookError):
-    """It says why, and would say so again: a field is wrong, an endpoint or delivery unknown."""
+    """The question was refused for good: a field is wrong, an endpoint or delivery is unknown."""
 
 
 class WebhookConflict(WebhookRefused):
-    """The id is another message's."""
+    """A message with this id and different content exists."""
 
 
 class WebhookUnconfirmed(WebhookError, TimeoutError):
-    """The deadline came before an acknowledgement: it may be on disk or not.
+    """The deadline came before an acknowledgement: the webhook may be on disk or not.
 
     Send it again with the same id.
 
@@ -81,7 +81,7 @@ class Accepted:
     """A webhook that is on disk.
 
     Attributes:
-        duplicate: it was there already, under this id and with this content.
+        duplicate: it was on disk already, with this id and content.
     """
 
     id: str
@@ -89,14 +89,14 @@ class Accepted:
 
 
 def find(deliver: str | os.PathLike[str] | None = None) -> str:
-    """The endpoint that ``zurl-py deliver`` answers on.
+    """The endpoint of ``zurl-py deliver``.
 
     Args:
         deliver: an endpoint, or the path of its configuration; None: ``$ZURL_DELIVER_CONNECT``,
             else ``/etc/zurl-deliver.conf``.
 
     Raises:
-        GatewayUnavailable: it cannot be found.
+        GatewayUnavailable: none was found.
     """
     place = os.fspath(deliver) if deliver is not None else os.environ.get(VARIABLE, "")
     if place.startswith(_TRANSPORTS):
@@ -119,7 +119,7 @@ def find(deliver: str | os.PathLike[str] | None = None) -> str:
 
 
 class AsyncWebhooks:
-    """``zurl-py deliver`` for asyncio and trio. The same methods as ``Webhooks``, awaited.
+    """``zurl-py deliver`` for asyncio and trio. The same methods as ``Webhooks``, with ``await``.
 
     Args:
         deliver: see ``find``.
@@ -147,25 +147,25 @@ class AsyncWebhooks:
         secrets: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Accepted:
-        """Have a webhook delivered; returns when it is on disk.
+        """Submit a webhook; returns when it is on disk.
 
-        Repeats itself until it is acknowledged, with one id, so that it is there once.
+        The question is repeated with the same id until it is acknowledged, so it is stored once.
 
         Args:
-            endpoint: a name, or where to send to: ``http://…`` or ``https://…``.
-            body: bytes or text as it is; dictionaries and lists become JSON.
-            event: what happened; goes out as ``webhook-event``.
-            id: tells a repeat; made if not given.
-            key: webhooks of one key arrive in order, where the endpoint has ``order: key``.
-            headers: to send along.
+            endpoint: the name of an endpoint, or a URL: ``http://…`` or ``https://…``.
+            body: bytes or text; dictionaries and lists become JSON.
+            event: type of the event, sent as ``webhook-event``.
+            id: identifies repetitions; made if not given.
+            key: webhooks with one key arrive in order, if the endpoint has ``order: key``.
+            headers: additional headers.
             expires: seconds after which it is not sent any more.
-            not_before: seconds since 1970.
-            secrets: to sign with, where ``endpoint`` is an URL.
-            timeout: seconds to keep trying; that of this object if not given.
+            not_before: time before which it is not sent, seconds since 1970.
+            secrets: for the signature, if ``endpoint`` is a URL.
+            timeout: seconds to keep trying; default: that of this object.
 
         Raises:
             WebhookRefused: it cannot be accepted as it is; ``WebhookConflict`` for a known id.
-            WebhookUnconfirmed: the time was up.
+            WebhookUnconfirmed: there was no acknowledgement in time.
         """
         fields = _deliver_fields(endpoint, body)
         fields |= _given(
@@ -195,17 +195,17 @@ class AsyncWebhooks:
         timeout: int | None = None,
         headers: HeaderPairs | None = None,
     ) -> None:
-        """Make or replace an endpoint; what is not given has its default, but secrets stay.
+        """Make or replace an endpoint; fields not given get their defaults, but secrets are kept.
 
         Args:
-            secrets: the first signs first.
+            secrets: signatures are in their order.
             signature: ``standard``, ``stripe``, ``github`` or ``none``.
             order: ``none``, ``key`` or ``endpoint``.
             dead_head: ``skip`` or ``stop``.
             rate: attempts per second.
-            concurrency: attempts at once.
+            concurrency: number of attempts at once.
             schedule: seconds to wait before each attempt.
-            timeout: milliseconds of one attempt.
+            timeout: milliseconds for one attempt.
         """
         fields = _given(
             endpoint=endpoint,
@@ -313,7 +313,7 @@ class AsyncWebhooks:
         repeats: bool = True,
     ) -> dict[str, Any]:
         courier = self._courier
-        if courier is None or courier.pid != os.getpid():  # a fork has the object and no thread
+        if courier is None or courier.pid != os.getpid():  # a fork has no thread
             courier = self._courier = Courier(self._endpoint)
         packed = {name.encode(): _as_bytes(value) for name, value in fields.items()}
         question = courier.ask(
@@ -336,7 +336,7 @@ class AsyncWebhooks:
 
 
 class Webhooks:
-    """``zurl-py deliver`` for threads; one object may be shared by many. See ``AsyncWebhooks``.
+    """``zurl-py deliver`` for threads, which may share one object. See ``AsyncWebhooks``.
 
     Args:
         deliver: path of its configuration, or its endpoint; see ``find``.
@@ -349,7 +349,7 @@ class Webhooks:
         self._async = _Blocking(deliver, timeout=timeout)
 
     def send(self, endpoint: str, body: Body = b"", **fields: Any) -> Accepted:
-        """Have a webhook delivered; returns when it is on disk. See ``AsyncWebhooks.send``."""
+        """Submit a webhook; returns when it is on disk. See ``AsyncWebhooks.send``."""
         return run(self._async.send(endpoint, body, **fields))
 
     def put_endpoint(self, endpoint: str, uri: str, **fields: Any) -> None:
@@ -408,7 +408,7 @@ class Webhooks:
 
 
 class _Blocking(AsyncWebhooks):
-    """The same, where waiting blocks the thread."""
+    """The same, but waiting blocks the thread."""
 
     _threads = ThreadRuntime()
 

@@ -1,4 +1,4 @@
-"""WebSockets, in the shape that the ``websockets`` library has given them."""
+"""WebSockets, with the interface of the ``websockets`` library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def open_websocket(call: WebSocketCall) -> None:
     """Wait for the handshake.
 
     Raises:
-        InvalidStatus: with the origin's answer.
+        InvalidStatus: the origin refused; it has the origin's answer.
     """
     try:
         await call.open()
@@ -34,7 +34,7 @@ async def open_websocket(call: WebSocketCall) -> None:
 
 
 class _Given:
-    """The body of an answer that is here already."""
+    """The body of an answer that is in memory."""
 
     last_ext: dict[str, Any]
 
@@ -56,11 +56,11 @@ def _whole(request: Request, head: Head, body: bytes) -> Response:
 
 
 class _WebSocket:
-    """What is known of a WebSocket that is open, or was.
+    """The common part of both kinds of WebSockets.
 
     Attributes:
-        request: by which it was opened.
-        response: the origin's answer to that.
+        request: the request of the handshake.
+        response: the origin's answer to it.
     """
 
     def __init__(self, call: WebSocketCall) -> None:
@@ -71,17 +71,17 @@ class _WebSocket:
 
     @property
     def subprotocol(self) -> str | None:
-        """That was agreed on."""
+        """The subprotocol that was negotiated; None: there is none."""
         return self.response.headers.get("sec-websocket-protocol")
 
     @property
     def close_code(self) -> int | None:
-        """Once it is closed: of the origin's close frame; 1006 where none came."""
+        """Once it is closed: code of the origin's close frame; 1006 if there was none."""
         return self._call.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """Once it is closed: the text of the origin's close frame."""
+        """Once it is closed: text of the origin's close frame."""
         return self._call.close_reason
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class _WebSocket:
 
 
 class WebSocket(_WebSocket):
-    """A WebSocket. Any number of threads may send; one at a time receives."""
+    """A WebSocket. Any number of threads may send; only one at a time may receive."""
 
     def recv(self, timeout: float | None = None, decode: bool | None = None) -> str | bytes:
         """The next message: text as ``str``, binary as ``bytes``.
@@ -132,11 +132,11 @@ class WebSocket(_WebSocket):
         return answered
 
     def pong(self, data: str | bytes = b"") -> None:
-        """Send a pong that was not asked for. Pings are answered without that."""
+        """Send an unsolicited pong. Pings are answered automatically."""
         self._call.pong(_payload(data))
 
     def send_close(self, code: int = 1000, reason: str = "") -> None:
-        """Send the close frame and return; what the origin still sends can be received."""
+        """Send the close frame and return; further messages of the origin can be received."""
         self._call.send_close(code, reason)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -144,7 +144,7 @@ class WebSocket(_WebSocket):
         run(self._call.close(code, reason))
 
     def __iter__(self) -> Iterator[str | bytes]:
-        """Messages, until it is closed in good order."""
+        """Messages, until it is closed normally."""
         try:
             while True:
                 yield self.recv()
@@ -163,7 +163,7 @@ class WebSocket(_WebSocket):
 
 
 class AsyncWebSocket(_WebSocket):
-    """A WebSocket, of ``AsyncClient``. Any number of tasks may send; one at a time receives."""
+    """A WebSocket for ``AsyncClient``. Any number of tasks may send; one at a time may receive."""
 
     async def recv(self, timeout: float | None = None, decode: bool | None = None) -> str | bytes:
         """The next message: text as ``str``, binary as ``bytes``. It may be cancelled.
@@ -205,11 +205,11 @@ class AsyncWebSocket(_WebSocket):
         return waiter
 
     async def pong(self, data: str | bytes = b"") -> None:
-        """Send a pong that was not asked for. Pings are answered without that."""
+        """Send an unsolicited pong. Pings are answered automatically."""
         self._call.pong(_payload(data))
 
     def send_close(self, code: int = 1000, reason: str = "") -> None:
-        """Send the close frame and return; what the origin still sends can be received."""
+        """Send the close frame and return; further messages of the origin can be received."""
         self._call.send_close(code, reason)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -217,7 +217,7 @@ class AsyncWebSocket(_WebSocket):
         await self._call.close(code, reason)
 
     def __aiter__(self) -> Self:
-        """Messages, until it is closed in good order."""
+        """Messages, until it is closed normally."""
         return self
 
     async def __anext__(self) -> str | bytes:
@@ -238,7 +238,7 @@ class AsyncWebSocket(_WebSocket):
 
 
 class OpeningWebSocket:
-    """What ``AsyncClient.websocket`` returns: await it, or use it in ``async with``."""
+    """The result of ``AsyncClient.websocket``: await it, or use it in ``async with``."""
 
     def __init__(self, opening: Callable[[], Coroutine[Any, Any, AsyncWebSocket]]) -> None:
         self._opening = opening
@@ -257,7 +257,7 @@ class OpeningWebSocket:
 
 
 class _PongWaiter:
-    """Awaited by one task."""
+    """Waits for a pong; awaited by one task."""
 
     def __init__(self, call: WebSocketCall) -> None:
         self._call = call
@@ -265,7 +265,7 @@ class _PongWaiter:
         self._answered: bool | None = None
 
     def settle(self, answered: bool) -> None:
-        """In the hub's thread."""
+        """End the wait; called in the hub's thread."""
         self._answered = answered
         self._call.wake(self._signal)
 
@@ -283,7 +283,7 @@ def _payload(data: str | bytes | None) -> bytes:
 
 
 def _code_after(kind: type[BaseException] | None) -> int | None:
-    """The close code at the end of a block; None: there is no time for one."""
+    """The close code at the end of a ``with`` block; None: close at once, without one."""
     if kind is None:
         return 1000
     return 1011 if issubclass(kind, Exception) else None

@@ -1,4 +1,4 @@
-"""A WebSocket between its caller and the hub: written once, for threads and tasks alike."""
+"""A WebSocket, as it is shared by its caller and the hub; the same for threads and tasks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["MAX_SIZE", "Message", "Messages", "WebSocketCall"]
 MAX_SIZE: Final = 1 << 20
 """Bytes of a message that are taken, unless said otherwise."""
 
-CLOSE_TIMEOUT: Final = 10.0  # seconds that the origin gets to answer our close frame
-_MOST_QUEUED: Final = 100_000  # frames that wait to be read: empty ones cost no credits
+CLOSE_TIMEOUT: Final = 10.0  # seconds for the origin to answer our close frame
+_MOST_QUEUED: Final = 100_000  # frames that may wait to be read: empty ones cost no credits
 _LARGEST_PIECE: Final = 100_000  # bytes of a message in one packet
 _MOST_CONTROL: Final = 125  # bytes of a control frame's payload, RFC 6455 section 5.5
-_FINE: Final = (1000, 1001, 1005)  # codes of an end in good order
+_FINE: Final = (1000, 1001, 1005)  # codes of a normal closure
 
 Message = str | bytes | bytearray | memoryview
 """What can be sent: text as text, bytes as binary."""
@@ -40,7 +40,7 @@ Messages = Message | Iterable[Message] | AsyncIterable[Message]
 
 
 class _Turns:
-    """One after the other, in threads and tasks alike: the parts of a message stay together."""
+    """A lock for threads and tasks, so that the parts of a message are not interleaved."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -62,7 +62,7 @@ class _Turns:
                 waits = signal in self._waiting
                 if waits:
                     self._waiting.remove(signal)
-            if not waits:  # the turn had come already
+            if not waits:  # it had the lock already
                 self.leave()
             raise
 
@@ -76,15 +76,15 @@ class _Turns:
 
 
 class WebSocketCall(Call):
-    """A WebSocket between its caller and the hub.
+    """A WebSocket: what the hub needs for it, and what it has received for the caller.
 
     Args:
         max_size: bytes of a message; None is no limit.
 
     Attributes:
-        rejected: the origin's answer, where it refused the handshake.
-        close_code: once it is closed: of the origin's close frame; 1006 where none came.
-        close_reason: the text in it.
+        rejected: the origin's answer, if it refused the handshake.
+        close_code: once it is closed: code of the origin's close frame; 1006 if there was none.
+        close_reason: text of that frame.
     """
 
     exchange: WebSocketExchange | None
@@ -102,7 +102,7 @@ class WebSocketCall(Call):
         self._sent = 0  # bytes
         self._sending = _Turns(runtime)
         self._receiving = False
-        self._begun: list[bytes] = []  # of a message whose end is to come
+        self._begun: list[bytes] = []  # parts of a message whose end has not come
         self._closing = False
         self._pings: deque[tuple[bytes, Callable[[bool], None]]] = deque()
 
@@ -148,7 +148,7 @@ class WebSocketCall(Call):
         return True
 
     def _discard(self) -> None:
-        """Let the origin's close frame come, which is behind what has no credits."""
+        """Grant credits and drop frames, so that the origin's close frame can come."""
         exchange = self.exchange
         while self._frames and exchange is not None:
             exchange.consumed += len(self._frames.popleft().body)
@@ -166,7 +166,7 @@ class WebSocketCall(Call):
             self._pings.popleft()[1](False)
 
     def _match_pong(self, payload: bytes) -> None:
-        """A pong answers the ping with its payload, and those before. Zurl drops the payload."""
+        """Match a pong with the ping of its payload and earlier ones. Zurl drops payloads."""
         if payload and not any(payload == sent for sent, _ in self._pings):
             return
         while self._pings:
@@ -214,11 +214,11 @@ class WebSocketCall(Call):
         return self.head
 
     def cut(self) -> None:
-        """Give up, without a word to the origin."""
+        """Close at once, without a close frame."""
         self._hub.post(self._cut)
 
     def fail(self, code: int, reason: str) -> errors.ConnectionClosedError:
-        """Tell the origin what it did wrong, and give up. Returns the error for the caller."""
+        """Close with an error code. Returns the error for the caller."""
         error = errors.ConnectionClosedError(f"closed with {code}: {reason}", request=self.request)
         error.code, error.reason = code, reason
         self._closing = True
@@ -229,13 +229,13 @@ class WebSocketCall(Call):
         return error
 
     def send_close(self, code: int, reason: str) -> None:
-        """Say that nothing more is sent; what the origin still sends can be received."""
+        """Send the close frame; further messages of the origin can be received."""
         _check_close(code, reason)
         if not self.over:
             self._hub.post(self._do, lambda exchange, now: exchange.send_close(code, reason, now))
 
     async def close(self, code: int, reason: str) -> None:
-        """Close, and wait for the origin to do so too."""
+        """Send the close frame, and wait for the origin's."""
         _check_close(code, reason)
         if self.over:
             return
@@ -261,7 +261,7 @@ class WebSocketCall(Call):
         """The next message.
 
         Raises:
-            TimeoutError: none within ``timeout`` seconds; what came of one is kept.
+            TimeoutError: none was complete within ``timeout`` seconds; parts of one are kept.
             ConnectionClosed: none will come.
         """
         until = None if timeout is None else self._hub.clock() + timeout
@@ -311,7 +311,7 @@ class WebSocketCall(Call):
         if until is not None:
             self._hub.post(self._hub.wake_at, until, self.signal)
         while True:
-            over = self.over  # before a look at the frames: what came before the end counts
+            over = self.over  # read this first: frames may come before the end
             frame = None if self._closing else self._take()
             if frame is not None:
                 return frame
@@ -341,7 +341,7 @@ class WebSocketCall(Call):
     # -- for the caller: sending ---------------------------------------------------------------
 
     async def send(self, message: Messages, text: bool | None = None) -> None:
-        """Send a message, as the origin takes it; an iterable is one message in parts.
+        """Send a message, as far as there are credits; an iterable is one message in parts.
 
         Args:
             text: whether as text or as binary; None: by type.
@@ -364,7 +364,7 @@ class WebSocketCall(Call):
                 begun = len(pending) > _LARGEST_PIECE
                 await self._send_part(pending, bool(text), more=False)
         except BaseException:
-            if begun:  # the rest of the message will never come
+            if begun:  # the message cannot be completed
                 self.cut()
             raise
         finally:
@@ -396,7 +396,7 @@ class WebSocketCall(Call):
         """Send a ping.
 
         Args:
-            tell: called in the hub's thread: whether it was answered.
+            tell: called in the hub's thread, with whether it was answered.
         """
         _check_control(payload)
         if self.over or self._closing:
@@ -404,14 +404,14 @@ class WebSocketCall(Call):
         self._hub.post(self._do_ping, payload, tell)
 
     def pong(self, payload: bytes) -> None:
-        """Send a pong that nobody asked for."""
+        """Send an unsolicited pong."""
         _check_control(payload)
         if self.over or self._closing:
             raise self._ended()
         self._hub.post(self._do, lambda exchange, now: exchange.send_pong(payload, now))
 
     def wake(self, signal: Signal) -> None:
-        """Set a signal. For the hub's thread."""
+        """Set a signal; for the hub's thread only."""
         self._hub.wake(signal)
 
 
@@ -445,7 +445,7 @@ def _check_control(payload: bytes) -> None:
 
 
 def _check_close(code: int, reason: str) -> None:
-    """RFC 6455 section 7.4: which codes may be in a frame."""
+    """Check code and reason of a close frame (RFC 6455 section 7.4)."""
     if not (1000 <= code < 1015 and code not in (1004, 1005, 1006)) and not 3000 <= code < 5000:
         raise ValueError(f"close code {code}: 1000 to 1003, 1007 to 1014, 3000 to 4999 may be sent")
     _check_control(b"  " + reason.encode())

@@ -1,4 +1,4 @@
-"""A WebSocket as a session of ZHTTP: messages in, events out. Does no I/O."""
+"""The worker's side of a WebSocket session of ZHTTP: messages in, events out. Without I/O."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NO_CODE: Final = 1005  # RFC 6455 section 7.4.1
 
 @dataclass(slots=True)
 class Pong:
-    """The origin answers a ping."""
+    """The origin has answered a ping."""
 
     payload: bytes
 
 
 @dataclass(slots=True)
 class Closed:
-    """The closing handshake is over; the exchange too."""
+    """The closing handshake is complete, and the exchange has ended."""
 
     code: int
     reason: str
@@ -35,7 +35,7 @@ class Closed:
 
 @dataclass(slots=True)
 class Rejected(Failed):
-    """The origin answered the handshake with something other than 101."""
+    """The origin answered the handshake with a status other than 101."""
 
     head: Head
     body: bytes
@@ -45,7 +45,7 @@ class WebSocketExchange(Exchange):
     """From the handshake to the close frames of both sides.
 
     Attributes:
-        close_sent: our close frame is on its way.
+        close_sent: our close frame was sent.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class WebSocketExchange(Exchange):
         started: float | None = None,
     ) -> None:
         packet = first_packet(request, websocket=True)
-        packet.auto_pong = True  # by the daemon, if it can: it is nearer
+        packet.auto_pong = True  # the daemon answers pings, if it can
         self.close_sent = False
         started = now if started is None else started
-        # Nothing is heard of the daemon before the handshake is over.
+        # The daemon sends nothing before the handshake is over.
         read = request.timeout.read
         patience = math.inf if read is None else read
         window = request.options.get("credits", WINDOW)
@@ -71,7 +71,7 @@ class WebSocketExchange(Exchange):
     # -- to the origin
 
     def send_data(self, data: bytes, binary: bool, more: bool, now: float) -> None:
-        """A message, or a part of one; the caller keeps to ``granted``."""
+        """Send a message, or a part of one; the caller does not exceed ``granted``."""
         fields: dict[str, Any] = {"body": data}
         if binary:
             fields["content-type"] = b"binary"
@@ -80,15 +80,15 @@ class WebSocketExchange(Exchange):
         self._send(fields, now)
 
     def send_ping(self, payload: bytes, now: float) -> None:
-        """A ping."""
+        """Send a ping."""
         self._send({"type": b"ping", "body": payload}, now)
 
     def send_pong(self, payload: bytes, now: float) -> None:
-        """A pong."""
+        """Send a pong."""
         self._send({"type": b"pong", "body": payload}, now)
 
     def send_close(self, code: int | None, reason: str, now: float) -> None:
-        """Our close frame; nothing can be sent after it."""
+        """Send our close frame; no frame can be sent after it."""
         if self.close_sent or self.over:
             return
         self.close_sent = True
@@ -111,7 +111,7 @@ class WebSocketExchange(Exchange):
         self.got_head = True
         self.reading_since = None  # a WebSocket may be silent
         self._ends_at = math.inf
-        # A frame comes whole, if at all: let one of the largest come, whatever is not read yet.
+        # A frame is sent as a whole: let one of the largest size come, whatever was not read yet.
         missing = 2 * (packet.credits or 0) - self._window
         if missing > 0:
             self._window += missing
@@ -131,7 +131,7 @@ class WebSocketExchange(Exchange):
             events.append(Closed(code, packet.body.decode("utf-8", "replace")))
 
     def _failed(self, error: errors.ZurlError) -> Failed:
-        """Once it is open, whatever ends it is a closed connection."""
+        """The event for an error: once it is open, all errors are a closed connection."""
         failed = super()._failed(error)
         if not self.got_head:
             return failed
