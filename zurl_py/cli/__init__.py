@@ -1,4 +1,4 @@
-"""The commands ``zurl-py`` and ``zurl``. What a command needs is imported when it runs."""
+"""The commands ``zurl-py`` and ``zurl``. The modules of a command are imported when it runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Each command is found in a module when it is needed, under its own name."""
+    """Imports the module of a command when it is used; the function has the command's name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -42,7 +42,7 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"{__name__}.{name}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         if command.short_help is None and command.help is not None:
-            # click's own would be cut off after 45 characters.
+            # click would cut off its own after 45 characters.
             command.short_help = _first_sentence(command.help)
         return command
 

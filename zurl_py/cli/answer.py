@@ -1,4 +1,4 @@
-"""What a request from the shell prints, and what it ends with."""
+"""Makes a request of the command line, prints the answer, and determines the exit status."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = ["forget", "perform"]
 _FAILED: Final = 22  # --fail: status 400 or more
 _NOT_WRITTEN: Final = 23
 _INTERRUPTED: Final = 130
-_PRETTY: Final = 1_000_000  # bytes of JSON that are put in order for a terminal
+_PRETTY: Final = 1_000_000  # bytes of JSON that are formatted for a terminal
 _TRANSIENT: Final = frozenset((408, 429, 500, 502, 503, 504))
 _TRANSIENT_EXITS: Final = frozenset((6, 7, 28, 52, 56))
-_FIRST_WAIT: Final = 1.0  # seconds; doubles with each try
+_FIRST_WAIT: Final = 1.0  # seconds; doubles with each attempt
 _LONGEST_WAIT: Final = 600.0  # seconds
 
 Open = Callable[[], tuple[Client, Connected]]
@@ -43,13 +43,13 @@ Build = Callable[[Client], Request]
 
 
 class _NotWritten(Error):
-    """The body could not be written where it should go."""
+    """The body could not be written."""
 
 
 def forget(opened: Open, build: Build) -> int:
-    """Fire and forget. Returns the exit status.
+    """Send a fire-and-forget request. Returns the exit status.
 
-    An embedded gateway ends with this command, so with one the answer's head is waited for.
+    An embedded gateway ends with this command, so there it waits for the answer's head.
     """
     try:
         client, connected = opened()
@@ -67,10 +67,10 @@ def forget(opened: Open, build: Build) -> int:
 
 
 def perform(opened: Open, build: Build, options: dict[str, Any]) -> int:
-    """Make the request, and again where that was asked for and may help.
+    """Make the request, with retries according to the options.
 
     Returns:
-        The exit status: 0, or curl's number for what went wrong.
+        The exit status: 0, or curl's number for the error.
     """
     try:
         client, connected = opened()
@@ -108,10 +108,11 @@ def _try_all(
 def _try(
     client: Client, connected: Connected, made: Request, options: dict[str, Any], last: bool
 ) -> tuple[Outcome, float | None]:
-    """One try.
+    """Make one attempt.
 
     Returns:
-        What became of it; and None, or seconds until the next try, 0 where nobody said how many.
+        Its outcome; and None for no retry, or the seconds to wait before it, 0 if the answer gives
+        none.
     """
     outcome = Outcome(made.method, made.url, uploaded=made.body.length or 0)
     started = time.monotonic()
@@ -158,7 +159,7 @@ def _say(error: ZurlError, options: dict[str, Any]) -> int:
 
 
 def _explain(connected: Connected, made: Request) -> None:
-    """What the policy says of the URL, on standard error."""
+    """Print the policy's decision about the URL on standard error."""
     from ..config import ConfigError, load
     from ..url import BadUrl, parse
     from .check_url import Check
@@ -214,7 +215,7 @@ def _path(response: Response, options: dict[str, Any]) -> str | None:
 
 @contextlib.contextmanager
 def _file(path: str | None) -> Iterator[IO[bytes]]:
-    """Where the body goes: a file, or standard output."""
+    """The output for the body: a file, or standard output."""
     if path is None or path == "-":
         yield sys.stdout.buffer
         return
@@ -230,7 +231,7 @@ def _write(file: IO[bytes], data: bytes) -> None:
         file.write(data)
         file.flush()
     except BrokenPipeError:
-        # Whoever reads has enough; Python would complain again when it flushes at the end.
+        # The reader has closed the pipe. Python would report that again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise _NotWritten("nobody reads the output any more") from None
     except OSError as error:
@@ -243,7 +244,7 @@ def _is_shown(file: IO[bytes]) -> bool:
 
 @contextlib.contextmanager
 def _sent_with_progress(client: Client, made: Request) -> Iterator[Response]:
-    """Send a request whose body is a file, and show how much of it was taken."""
+    """Send a request whose body is a file, and show the progress of the upload."""
     with _progress(made.body.length) as advance:
         pieces = made.body.pieces
         if isinstance(pieces, Iterable):
@@ -260,7 +261,7 @@ def _counted(pieces: Iterable[bytes], advance: Callable[[int], None]) -> Iterato
 
 
 def _save_body(response: Response, outcome: Outcome, file: IO[bytes], progress: bool) -> None:
-    """The body as it is, piece by piece."""
+    """Write the body unchanged, piece by piece."""
     length = response.headers.get("content-length", "")
     total = int(length) if length.isdecimal() and len(length) < 19 else None
     with _progress(total) if progress else contextlib.nullcontext(_no_progress) as advance:
@@ -271,7 +272,7 @@ def _save_body(response: Response, outcome: Outcome, file: IO[bytes], progress: 
 
 
 def _show_body(response: Response, outcome: Outcome) -> None:
-    """The body for a person: escaped, JSON in order and in colours."""
+    """Print the body for a terminal: escaped, JSON formatted and coloured."""
     out = sys.stdout
     is_json = "json" in response.headers.get("content-type", "").lower()
     held: list[bytes] = []
@@ -305,7 +306,7 @@ def _print(out: IO[str], data: bytes, encoding: str) -> None:
 
 @contextlib.contextmanager
 def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal.
+    """A progress bar on standard error, if that is a terminal.
 
     Args:
         total: bytes, if that is known.
@@ -335,7 +336,7 @@ def _status_line(response: Response) -> str:
 
 
 def _head_of(response: Response) -> bytes:
-    """The head as it would stand on the wire of HTTP/1.1."""
+    """The head in the form of HTTP/1.1."""
     lines = [_status_line(response).encode("latin-1", "replace")]
     lines += [name + b": " + value for name, value in response.headers.raw]
     return b"\r\n".join([*lines, b"", b""])

@@ -1,4 +1,4 @@
-"""``zurl-py check-config``: is this file fit to run on, and what does it say in effect?"""
+"""``zurl-py check-config``: checks configurations, and prints the effective values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .preflight import preflight
 
 __all__ = ["check_config"]
 
-_MOST_SIBLINGS = 200  # files in one directory that are looked at
+_MOST_SIBLINGS = 200  # files of one directory that are read
 _LARGEST_SIBLING = 1 << 20  # bytes
 
 
@@ -71,7 +71,7 @@ def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | 
 
 
 def check_deliver(file: str, quiet: bool, strict: bool) -> bool:
-    """Check a configuration of ``zurl-py deliver``. Returns whether it is a failure."""
+    """Check a configuration of ``zurl-py deliver``. Returns whether the check has failed."""
     try:
         config = load_deliver(file)
     except ConfigError as error:
@@ -86,7 +86,7 @@ def check_deliver(file: str, quiet: bool, strict: bool) -> bool:
 
 
 def report(errors: Iterable[str], warnings: Iterable[str], strict: bool) -> bool:
-    """Print what was found. Returns whether it is a failure."""
+    """Print errors and warnings. Returns whether the check has failed."""
     failed = False
     for kind, texts, counts in (("error", errors, True), ("warning", warnings, strict)):
         for text in texts:
@@ -96,9 +96,10 @@ def report(errors: Iterable[str], warnings: Iterable[str], strict: bool) -> bool
 
 
 def compare(configs: Mapping[str, Config]) -> tuple[list[str], list[str]]:
-    """Errors and warnings of several daemons side by side.
+    """Errors and warnings about several daemons on one machine.
 
-    One endpoint can be bound once; a worker's ROUTER knows one daemon by a name.
+    An endpoint can be bound by one of them only, and a worker's ROUTER distinguishes daemons by
+    their instance id.
     """
     errors, warnings = [], []
     for (file, config), (other_file, other) in combinations(configs.items(), 2):
@@ -110,9 +111,9 @@ def compare(configs: Mapping[str, Config]) -> tuple[list[str], list[str]]:
 
 
 def shared_names(file: str, config: Config) -> list[str]:
-    """Warnings about daemons configured in the same directory, under the same name.
+    """Warnings about other files of the directory with the same instance id.
 
-    One that has the same endpoints is a copy of the file, and no other daemon.
+    A file with the same endpoints is a copy, and not another daemon.
     """
     warnings: list[str] = []
     if not config.instance_id or not config.in_stream_spec:
@@ -139,7 +140,7 @@ def _one_name(file: str, config: Config, other_file: str, other: Config) -> str:
 
 
 def describe_host(config: Config, file: str, host: str) -> str:
-    """What holds for the requests to one host, with the origins."""
+    """The effective values for requests to one host, with their origins."""
     target = _target(host)
     section = choose_section(config.hosts, target.host, target.port, target.scheme)
     lines = [f"[host {section.host}]" if section else "[General]"]
@@ -158,7 +159,7 @@ def describe_host(config: Config, file: str, host: str) -> str:
 
 
 def _target(host: str) -> Target:
-    """The target of a host as it is typed: a name or address, with a port or without."""
+    """The target for a host as given: a name or an address, with or without a port."""
     if _NO_HOST.search(host):
         raise click.BadParameter(
             "a host is needed, not a URL: NAME, NAME:PORT, ADDRESS or [ADDRESS]:PORT",
@@ -175,12 +176,12 @@ def _target(host: str) -> Target:
 
 _NO_HOST = re.compile(r"[/\\?#@]")
 
-# What a section calls otherwise than [General] does.
+# Keys that have another name in [General].
 _GENERAL_NAMES = {"max_connections": "max_connections_per_host"}
 
 
 def goes_straight(config: Config, host: str, port: int, scheme: str) -> bool:
-    """Whether no_proxy names a host."""
+    """Whether no_proxy matches a host, so that it is connected to directly."""
     rules = RuleList("no_proxy", config.no_proxy, denies=False)
     return rules.first(Subject(host, parse_address(host)), None, None, port, scheme) is not None
 
@@ -190,7 +191,7 @@ def _line(key: str, value: object, origin: str) -> str:
 
 
 def describe(config: Config, file: str) -> str:
-    """The effective configuration as a file that has the same effect, with the origins."""
+    """The effective configuration in the form of a file, with the origins of the values."""
     values = {key: getattr(config, key) for key in KEYS}
     lines = ["[General]", *_lines(values, config.origins, file)]
     for section in config.hosts:
@@ -201,7 +202,7 @@ def describe(config: Config, file: str) -> str:
 
 
 def _lines(values: Mapping[str, object], origins: Mapping[str, int], file: str) -> Iterator[str]:
-    """Each value as in the file, and where it comes from."""
+    """Each value in the file's syntax, with its origin."""
     given = {key: show(key, value) for key, value in values.items()}
     width = max(len(f"{key}={value}") for key, value in given.items() if len(value) < 40)
     for key, value in given.items():
@@ -210,7 +211,7 @@ def _lines(values: Mapping[str, object], origins: Mapping[str, int], file: str) 
 
 
 def show(key: str, value: object) -> str:
-    """A value as it is written in the file."""
+    """A value in the file's syntax."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:

@@ -1,4 +1,4 @@
-"""``zurl-py check-url``: what would become of a request, and why. Nothing is sent to its host."""
+"""``zurl-py check-url``: whether the policy allows a request, and why, without sending it."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def check_url(url: str, config: str, addresses: tuple[str, ...], ignore_policies
 
 @dataclass
 class Check:
-    """One URL, followed through the policy.
+    """The policy's decisions about one URL.
 
     Attributes:
-        allowed: the outcome, once all lines were read.
+        allowed: the result, once all lines have been read.
     """
 
     config: Config
@@ -74,7 +74,7 @@ class Check:
         """The report.
 
         Args:
-            addresses: of the host; empty: they are looked up.
+            addresses: of the host; empty: look them up.
         """
         target = self.target
         yield f"url:     {target.text}"
@@ -144,16 +144,16 @@ def show(decision: Decision) -> str:
 
 
 def look_up(host: str, ipv6: bool) -> list[str]:
-    """The addresses of a host, in the order in which they would be tried; without ``ipv6`` IPv6
-    addresses come only where there are no others.
+    """The addresses of a host, in the order in which libcurl would try them.
 
     Args:
-        host: as libcurl looks it up: a dot at its end keeps search domains out.
+        host: as libcurl looks it up: with a dot at its end, without search domains.
+        ipv6: include IPv6 addresses; without it they are included only if there are no others.
 
     Raises:
         OSError: there are none.
     """
-    if host == "localhost" or host.endswith(".localhost"):  # libcurl asks nobody for these
+    if host == "localhost" or host.endswith(".localhost"):  # libcurl does not look these up
         return ["::1", "127.0.0.1"] if ipv6 else ["127.0.0.1"]
     try:
         return _resolve(host, socket.AF_UNSPEC if ipv6 else socket.AF_INET)

@@ -1,4 +1,4 @@
-"""``zurl-py completion``: what a shell has to read for completions."""
+"""``zurl-py completion``: the completion scripts for shells."""
 
 from __future__ import annotations
 

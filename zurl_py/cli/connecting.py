@@ -1,4 +1,4 @@
-"""Which gateway a command uses: one that runs, or one of its own."""
+"""The gateway that a command uses: a running one, or an embedded one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OPTIONS: Final = (
 
 
 def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which gateway."""
+    """Adds the options that choose the gateway."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -52,11 +52,11 @@ def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """What was chosen.
+    """The chosen gateway.
 
     Attributes:
         gateways: one or more.
-        address: as it was named; a path where it is a ``zurl.conf``.
+        address: the gateway address as given; the path of a ``zurl.conf``, if it is one.
     """
 
     gateways: Sequence[Gateway]
@@ -64,15 +64,15 @@ class Connected:
 
     @property
     def embedded(self) -> Embedded | None:
-        """The gateway of this command's own, if it is one."""
+        """The embedded gateway, if it is one."""
         first = self.gateways[0]
         return first if isinstance(first, Embedded) else None
 
     def configuration(self) -> str:
-        """The text of the configuration that says what this gateway's policy is.
+        """The text of the gateway's configuration, which has its policy.
 
         Raises:
-            click.UsageError: it is known by its endpoints alone.
+            click.UsageError: only the gateway's endpoints are known.
         """
         own = self.embedded
         if own is not None:
@@ -86,7 +86,7 @@ class Connected:
             ) from None
 
     def configuration_file(self) -> Iterator[str]:
-        """The path of a file with that text, while the iterator is held."""
+        """The path of a file with that text, which is removed after the ``with`` block."""
         if self.embedded is None and Path(self.address).expanduser().is_file():
             yield str(Path(self.address).expanduser())
             return
@@ -97,11 +97,11 @@ class Connected:
 
 
 def connect(options: Mapping[str, Any]) -> Connected:
-    """The gateway that a command's options name.
+    """The gateway that a command's options choose.
 
     Raises:
-        GatewayUnavailable: it is not there.
-        click.UsageError: options that exclude each other.
+        GatewayUnavailable: there is no such gateway.
+        click.UsageError: options exclude each other.
     """
     address, rules = options["connect"], options["allow"]
     settings = _settings(options["policy"])

@@ -1,4 +1,6 @@
-"""What is typed after a URL: HTTPie's request items, and curl's ways of saying a body. Pure."""
+"""The arguments after a URL: HTTPie's request items, and curl's options for bodies. Without I/O
+other than reading the files that they name.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,22 @@ __all__ = ["Asked", "add_items", "curl_data", "form_part", "full_url", "split_he
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORT = re.compile(r":(\d*)(/.*)?")
-# Longest first: what stands in front of the first of these that is not escaped is the item's name.
+# Longest first. The text before the first separator that is not escaped is the item's name.
 _SEPARATORS: Final = (":=@", "=@", ":=", "==", "=", "@", ":", ";")
 
 
 @dataclass(slots=True)
 class Asked:
-    """A request as it was typed.
+    """A request as given on the command line.
 
     Attributes:
-        headers: in order; a value of None takes away one that would be sent.
-        params: added to the query, each percent-encoded already.
-        data: pieces of a form, as ``-d`` has them; joined with ``&``.
+        headers: in order; the value None removes a header that would be sent.
+        params: added to the query; percent-encoded.
+        data: pieces of a form from ``-d``, to be joined by ``&``.
         fields: of a JSON object.
         parts: of a multipart form.
-        content: the body itself, where it is said whole.
-        content_type: that it has unless a header says otherwise.
+        content: the body itself, if it was given as a whole.
+        content_type: Content-Type of the body, unless a header gives it.
     """
 
     headers: list[tuple[str, str | None]] = field(default_factory=list)
@@ -47,11 +49,11 @@ class Asked:
 
     @property
     def has_body(self) -> bool:
-        """Something is to be sent with the request."""
+        """Whether the request has a body."""
         return bool(self.data or self.fields or self.parts) or self.content is not None
 
     def kinds(self) -> list[str]:
-        """The ways in which a body was said; there may be one only."""
+        """The kinds of bodies that were given; only one is allowed."""
         given = {
             "a form (-d)": self.data,
             "JSON items": self.fields and not self.parts,
@@ -62,7 +64,7 @@ class Asked:
 
 
 def full_url(text: str) -> str:
-    """A URL from what is typed: ``:8000/x`` is on this machine; without a scheme it is http."""
+    """The URL for an argument: ``:8000/x`` is on this machine; the default scheme is http."""
     short = _SHORT.fullmatch(text)
     if short:
         port, path = short.groups()
@@ -73,10 +75,10 @@ def full_url(text: str) -> str:
 
 
 def split_header(text: str) -> tuple[str, str | None]:
-    """A header as ``-H`` has it: ``Name: value``; ``Name:`` takes it away, ``Name;`` is empty.
+    """A header in the form of ``-H``: ``Name: value``; ``Name:`` removes it, ``Name;`` is empty.
 
     Raises:
-        click.UsageError: it is neither.
+        click.UsageError: it has another form.
     """
     name, colon, value = text.partition(":")
     if colon:
@@ -87,14 +89,14 @@ def split_header(text: str) -> tuple[str, str | None]:
 
 
 def add_items(asked: Asked, items: Iterable[str]) -> None:
-    """HTTPie's request items.
+    """Add HTTPie's request items.
 
     ``Name:value`` is a header, ``name==value`` goes into the query, ``name=value`` is text and
     ``name:=value`` JSON in a JSON object, ``name@path`` a file of a multipart form; ``=@`` and
-    ``:=@`` take the value from a file. A backslash in front of a separator takes its meaning.
+    ``:=@`` take the value from a file. A backslash before a separator makes it plain text.
 
     Raises:
-        click.UsageError: an item without a separator, a value that is no JSON, no such file.
+        click.UsageError: an item has no separator, a value is no JSON, or a file cannot be read.
     """
     fields: dict[str, Any] = {}
     for item in items:
@@ -112,7 +114,7 @@ def add_items(asked: Asked, items: Iterable[str]) -> None:
                 fields[name] = _read_text(value) if separator == "=@" else value
             case _:
                 fields[name] = _json(item, _read_text(value) if separator == ":=@" else value)
-    if asked.parts:  # with a file among them, all are parts of a form
+    if asked.parts:  # if one is a file, all are parts of a form
         asked.parts[:0] = [
             (name, (None, value if isinstance(value, str) else json.dumps(value)))
             for name, value in fields.items()
@@ -167,10 +169,10 @@ def _read_text(path: str) -> str:
 
 
 def curl_data(text: str, binary: bool = False) -> bytes:
-    """A value of ``-d``: ``@path`` is a file, from which line breaks are taken out.
+    """A value of ``-d``: ``@path`` is a file, from which line breaks are removed.
 
     Args:
-        binary: as ``--data-binary`` has it: they stay.
+        binary: keep line breaks, as ``--data-binary`` does.
     """
     if text[:1] != "@":
         return text.encode("utf-8", "surrogateescape")
@@ -181,7 +183,7 @@ def curl_data(text: str, binary: bool = False) -> bytes:
 def urlencoded(text: str) -> bytes:
     """A value of ``--data-urlencode`` and ``--url-query``.
 
-    ``value``, ``=value``, ``name=value``, ``@path`` and ``name@path``; the name goes as it is.
+    ``value``, ``=value``, ``name=value``, ``@path`` and ``name@path``; the name is not encoded.
     """
     name, separator, rest = text, "", ""
     found = re.search("[=@]", text)
@@ -195,11 +197,11 @@ def urlencoded(text: str) -> bytes:
 
 
 def form_part(text: str) -> tuple[str, Any]:
-    """A value of ``-F``: ``name=text``, ``name=@path``, ``name=<path``, with ``;type=`` and
-    ``;filename=`` behind.
+    """A value of ``-F``: ``name=text``, ``name=@path``, ``name=<path``, each with an optional
+    ``;type=`` and ``;filename=``.
 
     Raises:
-        click.UsageError: it has no name, or there is no such file.
+        click.UsageError: it has no name, or the file cannot be read.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:

@@ -65,7 +65,7 @@ def keygen(name: str, directory: str, privileges: str | None) -> None:
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    # O_EXCL: a key that is in use must not be lost.
+    # O_EXCL: an existing key must not be overwritten.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Where a daemon's status listener is, and how it is asked."""
+"""Finds a daemon's status listener, and sends requests to it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["NotThere", "StatusClient", "find_listener", "listener_options", "nee
 
 DEFAULT_PATH: Final = "/etc/zurl.conf"
 VARIABLE: Final = "ZURL_CONNECT"
-_TIMEOUT = 10.0  # seconds: what the listener gives a connection
-EXIT_NOT_THERE: Final = 121  # as for a gateway that is not there
+_TIMEOUT = 10.0  # seconds, as the listener allows a connection
+EXIT_NOT_THERE: Final = 121  # the same as for a missing gateway
 
 _OPTIONS: Final = (
     click.option(
@@ -39,24 +39,24 @@ _OPTIONS: Final = (
 
 
 class NotThere(Error):
-    """There is no status listener; the text says what was looked for."""
+    """There is no status listener; the text says where it was looked for."""
 
 
 def listener_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which daemon."""
+    """Adds the options that choose the daemon."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def needs_listener(command: Callable[[], None]) -> None:
-    """Run what asks a listener; where there is none, say so and exit with 121."""
+    """Run a command that needs a listener; if there is none, report it and exit with 121."""
     try:
         command()
     except NotThere as error:
         click.echo(f"zurl-py: {error}", err=True)
         raise SystemExit(EXIT_NOT_THERE) from None
-    except BrokenPipeError:  # whoever read our lines has gone
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -65,11 +65,11 @@ def needs_listener(command: Callable[[], None]) -> None:
 def find_listener(
     config: str | None, connect: str | None, environment: Mapping[str, str] = os.environ
 ) -> Listener:
-    """The listener that the options, the environment or the usual place name.
+    """The listener from the options, the environment, or the default configuration.
 
     Raises:
-        click.UsageError: both options, or an address that is none.
-        NotThere: a file that names no listener.
+        click.UsageError: both options were given, or an address is malformed.
+        NotThere: the configuration cannot be read, or has no listener.
     """
     if config and connect:
         raise click.UsageError("--config and --connect name two daemons; give one of them")
@@ -98,7 +98,7 @@ def find_listener(
 
 
 def _of_file(path: str) -> Listener:
-    # Only this key counts: a configuration that has grown odd since may still tell.
+    # Only this key is read, so that an error elsewhere in the file does no harm.
     from ..ini import IniError, parse_ini
 
     path = os.path.expanduser(path)
@@ -122,16 +122,16 @@ def _of_file(path: str) -> Listener:
 
 
 class StatusClient:
-    """Asks a status listener."""
+    """A client of a status listener."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
 
     def status(self) -> dict[str, Any]:
-        """What the daemon is doing.
+        """The state of the daemon.
 
         Raises:
-            NotThere: nobody listens there, or it is not a daemon's listener.
+            NotThere: nobody listens there, or it is no daemon's status listener.
         """
         with self._ask("/status") as response:
             try:
@@ -141,7 +141,7 @@ class StatusClient:
         return found
 
     def outcomes(self, wanted: Mapping[str, str]) -> Iterator[bytes]:
-        """Outcomes as they come, a line of JSON each; ends when the daemon does.
+        """Outcomes as they come, each a line of JSON; ends with the daemon.
 
         Args:
             wanted: the filter: ``errors``, ``worker``, ``host``, ``condition``.

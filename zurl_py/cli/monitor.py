@@ -42,7 +42,7 @@ def monitor(config: str | None, connect: str | None, as_json: bool, **filters: A
 
 
 def write(lines: Iterable[bytes], as_json: bool) -> None:
-    """Write outcomes to standard output, each as it comes."""
+    """Write each outcome to standard output at once."""
     coloured = colours(sys.stdout)
     for line in lines:
         if as_json:
@@ -53,7 +53,7 @@ def write(lines: Iterable[bytes], as_json: bool) -> None:
 
 
 def text_of(outcome: dict[str, Any], coloured: bool = False) -> str:
-    """One outcome as a line for people: no control characters, whatever is in it."""
+    """One outcome as a line for people; control characters in it are escaped."""
     text = escape(f"{outcome['time']} {outcome['message']}")
     if coloured and outcome.get("event") != "outcome":
         return f"{_YELLOW}{text}{_PLAIN}"

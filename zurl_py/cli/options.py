@@ -18,7 +18,7 @@ _VERBOSE: Final = click.option("--verbose", "-v", is_flag=True, help="The same a
 
 
 def config_option(default: str, text: str) -> _Decorator:
-    """``--config``, which has a default.
+    """Adds ``--config`` with a default.
 
     Args:
         text: its help.
@@ -29,11 +29,11 @@ def config_option(default: str, text: str) -> _Decorator:
 
 
 def log_options(text: str, default: int | None = None) -> _Decorator:
-    """``--logfile``, ``--loglevel`` and ``--verbose`` of a process that runs on.
+    """Adds ``--logfile``, ``--loglevel`` and ``--verbose``, for daemons.
 
     Args:
         text: help of ``--loglevel``.
-        default: its value if it is not given.
+        default: default of ``--loglevel``.
     """
     level = click.option(
         "--loglevel",

@@ -1,4 +1,4 @@
-"""``--packets``: every ZHTTP message as it goes by, on standard error."""
+"""``--packets``: prints each ZHTTP message on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known before the start: the same for the daemon and for ``check-config``."""
+"""Checks before a start, the same for ``serve`` and for ``check-config``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..systemd import private_tmp
 __all__ = ["Findings", "preflight"]
 
 _MOST_DESCRIPTORS = 1 << 20
-_OWN_DESCRIPTORS = 100  # sockets of ours, workers, the log, idle connections
+_OWN_DESCRIPTORS = 100  # for sockets, workers, the log, idle connections
 _FEWEST_DESCRIPTORS = 64  # with fewer, libzmq and libcurl end the process
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found.
+    """The results of the checks.
 
     Attributes:
-        errors: why the daemon does not start.
-        later: what keeps it from starting now, and may be over when it is started.
-        warnings: what is odd.
+        errors: reasons why the daemon cannot start.
+        later: reasons why it cannot start now, which may be gone when it is started.
+        warnings: what may not be intended.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -34,14 +34,14 @@ class Findings:
 
 
 def preflight(config: Config, path: str) -> Findings:
-    """Look at what the configuration meets on this machine, for this user.
+    """Check a configuration on this machine, for this user.
 
-    Takes as many descriptors as this process may have.
+    Raises the limit of descriptors of this process as far as permitted.
 
     Args:
-        path: of the configuration, for what is said.
+        path: of the configuration, for the texts.
     """
-    # libzmq is loaded here: errors of the configuration come without that.
+    # libzmq is loaded here: errors in the configuration are reported without it.
     from ..egress.configure import NoAuthorities, transport_options
     from ..messaging.obstacles import find_obstacles
 
@@ -65,7 +65,7 @@ def preflight(config: Config, path: str) -> Findings:
 
 
 def _surroundings(config: Config, descriptors: int) -> Iterator[str]:
-    """What is odd not in the configuration but in where it is used."""
+    """Warnings about the environment of the daemon."""
     if config.max_open_requests + _OWN_DESCRIPTORS > descriptors:
         yield (
             f"max_open_requests={config.max_open_requests} takes more descriptors than the "
@@ -79,9 +79,9 @@ def _surroundings(config: Config, descriptors: int) -> Iterator[str]:
 
 
 def _raise_descriptor_limit() -> int:
-    """Take as many descriptors as we may. Returns how many that are.
+    """Raise the soft limit of descriptors to the hard limit. Returns the new limit.
 
-    The soft limit is low, 1024, for the sake of programs that use select(); we do not.
+    The soft limit is low, 1024, for programs that use select(); this one does not.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)

@@ -39,7 +39,7 @@ _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _FORMATS: Final = ("J", "T", "M")
 
-# Each option of a request: its names, and what click is told.
+# The options of a request: their names, and arguments for click.
 _REQUEST_OPTIONS: Final = (
     (("-X", "--request", "method_option"), {"metavar": "METHOD", "help": "Another method."}),
     (("-H", "--header"), {"multiple": True, "metavar": "HEADER", "help": "'Name: value'."}),
@@ -178,10 +178,10 @@ def _run(method: str, url: str, items: tuple[str, ...], options: dict[str, Any])
 
 
 def _open(options: dict[str, Any]) -> tuple[Client, Connected]:
-    """The client, and which gateway it uses.
+    """The client, and the gateway that it uses.
 
     Raises:
-        GatewayUnavailable: none is configured.
+        GatewayUnavailable: no gateway is configured.
     """
     if options["cacert"]:
         path = os.path.abspath(options["cacert"])
@@ -196,7 +196,7 @@ def _asked(items: tuple[str, ...], options: dict[str, Any]) -> Asked:
     """Headers and body, from options and items.
 
     Raises:
-        click.UsageError: more than one body, or something that cannot be read.
+        click.UsageError: there is more than one body, or an argument or file cannot be read.
     """
     asked = Asked()
     asked.headers += [split_header(text) for text in options["header"]]
@@ -231,7 +231,7 @@ def _file(path: str) -> Any:
 
 
 def build(client: Client, method: str, url: str, asked: Asked, options: dict[str, Any]) -> Request:
-    """The request, as the client would send it."""
+    """The request for the client to send."""
     url = full_url(url)
     arguments: dict[str, Any] = _arguments(url, options)
     if asked.params:
@@ -258,7 +258,7 @@ def _add_body(arguments: dict[str, Any], asked: Asked) -> None:
 
 
 def _headers(asked: Asked, options: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """What was typed, then what options stand for; a header that was typed wins."""
+    """Headers that were given, then those from options; a given header precedes an option's."""
     headers = list(asked.headers)
     typed = {name.lower() for name, _ in headers}
 
@@ -288,7 +288,7 @@ def _authorization(options: dict[str, Any]) -> str | None:
 
 
 def _arguments(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What the client is told besides method, headers and body."""
+    """The client's arguments beside method, headers and body."""
     total = options["max_time"] or None
     found: dict[str, Any] = {
         "timeout": Timeout(connect=options["connect_timeout"] or 10.0, pool=60.0, total=total),
@@ -350,7 +350,9 @@ def _client_certificate(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connect_to(url: str, rules: Sequence[str]) -> dict[str, Any]:
-    """The first rule that fits the URL's host and port; an empty part fits, or changes, nothing."""
+    """Apply the first rule of ``--connect-to`` that matches the URL's host and port, as in curl: an
+    empty part before matches all, an empty part after changes nothing.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = str(parts.port or {"https": 443, "wss": 443}.get(parts.scheme, 80))

@@ -1,4 +1,4 @@
-"""The daemon's status as lines of text, for ``zurl-py status`` and ``zurl-py top``. Pure."""
+"""Formats the daemon's status as lines of text, for ``zurl-py status`` and ``zurl-py top``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WIDTH = 14  # of the first column
 
 
 def status_lines(now: Status) -> list[str]:
-    """The whole of a status."""
+    """All lines of a status."""
     return list(map(escape, _status(now)))
 
 
 def top_lines(now: Status, before: Status) -> list[str]:
-    """A screen of ``top``: the status with the rates since the one before."""
+    """A screen of ``top``: the status, with rates since the previous one."""
     return list(map(escape, _top(now, before)))
 
 
@@ -161,10 +161,10 @@ def _oldest(oldest: Sequence[Status], most: int) -> Iterator[str]:
 
 
 def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table whose last column may be as wide as it is; nothing where there are no rows."""
+    """A table; the last column is not aligned. Nothing if there are no rows."""
     if not rows:
         return
-    # A worker's address may be long, and hold anything.
+    # A worker's address may be long, and contain any bytes.
     rows = [[escape(cell) for cell in row] for row in rows]
     widths = [
         min(32, max(len(row[column]) for row in (names, *rows))) for column in range(len(names) - 1)
@@ -213,7 +213,7 @@ def amount(number: float) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes, in the unit that leaves few digits."""
+    """Bytes, in a suitable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
@@ -222,7 +222,7 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A short time, in the unit that leaves few digits."""
+    """A short time, in a suitable unit."""
     if seconds is None:
         return "-"
     if seconds < 0.001:

@@ -1,4 +1,4 @@
-"""``zurl-py serve``, and what it shares with ``zurl``: configuration, log, daemon."""
+"""``zurl-py serve``, and the code that it shares with ``zurl``."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def run_daemon(
     """Run the daemon until a signal ends it.
 
     Args:
-        level: 0 errors to 3 debug; None: as the configuration says.
+        level: 0 errors to 3 debug; None: the configuration's.
         log_path: file to log to, or None for ``log_fd``.
         log_fd: 1 or 2.
-        remarks: warnings of the caller's for the log.
+        remarks: warnings of the caller for the log.
 
     Returns:
         The exit status: 0 after a stop by signal, 1 if the daemon could not start.
@@ -88,6 +88,6 @@ def run_daemon(
 
 
 def _leave(log: Log) -> None:
-    """A stop before there is a loop to stop: what was said so far is still to be read."""
+    """Stop before the loop runs; lines that were logged so far are written."""
     log.close()
     os._exit(0)

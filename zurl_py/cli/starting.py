@@ -31,7 +31,7 @@ def listen_to_signals() -> None:
 def open_log(
     program: str, level: int, path: str | None, fd: int = 2, form: str = "text"
 ) -> Log | None:
-    """The log; None if it cannot be opened, which standard error was told.
+    """The log; None if it cannot be opened, which is reported on standard error.
 
     Args:
         program: name of the command.

@@ -1,4 +1,4 @@
-"""``zurl-py status``: what a running daemon is doing, once."""
+"""``zurl-py status``: prints the state of a running daemon."""
 
 from __future__ import annotations
 

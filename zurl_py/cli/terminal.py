@@ -1,4 +1,4 @@
-"""What is shown on a terminal: nothing that an origin sends may steer it."""
+"""Output for a terminal, in which control characters from origins are escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, Final
 __all__ = ["colours", "escape", "is_terminal", "looks_binary", "pretty_json"]
 
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# C0 and C1 controls, DEL, and what turns the direction of text around (Unicode's Bidi_Control).
+# C0 and C1 controls, DEL, and characters that change the direction of text (Bidi_Control).
 _CONTROLS: Final = {
     *range(0x20),
     *range(0x7F, 0xA0),
@@ -23,10 +23,10 @@ _KEEP_LINES: Final = {code: text for code, text in _ALL.items() if code not in (
 
 
 def escape(text: str | bytes, lines: bool = False) -> str:
-    """Text for a terminal: control characters are shown as escapes, and do nothing.
+    """Text for a terminal, with escapes for control characters.
 
     Args:
-        lines: line feeds and tabs stay, and ``\\r\\n`` is a line feed.
+        lines: keep line feeds and tabs, and change ``\\r\\n`` to a line feed.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
@@ -36,7 +36,7 @@ def escape(text: str | bytes, lines: bool = False) -> str:
 
 
 def is_terminal(stream: IO[str] | IO[bytes]) -> bool:
-    """Whether a person looks at it."""
+    """Whether a stream is a terminal."""
     try:
         return stream.isatty()
     except ValueError:  # closed
@@ -50,12 +50,12 @@ def colours(stream: IO[str]) -> bool:
 
 
 def looks_binary(data: bytes) -> bool:
-    """Whether bytes are no text that a terminal could show."""
+    """Whether bytes are not text."""
     return b"\0" in data[:2000]
 
 
 def pretty_json(text: str) -> str | None:
-    """The same JSON with line breaks; None if it is none."""
+    """JSON with line breaks and indentation; None if the text is no JSON."""
     try:
         return json.dumps(json.loads(text), indent=4, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def pretty_json(text: str) -> str | None:
 
 
 def highlight(text: str, language: str) -> str:
-    """Text with the colours of a language, for a terminal; escaped first.
+    """Text with syntax highlighting for a terminal; it is escaped first.
 
     Args:
         language: ``json`` or ``http``.
@@ -81,5 +81,5 @@ def highlight(text: str, language: str) -> str:
 
 
 def tell(text: str) -> None:
-    """A line for the person, on standard error."""
+    """Print a line on standard error."""
     print(text, file=sys.stderr, flush=True)

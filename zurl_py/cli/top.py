@@ -1,4 +1,4 @@
-"""``zurl-py top``: what a running daemon is doing, live."""
+"""``zurl-py top``: shows the state of a running daemon, live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .terminal import is_terminal
 
 __all__ = ["top"]
 
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the other screen, no cursor
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # alternate screen, no cursor
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -71,7 +71,7 @@ def _show_on(
         try:
             now, before = client.status(), now
             note = ""
-        except NotThere as error:  # it may be restarting: what was seen last stays
+        except NotThere as error:  # it may be restarting: keep the last screen
             note = str(error)
 
 
@@ -85,7 +85,7 @@ def _draw(lines: list[str], note: str) -> None:
 
 
 def _pressed_q(seconds: float) -> bool:
-    """Wait, and say whether q (or the end of input) came meanwhile."""
+    """Wait; returns whether q was pressed, or the input has ended."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if select.select([sys.stdin], [], [], left)[0]:
@@ -97,7 +97,7 @@ def _pressed_q(seconds: float) -> bool:
 
 @contextmanager
 def _whole_screen() -> Iterator[None]:
-    """The terminal's other screen, with keys as they are pressed; all is put back at the end."""
+    """Switch to the alternate screen, and to reading single keys; restore both at the end."""
     import termios
     import tty
 

@@ -1,4 +1,4 @@
-"""``zurl-py version``: what this is, and what is inside it."""
+"""``zurl-py version``: the version, and those of the libraries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def version(verbose: bool) -> None:
 
 
 def contents() -> list[tuple[str, str]]:
-    """Names and versions of what the daemon runs on, those inside the wheels included."""
+    """Names and versions of the libraries of the daemon, including those inside wheels."""
     import pycurl
     import zmq
 
@@ -47,7 +47,7 @@ def contents() -> list[tuple[str, str]]:
         try:
             found.append((library, importlib.metadata.version(library)))
         except importlib.metadata.PackageNotFoundError:
-            found.append((library, "not installed"))  # not needed on every machine
+            found.append((library, "not installed"))  # not needed on all machines
     found.append(("libzmq (in pyzmq)", zmq.zmq_version()))
     # "PycURL/7.49.0 libcurl/8.23.0 OpenSSL/3.5.1 zlib/1.3 …"
     for part in pycurl.version.split()[1:]:

@@ -1,4 +1,4 @@
-"""``zurl-py webhooks``: what is pending and failing, one delivery, replay; asks ``deliver``."""
+"""``zurl-py webhooks``: lists, replays and manages deliveries and endpoints of ``deliver``."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _print(
     items: Iterable[dict[str, Any]], as_json: bool, line: Callable[[dict[str, Any]], str]
 ) -> None:
     for item in items:
-        # Answers of receivers are bytes, and come from strangers.
+        # Receivers' answers are bytes of any content.
         print(json.dumps(item, default=_readable) if as_json else line(item))
 
 

@@ -16,16 +16,16 @@ __all__ = ["Outcome", "write_out"]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a request.
+    """The outcome of a request.
 
     Attributes:
-        method, url: as it was asked.
+        method, url: of the request.
         response: the answer, if there was one.
         downloaded, uploaded: bytes of bodies.
-        seconds: how long it took.
+        seconds: its duration.
         exit_code: of the command.
         error: why it failed, or "".
-        timing: phases in microseconds, as the gateway measured them.
+        timing: phases in microseconds, measured by the gateway.
     """
 
     method: str
@@ -82,9 +82,9 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def write_out(format: str, outcome: Outcome) -> list[tuple[bool, str]]:
-    """The text for a format, as pieces: whether each goes to standard error, and what.
+    """The output for a format, in pieces: whether it goes to standard error, and the text.
 
-    A variable that there is not stands for nothing, as with curl.
+    An unknown variable is empty, as with curl.
     """
     pieces: list[tuple[bool, str]] = []
     to_stderr = False

@@ -81,7 +81,7 @@ def _open_client(options: dict[str, Any]) -> Client:
 
 
 def websocket_url(text: str) -> str:
-    """A URL from what is typed; http and https stand for ws and wss."""
+    """The URL for an argument; http and https stand for ws and wss."""
     url = full_url(text)
     return f"ws{url[4:]}" if url.lower().startswith(("http://", "https://")) else url
 
@@ -115,17 +115,17 @@ def _say(error: ZurlError) -> int:
 
 
 class _Input(Protocol):
-    """Where messages come from."""
+    """A source of messages."""
 
     def messages(self) -> Iterator[bytes]:
-        """Each message, until there are no more, or ``wake`` was called."""
+        """All messages, until the end of input, or until ``wake`` is called."""
 
     def wake(self) -> None:
-        """Have ``messages`` end now; from another thread."""
+        """End ``messages`` now; called by another thread."""
 
 
 class _Conversation:
-    """Two directions: this thread sends, another one prints what comes."""
+    """Sends messages in this thread, and prints received ones in another."""
 
     def __init__(self, socket: WebSocket, options: dict[str, Any]) -> None:
         self._socket = socket
@@ -139,7 +139,7 @@ class _Conversation:
         self._printer = _Printer(self._binary, prompt=on_terminal)
 
     def run(self) -> int:
-        """Until one side has had enough. Returns the exit status."""
+        """Run until one side ends. Returns the exit status."""
         receiver = threading.Thread(target=self._receive, daemon=True)
         receiver.start()
         try:
@@ -177,7 +177,7 @@ class _Conversation:
         return json.dumps(call)
 
     def _wait_for_the_rest(self) -> None:
-        """Standard input is over."""
+        """Close after the end of standard input, or wait for the origin."""
         if self._over.is_set() or self._options["exit_on_eof"]:
             return
         if self._options["one"] or self._options["no_close"]:
@@ -199,7 +199,7 @@ class _Conversation:
             tell(f"zurl-py: ({self._status}) {escape(str(error))}")
         except ZurlError as error:
             self._status = _say(error)
-        except OSError:  # nobody reads the output any more
+        except OSError:  # the reader has closed the pipe
             self._status = 23
         finally:
             self._over.set()
@@ -207,7 +207,7 @@ class _Conversation:
 
 
 class _Printer:
-    """Messages as they come, on standard output."""
+    """Prints messages on standard output."""
 
     def __init__(self, binary: bool, prompt: bool) -> None:
         self._binary = binary
@@ -243,7 +243,7 @@ def _typed_so_far() -> str:
 
 
 class _Pipe:
-    """Lines of standard input; or, binary, what comes at a time."""
+    """Messages from standard input: lines, or, if binary, the bytes of one read."""
 
     def __init__(self, binary: bool) -> None:
         self._binary = binary
@@ -275,7 +275,7 @@ class _Pipe:
 
 
 class _Prompt:
-    """Lines from a terminal, with editing and a history that is kept."""
+    """Messages from a terminal, with line editing and a history file."""
 
     def __init__(self) -> None:
         self._waiting = False
@@ -299,7 +299,7 @@ class _Prompt:
 
     def wake(self) -> None:
         self._done = True
-        if self._waiting:  # a real signal, or readline goes on waiting for a key
+        if self._waiting:  # only a real signal interrupts readline
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""The command ``zurl``: Zurl's own command line, for those who start it by that name."""
+"""The command ``zurl``, with Zurl's own command line."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Options:
     Attributes:
         config: path of the configuration.
         logfile: path of the log; None: standard output.
-        loglevel: 0 to 3; None: as the configuration says.
-        unknown: what else was there.
+        loglevel: 0 to 3; None: the configuration's.
+        unknown: unknown arguments.
     """
 
     config: str = "/etc/zurl.conf"
@@ -42,11 +42,11 @@ class Options:
 
 
 class UsageError(Error, ValueError):
-    """A command line that cannot be used."""
+    """The command line cannot be used."""
 
 
 def parse_options(arguments: list[str]) -> Options:
-    """Read Zurl's options; unknown ones are kept apart, as Zurl ignores them.
+    """Parse Zurl's options; unknown ones are returned separately, as Zurl ignores them.
 
     Raises:
         UsageError: an option's value is missing or wrong.
