@@ -26,6 +26,7 @@ _COARSE_AFTER = 4.0
 _FINE = 64.0  # fine buckets per second: a timer fires at most 1/64 s late
 # Seconds of one turn for what descriptors have to say; who was not heard is first in the next one.
 _EVENTS_SHARE = 0.01
+_LONGEST_WAIT = 60.0  # seconds
 _MAX_EVENTS = 256  # descriptors handled in one turn, so that a flood cannot starve timers
 
 
@@ -186,9 +187,11 @@ class Loop:
         if wait:
             if heap and not self._buckets[heap[0]]:
                 self._drop_empty_buckets()
-            timeout = 60.0
+            timeout = _LONGEST_WAIT
             if heap:
-                timeout = min(timeout, max(0.0, heap[0] - self.clock()))
+                left = heap[0] - self.clock()
+                if left < timeout:
+                    timeout = left if left > 0.0 else 0.0
         events = self.epoll.poll(timeout, _MAX_EVENTS)
         self.now = self.clock()
         if self._unheard:

@@ -263,7 +263,10 @@ class Egress:
             for transfer, curl, code, message in self._results(multi):
                 # Gone if a report before it in this batch cancelled it.
                 if transfer.handle is not None and transfer.handle.curl is curl:
-                    self.report(transfer, self._ended, transfer, code, message)
+                    try:
+                        self._ended(transfer, code, message)
+                    except Exception:
+                        self._end_by_bug(transfer)
             if multi.broken is not None:
                 self._abandon(multi)
         while self._closing:
@@ -271,10 +274,15 @@ class Egress:
         while self._stillborn:
             transfer, failure = self._stillborn.pop()
             self.report(transfer, transfer.fail, failure)
-        self.moved.run()
+        moved = self.moved
+        if moved.fresh or moved.resumed:
+            moved.run()
 
     def _tell_moved(self, mover: Mover) -> None:
-        self.report(mover, mover.moved)
+        try:
+            mover.moved()
+        except Exception:
+            self._end_by_bug(mover)
         handle = mover.handle
         if handle is not None and handle.window is not None:
             self._look_at_window(mover, handle, handle.window)
@@ -436,16 +444,20 @@ class Egress:
         try:
             tell(*about)
         except Exception:
-            self._log.exception("a report could not be handled")
-            self.remove(transfer)
-            with contextlib.suppress(Exception):
-                transfer.fail(
-                    TransferError(
-                        Condition.UNDEFINED_CONDITION,
-                        "an error of the gateway",
-                        error=ErrorName.INTERNAL,
-                    )
+            self._end_by_bug(transfer)
+
+    def _end_by_bug(self, transfer: Carried) -> None:
+        """Handle an exception in a report to a session, which is a bug."""
+        self._log.exception("a report could not be handled")
+        self.remove(transfer)
+        with contextlib.suppress(Exception):
+            transfer.fail(
+                TransferError(
+                    Condition.UNDEFINED_CONDITION,
+                    "an error of the gateway",
+                    error=ErrorName.INTERNAL,
                 )
+            )
 
     @property
     def has_work(self) -> bool:
@@ -453,7 +465,8 @@ class Egress:
         return bool(
             self._due
             or self._finished
-            or self.moved
+            or self.moved.fresh
+            or self.moved.resumed
             or self._stillborn
             or self._closing
             or self._settled

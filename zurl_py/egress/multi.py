@@ -6,6 +6,7 @@ deadline, the notification callback a flag. All calls back into libcurl come fro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pycurl
@@ -202,8 +203,9 @@ class Multi:
     def _watch(self, fd: int, events: int) -> None:
         self._loop.watch(fd, events, self._ready)
         # Where a socket is closed and its number used again, only `KeptConnections.opened` tells.
-        # So nothing is known for sure of descriptors that libcurl makes for itself.
-        if fd in self.kept.hosts:
+        # So nothing is known for sure of descriptors that libcurl makes for itself; but for the
+        # eventfd that each multi handle has for its whole life.
+        if fd in self.kept.hosts or _is_eventfd(fd):
             self.kept.watched[fd] = events
 
     def _make_due(self) -> None:
@@ -252,6 +254,10 @@ class Multi:
         if not self._is_finished:
             self._is_finished = True
             self._finished.append(self)
+
+
+def _is_eventfd(fd: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventfd]"
 
 
 def _bracketed(address: str) -> str:

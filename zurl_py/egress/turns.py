@@ -29,34 +29,38 @@ class TurnQueue(Generic[_Item]):
     Args:
         loop: the event loop.
         serve: does one piece of an item's work; it may append the item again.
+
+    Attributes:
+        fresh: items that have not been served since they were appended.
+        resumed: items that were not finished in their turn.
     """
 
     def __init__(self, loop: Loop, serve: Callable[[_Item], None]) -> None:
         self._loop = loop
         self._serve = serve
-        self._fresh: deque[_Item] = deque()
-        self._resumed: deque[_Item] = deque()  # items that were not finished in their turn
+        self.fresh: deque[_Item] = deque()
+        self.resumed: deque[_Item] = deque()
         self._served: _Item | None = None  # the item that is being served
         self._turn = 0.0  # the turn of the loop that `_until` belongs to
         self._until = 0.0
         self._resumed_in = 0.0  # the turn of the loop in which some of them were served
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._resumed)
+        return len(self.fresh) + len(self.resumed)
 
     def append(self, item: _Item) -> None:
         """Add an item at the end; it must not be in the queue."""
-        (self._resumed if item is self._served else self._fresh).append(item)
+        (self.resumed if item is self._served else self.fresh).append(item)
 
     def run(self) -> None:
         """Serve each item that waits now once, until the time for this turn is used up."""
-        if self._fresh:
+        if self.fresh:
             self._serve_fresh()
-        if self._resumed and self._resumed_in != self._loop.now:
+        if self.resumed and self._resumed_in != self._loop.now:
             self._serve_resumed()
 
     def _serve_fresh(self) -> None:
-        loop, waiting = self._loop, self._fresh
+        loop, waiting = self._loop, self.fresh
         if loop.now != self._turn:
             self._turn = loop.now
             self._until = loop.clock() + _SHARE
@@ -66,7 +70,7 @@ class TurnQueue(Generic[_Item]):
             self._give_turn(waiting.popleft())
 
     def _serve_resumed(self) -> None:
-        loop, waiting = self._loop, self._resumed
+        loop, waiting = self._loop, self.resumed
         self._resumed_in = loop.now
         until = loop.clock() + _REST
         for _ in range(len(waiting)):

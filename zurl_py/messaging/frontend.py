@@ -178,6 +178,17 @@ class Frontend:
         First packets are read before later ones, as a worker may send both at once. The two sockets
         for new requests take turns in being read first, as there may not be room for all.
         """
+        first, requests = self._first, self._requests
+        if (first is not None and (first.backlog or not self._settled)) or (
+            requests is not None and requests.backlog
+        ):
+            self._read_new(receiver)
+        if self._later is not None and self._later.backlog:
+            self._later.read(_BATCH, self._signed(receiver.go_on, self._later))
+        if self._subscriptions is not None and self._subscriptions.backlog:
+            self._subscriptions.read(_BATCH, self._take_subscription)
+
+    def _read_new(self, receiver: Receiver) -> None:
         if self._requests_go_first:
             self._read_requests(receiver)
             self._read_first(receiver)
@@ -186,10 +197,6 @@ class Frontend:
             self._read_requests(receiver)
         if not receiver.has_room():
             self._requests_go_first = not self._requests_go_first
-        if self._later is not None and self._later.backlog:
-            self._later.read(_BATCH, self._signed(receiver.go_on, self._later))
-        if self._subscriptions is not None and self._subscriptions.backlog:
-            self._subscriptions.read(_BATCH, self._take_subscription)
 
     def _read_first(self, receiver: Receiver) -> None:
         if self._first is None:

@@ -46,7 +46,9 @@ class SocketReader:
         answers: bool = False,
         access: Access | None = None,
     ) -> None:
-        self._socket = socket
+        # Kept, as pyzmq's sockets look up each attribute by a function in Python.
+        self._receive = socket.recv
+        self._option = socket.getsockopt
         self._answers = answers
         self._access = access
         self.client: CurveClient | None = None
@@ -69,7 +71,7 @@ class SocketReader:
         """Read up to ``batch`` messages while there is room, and hand on the frames of each."""
         if not self.backlog:
             return
-        socket = self._socket
+        receive = self._receive
         self.unasked = True
         for number in range(batch):
             # Single messages tend to follow single ones: then it is cheaper to ask than to try
@@ -79,7 +81,7 @@ class SocketReader:
             if may_take is not None and not may_take():
                 return
             try:
-                frame = socket.recv(_NOBLOCK, False)
+                frame = receive(_NOBLOCK, False)
             except zmq.Again:
                 self.backlog = self.unasked = False
                 self._many = number > 1
@@ -89,7 +91,7 @@ class SocketReader:
                 self.client = self._access.identify(frame)
             frames = [frame.bytes]
             while frame.more:
-                frame = socket.recv(_NOBLOCK, False)
+                frame = receive(_NOBLOCK, False)
                 frames.append(frame.bytes)
             handle(frames)
 
@@ -102,7 +104,7 @@ class SocketReader:
     def _ask(self) -> bool:
         # This also makes libzmq reset its descriptor, which would go on signalling else.
         self.unasked = False
-        self._many = self.backlog = bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
+        self._many = self.backlog = bool(int(self._option(_EVENTS)) & _POLLIN)
         return self.backlog
 
     def _signal(self, _fd: int, _events: int) -> None:

@@ -51,6 +51,7 @@ class Admission(Generic[_Request]):
         accepting: new requests are read; False when the daemon stops.
         shut: no requests are read for now.
         open: number of open sessions.
+        waiting: number of requests that wait here.
     """
 
     def __init__(self, max_open: int, max_per_worker: int = 0) -> None:
@@ -58,7 +59,7 @@ class Admission(Generic[_Request]):
         self._held: dict[bytes, int] = {}
         self._waiting: dict[bytes, deque[Waiting[_Request]]] = {}
         self._by_key: dict[Hashable, Waiting[_Request]] = {}
-        self._count = 0
+        self.waiting = 0
         self._size = 0
         self.accepting = True
         self.shut = False
@@ -70,16 +71,11 @@ class Admission(Generic[_Request]):
         self._max_per_worker = max_per_worker
 
     def __repr__(self) -> str:
-        return f"<Admission open={self.open} workers={len(self._held)} waiting={self._count}>"
+        return f"<Admission open={self.open} workers={len(self._held)} waiting={self.waiting}>"
 
     def __contains__(self, key: Hashable) -> bool:
         """Whether a request with this name waits."""
         return key in self._by_key
-
-    @property
-    def waiting(self) -> int:
-        """Number of requests that wait here."""
-        return self._count
 
     def has_room(self) -> bool:
         """Whether another request may be read."""
@@ -87,7 +83,9 @@ class Admission(Generic[_Request]):
             self.accepting
             and not self.shut
             and (not self._max_open or self.open < self._max_open)
-            and (not self._count or (self._count < _MAX_WAITING and self._size < _MAX_WAITING_SIZE))
+            and (
+                not self.waiting or (self.waiting < _MAX_WAITING and self._size < _MAX_WAITING_SIZE)
+            )
         )
 
     def accept_all(self) -> None:
@@ -122,7 +120,7 @@ class Admission(Generic[_Request]):
         self._waiting.setdefault(waiting.worker, deque()).append(waiting)
         if waiting.key is not None:
             self._by_key[waiting.key] = waiting
-        self._count += 1
+        self.waiting += 1
         self._size += waiting.size
 
     def forget(self, key: Hashable) -> Waiting[_Request] | None:
@@ -172,7 +170,7 @@ class Admission(Generic[_Request]):
         if not queue:
             del self._waiting[waiting.worker]
         self._by_key.pop(waiting.key, None)
-        self._count -= 1
+        self.waiting -= 1
         self._size -= waiting.size
 
     def _has_share(self, worker: bytes) -> bool:
