@@ -21,6 +21,7 @@ from .messages import (
     QuestionError,
     Stats,
     encode,
+    encode_accepted,
     parse,
 )
 from .model import Accepted, NewDelivery
@@ -183,9 +184,14 @@ class Acceptor:
             if info_on:
                 again = " again" if result.duplicate else ""
                 self._log.info(f"webhook {result.id}: accepted{again}")
-            if asker.envelope is not None:
-                answer = {"type": "accepted", "id": result.id, "duplicate": result.duplicate}
-                self._reply(asker, answer)
+            if asker.envelope is None:
+                continue
+            if asker.user_data is NO_USER_DATA:
+                answer = encode_accepted(asker.format, result.id, result.duplicate)
+                self._send([*asker.envelope, answer])
+            else:
+                shown = {"type": "accepted", "id": result.id, "duplicate": result.duplicate}
+                self._reply(asker, shown)
 
     def not_accepted(self, batch: list[NewDelivery], error: Exception) -> None:
         """Answer the messages of a batch that was not written with an error."""

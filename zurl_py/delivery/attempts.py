@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import enum
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -100,8 +101,9 @@ class Outcome:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its name in lower case."""
+        length = len(name)
         for given, value in self.headers:
-            if given.lower() == name:
+            if len(given) == length and given.lower() == name:
                 return value
         return None
 
@@ -155,7 +157,7 @@ def judge(
     if 200 <= outcome.code < 300:
         verdict.state = State.DONE
         verdict.success = True
-        if not any(name.lower() == _HINT for name, _ in outcome.headers):
+        if outcome.header(_HINT) is None:
             return verdict  # the most common case first
     else:
         wait = _next_wait(attempt, schedule, random)
@@ -228,6 +230,7 @@ def retry_after(value: bytes | None, now: float) -> float | None:
     return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
 
 
-def horizon(schedule: Sequence[float]) -> float:
+@functools.lru_cache(maxsize=256)
+def horizon(schedule: tuple[float, ...]) -> float:
     """Seconds from acceptance to the last attempt, at most, without holds of the endpoint."""
     return schedule[0] + sum(schedule[1:]) * (1.0 + JITTER)

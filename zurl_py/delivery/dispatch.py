@@ -107,6 +107,8 @@ class Dispatcher:
     def _link(self) -> GatewayLink:
         """The next gateway that is there, in turn; while there is none, ``paused`` is set."""
         links = self._links
+        if len(links) == 1:
+            return links[0]
         for _ in links:
             self._next_link = (self._next_link + 1) % len(links)
             if links[self._next_link].up:

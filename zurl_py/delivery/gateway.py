@@ -18,6 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 from ..log import Log
 from ..loop import Loop, Timer
 from ..messaging.reader import SocketReader
+from ..messaging.sockets import PlainSocket
 from ..zhttp import tnetstring
 from ..zhttp.codec import DecodeError, decode
 from .attempts import Outcome
@@ -30,7 +31,9 @@ _GRACE: Final = 5.0  # seconds beyond a request's timeout until the gateway is t
 _CHECK: Final = 0.5  # seconds between checks for overdue attempts
 _PROBE: Final = b"probe"
 _STOPPING: Final = frozenset(("stopping",))  # errors that mean that the gateway goes away
-_PHASES: Final = ("resolve", "connect", "tls", "first-byte", "total", "reused")
+_PHASES: Final = tuple(
+    (name.encode(), name) for name in ("resolve", "connect", "tls", "first-byte", "total", "reused")
+)
 _RECONNECT: Final = 50  # milliseconds
 _RECONNECT_MOST: Final = 1000  # milliseconds
 
@@ -76,7 +79,7 @@ class GatewayLink:
         self._hangs = False
         self._sent: dict[bytes, _Sent] = {}
         self._number = 0
-        socket = context.socket(zmq.DEALER)
+        socket = context.socket(zmq.DEALER, socket_class=PlainSocket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, 0)  # the scheduler bounds what is in flight
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -214,11 +217,9 @@ def outcome_of(packet: dict[Any, Any], started: float, micros: int) -> Outcome:
             phases={"total": micros},
             uncharged=error in _STOPPING,
         )
-    phases: dict[str, Any] = {}
-    for name in _PHASES:
-        value = ext.get(name.encode())
-        if value is not None:
-            phases[name] = value
+    phases: dict[str, Any] = {
+        name: value for key, name in _PHASES if (value := ext.get(key)) is not None
+    }
     phases.setdefault("total", micros)
     return Outcome(
         started,

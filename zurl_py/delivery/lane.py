@@ -107,16 +107,17 @@ class Lane:
         endpoint = self.endpoint
         if endpoint.disabled or endpoint.deleted:
             return NEVER
-        when = max(endpoint.hold_until, self.breaker.opens_at())
-        rate = self._rate
-        if rate is not None:
-            when = max(when, self._allowed_at(now, rate))
+        when = endpoint.hold_until
+        if self.breaker.open_until:
+            when = max(when, self.breaker.opens_at())
+        if endpoint.settings.rate is not None:
+            when = max(when, self._allowed_at(now, endpoint.settings.rate / self.processes))
         return when
 
     @property
     def _share(self) -> int:
         """Number of attempts that this process may have in flight."""
-        return max(1, self._limit // self.processes)
+        return self._limit // self.processes or 1
 
     @property
     def _rate(self) -> float | None:
@@ -137,10 +138,11 @@ class Lane:
     def started(self, now: float) -> None:
         """Note that an attempt starts."""
         self.in_flight += 1
-        self.breaker.started()
-        rate = self._rate
+        if self.breaker.open_until:
+            self.breaker.started()
+        rate = self.endpoint.settings.rate
         if rate is not None:
-            self._allowed_at(now, rate)
+            self._allowed_at(now, rate / self.processes)
             self._allowance -= 1.0
 
     def ahead(self) -> int:
@@ -172,8 +174,7 @@ class Lane:
         """Handle the end of an attempt. Returns names of events to report to the operator."""
         self.in_flight -= 1
         events: list[str] = []
-        opened = self.breaker.ended(verdict.health, outcome.started, now)
-        if opened:
+        if self.breaker.ended(verdict.health, outcome.started, now):
             events.append("breaker-opened")
         if verdict.hold_until > self.endpoint.hold_until:
             self.endpoint.hold_until = verdict.hold_until
@@ -181,7 +182,8 @@ class Lane:
         if verdict.halve:
             self._limit = max(1, self._limit // 2)
         if verdict.success:
-            self._limit = min(self._limit + 1, self.endpoint.settings.concurrency)
+            if self._limit < self.endpoint.settings.concurrency:
+                self._limit += 1
             if self.endpoint.failing_since:
                 self.endpoint.failing_since = 0.0
                 self.endpoint.noticed = 0

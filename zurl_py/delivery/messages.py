@@ -36,6 +36,7 @@ __all__ = [
     "Replay",
     "Stats",
     "encode",
+    "encode_accepted",
     "parse",
 ]
 
@@ -344,10 +345,11 @@ def _check_deliver(question: Deliver, max_body: int) -> None:
         raise _Wrong("missing-field", "either endpoint or uri is needed, and not both")
     if question.secrets and not question.uri:
         raise _Wrong("bad-field", "secrets: those of the endpoint are used; only uri takes some")
-    try:
-        check("standard", question.secrets)
-    except SecretError as error:
-        raise _Wrong("bad-field", f"secrets: {error}") from None
+    if question.secrets:
+        try:
+            check("standard", question.secrets)
+        except SecretError as error:
+            raise _Wrong("bad-field", f"secrets: {error}") from None
     if len(question.body) > max_body:
         raise _Wrong(
             "body-too-large",
@@ -394,6 +396,12 @@ def encode(format: Format, answer: dict[str, Any], user_data: Any = NO_USER_DATA
         except (ValueError, TypeError, OverflowError):
             pass  # decoders accept some values that encoders refuse; an answer is owed nevertheless
     return _encode(format, answer)
+
+
+def encode_accepted(format: Format, id: str, duplicate: bool) -> bytes:
+    """The answer of which there are the most, where it has no ``user-data``."""
+    answer = {"type": "accepted", "id": id, "duplicate": duplicate}
+    return b"J" + _json(answer) if format is Format.JSON else _encode(format, answer)
 
 
 def _encode(format: Format, answer: dict[str, Any]) -> bytes:

@@ -129,7 +129,9 @@ class Scheduler:
         lane.ready.append(delivery)
         self.ready += 1
         self.leased_bytes += len(delivery.body)
-        self._enqueue(lane)
+        if not lane.queued:
+            lane.queued = True
+            self._round.append(lane)
 
     def due(self, endpoint: int, when: float) -> None:
         """Note that a delivery in the store is due at ``when``."""
@@ -140,8 +142,9 @@ class Scheduler:
 
     def look_at(self, lane: Lane) -> None:
         """Check whether a lane that has changed may start an attempt, or needs a claim."""
-        if lane.ready:
-            self._enqueue(lane)
+        if lane.ready and not lane.queued:
+            lane.queued = True
+            self._round.append(lane)
         if lane.next_due < NEVER:
             self._hungry[lane.endpoint.id] = lane
 
@@ -210,7 +213,8 @@ class Scheduler:
                 round_.append(lane)
                 continue
             lane.queued = False
-            self._drop_expired(lane, now)
+            if lane.ready and lane.ready[0].expires_at is not None:
+                self._drop_expired(lane, now)
             if not lane.ready or lane.full:
                 continue  # it returns to the round with a delivery, or when an attempt ends
             when = lane.opens_at(now)
@@ -318,8 +322,3 @@ class Scheduler:
         if when < lane.wake_at:
             lane.wake_at = when
             heapq.heappush(self._wakes, (when, lane.endpoint.id))
-
-    def _enqueue(self, lane: Lane) -> None:
-        if not lane.queued:
-            lane.queued = True
-            self._round.append(lane)

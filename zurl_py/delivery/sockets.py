@@ -5,7 +5,7 @@ from __future__ import annotations
 import zmq
 
 from ..config.endpoint import parse_endpoint
-from ..messaging.sockets import BindError, NotBound, bind_ipc, bind_one, remove_files
+from ..messaging.sockets import BindError, NotBound, PlainSocket, bind_ipc, bind_one, remove_files
 from .config import DeliverConfig
 
 __all__ = ["DeliverSockets"]
@@ -46,7 +46,7 @@ class DeliverSockets:
                 socket.close(_LINGER)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
+        socket = self._context.socket(kind, socket_class=PlainSocket)
         socket.setsockopt(zmq.LINGER, _LINGER)
         if kind == zmq.ROUTER:
             socket.setsockopt(zmq.SNDHWM, _WAITING)

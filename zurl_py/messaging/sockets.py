@@ -20,6 +20,7 @@ __all__ = [
     "Endpoints",
     "FileState",
     "NotBound",
+    "PlainSocket",
     "bind_ipc",
     "bind_one",
     "remove_files",
@@ -32,7 +33,7 @@ _PROBES = 4  # TCP keep-alive probes without an answer until a connection is giv
 _PROBE_INTERVAL = 15  # seconds between them
 
 
-class _Socket(zmq.Socket[bytes]):
+class PlainSocket(zmq.Socket[bytes]):
     """A socket whose ``send`` skips pyzmq's handling of options of libzmq's draft API."""
 
     send = zmq.backend.Socket.send  # type: ignore[assignment]  # it has fewer overloads
@@ -160,7 +161,7 @@ class Endpoints:
         self.context.destroy(linger=_LINGER)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
-        socket = self.context.socket(kind, _Socket)
+        socket = self.context.socket(kind, PlainSocket)
         socket.setsockopt(zmq.RCVHWM, self._config.in_hwm)
         socket.setsockopt(zmq.SNDHWM, self._config.out_hwm)
         socket.setsockopt(zmq.LINGER, _LINGER)

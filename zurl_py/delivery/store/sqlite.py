@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -161,8 +162,8 @@ class SqliteStore:
                 _INSERT_PAYLOAD,
                 [self._payload(new, number) for new, _, _, number in taken],
             )
-            for _, _, endpoint, _ in taken:
-                state.count(endpoint.id, (PENDING, 1))
+            for number, count in Counter([result.endpoint for _, result, _, _ in taken]).items():
+                state.count(number, (PENDING, count))
         self._last_seq = seq
         for new, result, endpoint, number in taken:
             self._lease_if_wished(new, result, endpoint, number, now)
@@ -227,7 +228,7 @@ class SqliteStore:
         due = result.due
         if not new.claim or due is None or due > now or endpoint.disabled:
             return
-        self._state.lease(endpoint.id, number)
+        self._state.lease(endpoint.id, (number,))
         result.delivery = leased_at_once(new, endpoint, number, due)
 
     def _refuse_if_full(self, wanted: int) -> None:
@@ -279,8 +280,7 @@ class SqliteStore:
             _FETCH, (msgspec.json.encode(wanted).decode(),)
         ).fetchone()
         deliveries = [self._delivery(endpoint, row) for row in _json(text)]
-        for delivery in deliveries:
-            state.lease(endpoint, delivery.seq)
+        state.lease(endpoint, wanted)
         return sorted(deliveries, key=lambda delivery: (delivery.due, delivery.seq))
 
     def _delivery(self, endpoint: int, row: list[Any]) -> Delivery:
@@ -307,59 +307,55 @@ class SqliteStore:
         """Write results. If a power cut loses one, the delivery is sent again, and not lost."""
         state = self._state
         results: list[Finished] = []
-        rows: list[tuple[Any, ...]] = []
-        attempts: list[tuple[Any, ...]] = []
-        ended: list[Finished] = []
+        written: list[Finished] = []
+        ended: dict[int, list[int]] = {}  # leases, by endpoint
         for finish in batch:
             result = Finished(finish)
             results.append(result)
             delivery = finish.delivery
-            if not state.is_leased(delivery.endpoint, delivery.seq):
+            if delivery.seq not in state.leases.get(delivery.endpoint, ()):
                 result.stale = True
                 continue
+            ended.setdefault(delivery.endpoint, []).append(delivery.seq)
             if finish.gives_back:
-                continue  # given back: nothing has changed
-            self._end(finish, rows, attempts)
-            if finish.state is not State.PENDING and delivery.okey is not None:
-                ended.append(result)
+                continue  # nothing to write
+            written.append(result)
         saves = [finish.save for finish in batch if finish.save is not None]
-        if rows or saves:
+        if written or saves:
             with self._transaction("NORMAL"):
                 for save in saves:
                     self._queries.save(save)
-                values(state.connection, _UPDATE_BEFORE, rows, _UPDATE_BEHIND)
-                values(state.connection, _INSERT_ATTEMPT, attempts)
-                for result in ended:
-                    delivery = result.finish.delivery
-                    assert delivery.okey is not None
-                    result.unblocked = state.unblock(delivery.endpoint, delivery.okey)
-        for result in results:
-            state.release(result.finish.delivery.endpoint, result.finish.delivery.seq)
+                self._write(written)
+        for endpoint, seqs in ended.items():
+            state.release(endpoint, seqs)
         return results
 
-    def _end(
-        self,
-        finish: Finish,
-        rows: list[tuple[Any, ...]],
-        attempts: list[tuple[Any, ...]],
-    ) -> None:
+    def _write(self, results: Sequence[Finished]) -> None:
+        connection = self._state.connection
+        finishes = [result.finish for result in results]
+        rows = [self._ended_row(finish) for finish in finishes]
+        values(connection, _UPDATE_BEFORE, rows, _UPDATE_BEHIND)
+        attempts = [attempt_row(finish) for finish in finishes if finish.outcome is not None]
+        values(connection, _INSERT_ATTEMPT, attempts)
+        for result in results:
+            delivery = result.finish.delivery
+            if delivery.okey is not None and result.finish.state is not State.PENDING:
+                result.unblocked = self._state.unblock(delivery.endpoint, delivery.okey)
+
+    def _ended_row(self, finish: Finish) -> tuple[Any, ...]:
         ending = self._state.ending(finish)
         if ending.state != PENDING:
             self._state.count(finish.delivery.endpoint, (PENDING, -1), (ending.state, 1))
-        rows.append(
-            (
-                finish.delivery.seq,
-                ending.state,
-                ending.blocked,
-                finish.due,
-                finish.attempt,
-                ending.tries,
-                ending.reason,
-                ending.forget,
-            )
+        return (
+            finish.delivery.seq,
+            ending.state,
+            ending.blocked,
+            finish.due,
+            finish.attempt,
+            ending.tries,
+            ending.reason,
+            ending.forget,
         )
-        if finish.outcome is not None:
-            attempts.append(attempt_row(finish))
 
     # -- renew, recover, query -----------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, ClassVar, Final
 
 from ..model import Endpoint
@@ -35,6 +37,12 @@ FROM next WHERE endpoint IS NOT NULL
 """
 
 
+@cache
+def _statement(before: str, behind: str, rows: int, columns: int) -> str:
+    one = "(" + ", ".join("?" * columns) + ")"
+    return before + ", ".join([one] * rows) + behind
+
+
 def values(
     connection: sqlite3.Connection, before: str, rows: Sequence[tuple[Any, ...]], behind: str = ""
 ) -> int:
@@ -44,9 +52,8 @@ def values(
     for size in _CHUNKS:
         while len(rows) - start >= size:
             chunk = rows[start : start + size]
-            one = "(" + ", ".join("?" * len(chunk[0])) + ")"
-            sql = before + ", ".join([one] * size) + behind
-            cursor = connection.execute(sql, [value for row in chunk for value in row])
+            sql = _statement(before, behind, size, len(chunk[0]))
+            cursor = connection.execute(sql, list(chain.from_iterable(chunk)))
             changed += cursor.rowcount
             start += size
     return changed
@@ -99,19 +106,19 @@ class SqliteState(SqlState):
 
     # -- leases --------------------------------------------------------------------------------
 
-    def lease(self, endpoint: int, seq: int) -> None:
-        """Note that a delivery is leased."""
-        self.leases.setdefault(endpoint, set()).add(seq)
+    def lease(self, endpoint: int, seqs: Iterable[int]) -> None:
+        """Note that deliveries are leased."""
+        self.leases.setdefault(endpoint, set()).update(seqs)
 
     def is_leased(self, endpoint: int, seq: int) -> bool:
         """Whether a delivery is leased."""
         return seq in self.leases.get(endpoint, ())
 
-    def release(self, endpoint: int, seq: int) -> None:
-        """Note that the lease of a delivery has ended."""
+    def release(self, endpoint: int, seqs: Iterable[int]) -> None:
+        """Note that the leases of deliveries have ended."""
         leases = self.leases.get(endpoint)
         if leases is not None:
-            leases.discard(seq)
+            leases.difference_update(seqs)
             if not leases:
                 del self.leases[endpoint]
 

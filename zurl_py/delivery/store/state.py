@@ -33,7 +33,6 @@ __all__ = [
 
 PENDING, DONE, DEAD = range(3)
 WAITS, STOPS = 1, 2  # values of ``blocked``
-_CODES: Final = {State.PENDING: PENDING, State.DONE: DONE, State.DEAD: DEAD}
 
 _DAY: Final = 86_400.0  # seconds
 _DEAD_DAYS: Final = 30  # additional days for which dead letters are kept
@@ -87,6 +86,9 @@ def leased_at_once(
     )
 
 
+_phases = msgspec.json.Encoder().encode
+
+
 def attempt_row(finish: Finish) -> tuple[Any, ...]:
     """The row for the attempt with which a lease ends."""
     outcome = finish.outcome
@@ -98,7 +100,7 @@ def attempt_row(finish: Finish) -> tuple[Any, ...]:
         outcome.code,
         outcome.condition,
         outcome.error,
-        msgspec.json.encode(outcome.phases).decode(),
+        _phases(outcome.phases).decode(),
         outcome.body,
     )
 
@@ -300,7 +302,10 @@ class SqlState:
         endpoint = self.known(delivery.endpoint)
         if finish.state is State.PENDING and endpoint.deleted:
             finish.state, finish.reason = State.DEAD, "endpoint-deleted"
-        code = _CODES[finish.state]
+        if finish.state is State.DONE:
+            code = DONE
+        else:
+            code = DEAD if finish.state is State.DEAD else PENDING
         stops = (
             code == DEAD
             and delivery.okey is not None
