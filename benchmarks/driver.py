@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import msgpack
 import zmq
@@ -63,7 +64,7 @@ class Result:
     @classmethod
     def middle(cls, runs: list[Result]) -> Result:
         """The median of each number."""
-        found = {}
+        found: dict[str, Any] = {}
         for field in fields(cls):
             values = [getattr(run, field.name) for run in runs]
             found[field.name] = None if None in values else median(values)

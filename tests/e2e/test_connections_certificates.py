@@ -45,7 +45,7 @@ def strict_origin(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
     made.close()
 
 
-def pem(authority: CertificateAuthority, name: str) -> dict[str, str]:
+def pem(authority: CertificateAuthority, name: str) -> dict[str, Any]:
     certificate, key = authority.leaf(name)
     return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
 

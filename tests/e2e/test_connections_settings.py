@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,7 +231,8 @@ def test_addresses_behind_socks5_are_checked(start_daemon: Start, host: str) -> 
     """The name is looked up here, so its addresses are ours to judge; the proxy is not asked."""
     with ScriptedOrigin() as proxy:
         _, worker = start_daemon(proxy=f"socks5://127.0.0.1:{proxy.port}", deny="127.0.0.0/8,::1")
-        for field in ({}, {"stream": True, "credits": 9}):
+        fields: tuple[dict[str, Any], ...] = ({}, {"stream": True, "credits": 9})
+        for field in fields:
             session = worker.start(method="GET", uri=f"http://{host}:{free_port()}/", **field)
             answer = session.finish()[-1]
             assert answer.get("condition") == b"policy-violation"

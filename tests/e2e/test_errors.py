@@ -173,7 +173,7 @@ def test_refusals_of_the_policy_name_the_kind_of_rule_and_hide_the_rest(
     start_daemon: Start, settings: dict[str, str], uri: str, error: bytes
 ) -> None:
     _, worker = start_daemon(**settings)
-    fields = {"method": "GET", "uri": uri.replace("127.0.0.1", "localhost.")}
+    fields: dict[str, Any] = {"method": "GET", "uri": uri.replace("127.0.0.1", "localhost.")}
     answer = worker.request(**fields)
     if error not in (b"allow-ports", b"require-tls"):
         assert b"127.0.0" not in answer.raw

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,9 @@ def test_ipc_file_mode(start_daemon: Start, mode: str) -> None:
 def test_lists_of_endpoints_are_all_bound(tmp_path: Path, origin: ScriptedOrigin) -> None:
     directory = os.path.realpath(tmp_path)
     names = {"in_spec": "in", "in_stream_spec": "stream", "out_spec": "out", "in_req_spec": "req"}
-    both = {key: f"ipc://{directory}/{n}-1,ipc://{directory}/{n}-2" for key, n in names.items()}
+    both: dict[str, Any] = {
+        key: f"ipc://{directory}/{n}-1,ipc://{directory}/{n}-2" for key, n in names.items()
+    }
     origin.script = reply(_OK)
     with Daemon(**both) as daemon:
         for number in (1, 2):
@@ -145,7 +148,7 @@ def test_tcp_endpoints(origin: ScriptedOrigin) -> None:
 
     origin.script = reply(_OK)
     keys = ("in_spec", "in_stream_spec", "out_spec", "in_req_spec")
-    specs = {key: f"tcp://127.0.0.1:{free_port()}" for key in keys}
+    specs: dict[str, Any] = {key: f"tcp://127.0.0.1:{free_port()}" for key in keys}
     with Daemon(**specs) as daemon, Worker(daemon) as worker:
         worker.ready()
         session = worker.start(method="GET", uri=origin.url(), stream=True, credits=9)

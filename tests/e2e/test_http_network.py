@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_authority_of_ca_file(
 def test_each_fault_of_a_certificate_is_a_tls_error(
     worker: Worker, authority: CertificateAuthority, case: str
 ) -> None:
-    context = authority.server_context("localhost", **{case: True})
+    context = authority.server_context("localhost", **cast(Any, {case: True}))
     with ScriptedOrigin(reply(_OK), tls=context) as origin:
         uri = origin.url(host="localhost")
         assert worker.request(method="GET", uri=uri)["condition"] == b"tls-error"

@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import brotli
 import pytest
@@ -49,7 +50,7 @@ def answer(coding: str, body: bytes, more: bytes = b"", status: bytes = b"200 OK
     return head % (status, coding.encode(), len(body), more) + body
 
 
-def both(worker: Worker, origin: ScriptedOrigin, **fields: object) -> list[Message]:
+def both(worker: Worker, origin: ScriptedOrigin, **fields: Any) -> list[Message]:
     """The answer over the request interface, and over a session: head and body in one message."""
     whole = worker.request(method="GET", uri=origin.url(), **fields)
     session = worker.start(method="GET", uri=origin.url(), stream=True, credits=9_000_000, **fields)

@@ -375,7 +375,10 @@ def test_history_without_redirects(worker: Worker, origin: ScriptedOrigin) -> No
 @pytest.mark.parametrize("streamed", [False, True])
 def test_history_stands_in_errors(worker: Worker, origin: ScriptedOrigin, streamed: bool) -> None:
     origin.script = chain(100)
-    fields = {"follow_redirects": True, "ext": {"history": True, "max-redirects": 2}}
+    fields: dict[str, Any] = {
+        "follow_redirects": True,
+        "ext": {"history": True, "max-redirects": 2},
+    }
     ext = fields.pop("ext")
     answer = (
         stream(worker, origin.url("/0"), ext, **fields)[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ Start = Callable[..., tuple[Daemon, Worker]]
 SOON = 5.0  # seconds
 
 
-def both(worker: Worker, uri: str, **fields: object) -> list[Message]:
+def both(worker: Worker, uri: str, **fields: Any) -> list[Message]:
     """The answer over the request interface, and the first message of a session that has one."""
     whole = worker.request(SOON, method="GET", uri=uri, **fields)
     session = worker.start(method="GET", uri=uri, stream=True, credits=1_000_000, **fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def endless(connection: Connection) -> None:
         connection.send(b"x" * 65536)
 
 
-def ask(worker: Worker, uri: str, streamed: bool, **fields: object) -> tuple[object, bytes]:
+def ask(worker: Worker, uri: str, streamed: bool, **fields: Any) -> tuple[object, bytes]:
     """Code, or condition, and body of the answer to a request that follows redirects."""
     fields = {"method": "GET", "uri": uri, "follow_redirects": True, **fields}
     if not streamed:

@@ -35,7 +35,8 @@ def reload(daemon: Daemon, **settings: Any) -> None:
 
 def condition(message: Message) -> bytes | None:
     """The condition of an error; None if it is none."""
-    return message.get("condition")
+    found: bytes | None = message.get("condition")
+    return found
 
 
 # -- refusals ----------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def test_deny_always_holds_against_the_privilege(
 ) -> None:
     origin.script = OK
     _, worker = start_daemon(deny="@private", deny_always="127.0.0.66")
-    fields = {"method": "GET", "ignore_policies": True}
+    fields: dict[str, Any] = {"method": "GET", "ignore_policies": True}
     assert worker.request(uri=origin.url(), **fields).get("code") == 200
     refused = worker.request(uri=f"http://127.0.0.66:{origin.port}/", **fields)
     assert condition(refused) == b"policy-violation"

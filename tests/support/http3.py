@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.asyncio.server import QuicServer
@@ -158,7 +157,7 @@ class Http3Origin:
                 "127.0.0.1",
                 self.port,
                 configuration=self._configuration,
-                create_protocol=cast(Callable[..., QuicConnectionProtocol], make),
+                create_protocol=make,
             )
 
         self._loop.run_until_complete(start())

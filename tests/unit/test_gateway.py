@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -337,7 +337,7 @@ def _broken_timer(bench: Bench) -> None:
     def broken(self: Session) -> None:
         if self is session:
             raise ZeroDivisionError("timer")
-        fired(self)  # type: ignore[arg-type]
+        fired(self)
 
     bench.patch.setattr(kind, "_timer_fired", broken)
     session._wake()
@@ -354,7 +354,7 @@ def _slow(bench: Bench, transfer: FakeTransfer, broken: str) -> None:
     bench.outlet.catch_up()
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[Bench], object]] = {
     "single, first packet": lambda b: (_raise_in_start(b), b.ask()),
     "single, answer": lambda b: (b.ask(), b.transfers[-1].sink.response_came(None, b"")),
     "single, failure": lambda b: (b.ask(), b.transfers[-1].sink.request_failed(None)),

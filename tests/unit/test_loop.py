@@ -34,7 +34,10 @@ def test_each_timer_fires_once_and_not_before_its_time(delays: list[float]) -> N
     fired: dict[int, float] = {}
 
     def arm(number: int, delay: float) -> None:
-        timer = Timer(lambda: fired.setdefault(number, clock.now))
+        def fire() -> None:
+            fired.setdefault(number, clock.now)
+
+        timer = Timer(fire)
         loop.set_timer(timer, clock.now + delay)
 
     for number, delay in enumerate(delays):

@@ -96,7 +96,9 @@ def test_exemplars_are_for_openmetrics_alone() -> None:
     histogram.remark(Exemplar("4bf92f3577b34da6a3ce929d0e0e4736", 0.5, 1_800_000_000.25))
     assert "4bf9" not in text_of(histogram)
     families = list(
-        openmetrics_parser.text_string_to_metric_families(text_of(histogram, kind=OPENMETRICS))
+        openmetrics_parser.text_string_to_metric_families(  # type: ignore[no-untyped-call]
+            text_of(histogram, kind=OPENMETRICS)
+        )
     )
     found = [sample for sample in families[0].samples if sample.exemplar]
     assert [sample.labels["le"] for sample in found] == ["1.0"]

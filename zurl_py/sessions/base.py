@@ -42,13 +42,11 @@ class WebSocketSettings:
 
 
 class Outlet(Protocol):
-    """Sends packets to workers' addresses.
+    """Sends packets to workers' addresses."""
 
-    Attributes:
-        slow: the workers for which packets wait.
-    """
-
-    slow: Collection[bytes]
+    @property
+    def slow(self) -> Collection[bytes]:
+        """The workers for which packets wait."""
 
     def publish(self, address: bytes, message: bytes) -> None:
         """Send a message that begins with the worker's address."""

@@ -425,7 +425,7 @@ def test_what_no_packet_can_hold_harms_nobody_else(client: Client, origin: Scrip
     assert client.get(origin.url()).content == b"hello"
     for wrong in ({"user_data": object()}, {"ext": {"x": {1, 2}}}):
         with pytest.raises(BadRequest):
-            client.get(origin.url(), **wrong)  # type: ignore[arg-type]
+            client.get(origin.url(), **wrong)
         with pytest.raises(BadRequest):
             client.get(origin.url() + "\udc80")
         assert client.get(origin.url()).content == b"hello"

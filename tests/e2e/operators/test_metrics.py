@@ -100,7 +100,7 @@ def test_promtool_and_the_reference_parsers_accept_it(start: Start, origin: Scri
     _, text = ask(daemon, "/metrics", accept_)
     exemplars = [
         sample.exemplar.labels
-        for family in parse_openmetrics(text)
+        for family in parse_openmetrics(text)  # type: ignore[no-untyped-call]
         for sample in family.samples
         if sample.exemplar
     ]

@@ -141,7 +141,7 @@ class Echoer:
         packet = {b"from": self.ADDRESS, b"id": self.id, b"seq": self.seq}
         self.seq += 1
         packet.update((key.replace("_", "-").encode(), value) for key, value in fields.items())
-        return b"T" + tnetstring.dumps(packet)
+        return b"T" + bytes(tnetstring.dumps(packet))
 
     def _next(self) -> dict[bytes, Any] | None:
         """The next packet of the session; None after too long a silence."""
@@ -181,7 +181,7 @@ class Echoer:
 
 def run(root: Path, kind: str, cases: list[str], patience: float) -> dict[str, dict[str, str]]:
     """Play all cases and return their outcomes."""
-    settings = {"buffer_size": _BUFFER}
+    settings: dict[str, Any] = {"buffer_size": _BUFFER}
     if kind == "ours":
         settings["websocket_compression"] = True
     fuzzer = Fuzzer(root, cases)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import require_peer
 from tests.labs.differential import differences, document, load
+from tests.labs.differential.difference import Difference
 from tests.labs.differential.lab import EXCHANGES, KINDS, OURS, ZURL, Exchange, Lab
 from tests.support import CertificateAuthority
 
@@ -102,7 +103,7 @@ def test_expected_transcripts_are_those_of_the_differences() -> None:
 def test_every_difference_is_shown_by_an_exchange() -> None:
     for item in differences.DIFFERENCES:
         for pattern in item.exchanges:
-            covered = differences.Difference("", "", "", "", (pattern,))
+            covered = Difference("", "", "", "", (pattern,))
             assert any(covered.covers(name) for name in EXCHANGES), pattern
 
 

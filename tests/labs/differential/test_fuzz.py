@@ -15,7 +15,7 @@ from tests.conftest import require_peer
 from tests.labs.differential.lab import KINDS, OURS, ZURL, Lab
 from tests.support import CertificateAuthority, Worker, encode
 
-_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=6)
+_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
 _SCALARS = (
     st.none()
     | st.booleans()
@@ -69,7 +69,7 @@ _FIELDS = {
     "ext": st.dictionaries(st.sampled_from(["multi", "quiet", "x"]), _VALUES) | _VALUES,
     "unknown": _VALUES,
 }
-_PACKETS = st.fixed_dictionaries({}, optional=_FIELDS)  # type: ignore[type-var]
+_PACKETS = st.fixed_dictionaries({}, optional=_FIELDS)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ _MOST = 48  # requests for each fault
 
 @pytest.fixture(scope="module")
 def lab(authority: CertificateAuthority) -> Iterator[Lab]:
-    environment = {"SSL_CERT_FILE": authority.path}
+    environment: dict[str, str | None] = {"SSL_CERT_FILE": authority.path}
     with Daemon(environment=environment, arguments=("--loglevel=2",), timeout=10) as daemon:
         made = Lab(daemon)
         yield made

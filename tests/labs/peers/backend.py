@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from websockets.extensions import Extension, ServerExtensionFactory
 from websockets.frames import Frame
@@ -30,6 +31,11 @@ _RAW = {
 }
 
 
+def _named(*pairs: str) -> dict[str, Any]:
+    """Headers whose names are no names of Python's: name, value, name, value."""
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -38,13 +44,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         route = self.path.split("?")[0]
         if route == "/hold-response":
-            self._answer(b"", **{"Grip-Hold": "response", "Grip-Channel": "news"})
+            self._answer(b"", **_named("Grip-Hold", "response", "Grip-Channel", "news"))
         elif route == "/hold-stream":
-            self._answer(b"open\n", **{"Grip-Hold": "stream", "Grip-Channel": "news"})
+            self._answer(b"open\n", **_named("Grip-Hold", "stream", "Grip-Channel", "news"))
         elif route == "/large":
             self._answer(LARGE)
         elif route == "/gzip":
-            self._answer(gzip.compress(b"squeezed " * 1000), **{"Content-Encoding": "gzip"})
+            self._answer(gzip.compress(b"squeezed " * 1000), **_named("Content-Encoding", "gzip"))
         elif route == "/headers":
             self._answer("\n".join(f"{k}: {v}" for k, v in self.headers.items()).encode())
         elif self.path.startswith(("/request", "//request", "/a/")):
@@ -107,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _events(self, body: bytes) -> None:
         """WebSocket over HTTP: each request brings events, the answer takes some back."""
         answer = b""
-        headers = {"Content-Type": "application/websocket-events"}
+        headers: dict[str, Any] = {"Content-Type": "application/websocket-events"}
         grip = self.path.startswith("/ws-http-grip")
         if body.startswith(b"OPEN"):
             answer += b"OPEN\r\n"
@@ -125,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer += body
         self._answer(answer, **headers)
 
-    def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+    def _answer(self, body: bytes, status: int = 200, **headers: Any) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

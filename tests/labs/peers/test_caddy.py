@@ -146,7 +146,8 @@ def test_client_certificates(
         pem(issuer, name)
         for issuer, name in ((authority, "one"), (authority, "other"), (stranger, "foreign"))
     )
-    for stream in ({}, {"stream": True, "credits": 999}):
+    streams: tuple[dict[str, Any], ...] = ({}, {"stream": True, "credits": 999})
+    for stream in streams:
         for shown in (one, other, one):
             answer = worker.start(**asked, **stream, **shown).finish()[-1]
             assert answer.get("condition") is None, answer

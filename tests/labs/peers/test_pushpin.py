@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -30,7 +30,9 @@ def pushpin(request: pytest.FixtureRequest, routes: list[str]) -> Iterator[Pushp
 
 
 def websocket(pushpin: Pushpin, path: str, **options: Any) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{pushpin.port}{path}", open_timeout=20, **options)
+    uri = f"ws://127.0.0.1:{pushpin.port}{path}"
+    opened: ClientConnection = connect(uri, open_timeout=20, **options)
+    return opened
 
 
 def test_the_child_is_the_one_under_test(pushpin: Pushpin, request: pytest.FixtureRequest) -> None:
@@ -231,7 +233,10 @@ class TestLife:
         """Requests that come meanwhile are answered. Ours only: the original loses some."""
         pushpin = Pushpin(None, routes)
         daemon = Daemon(
-            interfaces=("stream",), arguments=(), instance_id=None, **pushpin.endpoints
+            interfaces=("stream",),
+            arguments=(),
+            instance_id=None,
+            **cast(dict[str, Any], pushpin.endpoints),
         ).start()
         body = b"r" * size
         right = f"{size} {hashlib.sha256(body).hexdigest()}".encode()

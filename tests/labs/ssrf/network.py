@@ -89,7 +89,8 @@ class Listeners:
             for key, _ in self._selector.select():
                 assert isinstance(key.fileobj, socket.socket)
                 if key.fileobj.fileno() >= 0:  # a fence may have come before, and closed it
-                    key.data(key.fileobj)
+                    assert isinstance(key.fileobj, socket.socket)
+                key.data(key.fileobj)
 
     def _on_wake(self, woken: socket.socket) -> None:
         woken.recv(100)
@@ -98,6 +99,7 @@ class Listeners:
             self._on_connection(listener)
         for key in list(self._selector.get_map().values()):
             if isinstance(key.data, _Peer):
+                assert isinstance(key.fileobj, socket.socket)
                 key.data(key.fileobj)
         while self._fences:
             self._fences.pop().set()

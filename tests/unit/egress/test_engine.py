@@ -24,6 +24,7 @@ from zurl_py.http.heads import Head
 from zurl_py.log import Log
 from zurl_py.loop import Loop
 from zurl_py.zhttp import Condition
+from zurl_py.zhttp.json_text import JsonText
 
 ANSWER = (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n", b"\r\n")
 BEYOND_64_BITS = 10**30
@@ -139,7 +140,7 @@ class Sink:
         self.failures: list[TransferError] = []
         self.then = then
 
-    def response_came(self, head: Head, _body: bytes) -> None:
+    def response_came(self, head: Head, body: bytes | JsonText) -> None:
         self.codes.append(head.code)
         if self.then is not None:
             self.then()

@@ -164,7 +164,7 @@ def test_a_body_that_was_damaged(kind: str) -> None:
 
 def test_a_window_of_zstd_that_is_too_large() -> None:
     """RFC 9659: 8 MB; a frame may ask for 2 GB."""
-    options = {
+    options: dict[int, int] = {
         zstd.CompressionParameter.window_log: 27,
         zstd.CompressionParameter.content_size_flag: 0,
     }

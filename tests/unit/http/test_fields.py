@@ -51,7 +51,7 @@ _CACHES = (
 
 def _forget() -> None:
     for cache in _CACHES:
-        cache.clear()  # type: ignore[attr-defined]
+        cache.clear()
     envelope._json_pairs.clear()
     envelope._tnetstring_pairs.clear()
 
@@ -122,7 +122,7 @@ def test_what_is_remembered_is_bounded() -> None:
         for format in (Format.JSON, Format.TNETSTRING):
             Envelope(format, b"gw", b"1").encode({"headers": [(b"A", value)]})
     for cache in _CACHES:
-        assert 0 < len(cache) <= fields._MAX_CACHED  # type: ignore[arg-type]
+        assert 0 < len(cache) <= fields._MAX_CACHED
     assert 0 < len(envelope._json_pairs) <= envelope._MAX_CACHED
     assert 0 < len(envelope._tnetstring_pairs) <= envelope._MAX_CACHED
 

@@ -146,7 +146,7 @@ def test_a_request_with_every_field(write: Any) -> None:
 def test_an_empty_dictionary_is_a_packet_of_defaults(write: Any) -> None:
     packet = RequestPacket.parse(write({}))
     defaults = RequestPacket()
-    assert packet.sender is packet.id is packet.seq is packet.ids is None
+    assert (packet.sender, packet.id, packet.seq, packet.ids) == (None,) * 4
     assert (list(packet.headers), packet.body) == ([], b"")
     assert packet.more is defaults.more is False
 
@@ -287,7 +287,7 @@ _NAMES = st.sampled_from(
 
 @given(st.dictionaries(_NAMES, _VALUES))
 def test_the_formats_agree_on_what_is_malformed(packet: dict[str, Any]) -> None:
-    outcomes = []
+    outcomes: list[tuple[object, ...]] = []
     for write in FORMATS:
         try:
             parsed = RequestPacket.parse(write(packet))

@@ -85,7 +85,7 @@ def _tls(
     @exchange(f"tls-{name}")
     def run(x: Run) -> None:
         origin = x.another_origin(tls=context(x), script=reply(OK))
-        more = {k: origin.port if v == "PORT" else v for k, v in fields.items()}
+        more: dict[str, Any] = {k: origin.port if v == "PORT" else v for k, v in fields.items()}
         uri = f"https://{host}:{origin.port}/"
         x.req(method="GET", uri=uri, **more)
         x.fetch(method="GET", uri=uri, **more)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tests.labs.differential.exchanges.common import EMPTY, OK
 from tests.labs.differential.lab import Run, exchange
@@ -52,7 +53,7 @@ def _steps(
     @exchange(f"credits-{name}", variant=variant)
     def run(x: Run) -> None:
         x.origin.script = reply(body(size))
-        fields = {} if first is None else {"credits": first}
+        fields: dict[str, Any] = {} if first is None else {"credits": first}
         session = x.start(method="GET", uri=x.origin.url(), stream=True, **fields)
         session.next()
         x.origin.wait_request()

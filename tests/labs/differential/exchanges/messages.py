@@ -1,7 +1,7 @@
 """Messages that are no good: what is dropped, what is answered, and how."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from tests.labs.differential.exchanges.common import EMPTY, OK
 from tests.labs.differential.exchanges.downloads import settled
@@ -129,8 +129,8 @@ def _wrong(name: str, format: str = "J", **fields: Any) -> None:
 
 
 for _name in ("type", "method", "uri", "body", "content-type", "connect-host", "peer-address"):
-    _wrong(f"{_name}-number", **{_name: 1})
-    _wrong(f"{_name}-null", **{_name: None})
+    _wrong(f"{_name}-number", **cast(Any, {_name: 1}))
+    _wrong(f"{_name}-null", **cast(Any, {_name: None}))
 _field("condition-number", condition=1)
 _wrong("condition-number-error", condition=1, type="error")
 for _name in (
@@ -141,13 +141,13 @@ for _name in (
     "ignore-tls-errors",
     "follow-redirects",
 ):
-    _wrong(f"{_name}-number", **{_name: 1})
-    _wrong(f"{_name}-text", **{_name: "true"})
+    _wrong(f"{_name}-number", **cast(Any, {_name: 1}))
+    _wrong(f"{_name}-text", **cast(Any, {_name: "true"}))
 for _name in ("credits", "max-size", "timeout", "connect-port", "peer-port", "code", "seq"):
     _field(f"{_name}-text", **{_name: "60000"})
     _field(f"{_name}-no-number", **{_name: "x"})
-    _wrong(f"{_name}-null", **{_name: None})
-    _wrong(f"{_name}-list", **{_name: []})
+    _wrong(f"{_name}-null", **cast(Any, {_name: None}))
+    _wrong(f"{_name}-list", **cast(Any, {_name: []}))
 _field("max-size-float", max_size=10.9)
 _field("max-size-float-text", max_size="10.9")
 _field("max-size-true", max_size=True)

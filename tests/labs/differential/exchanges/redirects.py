@@ -1,6 +1,7 @@
 """Redirects: who is followed, with which method, body and headers, and how often."""
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.labs.differential.exchanges.common import OK
 from tests.labs.differential.lab import Run, exchange
@@ -32,7 +33,12 @@ def _follow(name: str, status: int, method: str, **fields: object) -> None:
     @exchange(name)
     def run(x: Run) -> None:
         _routes(x.origin, lambda path: redirect(status, "/to") if path == b"/from" else OK)
-        sent = {"method": method, "uri": x.origin.url("/from"), "follow-redirects": True, **fields}
+        sent: dict[str, Any] = {
+            "method": method,
+            "uri": x.origin.url("/from"),
+            "follow-redirects": True,
+            **fields,
+        }
         x.req(sent)
         x.fetch(**{key.replace("-", "_"): value for key, value in sent.items()})
 
