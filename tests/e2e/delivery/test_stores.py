@@ -22,7 +22,7 @@ from zurl_py.delivery.messages import (
     Stats,
 )
 from zurl_py.delivery.model import Accepted, Claim, Delivery, Finish, NewDelivery
-from zurl_py.delivery.store import postgres_schema
+from zurl_py.delivery.store import postgres_schema, queries
 from zurl_py.delivery.store.base import CountPending, Query, QueryResult, Store, Sweep
 from zurl_py.delivery.store.postgres import PostgresStore
 from zurl_py.delivery.store.secrets import SecretBox
@@ -232,6 +232,55 @@ def test_claims_of_many_endpoints(bench: Bench) -> None:
     assert rest.next_due is None
 
 
+def listed(bench: Bench, **fields: Any) -> list[str]:
+    """All that ``delivery-list`` finds, page by page."""
+    found: list[str] = []
+    after = ""
+    while True:
+        answer = bench.ask(DeliveryList, "delivery-list", after=after, limit=2, **fields).answer
+        found += [delivery["id"] for delivery in answer["deliveries"]]
+        after = answer.get("next", "")
+        if not after:
+            return found
+
+
+@pytest.mark.parametrize("few", [100, 0])
+def test_lists_have_all_of_a_state(bench: Bench, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the index of each endpoint, and by a walk through the table."""
+    monkeypatch.setattr(queries, "_FEW", few)
+    monkeypatch.setattr(queries, "_SLICE", 3)
+    for name in "abc":
+        bench.put(name)
+    bench.put("keyed", order="key")
+    for number in range(6):
+        for name in ("a", "b", "c", "keyed"):
+            bench.accept(name, id=f"{name}{number}", key="k")
+    leased = bench.claim("a", "b", limit=4)
+    bench.finish([delivery for delivery in leased if delivery.id in ("a0", "b1")], State.DONE)
+    bench.finish([delivery for delivery in leased if delivery.id in ("a2", "b2")], State.DEAD)
+    bench.store.in_flight = {delivery.seq for delivery in leased if delivery.id in ("a1", "b3")}
+    bench.ask(EndpointVerb, "endpoint-disable", endpoint="c")
+    keyed = [f"keyed{number}" for number in range(6)]
+    assert listed(bench, state="done") == ["a0", "b1"]
+    assert listed(bench, state="dead") == ["a2", "b2"]
+    assert listed(bench, state="dead", endpoint="b") == ["b2"]
+    assert listed(bench, state="dead", endpoint="c") == []
+    assert {"a1", "b3"} <= set(listed(bench, state="leased"))
+    assert listed(bench, state="held") == [f"c{number}" for number in range(6)]
+    assert listed(bench, state="held", endpoint="a") == []
+    assert listed(bench, state="pending", endpoint="c") == []
+    assert listed(bench, state="pending", endpoint="keyed") == keyed
+    pending = listed(bench, state="pending")
+    assert [id for id in pending if id[:-1] in ("b", "keyed")][-4:] == [
+        "b4",
+        "keyed4",
+        "b5",
+        "keyed5",
+    ]
+    assert set(keyed) < set(pending)
+    assert len(listed(bench)) == 24
+
+
 def test_a_late_result_is_dropped_and_the_one_in_force_is_not(bench: Bench) -> None:
     if isinstance(bench.store, SqliteStore):
         return  # nobody else can have the file
@@ -259,8 +308,8 @@ def test_an_older_sqlite_store_is_brought_forward(tmp_path: Path) -> None:
     bench.store.close()
     connection = sqlite3.connect(tmp_path / "store.db")
     connection.executescript(
-        "DROP TABLE counter; CREATE TABLE counter (state INTEGER PRIMARY KEY, number INTEGER);"
-        "PRAGMA user_version = 1"
+        "DROP INDEX delivery_dead; DROP TABLE counter;"
+        "CREATE TABLE counter (state INTEGER PRIMARY KEY, number INTEGER); PRAGMA user_version = 1"
     )
     connection.close()
     bench.store = bench.open()
@@ -354,12 +403,12 @@ def test_no_statement_looks_at_every_delivery(
         pass
     bench.accept("a", 3, claim=True, key="k")
     bench.query(CountPending((1,), 10))
-    for state in ("pending", "dead"):
+    for state in ("pending", "dead", "held", "leased", "done"):
         bench.ask(DeliveryList, "delivery-list", state=state, endpoint="a", limit=10)
         bench.ask(DeliveryList, "delivery-list", state=state, limit=10)
     bench.store.recover(bench.now)
     looked_at = list(recorder.plans())
-    assert len(looked_at) > 25
+    assert len(looked_at) > 30
     for sql, plan in looked_at:
         for line in plan.splitlines():
             whole = "SCAN delivery" in line or "Seq Scan on delivery" in line

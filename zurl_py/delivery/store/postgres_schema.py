@@ -223,6 +223,7 @@ FROM zurl.delivery GROUP BY endpoint
 # changes to a log, and the sweep adds the log to the table.
 _COUNTERS: Final = """
 LOCK TABLE zurl.delivery IN SHARE MODE;
+CREATE INDEX delivery_dead ON zurl.delivery (seq) WHERE state = 2;
 CREATE TABLE zurl.counter (
     endpoint bigint PRIMARY KEY,
     pending bigint NOT NULL,

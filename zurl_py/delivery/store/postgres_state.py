@@ -97,9 +97,18 @@ class PostgresState(SqlState):
         ).fetchone()
         return bool(row and row[0])
 
-    def count_states(self) -> dict[int, int]:
+    def count_states(self, endpoint: int = 0) -> dict[int, int]:
         """Numbers of deliveries in each state."""
-        return dict(enumerate(self.execute(_TOTALS).fetchone()))
+        if endpoint:
+            counts = self.execute(f"{_TOTALS} WHERE endpoint = ?", (endpoint,))
+        else:
+            counts = self.execute(_TOTALS)
+        return dict(enumerate(counts.fetchone()))
+
+    def leased(self) -> list[int]:
+        """The numbers of deliveries that are leased."""
+        rows = self.execute("SELECT seq FROM delivery WHERE owner IS NOT NULL").fetchall()
+        return [row[0] for row in rows]
 
     def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
         """Numbers of pending deliveries of endpoints that have any."""

@@ -30,6 +30,7 @@ from .state import DEAD, DONE, PENDING, STOPS, WAITS, SqlState
 __all__ = ["Queries"]
 
 _SLICE: Final = 5000  # rows read by one query
+_FEW: Final = 100  # endpoints whose deliveries are looked for one by one
 _SWEPT: Final = 1000  # rows of each kind changed by one sweep
 
 _NAMES: Final = {PENDING: "pending", DONE: "done", DEAD: "dead"}
@@ -203,16 +204,51 @@ class Queries:
         return QueryResult({"id": query.id, "deliveries": [shown]})
 
     def _list(self, query: DeliveryList, now: float) -> QueryResult:
-        endpoint = self._known(query.endpoint).id if query.endpoint else 0
+        endpoint = self._known(query.endpoint) if query.endpoint else None
         after = self._seq_of(query.after) if query.after else 0
-        return self._go_on_listing(_Listing(query, endpoint, after, []), now)
+        listing = _Listing(query, endpoint.id if endpoint else 0, after)
+        if query.state:
+            listing.left = self._state.count_states(listing.endpoint)[_NUMBERS[query.state]]
+        if query.state == "dead":
+            listing.which = "state = 2"
+        elif query.state in ("leased", "pending", "held") and listing.left:
+            few = self._find_few(query.state, endpoint)
+            if few is not None:
+                listing.which = f"seq IN ({self._state.LISTED})"
+                listing.values = (msgspec.json.encode(few).decode(),)
+        return self._go_on_listing(listing, now)
+
+    def _find_few(self, state: str, endpoint: Endpoint | None) -> list[int] | None:
+        """The deliveries of a state by the indices, in any order; None where there are many."""
+        if state == "leased":
+            return self._state.leased()
+        endpoints = [endpoint] if endpoint else list(self._state.by_name.values())
+        numbers = [e.id for e in endpoints if bool(e.disabled) == (state == "held")]
+        pending = self._state.count_pending(numbers)
+        if len(pending) > _FEW or sum(pending.values()) > _SLICE:
+            return None
+        return [row[0] for number in pending for row in self._pending(number, "seq", _SLICE)]
+
+    def _pending(self, endpoint: int, columns: str, limit: int) -> list[tuple[Any, ...]]:
+        """What is pending and not leased of an endpoint, by two indices: due, or blocked."""
+        found: list[tuple[Any, ...]] = []
+        for which in (f"blocked = 0 AND {self._state.FREE}", "okey IS NOT NULL AND blocked = 1"):
+            found += self._execute(
+                f"SELECT {columns} FROM delivery WHERE endpoint = ? AND state = 0 AND {which}"
+                " LIMIT ?",
+                (endpoint, limit - len(found)),
+            ).fetchall()
+        return found
 
     def _go_on_listing(self, listing: _Listing, now: float) -> QueryResult:
         query = listing.query
-        rows = self._execute(
-            f"{self._state.SHOWN} WHERE seq > ? ORDER BY seq LIMIT ?", (listing.after, _SLICE)
-        ).fetchall()
         found = listing.found
+        rows = []
+        if listing.left is None or listing.left > 0:
+            rows = self._execute(
+                f"{self._state.SHOWN} WHERE {listing.which} AND seq > ? ORDER BY seq LIMIT ?",
+                (*listing.values, listing.after, _SLICE),
+            ).fetchall()
         for row in rows:
             listing.after = row[0]
             if listing.endpoint and row[2] != listing.endpoint:
@@ -224,7 +260,12 @@ class Queries:
                 found.append(shown)
                 if len(found) > query.limit:
                     break
-        if len(rows) == _SLICE and len(found) <= query.limit:
+            if listing.left is not None:
+                listing.left -= 1
+                if not listing.left:  # there are no more
+                    break
+        more = len(rows) == _SLICE and listing.left != 0
+        if more and len(found) <= query.limit:
             return QueryResult(again=listing)
         answer: dict[str, Any] = {"deliveries": found[: query.limit]}
         if len(found) > query.limit:
@@ -278,8 +319,9 @@ class Queries:
     def _go_on_replaying(self, replaying: _Replaying, now: float) -> QueryResult:
         """Replay a slice of the deliveries that existed when the replay began."""
         query = replaying.query
+        which = "state = 2" if query.state == "dead" else "TRUE"
         rows = self._execute(
-            "SELECT seq, endpoint, state FROM delivery WHERE seq > ? AND seq <= ?"
+            f"SELECT seq, endpoint, state FROM delivery WHERE {which} AND seq > ? AND seq <= ?"
             " ORDER BY seq LIMIT ?",
             (replaying.after, replaying.last, _SLICE),
         ).fetchall()
@@ -387,14 +429,9 @@ class Queries:
         found: list[tuple[Any, ...]] = []
         deleted = [e.id for e in self._state.endpoints.values() if e.deleted]
         for number in self._state.count_pending(deleted):
-            free = f"blocked = 0 AND {self._state.FREE}"
-            for which in (free, "okey IS NOT NULL AND blocked = 1"):
-                if len(found) < _SWEPT:
-                    found += self._execute(
-                        "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
-                        f" WHERE endpoint = ? AND state = 0 AND {which} LIMIT ?",
-                        (number, _SWEPT - len(found)),
-                    ).fetchall()
+            if len(found) < _SWEPT:
+                columns = "seq, id, endpoint, state, okey, accepted"
+                found += self._pending(number, columns, _SWEPT - len(found))
         return found
 
     def _kill(
@@ -436,15 +473,21 @@ class Queries:
 
 
 class _Listing(Continued):
-    """The rest of a ``delivery-list``."""
+    """The rest of a ``delivery-list``.
 
-    def __init__(
-        self, query: DeliveryList, endpoint: int, after: int, found: list[dict[str, Any]]
-    ) -> None:
+    Attributes:
+        which: a condition on the rows, with ``values``.
+        left: deliveries of that endpoint and state that were not found yet; None: not known.
+    """
+
+    def __init__(self, query: DeliveryList, endpoint: int, after: int) -> None:
         self.query = query
         self.endpoint = endpoint
         self.after = after
-        self.found = found
+        self.found: list[dict[str, Any]] = []
+        self.which = "TRUE"
+        self.values: tuple[str, ...] = ()
+        self.left: int | None = None
 
 
 class _Replaying(Continued):

@@ -91,6 +91,7 @@ CREATE TABLE attempt (
 
 # Numbers of deliveries in each state, without reading all rows.
 _COUNTER = """
+CREATE INDEX delivery_dead ON delivery (seq) WHERE state = 2;
 CREATE TABLE counter (
     endpoint INTEGER PRIMARY KEY,
     pending INTEGER NOT NULL,

@@ -124,9 +124,15 @@ class SqliteState(SqlState):
 
     # -- counts --------------------------------------------------------------------------------
 
-    def count_states(self) -> dict[int, int]:
+    def count_states(self, endpoint: int = 0) -> dict[int, int]:
         """Numbers of deliveries in each state."""
+        if endpoint:
+            return dict(enumerate(self._counts.get(endpoint, (0, 0, 0))))
         return dict(enumerate(self._totals))
+
+    def leased(self) -> list[int]:
+        """The numbers of deliveries that are leased."""
+        return [seq for seqs in self.leases.values() for seq in seqs]
 
     def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
         """Numbers of pending deliveries of endpoints that have any."""

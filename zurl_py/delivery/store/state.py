@@ -159,8 +159,12 @@ class SqlState:
         for state, change in changes:
             counted[state] += change
 
-    def count_states(self) -> dict[int, int]:
+    def count_states(self, endpoint: int = 0) -> dict[int, int]:
         """Numbers of deliveries in each state."""
+        raise NotImplementedError
+
+    def leased(self) -> list[int]:
+        """The numbers of deliveries that are leased."""
         raise NotImplementedError
 
     def count_pending(self, endpoints: Sequence[int]) -> dict[int, int]:
