@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import re
@@ -10,14 +11,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_peer
-from tests.e2e.delivery.process import Deliver
-from tests.e2e.delivery.receiver import Receiver, Reply
+from tests.e2e.delivery.process import Deliver, Worker
+from tests.e2e.delivery.receiver import Receiver, Reply, Webhook
 from tests.support.deadline import wait_until
 
 Start = Callable[..., Deliver]
@@ -137,6 +139,123 @@ def test_results_are_kept_until_they_can_be_written(
         assert worker.wait_state(id, "done")["attempts"][0]["code"] == 200
     deliver.wait_log("works again")
     assert len(receiver.webhooks) == 40
+
+
+class Faults:
+    """Errors that writes and syncs of a store's files fail with, by a preloaded library."""
+
+    def __init__(self, folder: Path) -> None:
+        gcc = require_peer("gcc")
+        self._folder = folder
+        self._library = folder / "disk_faults.so"
+        source = Path(__file__).with_name("disk_faults.c")
+        subprocess.run(
+            [gcc, "-shared", "-fPIC", "-Wall", "-Werror", "-o", self._library, source, "-ldl"],
+            check=True,
+        )
+        self.store = folder / "faulty.db"
+        self.settings = {
+            "store": f"sqlite://{self.store}",
+            "schedule": "0,0.5",
+            "environment": {
+                "LD_PRELOAD": str(self._library),
+                "DISK_FAULTS": str(folder),
+                "DISK_FAULTS_OF": str(self.store),
+            },
+        }
+
+    @contextlib.contextmanager
+    def failing(self, what: str, error: int) -> Iterator[None]:
+        """``write`` or ``sync`` fails meanwhile."""
+        file = self._folder / what
+        fresh = self._folder / "fresh"
+        fresh.write_text(str(error))
+        fresh.rename(file)
+        yield
+        file.unlink()
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Faults:
+    return Faults(tmp_path)
+
+
+def refused(worker: Worker, uri: str, ids: list[str]) -> set[str]:
+    """The conditions that messages are refused with."""
+    answers = [worker.ask("deliver", uri=uri, body="b", id=id) for id in ids]
+    assert {answer["type"] for answer in answers} == {"error"}, answers
+    return {answer["condition"] for answer in answers}
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "condition"),
+    [
+        ("sync", errno.EIO, "unavailable"),
+        ("write", errno.EIO, "unavailable"),
+        ("write", errno.ENOSPC, "store-full"),
+    ],
+    ids=["sync-EIO", "write-EIO", "write-ENOSPC"],
+)
+def test_a_commit_that_fails(
+    start_deliver: Start,
+    receiver: Receiver,
+    faults: Faults,
+    what: str,
+    error: int,
+    condition: str,
+) -> None:
+    """It is no acknowledgement, nothing acknowledged is lost, and it ends with the fault."""
+    deliver = start_deliver(**faults.settings).wait_started(30)
+    worker = deliver.worker()
+    before = [worker.deliver(uri=receiver.url(), id=f"before-{n}") for n in range(3)]
+    for id in before:
+        worker.wait_state(id, "done")
+    during = [f"during-{n}" for n in range(3)]
+    with faults.failing(what, error):
+        assert refused(worker, receiver.url(), during) == {condition}
+        deliver.wait_log("[ERR]")
+        # Questions are answered from what is there.
+        assert worker.ask("stats")["states"]["done"] == 3
+        assert worker.ask("delivery-get", id=before[0])["deliveries"][0]["state"] == "done"
+        assert worker.ask("delivery-get", id=during[0])["condition"] == "unknown-delivery"
+    assert "during-0" not in receiver.ids()
+    after = [worker.deliver(uri=receiver.url(), id=id, body="b") for id in during]
+    deliver.wait_log("works again")
+    deliver.kill()
+    worker = deliver.start().wait_started(30).worker()
+    for id in before + after:
+        worker.wait_state(id, "done")
+    assert worker.ask("stats")["states"] == {
+        "pending": 0,
+        "leased": 0,
+        "held": 0,
+        "done": 6,
+        "dead": 0,
+    }
+    assert set(receiver.ids()) == {*before, *after}
+
+
+def test_results_are_kept_while_writes_fail(
+    start_deliver: Start, receiver: Receiver, faults: Faults
+) -> None:
+    deliver = start_deliver(**faults.settings).wait_started(30)
+    worker = deliver.worker()
+    gate = threading.Event()
+
+    def late(_hook: Webhook) -> Reply:
+        gate.wait(10)
+        return Reply()
+
+    receiver.reply = late
+    ids = [worker.deliver(uri=receiver.url(), id=f"k{n}") for n in range(20)]
+    receiver.wait(20)
+    with faults.failing("write", errno.EIO):
+        gate.set()
+        deliver.wait_log("[ERR]")
+        assert worker.ask("stats")["states"]["done"] == 0
+    for id in ids:
+        assert len(worker.wait_state(id, "done")["attempts"]) == 1
+    assert sorted(receiver.ids()) == sorted(ids)
 
 
 def test_store_max_bytes(start_deliver: Start, receiver: Receiver) -> None:

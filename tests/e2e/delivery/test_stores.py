@@ -23,7 +23,14 @@ from zurl_py.delivery.messages import (
 )
 from zurl_py.delivery.model import Accepted, Claim, Delivery, Finish, NewDelivery
 from zurl_py.delivery.store import postgres_schema, queries
-from zurl_py.delivery.store.base import CountPending, Query, QueryResult, Store, Sweep
+from zurl_py.delivery.store.base import (
+    CountPending,
+    Query,
+    QueryResult,
+    Store,
+    StoreUnavailable,
+    Sweep,
+)
 from zurl_py.delivery.store.postgres import PostgresStore
 from zurl_py.delivery.store.secrets import SecretBox
 from zurl_py.delivery.store.sqlite import SqliteStore
@@ -413,3 +420,50 @@ def test_no_statement_looks_at_every_delivery(
         for line in plan.splitlines():
             whole = "SCAN delivery" in line or "Seq Scan on delivery" in line
             assert not whole or "GROUP BY state" in sql, f"{sql}\n{plan}"
+
+
+class _Failing(_Recorded):
+    """A connection whose commits and checkpoints fail while ``failing`` holds their first word."""
+
+    failing: tuple[str, ...] = ()
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        self._statements[sql] = values
+        if sql.startswith(self.failing) and self.failing:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+            raise error
+        return self._connection.execute(sql, values)
+
+
+def test_after_a_failed_sync_the_wal_goes_into_the_file_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system forgets what it could not write: later commits would stand on nothing."""
+    checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
+    bench = Bench(f"sqlite:///{tmp_path}/store.db")
+    bench.put("a")
+    store: Any = bench.store
+    statements: dict[str, Any] = {}
+    connection = _Failing(store._state.connection, statements)
+    monkeypatch.setattr(store._state, "connection", connection)
+    bench.accept("a")
+    assert checkpoint not in statements
+    connection.failing = ("COMMIT",)
+    with pytest.raises(StoreUnavailable):
+        bench.accept("a")
+    connection.failing = ("PRAGMA wal_checkpoint",)
+    for _ in range(2):  # until it has succeeded
+        statements.clear()
+        with pytest.raises(StoreUnavailable):
+            bench.accept("a")
+        assert checkpoint in statements
+    connection.failing = ()
+    statements.clear()
+    bench.accept("a")
+    assert list(statements).index(checkpoint) < list(statements).index("BEGIN IMMEDIATE")
+    statements.clear()
+    bench.accept("a")
+    assert checkpoint not in statements
+    assert bench.check_counts()["pending"] == 3
+    bench.store.close()

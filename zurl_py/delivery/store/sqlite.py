@@ -409,6 +409,9 @@ class _Transaction(_Errors):
     def __enter__(self) -> None:
         with _Errors():
             execute = self._state.connection.execute
+            if self._state.failed is not None:
+                self._state.checkpoint()
+            self._changes = self._state.connection.total_changes
             if self._state.synchronous != self._synchronous:
                 execute(f"PRAGMA synchronous = {self._synchronous}")
                 self._state.synchronous = self._synchronous
@@ -419,6 +422,8 @@ class _Transaction(_Errors):
         if error is None:
             try:
                 self._state.write_counts()
+                if self._state.failed is not None and connection.total_changes > self._changes:
+                    raise self._state.failed
                 connection.execute("COMMIT")
                 self._state.settle()
                 return
@@ -430,7 +435,10 @@ class _Transaction(_Errors):
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 pass
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith("SQLITE_IOERR") and isinstance(error, sqlite3.Error):
+            self._state.failed = error
+        if name == "SQLITE_FULL":
             # The WAL cannot grow. After a checkpoint it starts again, in the room that it has.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(RESTART)")

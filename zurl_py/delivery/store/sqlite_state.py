@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -63,6 +64,9 @@ class SqliteState(SqlState):
     """Endpoints, leases and counts of one file.
 
     Attributes:
+        failed: of a commit whose write or sync failed. The system drops pages that it could not
+            write, and a later sync succeeds without them; so nothing is committed until
+            ``checkpoint`` has written all of the WAL into the file.
         leases: numbers of deliveries that are leased, by the number of their endpoint.
         synchronous: of the connection.
     """
@@ -79,6 +83,7 @@ class SqliteState(SqlState):
         super().__init__(box, schedule)
         self.connection = connection
         self.synchronous = "FULL"
+        self.failed: sqlite3.Error | None = None
         self.leases: dict[int, set[int]] = {}
         self._counts: dict[int, list[int]] = {}  # of each state, by endpoint
         self._totals = [0, 0, 0]
@@ -103,6 +108,13 @@ class SqliteState(SqlState):
     def next_dues(self) -> dict[int, float]:
         """Times when each endpoint has a delivery due next."""
         return dict(self.connection.execute(_NEXT_DUE).fetchall())
+
+    def checkpoint(self) -> None:
+        """Try to write all of the WAL into the file, and to sync that."""
+        with contextlib.suppress(sqlite3.Error):
+            (busy, *_) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                self.failed = None
 
     # -- leases --------------------------------------------------------------------------------
 
