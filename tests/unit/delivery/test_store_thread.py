@@ -13,7 +13,15 @@ import pytest
 from tests.support.deadline import wait_until
 from zurl_py.delivery.attempts import DEFAULT_SCHEDULE, Outcome, State
 from zurl_py.delivery.messages import Stats
-from zurl_py.delivery.model import Accepted, Finish, Finished, NewDelivery, Recovered
+from zurl_py.delivery.model import (
+    Accepted,
+    Claim,
+    Claimed,
+    Finish,
+    Finished,
+    NewDelivery,
+    Recovered,
+)
 from zurl_py.delivery.store.base import QueryResult, StoreFull, StoreUnavailable
 from zurl_py.delivery.store.secrets import SecretBox
 from zurl_py.delivery.store.sqlite import SqliteStore
@@ -29,11 +37,13 @@ class Breaking(SqliteStore):
     busy = False
     batches: list[int]
     finishes: list[int]
+    verbs: list[str]
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
         if self.error is not None:
             raise self.error
         self.batches.append(len(batch))
+        self.verbs.append("accept")
         return super().accept(batch, now)
 
     def finish(self, batch: Sequence[Finish], now: float) -> list[Finished]:
@@ -41,6 +51,13 @@ class Breaking(SqliteStore):
             raise self.error
         self.finishes.append(len(batch))
         return super().finish(batch, now)
+
+    def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
+        self.verbs.append("claim")
+        if self.gate is not None:
+            self.busy = True
+            self.gate.wait(10)
+        return super().claim(batch, now)
 
     def recover(self, now: float) -> list[Recovered]:
         if self.gate is not None:
@@ -56,6 +73,7 @@ class Bench:
         self.store = Breaking(f"sqlite:///{path}", SecretBox(), DEFAULT_SCHEDULE)
         self.store.batches = []
         self.store.finishes = []
+        self.store.verbs = []
         self.sent = 0
         self.accepted: list[Accepted] = []
         self.refused: list[tuple[int, Exception]] = []
@@ -174,3 +192,17 @@ def test_results_that_gather_are_written_together(bench: Bench) -> None:
     gate.set()
     bench.wait(lambda: len(bench.finished) == 30)
     assert bench.store.finishes == [30]
+
+
+def test_messages_need_not_wait_for_all_claims(bench: Bench) -> None:
+    bench.thread.start()
+    bench.accept(1)
+    bench.wait(lambda: bench.accepted)
+    gate = bench.store.gate = threading.Event()
+    bench.store.verbs.clear()
+    bench.thread.claim([Claim(1, 1, 1) for _ in range(3)])
+    wait_until(lambda: bench.store.busy, "the thread to be busy")
+    bench.accept(1)
+    gate.set()
+    bench.wait(lambda: len(bench.store.verbs) == 4)
+    assert bench.store.verbs == ["claim", "accept", "claim", "claim"]

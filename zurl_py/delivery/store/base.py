@@ -113,6 +113,7 @@ class Store(Protocol):
             not valid until the loop has noted that and calls ``renew``.
         processes: number of processes that share the store, this one included.
         takeovers: number of deliveries that we released after their process had died.
+        claims_at_once: number of claims after which other verbs have their turn.
     """
 
     in_flight: Container[int]
@@ -122,6 +123,7 @@ class Store(Protocol):
     lost: bool
     processes: int
     takeovers: int
+    claims_at_once: int
 
     def endpoint(self, number: int) -> Endpoint:
         """A copy of an endpoint."""

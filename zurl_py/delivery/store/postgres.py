@@ -171,6 +171,7 @@ class PostgresStore:
         StoreError: the database cannot be used.
     """
 
+    claims_at_once = 16  # in one statement
     max_bytes = 0  # the database has its own limits
 
     def __init__(

@@ -100,6 +100,7 @@ class SqliteStore:
     lost = False
     processes = 1
     takeovers = 0
+    claims_at_once = 1
 
     def __init__(
         self, url: str, box: SecretBox, schedule: tuple[float, ...], max_bytes: int = 0

@@ -77,6 +77,7 @@ class StoreThread:
         self._queue: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
         self._results: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._kept: list[Finish] = []
+        self._claims: list[Claim] = []
         self._asked: set[str] = set()  # verbs without arguments that are in the queue
         self._troubled = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
@@ -154,7 +155,8 @@ class StoreThread:
         """All queued work; sleeps until there is some."""
         taken: list[tuple[str, Any, Any]] = []
         try:
-            taken.append(self._queue.get(timeout=_RETRY if self._kept else None))
+            if not self._claims:
+                taken.append(self._queue.get(timeout=_RETRY if self._kept else None))
             while True:
                 taken.append(self._queue.get_nowait())
         except queue.Empty:
@@ -162,7 +164,6 @@ class StoreThread:
 
     def _turn(self, operations: Iterable[tuple[str, Any, Any]]) -> bool:
         accepts: list[NewDelivery] = []
-        claims: list[Claim] = []
         finishes: list[Finish] = []
         stopping = False
         if self._kept:
@@ -173,7 +174,7 @@ class StoreThread:
             elif verb == "finish":
                 finishes += content
             elif verb == "claim":
-                claims += content
+                self._claims += content
             elif verb == "query":
                 # Work that was queued before the query has to be done before it.
                 self._finish(finishes)
@@ -188,7 +189,10 @@ class StoreThread:
                 stopping = True
         self._finish(finishes)
         self._accept(accepts)
-        if claims:
+        if self._claims:
+            # Those read the most: messages to accept that have come meanwhile go in between.
+            claims = self._claims[: self._store.claims_at_once]
+            del self._claims[: len(claims)]
             self._claim(claims)
         if self._store.lost:
             self._store.lost = False
