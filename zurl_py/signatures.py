@@ -78,6 +78,9 @@ class Signer:
         self._standard = [_StandardKey(secret) for secret in secrets] if mode == "standard" else []
         self._texts = [secret.encode() for secret in secrets] if mode != "standard" else []
 
+    def __repr__(self) -> str:
+        return f"<Signer {self._mode} secrets={len(self._standard) + len(self._texts)}>"
+
     def headers(self, id: bytes, timestamp: int, body: bytes) -> list[tuple[bytes, bytes]]:
         """The headers of one attempt: id and time in every mode, then the signature.
 

@@ -68,7 +68,7 @@ class BadUrl(Error, ValueError):
     """A URL that is refused; the text says why, for a log line."""
 
 
-@dataclass(slots=True)  # not frozen: making one would take three times as long
+@dataclass(slots=True, repr=False)  # not frozen: making one would take three times as long
 class Target:
     """Where a request goes. Do not change one; `dataclasses.replace` makes another.
 
@@ -90,10 +90,13 @@ class Target:
     curl_url: pycurl.CurlUrl
     authorization: bytes | None
     text: str
-    origin: tuple[str, str, int] = field(init=False, repr=False, compare=False)
+    origin: tuple[str, str, int] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         self.origin = (self.scheme, self.host, self.port)
+
+    def __repr__(self) -> str:
+        return f"<Target {self.text.partition('?')[0]}>"  # a query may hold a secret
 
 
 def parse(uri: bytes) -> Target:

@@ -59,6 +59,10 @@ class Call:
         self.head: Head | None = None
         self._repeated = False
 
+    def __repr__(self) -> str:
+        state = "over" if self.over else "sent" if self.sent else "waiting"
+        return f"<{type(self).__name__} {self.request!r} {state} error={self.error!r}>"
+
     # -- for the hub, in its thread ------------------------------------------------------------
 
     def begin(self, sender: Sender, now: float) -> bytes:

@@ -98,6 +98,10 @@ class _Core:
         self._lock = threading.Lock()
         self._closed = False
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} {self._gateways!r} {state}>"
+
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""

@@ -155,6 +155,9 @@ class Exchange:
         self._write_limit = _seconds(timeout.write)
         self._ends_at = started + _seconds(timeout.total) + GRACE
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._endpoint!r} consumed={self.consumed}>"
+
     @property
     def over(self) -> bool:
         """Whether no event comes any more."""

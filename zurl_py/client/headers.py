@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from ..http.fields import SECRETS
 
 __all__ = ["Headers"]
+
+_SECRETS: Final = SECRETS | {b"set-cookie", b"set-cookie2"}
 
 
 class Headers(Mapping[str, str]):
@@ -79,7 +84,11 @@ class Headers(Mapping[str, str]):
         return _folded(self) == _folded(other)
 
     def __repr__(self) -> str:
-        return f"Headers({self.multi_items()!r})"
+        shown = [
+            (name, "[secure]" if name.lower().encode() in _SECRETS else value)
+            for name, value in self.multi_items()
+        ]
+        return f"Headers({shown!r})"
 
 
 def _folded(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -87,6 +87,10 @@ class Link:
         self._connected: set[str] = set()
         self._trouble: dict[str, str] = {}
 
+    def __repr__(self) -> str:
+        state = "connected" if self.there else "not connected"
+        return f"<Link {self.endpoints!r} {state} peer={self.peer!r}>"
+
     # -- connecting ----------------------------------------------------------------------------
 
     def open(self) -> None:

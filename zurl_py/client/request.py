@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
@@ -14,6 +15,8 @@ from .headers import Headers
 from .timeouts import Timeout, TimeoutTypes
 
 __all__ = ["Request", "RequestArguments", "RequestOptions", "build_request", "first_packet"]
+
+_USER: Final = re.compile(r"//[^/?#]*@")
 
 USER_AGENT: Final = f"zurl-py/{__version__}"
 
@@ -117,7 +120,12 @@ class Request:
     options: RequestOptions = field(default_factory=lambda: RequestOptions())
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.url}>"
+        return f"<Request {self.method} {self.shown_url}>"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without what may be secret: user, password and query."""
+        return _USER.sub("//", self.url, count=1).partition("?")[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions with a request are pickled; a body that can be read only once is left out.

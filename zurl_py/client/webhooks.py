@@ -133,6 +133,9 @@ class AsyncWebhooks:
         self._timeout = timeout
         self._courier: Courier | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._endpoint}>"
+
     async def send(
         self,
         endpoint: str,
@@ -347,6 +350,9 @@ class Webhooks:
         self, deliver: str | os.PathLike[str] | None = None, *, timeout: float = _TIMEOUT
     ) -> None:
         self._async = _Blocking(deliver, timeout=timeout)
+
+    def __repr__(self) -> str:
+        return f"<Webhooks {self._async._endpoint}>"
 
     def send(self, endpoint: str, body: Body = b"", **fields: Any) -> Accepted:
         """Submit a webhook; returns when it is on disk. See ``AsyncWebhooks.send``."""

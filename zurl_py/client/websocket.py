@@ -86,7 +86,7 @@ class _WebSocket:
 
     def __repr__(self) -> str:
         state = "open" if self.close_code is None else f"closed with {self.close_code}"
-        return f"<{type(self).__name__} {self.request.url} {state}>"
+        return f"<{type(self).__name__} {self.request.shown_url} {state}>"
 
 
 class WebSocket(_WebSocket):

@@ -35,6 +35,9 @@ class Breaker:
         self._bad_in_a_row = 0
         self._slots: deque[list[float]] = deque()  # start, good and bad attempts
 
+    def __repr__(self) -> str:
+        return f"<Breaker {self.state} failures={self._bad_in_a_row} open_until={self.open_until}>"
+
     @property
     def state(self) -> str:
         """``closed``, ``open`` or ``half-open``."""

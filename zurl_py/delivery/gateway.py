@@ -95,6 +95,10 @@ class GatewayLink:
         self._timer = Timer(self._look_for_overdue)
         loop.set_timer(self._timer, loop.now + _CHECK)
 
+    def __repr__(self) -> str:
+        state = "up" if self.up else "down"
+        return f"<GatewayLink {self.endpoint} {state} in_flight={len(self._sent)}>"
+
     @property
     def up(self) -> bool:
         """Whether it is connected, and does not hang."""

@@ -76,6 +76,12 @@ class Lane:
         self._allowance_at = 0.0
         self._signers: dict[tuple[str, ...], Signer] = {}
 
+    def __repr__(self) -> str:
+        return (
+            f"<Lane {self.endpoint.name} ready={len(self.ready)} in_flight={self.in_flight}"
+            f" next_due={self.next_due} breaker={self.breaker.state}>"
+        )
+
     def put(self, endpoint: Endpoint) -> None:
         """Take over an endpoint that was changed in the store."""
         before = self.endpoint

@@ -7,7 +7,7 @@ unknown or wrong makes it a ``bad-request``: a misspelt ``not-before`` must not 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import msgpack
@@ -105,7 +105,7 @@ class Question:
 
     format: Format
     type: str
-    user_data: Any = NO_USER_DATA
+    user_data: Any = field(default=NO_USER_DATA, repr=False)
 
 
 @dataclass(slots=True)
@@ -134,15 +134,15 @@ class Deliver(Question):
     NEEDED: ClassVar = ("body",)
 
     endpoint: str = ""
-    uri: str = ""
-    body: bytes = b""
+    uri: str = field(default="", repr=False)  # may hold a secret
+    body: bytes = field(default=b"", repr=False)
     id: str = ""
     event: str | None = None
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     key: str | None = None
     expires: float | None = None
     not_before: float | None = None
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)
@@ -165,8 +165,8 @@ class EndpointPut(Question):
     NEEDED: ClassVar = ("endpoint", "uri")
 
     endpoint: str = ""
-    uri: str = ""
-    secrets: tuple[str, ...] | None = None
+    uri: str = field(default="", repr=False)  # may hold a secret
+    secrets: tuple[str, ...] | None = field(default=None, repr=False)
     signature: Mode | None = None
     order: str | None = None
     dead_head: str | None = None
@@ -174,7 +174,7 @@ class EndpointPut(Question):
     concurrency: int | None = None
     schedule: tuple[float, ...] | None = None  # seconds
     timeout: int | None = None  # milliseconds
-    headers: tuple[tuple[bytes, bytes], ...] | None = None
+    headers: tuple[tuple[bytes, bytes], ...] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class Settings:
     """An endpoint's settings; ``given`` holds the fields of its ``endpoint-put``."""
 
-    uri: str
+    uri: str = field(repr=False)  # may hold a secret
     signature: Mode = "none"
     order: str = "none"
     dead_head: str = "skip"
@@ -42,8 +42,8 @@ class Settings:
     concurrency: int = DEFAULT_CONCURRENCY
     schedule: tuple[float, ...] = DEFAULT_SCHEDULE  # seconds
     timeout: int = DEFAULT_TIMEOUT  # milliseconds
-    headers: Headers = ()
-    given: dict[str, Any] = field(default_factory=dict)
+    headers: Headers = field(default=(), repr=False)
+    given: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Endpoint:
     id: int
     name: str
     settings: Settings
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     disabled: str = ""
     hold_until: float = 0.0
     failing_since: float = 0.0
@@ -86,16 +86,16 @@ class NewDelivery:
     token: Any
     id: str
     endpoint: str
-    uri: str
-    body: bytes
+    uri: str = field(repr=False)
+    body: bytes = field(repr=False)
     digest: bytes
     accepted: float
     event: str | None = None
-    headers: Headers = ()
+    headers: Headers = field(default=(), repr=False)
     key: str | None = None
     expires_at: float | None = None
     not_before: float = 0.0
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     claim: bool = False
     known: bool = False
 
@@ -117,16 +117,16 @@ class Delivery:
     seq: int
     id: str
     endpoint: int
-    body: bytes
+    body: bytes = field(repr=False)
     due: float
     accepted: float
     attempt: int = 0
     tries: int = 0
     event: str | None = None
-    headers: Headers = ()
+    headers: Headers = field(default=(), repr=False)
     okey: str | None = None
     expires_at: float | None = None
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     fence: int = 0
 
 

@@ -70,6 +70,12 @@ class Scheduler:
         self._flying = 0  # number of lanes with attempts in flight
         self._expired: list[Finish] = []
 
+    def __repr__(self) -> str:
+        return (
+            f"<Scheduler lanes={len(self.lanes)} in_flight={len(self.flights)} ready={self.ready}"
+            f" paused={self.paused}>"
+        )
+
     # -- endpoints -----------------------------------------------------------------------------
 
     def put_endpoint(self, endpoint: Endpoint, next_due: float | None = None) -> Lane:

@@ -73,6 +73,10 @@ class Multi:
         curl.setopt(pycurl.M_NOTIFYFUNCTION, self._notified)
         curl.notify_enable(pycurl.M_NOTIFY_INFO_READ)
 
+    def __repr__(self) -> str:
+        state = f"broken={self.broken!r}" if self.broken else f"active={self.active}"
+        return f"<Multi {state} sockets={len(self._wanted)}>"
+
     def limit_connections(self, most: int) -> None:
         """Close idle connections where there are more than this (``CURLMOPT_MAXCONNECTS``).
 

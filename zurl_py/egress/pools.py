@@ -36,6 +36,9 @@ class MultiGroup:
         self._homes: list[Multi | None] = [None] * _HOMES
         self._overflow: Multi | None = None
 
+    def __repr__(self) -> str:
+        return f"<MultiGroup {self.multis!r}>"
+
     def choose(self, host: str) -> Multi | None:
         """The multi handle for the next transfer to a host: the host's own, unless it is full.
 

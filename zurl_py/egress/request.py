@@ -34,7 +34,7 @@ class AddressPolicy(Protocol):
     ) -> Decision: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class HttpRequest:
     """One HTTP request, with the worker's options.
 
@@ -74,6 +74,9 @@ class HttpRequest:
     history: bool = False
     max_redirects: int = MAX_REDIRECTS
     redirect_as_get: bool = False
+
+    def __repr__(self) -> str:
+        return f"<HttpRequest {self.method.decode('latin-1')} {self.target!r}>"
 
     @property
     def host_header(self) -> bytes:

@@ -51,6 +51,10 @@ class Answer:
         self.made_at = made_at
         self.good_until = good_until
 
+    def __repr__(self) -> str:
+        found = ",".join(self.addresses) or self.problem
+        return f"<Answer {found} made_at={self.made_at} good_until={self.good_until}>"
+
 
 class Resolver(Generic[_Waiter]):
     """Looks names up for the transfers that wait for them.
@@ -91,6 +95,9 @@ class Resolver(Generic[_Waiter]):
         self.observe: Callable[[bool, float], None] = lambda *_: None
         self._closed = False
         loop.watch(self._wake, READ, self._woken)
+
+    def __repr__(self) -> str:
+        return f"<Resolver known={len(self._known)} waiting={len(self._waiting)}>"
 
     def __len__(self) -> int:
         """Number of names in the cache."""

@@ -70,6 +70,9 @@ class Route:
             assert parts.port is not None
             self.proxy = (parts.hostname, parts.port)
 
+    def __repr__(self) -> str:
+        return f"<Route {self.settings!r}>"
+
     def all_groups(self) -> Iterator[MultiGroup]:
         """All groups of multi handles."""
         yield from self.groups

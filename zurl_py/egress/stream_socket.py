@@ -97,6 +97,10 @@ class StreamSocket:
         self.unsent = 0
         self._watch()
 
+    def __repr__(self) -> str:
+        state = "lost" if self.lost else "paused" if self._paused else "reading"
+        return f"<StreamSocket fd={self._fd} {state} unsent={self.unsent}>"
+
     # -- reading -----------------------------------------------------------------------------
 
     def begin_turn(self) -> None:

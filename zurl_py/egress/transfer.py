@@ -63,6 +63,10 @@ class HttpTransfer:
         self.patience = 0.0
         self.streamed = False
 
+    def __repr__(self) -> str:
+        state = "in libcurl" if self.handle is not None else "outside libcurl"
+        return f"<{type(self).__name__} {self.request!r} {state} hops={self.hops}>"
+
     @property
     def stage(self) -> str:
         """The current stage, in a word for people."""

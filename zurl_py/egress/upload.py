@@ -46,6 +46,10 @@ class UploadBody:
         self.taken = 0
         self.feed(first)
 
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "open"
+        return f"<UploadBody {state} unsent={self.unsent} taken={self.taken}>"
+
     def feed(self, data: bytes) -> None:
         """Add bytes to the body."""
         if not data:

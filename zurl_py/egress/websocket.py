@@ -151,7 +151,7 @@ class WebSocketTransfer(HttpTransfer):
         self.extras = Extras(request) if Extras.wanted(request) else None
 
     def __repr__(self) -> str:
-        return f"<WebSocketTransfer {self.request.target.text} {self._state.name}>"
+        return f"<WebSocketTransfer {self.request!r} {self._state.name}>"
 
     def _enter(self, state: _State) -> None:
         assert state in _NEXT[self._state], f"{self._state} to {state}"

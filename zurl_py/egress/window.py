@@ -82,6 +82,10 @@ class ReceiveWindow:
         budget.take(START)
         curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, START)
 
+    def __repr__(self) -> str:
+        state = "paused" if self.paused else "open"
+        return f"<ReceiveWindow {state} size={self.size} taken={self.taken}>"
+
     def refill(self, now: float) -> bool:
         """Open the window again if half of it was taken; to be called in the loop's turn only.
 

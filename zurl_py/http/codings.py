@@ -271,6 +271,10 @@ class BodyDecoder:
         self.consumed = 0
         self.produced = 0
 
+    def __repr__(self) -> str:
+        state = "hungry" if self.hungry else "busy"
+        return f"<BodyDecoder {state} consumed={self.consumed} produced={self.produced}>"
+
     def feed(self, data: bytes) -> None:
         """Add input: the next bytes of the body as the origin sent it."""
         if data and not self._passes_over:

@@ -119,6 +119,10 @@ class RequestHeaders:
                 continue
             self.lines.append(line)
 
+    def __repr__(self) -> str:
+        names = b",".join(line.partition(b":")[0].rstrip(b";") for line in self.lines)
+        return f"<RequestHeaders {names.decode('latin-1')}>"
+
     @property
     def size(self) -> int:
         """Bytes of all lines."""

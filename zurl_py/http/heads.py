@@ -76,6 +76,9 @@ class Head:
         self._kinds = kinds
         self.version = version
 
+    def __repr__(self) -> str:
+        return f"<Head HTTP/{self.version} {self.code} headers={len(self.headers)}>"
+
     def first(self, name: bytes) -> bytes | None:
         """The value of the first header with this (lower-case) name."""
         for key, value in self.headers:

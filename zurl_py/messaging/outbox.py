@@ -86,6 +86,10 @@ class _Outbox(Generic[Message]):
         self.sent = 0
         self.unheard = 0
 
+    def __repr__(self) -> str:
+        waiting = {show_address(w): len(queue.messages) for w, queue in self._waiting.items()}
+        return f"<{type(self).__name__} sent={self.sent} dropped={self.dropped} waiting={waiting}>"
+
     def backlog(self) -> list[tuple[bytes, int, int]]:
         """Each worker for whom messages wait, how many they are, and their bytes."""
         return [

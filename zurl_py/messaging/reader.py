@@ -58,6 +58,9 @@ class SocketReader:
         self.count = 0
         loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal, urgent=True)
 
+    def __repr__(self) -> str:
+        return f"<SocketReader count={self.count} backlog={self.backlog} unasked={self.unasked}>"
+
     def used(self) -> None:
         """Note that the socket was used otherwise than for reading."""
         self.unasked = True

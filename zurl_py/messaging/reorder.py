@@ -59,6 +59,9 @@ class ReorderBuffer:
         self._size = 0
         self._timer = Timer(self._give_up_old)
 
+    def __repr__(self) -> str:
+        return f"<ReorderBuffer packets={self._count} bytes={self._size}>"
+
     def keep(self, key: _Key, packet: RequestPacket, seq: int | None, size: int) -> bool:
         """Keep a packet; False if there is no room for it.
 

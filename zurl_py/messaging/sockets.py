@@ -80,6 +80,10 @@ class Endpoints:
         self.out: zmq.Socket[bytes] | None = None
         self.in_req: zmq.Socket[bytes] | None = None
 
+    def __repr__(self) -> str:
+        names = ("in_", "in_stream", "out", "in_req")
+        return f"<Endpoints {' '.join(name for name in names if getattr(self, name) is not None)}>"
+
     def bind(self) -> None:
         """Bind the configured endpoints; ``in_spec`` last, so that no request can come before its
         answer can be published.

@@ -116,6 +116,9 @@ class Address:
             self.all_sets = sets
         self.sets = sets
 
+    def __repr__(self) -> str:
+        return f"<Address {self.text} {','.join(sorted(self.all_sets))}>"
+
     def join(self, names: set[str], leave: str) -> None:
         """Add it to more sets, and remove it from one."""
         self.all_sets = self.all_sets - {leave} | names
@@ -138,6 +141,9 @@ class Nat64:
         self.text = text
         self.length = network.prefixlen
         self._high = int(network[0]) >> (128 - self.length)
+
+    def __repr__(self) -> str:
+        return f"<Nat64 {self.text}>"
 
     def embedded_in(self, number: int) -> int | None:
         """The IPv4 address in an IPv6 address with this prefix; None if it has another."""

@@ -70,6 +70,9 @@ class Policy:
         self.observe: Callable[[Decision], None] = _ignore
         self.warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Policy {'report' if self._report else 'enforce'} {self._rules!r}>"
+
     @classmethod
     def from_rules(
         cls,

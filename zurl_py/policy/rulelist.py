@@ -9,6 +9,8 @@ from .rules import PolicyError, Rule, Subject, parse_rule
 
 __all__ = ["RuleList"]
 
+_SHOWN = 10  # rules in ``repr``
+
 
 class RuleList:
     """Rules in the order in which they were written; a decision names the first that matches.
@@ -37,6 +39,11 @@ class RuleList:
             except PolicyError as error:
                 raise PolicyError(f"{key}: {error}", key) from None
         self.bound = any(rule.bound for rule in self.rules)
+
+    def __repr__(self) -> str:
+        shown = ",".join(rule.text for rule in self.rules[:_SHOWN])
+        more = f",… {len(self.rules)} in all" if len(self.rules) > _SHOWN else ""
+        return f"<RuleList {self.key}={shown}{more}>"
 
     def __len__(self) -> int:
         return len(self.rules)

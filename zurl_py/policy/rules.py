@@ -64,6 +64,9 @@ class Subject:
         self.text = text
         self.address = address
 
+    def __repr__(self) -> str:
+        return f"<Subject {self.text} {self.address!r}>"
+
 
 Matcher = Callable[[Subject, bool], bool]  # the second argument: the rule denies
 
@@ -112,6 +115,9 @@ class Rule:
         if to and self._to is None:
             raise PolicyError(f"{text!r}: {to!r} is not an address, a range or a set")
         self.bound = self._to is not None
+
+    def __repr__(self) -> str:
+        return f"<Rule {self.text}>"
 
     @property
     def names_port(self) -> bool:

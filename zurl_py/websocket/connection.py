@@ -128,6 +128,10 @@ class Connection:
         self._out_compressed = False
         self._out_tail = b""
 
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "close sent" if self.close_sent else "open"
+        return f"<Connection {state} unread={len(self._buffer) - self._position}>"
+
     # -- from the origin ---------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from websockets.utils import accept_key, generate_key
@@ -59,7 +59,7 @@ class Accepted:
         deflate: compressor and decompressor, if permessage-deflate was negotiated.
     """
 
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     deflate: Deflate | None
 
 

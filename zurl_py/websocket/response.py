@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..errors import Error
@@ -42,9 +42,9 @@ class Response:
 
     code: int
     reason: bytes
-    headers: list[tuple[bytes, bytes]]
-    body: bytes = b""
-    rest: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    rest: bytes = field(default=b"", repr=False)
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of the headers with this (lower-case) name."""
@@ -80,6 +80,9 @@ class ResponseReader:
         self._chunked = False
         self._chunk_open = False  # the end of line after the chunk's bytes has not come
         self._in_trailer = False
+
+    def __repr__(self) -> str:
+        return f"<ResponseReader {self._response!r} unread={len(self._buffer)}>"
 
     @property
     def empty(self) -> bool:
