@@ -86,7 +86,7 @@ class ZurlError(Error):
     Attributes:
         condition: of ZHTTP's error packet, such as ``policy-violation``; None where there was none.
         error: a stable short name, such as ``name-not-resolved``; None where the gateway gave none.
-        detail: what happened, in words for people.
+        detail: what happened, in words for people; the message, where no packet told of it.
         request: the request, where it is known.
     """
 
@@ -102,7 +102,7 @@ class ZurlError(Error):
         super().__init__(message)
         self.condition = condition
         self.error = error
-        self.detail = detail
+        self.detail = (message or None) if detail is None and condition is None else detail
         self.request = request
 
 

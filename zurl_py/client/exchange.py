@@ -288,14 +288,13 @@ class Exchange:
 
     def _expired(self, now: float) -> errors.ZurlError | None:
         if now >= self._ends_at:
-            return errors.ReadTimeout("the whole time allowed is over", error="read-timeout")
+            return _too_late("total-timeout", "the whole time allowed is over")
         if self._endpoint.expired(now):
             if self.heard:
                 return _lost(f"nothing was heard of the gateway for {SESSION_EXPIRY:.0f} seconds")
             return self._not_taken()
         if self.heard and self.reading_since is not None and now >= self._silence_ends(now):
-            text = f"nothing came for {self._read_limit:g} seconds"
-            return errors.ReadTimeout(text, error="read-timeout")
+            return _too_late("read-timeout", f"nothing came for {self._read_limit:g} seconds")
         if self.heard and self.writing_since is not None and now >= self._jam_ends(now):
             text = f"the origin took nothing for {self._write_limit:g} seconds"
             return errors.WriteTimeout(text, error="write-timeout")
@@ -304,6 +303,11 @@ class Exchange:
     def _not_taken(self) -> errors.ZurlError:
         text = "the gateway has not taken the request: it has as many as it may"
         return errors.PoolTimeout(text, error="pool-timeout")
+
+
+def _too_late(name: str, text: str) -> errors.ZurlError:
+    """As the gateway says it, which counts the whole time only."""
+    return error_of("session-timeout", name, text)
 
 
 def _lost(text: str) -> errors.GatewayLost:

@@ -99,8 +99,6 @@ def _rows() -> tuple[Failure, ...]:
                 "no gateway is there"),
         Failure(None, "gateway-lost", e.GatewayLost, "ReadError", "ConnectionError", 121,
                 "the gateway went away"),
-        Failure(None, "read-timeout", e.ReadTimeout, "ReadTimeout", "ReadTimeout", 28,
-                "the answer took too long"),
         Failure(None, "write-timeout", e.WriteTimeout, "WriteTimeout", "ConnectionError", 28,
                 "the origin takes no more of the body"),
         Failure(None, "pool-timeout", e.PoolTimeout, "PoolTimeout", "ConnectTimeout", 28,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..zhttp import ResponsePacket
 from . import errors
 from .exchange import WINDOW, Data, Event, Exchange, Failed, Opened, Sender, head_of
+from .failures import error_of
 from .request import Request, first_packet
 from .response import Head
 
@@ -66,7 +67,7 @@ class WebSocketExchange(Exchange):
         super().__init__(sender, packet, request, now, started, patience, window)
 
     def _not_taken(self) -> errors.ZurlError:
-        return errors.ReadTimeout("the handshake took too long", error="read-timeout")
+        return error_of("session-timeout", "read-timeout", "the handshake took too long")
 
     # -- to the origin
 

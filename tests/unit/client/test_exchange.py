@@ -193,6 +193,8 @@ def test_limits_before_anything_is_heard(
     (failed,) = exchange.expire(NOW + at)
     assert isinstance(failed, Failed)
     assert type(failed.error) is kind
+    assert failed.error.error == f"{limit}-timeout"
+    assert failed.error.detail
 
 
 def test_silence_counts_from_the_last_data_and_only_while_somebody_waits() -> None:
@@ -209,6 +211,8 @@ def test_silence_counts_from_the_last_data_and_only_while_somebody_waits() -> No
     (failed,) = exchange.expire(NOW + 7)
     assert isinstance(failed, Failed)
     assert type(failed.error) is errors.ReadTimeout
+    assert (failed.error.condition, failed.error.error) == ("session-timeout", "read-timeout")
+    assert failed.error.detail == "nothing came for 2 seconds"
     assert [packet.type for packet in sent(exchange)] == [b"cancel"]
 
 
