@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +26,7 @@ _HEARTBEAT: Final = (
 )  # milliseconds between pings to a silent peer, and until it counts as lost
 _MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon that does not read
 _MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known yet
+_LAST_ANSWERS: Final = 0.5  # seconds in which a daemon's other sockets close after the first
 _BATCH: Final = 100  # messages read in one turn
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _STATES: Final = (
@@ -114,17 +117,19 @@ class Link:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT[1])
         socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT[0])
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT[1])
-        socket.setsockopt(zmq.IMMEDIATE, 1)
         if "[" in endpoint:
             socket.setsockopt(zmq.IPV6, 1)
         if kind == zmq.SUB:
             socket.subscribe(self._topic)
             # Our credits bound the queue. With a limit here, a PUB socket would drop packets.
             socket.setsockopt(zmq.RCVHWM, 0)
-        elif kind == zmq.ROUTER:
-            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         else:
-            socket.setsockopt(zmq.SNDHWM, _MOST_QUEUED)
+            # Nothing waits here for the next daemon. A SUB would lose what it has not read yet.
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            if kind == zmq.ROUTER:
+                socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            else:
+                socket.setsockopt(zmq.SNDHWM, _MOST_QUEUED)
         monitor = socket.get_monitor_socket(_STATES)
         self._sockets[name] = socket
         self._monitors[name] = monitor
@@ -174,11 +179,27 @@ class Link:
                 self._trouble[name] = "what listens there is no such socket of a gateway"
             elif name in self._connected:  # the connection was lost
                 was_there = self.there
+                if name != "out" and "out" in self._connected:
+                    self._wait_for_the_last_answers()
                 self._read_all()
                 self._reset()
                 if was_there:
                     self._changed(self)
                 return
+
+    def _wait_for_the_last_answers(self) -> None:
+        """A daemon that stops answers, and ends; its sockets are closed in any order.
+
+        Those of one that is gone are closed within a moment. Nothing else is done meanwhile, as
+        nothing can be sent, and whoever reconnects must not be taken for the one that was lost.
+        """
+        monitor = self._monitors["out"]
+        until = time.monotonic() + _LAST_ANSWERS
+        while (rest := until - time.monotonic()) > 0:
+            if monitor.poll(math.ceil(rest * 1000)):
+                event = recv_monitor_message(monitor, _NOBLOCK)["event"]
+                if event == zmq.EVENT_DISCONNECTED:
+                    return
 
     def why_not(self) -> str:
         """Why the daemon is not connected, with its endpoint."""

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from tests.support import ROOT, Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
 from zurl_py.client import (
     Client,
     Direction,
+    Endpoints,
     GatewayLost,
     GatewayUnavailable,
     PacketTrace,
@@ -24,6 +26,7 @@ from zurl_py.client import (
     ZurlError,
     embedded,
 )
+from zurl_py.zhttp import Envelope, Format, RequestPacket
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -140,6 +143,31 @@ def test_what_got_a_byte_is_not_tried_again(two: list[Daemon], origin: ScriptedO
     assert len(origin.requests) == 1
 
 
+def test_the_last_answers_of_one_that_stops_count(tmp_path: Path) -> None:
+    endpoints = {name: f"ipc://{tmp_path}/{name}" for name in ("in_", "in_stream", "out")}
+    with zmq.Context() as context:
+        pull, dealer = context.socket(zmq.PULL), context.socket(zmq.DEALER)
+        publisher = context.socket(zmq.XPUB)
+        for socket, name in ((pull, "in_"), (dealer, "in_stream"), (publisher, "out")):
+            socket.linger = 0
+            socket.bind(endpoints[name])
+        with Client(Endpoints(**endpoints), timeout=20) as client:
+            thread, results = in_background(lambda: client.get("http://stops.example/").content)
+            assert publisher.recv().startswith(b"\1")  # it has subscribed
+            request = RequestPacket.parse(pull.recv())
+            assert request.sender is not None
+            assert request.id is not None
+            pull.close()
+            dealer.close()
+            assert not publisher.poll(50)  # it reads on
+            answer = Envelope(Format.TNETSTRING, b"gw", request.id)
+            packet = answer.encode({"seq": 0, "code": 200, "reason": b"OK", "body": b"last"})
+            publisher.send(request.sender + b" " + packet)
+            publisher.close(linger=1000)
+            thread.join(20)
+        assert results == [b"last"]
+
+
 def test_what_listens_and_is_no_gateway(tmp_path: Path) -> None:
     import socket
 
@@ -239,6 +267,15 @@ def test_settings_that_cannot_be_are_told(origin: ScriptedOrigin) -> None:
         with pytest.raises(GatewayUnavailable, match="timeout: found 'soon'"):
             client.get(origin.url())
         assert time.monotonic() - begun < 5
+
+
+@pytest.mark.usefixtures("embedded_gateways")
+def test_a_misspelt_key_of_the_policy_is_told(origin: ScriptedOrigin) -> None:
+    with (
+        Client("embedded", policy={"alow_ports": "443"}) as client,
+        pytest.raises(GatewayUnavailable, match="unknown key 'alow_ports'.*allow_ports"),
+    ):
+        client.get(origin.url())
 
 
 _USES = """
