@@ -13,6 +13,24 @@ import shutil
 import signal
 import sys
 import threading
+from difflib import get_close_matches
+
+from ..config import KEYS
+from ..ini import parse_ini
+
+
+def _misspelt(path: str) -> str | None:
+    """What is wrong with a key; the daemon itself ignores those that it does not know.
+
+    A program's rule that is ignored leaves open what it was to close, and nobody reads the log.
+    """
+    with open(path, encoding="utf-8") as file:
+        for entry in parse_ini(file.read(), lambda _line, _text: None):
+            if entry.key not in KEYS:
+                close = get_close_matches(entry.key, KEYS, 1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                return f"policy: unknown key {entry.key!r}{hint}"
+    return None
 
 
 def _stop_with_parent() -> None:
@@ -26,8 +44,11 @@ def _stop_with_parent() -> None:
 def main(directory: str) -> None:
     """Run until a signal, or until the parent ends."""
     threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
-    sys.argv = ["zurl-py", "serve", "--config", os.path.join(directory, "zurl.conf")]
-    sys.argv += ["--loglevel", "0"]
+    config = os.path.join(directory, "zurl.conf")
+    misspelt = _misspelt(config)
+    if misspelt:
+        raise SystemExit(misspelt)
+    sys.argv = ["zurl-py", "serve", "--config", config, "--loglevel", "0"]
     try:
         runpy.run_module("zurl_py", run_name="__main__", alter_sys=True)
     except SystemExit as end:

@@ -273,7 +273,7 @@ def test_settings_that_cannot_be_are_told(origin: ScriptedOrigin) -> None:
 def test_a_misspelt_key_of_the_policy_is_told(origin: ScriptedOrigin) -> None:
     with (
         Client("embedded", policy={"alow_ports": "443"}) as client,
-        pytest.raises(GatewayUnavailable, match="unknown key 'alow_ports'.*allow_ports"),
+        pytest.raises(GatewayUnavailable, match=r"unknown key 'alow_ports'.*allow_ports"),
     ):
         client.get(origin.url())
 
