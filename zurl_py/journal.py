@@ -35,6 +35,9 @@ _MAX_SHOWN = 200  # characters of what a worker sent that go into a line
 _MAX_URL = 2000
 _MAX_MISSPELT = 100  # fields; there are fewer
 
+_METHODS: Final = {
+    name.encode(): name for name in ("GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS")
+}
 _SCHEME_NUMBER: Final = {scheme: number for number, scheme in enumerate(SCHEMES)}
 
 # A URI that may be malformed: scheme, user and password, host, and a port or nothing.
@@ -172,7 +175,7 @@ class Journal:
         """
         account.scheme = _SCHEME_NUMBER[scheme]
         account.host = host
-        account.url = url if self.log_query else url.partition("?")[0]
+        account.url = url if self.log_query or "?" not in url else url.partition("?")[0]
         self._begin(account, method, headers)
 
     def refused_uri(
@@ -192,7 +195,8 @@ class Journal:
         self, account: Account, method: bytes | None, headers: Iterable[tuple[bytes, bytes]]
     ) -> None:
         if method:
-            account.method = method[:32].decode("ascii", "replace")
+            known = _METHODS.get(method)
+            account.method = known or method[:32].decode("ascii", "replace")
         for name, value in headers:
             if len(name) == 11 and name.lower() == b"traceparent":
                 account.trace_id = trace_id(value)

@@ -95,7 +95,12 @@ class Admission(Generic[_Request]):
 
     def enter(self, worker: bytes) -> bool:
         """Count a session of this worker if it may begin now; else the request has to `wait`."""
-        if worker in self._waiting or not self._has_share(worker):
+        if self.waiting and worker in self._waiting:
+            return False
+        # Where half of the places are free, only a limit of the worker's own counts.
+        if (self._max_per_worker or self.open * 2 >= self._max_open) and not self._has_share(
+            worker
+        ):
             return False
         self.begin(worker)
         return True

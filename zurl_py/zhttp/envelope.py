@@ -106,6 +106,8 @@ def _write_json(start: bytes, common: dict[str, Any], fields: dict[str, Any]) ->
     packet = common | fields
     for name, value in fields.items():
         kind = type(value)
+        if kind is int or kind is bool:
+            continue
         if kind is bytes or kind is bytearray:
             packet[name] = value.decode("utf-8", "replace")
         elif name == "headers":

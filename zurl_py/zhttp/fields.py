@@ -148,10 +148,10 @@ def headers(value: object) -> list[tuple[bytes, bytes]]:
         if type(pair) is not list or len(pair) != 2:
             raise WrongField(f"must hold pairs of a name and a value, not {kind_of(pair)}")
         name, content = pair
-        if type(name) is bytes and type(content) is bytes:
-            pairs.append((name, content))
-        elif type(name) is str and type(content) is str and name.isascii() and content.isascii():
+        if type(name) is str and type(content) is str and name.isascii() and content.isascii():
             pairs.append((name.encode(), content.encode()))
+        elif type(name) is bytes and type(content) is bytes:
+            pairs.append((name, content))
         else:
             pairs.append((text(name), text(content)))
     return pairs

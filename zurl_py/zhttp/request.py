@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from . import fields as check
-from .packet import Packet, rules, table, written
+from .packet import Packet, defaults, rules, table, written
 
 __all__ = ["RequestPacket"]
 
@@ -135,3 +135,6 @@ class RequestPacket(Packet):
             self.connect_timeout = min(timeout, _LONGEST) if timeout >= 0 else None
         if self.max_size is not None:
             self.max_size = min(self.max_size, _LARGEST)
+
+
+RequestPacket._DEFAULTS = defaults(RequestPacket)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import fields as check
-from .packet import Packet, rules, table, written
+from .packet import Packet, defaults, rules, table, written
 
 __all__ = ["ResponsePacket"]
 
@@ -46,3 +46,6 @@ class ResponsePacket(Packet):
         if self.type is None:
             result.setdefault("body", b"")
         return result
+
+
+ResponsePacket._DEFAULTS = defaults(ResponsePacket)
