@@ -249,3 +249,13 @@ def test_an_origin_of_http2_alone_waits_for_memory(
     first.credit(100_000)
     for session in (first, *others):
         assert len(read_all(session)) == 300_008
+
+
+def test_without_memory_for_streams_an_origin_of_http2_alone_is_asked_one_by_one(
+    start_daemon: Start, authority: CertificateAuthority, only: ScriptedOrigin
+) -> None:
+    _, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path}, stream_memory=0)
+    uri = only.url(host="localhost")
+    sessions = [worker.start(method="GET", uri=uri, stream=True, credits=400_000) for _ in range(3)]
+    for session in sessions:
+        assert len(read_all(session)) == 300_008

@@ -6,9 +6,11 @@ import os
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from ..config import SOCKET_KEYS, Config
 from ..config.check import endpoints
+from ..host_addresses import is_local
 from ..systemd import private_tmp
 
 __all__ = ["Findings", "preflight"]
@@ -60,22 +62,40 @@ def preflight(config: Config, path: str) -> Findings:
         transport_options(config)
     except NoAuthorities as error:
         found.errors.append(str(error))
-    found.warnings += _surroundings(config, descriptors)
+    found.warnings += _surroundings(config, path, descriptors)
     return found
 
 
-def _surroundings(config: Config, descriptors: int) -> Iterator[str]:
+def _surroundings(config: Config, path: str, descriptors: int) -> Iterator[str]:
     """Warnings about the environment of the daemon."""
     if config.max_open_requests + _OWN_DESCRIPTORS > descriptors:
         yield (
             f"max_open_requests={config.max_open_requests} takes more descriptors than the "
             f"{descriptors} that this process may have (ulimit -n)"
         )
+    for where, addresses in _source_addresses(config):
+        for address in addresses:
+            if not is_local(address):
+                yield (
+                    f"{path}:{where}source_address: {address} is no address of this machine now: "
+                    "connections fail until it is"
+                )
     for key in SOCKET_KEYS:
         for spec in getattr(config, key):
-            path = spec.removeprefix("ipc://")
-            if path != spec and path.startswith(("/tmp/", "/var/tmp/")) and private_tmp():
-                yield f"{spec} is in this service's own {os.path.dirname(path)}, hidden from all"
+            file = spec.removeprefix("ipc://")
+            if file != spec and file.startswith(("/tmp/", "/var/tmp/")) and private_tmp():
+                yield f"{spec} is in this service's own {os.path.dirname(file)}, hidden from all"
+
+
+def _source_addresses(config: Config) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each ``source_address`` that is set, with its line and section."""
+    if config.source_address:
+        yield f"{config.origins['source_address']}: ", config.source_address
+    for section in config.hosts:
+        addresses = section.values.get("source_address")
+        if addresses:
+            where = f"{section.origins['source_address']}: [host {section.host}]: "
+            yield where, cast("tuple[str, ...]", addresses)
 
 
 def _raise_descriptor_limit() -> int:

@@ -17,6 +17,7 @@ from .curve import read_curve
 from .errors import ConfigError, refuse_comment
 from .exposure import exposure
 from .model import KEYS, NEEDS_VALUE, Config
+from .proxies import proxy_remarks
 from .rule_files import RULE_FILES, read_rules
 from .sections import SectionReader, host_of
 from .tls_files import check_ca_file, read_client_certificate
@@ -174,11 +175,7 @@ def _check(
             "address is connected to"
         )
     warnings += relative_paths(path, origins, endpoints(config))
-    if config.proxy:
-        warnings.append(
-            f"{path}:{origins['proxy']}: proxy: it looks names up, so rules about addresses hold "
-            "for addresses that stand in URLs only, and rules about names for the rest"
-        )
+    warnings += proxy_remarks(path, config)
     return replace(config, warnings=tuple(warnings))
 
 

@@ -108,8 +108,10 @@ class SectionReader:
             files = {"client_cert_file", "client_key_file"}
             certificate = None
             if files & set(draft.values):
+                # One of the two may come from [General]: then it is this section that does not fit.
+                lines = {**dict.fromkeys(files, draft.line), **draft.origins}
                 certificate = read_client_certificate(
-                    self._path, {**general, **draft.values}, draft.origins
+                    self._path, {**general, **draft.values}, lines
                 )
             made.append(HostSection(host, draft.line, draft.values, draft.origins, certificate))
         self._warn_of_equals(made)

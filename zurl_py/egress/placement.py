@@ -143,7 +143,9 @@ class Placement:
         if target.scheme == "https":
             full = transfer.streamed and not self._budget.allows(START)
             if full and not self._origins.takes_http1((target.host, target.port)):
-                return NoRoom()
+                if self._budget.used:
+                    return NoRoom()
+                full = False  # the limit has no room for a single stream: they go one by one
             http1 = http1 or full or request.headers.size > _HTTP2_HEADERS
             if not (http1 or kept_only):
                 first = self._first(request, route, multi)

@@ -130,6 +130,20 @@ def test_too_few_descriptors_are_warned_of() -> None:
     assert "max_open_requests=2000 takes more descriptors than the 1000 that" in log
 
 
+def test_source_addresses_of_other_machines_are_warned_of(tmp_path: Path) -> None:
+    conf = tmp_path / "zurl.conf"
+    conf.write_text(
+        f"[General]\nin_req_spec=ipc://{tmp_path}/req\nsource_address=127.0.0.1,2001:db8::1\n"
+        "[host a.test]\nsource_address=192.0.2.1\n[host b.test]\nsource_address=\n"
+    )
+    warned = preflight.preflight(load(str(conf)), str(conf)).warnings
+    ends = "is no address of this machine now: connections fail until it is"
+    assert warned == [
+        f"{conf}:3: source_address: 2001:db8::1 {ends}",
+        f"{conf}:5: [host a.test]: source_address: 192.0.2.1 {ends}",
+    ]
+
+
 def test_sockets_that_nobody_else_sees_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(in_req_spec=("ipc:///tmp/x", "ipc:///var/tmp/y/x", "ipc:///run/x", "tcp://*:1"))
     monkeypatch.setattr(preflight, "private_tmp", lambda: True)

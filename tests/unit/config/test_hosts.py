@@ -166,6 +166,7 @@ def test_files_of_a_client_certificate(
         ("[host a.test]\nca_file=/nonexistent\n", "", "ca_file: cannot read /nonexistent"),
         ("[host a.test]\nca_file=/etc/passwd\n", "", "holds no certificates"),
         ("[host a.test]\nclient_cert_file=/x\n", "", "client_key_file is not"),
+        ("[host a.test]\ntimeout=1\nclient_key_file=/x\n", "", ":6: client_key_file: client_key"),
         ("", "client_key_file=/x\n", "client_cert_file is not"),
         ("", "ca_file=/etc/passwd\n", "holds no certificates"),
         ("", "source_address=127.0.0.1,127.0.0.2\n", ":4: source_address"),
@@ -193,3 +194,52 @@ def test_an_unknown_key_is_a_warning(write: Write) -> None:
 
 def test_a_group_that_may_be_unknown_is_marked(write: Write) -> None:
     assert load(write("", "tls_groups=?nosuch:X25519\n")).tls_groups == "?nosuch:X25519"
+
+
+def test_a_file_that_comes_from_general_is_told_with_the_section_that_does_not_fit(
+    write: Write, authority: CertificateAuthority
+) -> None:
+    certificate, key = authority.leaf("client")
+    _, other_key = authority.leaf("other")
+    general = f"client_cert_file={certificate}\nclient_key_file={key}\n"
+    line = load(write("", general)).origins["client_key_file"] + 2
+    for setting in ("client_cert_file=", f"client_key_file={other_key}"):
+        with pytest.raises(ConfigError) as raised:
+            load(write(f"[host a.test]\n{setting}\n", general))
+        assert f":{line}: client_" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "general", "words"),
+    [
+        ("", "no_proxy=a.test\n", ":4: no_proxy has no effect: there is no proxy"),
+        ("[host a.test]\nproxy=http://127.0.0.1:1\n", "no_proxy=a.test\n", ""),
+        ("", "http_version=3\nproxy=http://127.0.0.1:1\n", ":4: http_version=3 has no effect"),
+        ("", "http_version=3\nproxy=http://127.0.0.1:1\nno_proxy=b.test\n", ""),
+        ("[host a.test]\nproxy=\n", "http_version=3\nproxy=http://127.0.0.1:1\n", ""),
+        ("[host a.test]\nproxy=\nhttp_version=3\n", "proxy=http://127.0.0.1:1\n", ""),
+        (
+            "[host a.test]\nproxy=socks5://127.0.0.1:1\nhttp_version=3\n",
+            "",
+            ":6: [host a.test]: http_version=3 has no effect: through a proxy it is 2 at most",
+        ),
+        (
+            "[host a.test]\nhttp_version=3\n",
+            "proxy=http://127.0.0.1:1\n",
+            ":6: [host a.test]: http_version=3 has no effect: through a proxy it is 2 at most",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_a_warning(
+    write: Write, sections: str, general: str, words: str
+) -> None:
+    warnings = load(write(sections, general)).warnings
+    found = [warning for warning in warnings if "no effect" in warning]
+    assert len(found) == bool(words), found
+    assert words in "".join(found)
+
+
+@pytest.mark.parametrize(("scheme", "told"), [("http", True), ("socks5h", True), ("socks5", False)])
+def test_which_proxies_look_names_up(write: Write, scheme: str, told: bool) -> None:
+    warnings = load(write("", f"proxy={scheme}://127.0.0.1:1\n")).warnings
+    assert any("it looks names up" in warning for warning in warnings) is told
