@@ -23,6 +23,7 @@ programs="
     promtool:prometheus
     gcc:gcc,libc6-dev
     pg_ctlcluster:postgresql
+    pgbouncer:pgbouncer
     chromium:chromium
     strace:strace
     eatmydata:eatmydata

@@ -59,7 +59,7 @@ class Postgres:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-N", "-U", "zurl")
 
-    def _as_user(self) -> dict[str, Any]:
+    def as_user(self) -> dict[str, Any]:
         if self._user is None:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
@@ -67,7 +67,7 @@ class Postgres:
     def _run(self, program: str, *arguments: str) -> None:
         command = [f"{self._programs}/{program}", *arguments]
         done = subprocess.run(
-            command, capture_output=True, check=False, cwd=self.directory, **self._as_user()
+            command, capture_output=True, check=False, cwd=self.directory, **self.as_user()
         )
         assert done.returncode == 0, done.stderr.decode()
 
@@ -84,7 +84,7 @@ class Postgres:
                 stderr=log,
                 cwd=self.directory,
                 start_new_session=True,
-                **self._as_user(),
+                **self.as_user(),
             )
         wait_until(self._answers, "PostgreSQL to answer", 30.0, 0.05)
         return self

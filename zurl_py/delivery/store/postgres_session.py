@@ -7,6 +7,7 @@ and shuts down the socket of a batch that takes too long, which then fails like 
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -26,6 +27,10 @@ Run = Callable[[LiteralString, Sequence[Any]], list[tuple[Any, ...]]]
 _CONNECT: Final = 3  # seconds
 _STATEMENT: Final = 6.0  # seconds that a batch may take
 _LOOK: Final = 0.5  # seconds between checks of the time
+_POOLED: Final = (
+    "store: a pooler (PgBouncer) in between pools transactions; LISTEN and advisory locks need"
+    " pool_mode=session, or the server itself"
+)
 _AGAIN: Final = 1.0  # seconds between attempts to connect
 
 
@@ -67,7 +72,7 @@ class Session:
             raise StoreUnavailable(self._why)
         try:
             return self._connect()
-        except psycopg.Error as error:
+        except (psycopg.Error, StoreError) as error:
             self._failed(error)
             raise StoreUnavailable(self._why) from None
 
@@ -139,6 +144,7 @@ class Session:
                 application_name="zurl-deliver",
             )
             self._connection = connection
+            self._check_pooler(connection)
             connection.execute("SET search_path = zurl")
             # Plans are made once and kept, perhaps while a table is small or has no statistics; so
             # they have to use the indices from the start.
@@ -149,12 +155,27 @@ class Session:
             self._busy_since = 0.0
         return connection
 
+    def _check_pooler(self, connection: psycopg.Connection[Any]) -> None:
+        """Check that a pooler in between, if there is one, pools sessions.
+
+        Raises:
+            StoreError: it pools transactions, or has no second connection for us.
+        """
+        (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        if pid == connection.info.backend_pid:
+            return  # a pooler gives numbers of its own
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT) as second:
+            other = _begin_within(second, _CONNECT)
+            # While the second is in a transaction, the first must still have its server process.
+            if other == pid or connection.execute("SELECT pg_backend_pid()").fetchone() != (pid,):
+                raise StoreError(_POOLED)
+
     def _lose(self, error: psycopg.Error) -> None:
         self._failed(error)
         if self._connection is not None:
             self._connection.close()
 
-    def _failed(self, error: psycopg.Error) -> None:
+    def _failed(self, error: Exception) -> None:
         self._failed_at = time.monotonic()
         self._why = _one_line(error)
 
@@ -174,6 +195,27 @@ class Session:
                 cut.shutdown(socket.SHUT_RDWR)
         except (OSError, psycopg.Error):
             pass
+
+
+def _begin_within(connection: psycopg.Connection[Any], seconds: float) -> int:
+    """Begin a transaction. Returns the number of the server process."""
+    pgconn = connection.pgconn
+    pgconn.send_query(b"BEGIN; SELECT pg_backend_pid()")
+    value = b""
+    while True:
+        while not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                return int(value)
+            if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+                raise StoreError(_POOLED)  # no transactions: it pools statements
+            if result.ntuples:
+                value = result.get_value(0, 0) or b""
+        if not select.select([connection], [], [], seconds)[0]:
+            raise StoreError(
+                "store: the pooler has one connection left; two connections are needed"
+            )
+        pgconn.consume_input()
 
 
 def _one_line(error: Exception) -> str:
