@@ -34,6 +34,7 @@ class Bystanders:
 
     Attributes:
         usual: the times without an attack.
+        pid: of the process.
     """
 
     FEW = 3  # their p99 may be so many times the usual
@@ -48,6 +49,7 @@ class Bystanders:
             text=True,
         )
         self.usual: list[float] = []
+        self.pid = self._process.pid
 
     def begin(self, seconds: float) -> None:
         """Has them make requests for so long."""

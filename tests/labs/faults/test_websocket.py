@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.labs.faults.isolation import ATTACKS
 from tests.labs.faults.websocket_lab import Lab, Player
 from tests.labs.faults.websocket_origins import LIES
-from tests.labs.faults.websocket_report import ATTACKS
 from tests.labs.faults.websocket_soak import soak
 
 _TOGETHER = 40  # sessions at once
