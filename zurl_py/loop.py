@@ -25,7 +25,7 @@ HANG_UP = select.EPOLLRDHUP  # the peer will send no more; what it sent may be u
 _COARSE_AFTER = 4.0
 _FINE = 64.0  # fine buckets per second: a timer fires at most 1/64 s late
 # Seconds of one turn for what descriptors have to say; who was not heard is first in the next one.
-_EVENTS_SHARE = 0.01
+_EVENTS_SHARE = 0.002
 _LONGEST_WAIT = 60.0  # seconds
 _MAX_EVENTS = 256  # descriptors handled in one turn, so that a flood cannot starve timers
 

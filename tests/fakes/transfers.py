@@ -35,6 +35,7 @@ class FakeEgress:
     max_response_size = 0
     max_expansion = 0
     rules = 0
+    is_late = False
 
     def __init__(self) -> None:
         self.moved: list[Any] = []

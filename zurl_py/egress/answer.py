@@ -16,7 +16,7 @@ from ..zhttp import Condition
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .extras import Extras
-from .handles import EasyHandle
+from .handles import MOST_PIECES, EasyHandle
 from .request import HttpRequest
 from .transfer import HttpTransfer
 
@@ -43,8 +43,10 @@ class AnswerTransfer(HttpTransfer):
         "_decoder",
         "_dirty",
         "_heard_at",
+        "_pieces",
         "_redirecting",
         "_refusal",
+        "_rests",
         "_seen",
         "extras",
         "head",
@@ -58,13 +60,16 @@ class AnswerTransfer(HttpTransfer):
         self._heard_at = 0.0
         self._seen = (0, 0)  # hops and progress at the last call of `sign_of_life`
         self._dirty = False  # `moved` is going to be called
+        self._pieces = 0  # of the body, and interim heads, in this turn
+        self._rests = False  # paused until its next turn
         self._redirecting = False  # the head is a redirect, so the body is ignored
         self._refusal: TransferError | None = None  # why we made libcurl stop
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         self.head = self._refusal = self._decoder = None
-        self._redirecting = False
+        self._redirecting = self._rests = False
+        self._pieces = 0
         handle.apply(self.request, self._verify_connect_host)
 
     def moved(self) -> None:
@@ -75,6 +80,14 @@ class AnswerTransfer(HttpTransfer):
         if not self._dirty:
             self._dirty = True
             self._egress.moved.append(self)
+
+    def _lets_others_go(self) -> bool:
+        """Whether libcurl has to pause the transfer, whose next turn resumes it."""
+        if not self._egress.is_late:
+            return False
+        self._rests = True
+        self._mark()
+        return True
 
     def sign_of_life(self, now: float) -> float:
         """Time when the origin last sent anything, as far as is known at ``now``.
@@ -118,6 +131,10 @@ class AnswerTransfer(HttpTransfer):
 
     def _block_ended(self, lines: list[bytes]) -> int | None:
         """A head is complete. Remove its lines: lines after the final head are trailers."""
+        self._pieces += 1
+        if self._pieces > MOST_PIECES and self._lets_others_go():
+            lines.pop()
+            return int(pycurl.WRITEFUNC_PAUSE)  # the same line comes again
         try:
             head = read_head(lines)
             if head is not None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final, Protocol
 
+import pycurl
+
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, read_head, read_interim, read_trailers, trailer_fields
 from ..zhttp import Condition, JsonText
 from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
-from .handles import EasyHandle, with_slack
+from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle, with_slack
 from .request import HttpRequest
 from .transfer import HttpTransfer
 
@@ -43,7 +45,7 @@ class ResponseSink(Protocol):
 class BufferedTransfer(AnswerTransfer):
     """A request whose answer is wanted whole."""
 
-    __slots__ = ("_body", "_cut", "_is_large", "_most", "_output", "_rests", "_sink", "_text")
+    __slots__ = ("_body", "_cut", "_is_large", "_most", "_output", "_sink", "_text")
 
     def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
         AnswerTransfer.__init__(self, egress, request)
@@ -55,7 +57,6 @@ class BufferedTransfer(AnswerTransfer):
         self._body = memoryview(b"")  # what is still to be made text
         self._text: JsonText | None = None
         self._cut = False  # the body is not wanted beyond what is there
-        self._rests = False  # paused, until this has a turn again
         self._is_large = False  # it has asked for its turn among the large bodies
 
     @property
@@ -82,8 +83,8 @@ class BufferedTransfer(AnswerTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         AnswerTransfer.prepare(self, handle)
-        self._cut = self._rests = False
-        handle.rests = self._rest
+        self._cut = False
+        handle.rests = self._lets_others_go
         if self.request.truncate and self._most is not None:
             handle.watch(self._header_came, self._body_came)
         elif self.request.follow_redirects:
@@ -91,15 +92,14 @@ class BufferedTransfer(AnswerTransfer):
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 
-    def _rest(self) -> None:
-        self._rests = True
-        self._mark()
-
     def _body_came(self, data: memoryview) -> int | None:
         """Only where the body is to be cut: enough of it, coded or not, ends the transfer."""
         handle, most = self.handle, self._most
         if handle is None or most is None:
             return None
+        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
+        if self._pieces > MOST_PIECES and self._lets_others_go():
+            return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         handle.body.write(data)
         if handle.body.tell() > (most if self._decoder is None else with_slack(most)):
             self._cut = True
@@ -118,6 +118,7 @@ class BufferedTransfer(AnswerTransfer):
                 self._leave()
             elif self._rests:
                 self._rests = False
+                self._pieces = 0
                 self.handle.curl.unpause()
         elif self._text is not None:
             self._put_into_words(self._text)

@@ -95,6 +95,10 @@ class Carrier(Protocol):
     @property
     def moved(self) -> Turns: ...
 
+    @property
+    def is_late(self) -> bool:
+        """Whether this turn of the loop has lasted so long that what can wait has to wait."""
+
     def add(self, transfer: Carried) -> None:
         """Start a transfer, or its next hop."""
 

@@ -28,7 +28,7 @@ from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
 from .trace import make_trace
-from .turns import TurnQueue
+from .turns import TURN_SHARE, TurnQueue
 from .versions import HttpVersions
 from .window import ReceiveWindow, StreamBudget
 
@@ -132,6 +132,11 @@ class Egress:
         """Have a meter told of every transfer and every look-up that ends."""
         self.meter = meter
         self._resolver.observe = meter.looked_up
+
+    @property
+    def is_late(self) -> bool:
+        """Whether this turn of the loop has lasted so long that what can wait has to wait."""
+        return self._loop.clock() > self._loop.now + TURN_SHARE
 
     @property
     def idle_connections(self) -> int:

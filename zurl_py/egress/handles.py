@@ -23,14 +23,16 @@ from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
 from .window import ReceiveWindow, StreamBudget
 
-__all__ = ["MOST_PIECES", "EasyHandle", "HandlePool", "with_slack"]
+__all__ = ["MOST_PIECES", "PIECE_SHIFT", "EasyHandle", "HandlePool", "with_slack"]
 
 _Data = TypeVar("_Data")
 
 _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-# Pieces of a body that one transfer takes before it lets others have a turn: chunks of one byte
-# come by hundred thousands in one read. While it is paused, libcurl puts them together.
-MOST_PIECES = 1000
+# Pieces of a body, or interim heads, that a transfer may take in each turn of the loop. With more,
+# it pauses where the turn has lasted for long: chunks of one byte come by hundred thousands in one
+# read. While it is paused, libcurl joins them. Large pieces count as several.
+MOST_PIECES = 32
+PIECE_SHIFT = 12  # one more for each 4 KiB
 # TCP_NODELAY is libcurl's default already.
 _MAX_POOLED = 1000
 # CURLOPT_..., which pycurl does not name
@@ -74,8 +76,8 @@ class EasyHandle:
         curl: the handle itself.
         header_lines: header lines of a buffered answer, as libcurl gives them.
         body: of a buffered answer, as the origin sent it.
-        rests: called where a body comes in so many pieces that the transfer has to let others have
-            a turn; it is paused then.
+        rests: asked where a body comes in many pieces: whether the transfer lets others have a
+            turn. It is paused then.
         refused: the policy decision that refused an address, if one did.
         tried: addresses that the policy let pass.
         peer: address of the connection in use, once known.
@@ -147,7 +149,7 @@ class EasyHandle:
         self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
-        self.rests: Callable[[], None] | None = None
+        self.rests: Callable[[], bool] | None = None
         self._pieces = 0
         self.refused: Decision | None = None
         self.starved = False
@@ -302,10 +304,9 @@ class EasyHandle:
 
     def _collect(self, data: bytes) -> int | None:
         """``CURLOPT_WRITEFUNCTION`` of a buffered answer."""
-        self._pieces += 1
-        if self._pieces > MOST_PIECES and self.rests is not None:
+        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
+        if self._pieces > MOST_PIECES and self.rests is not None and self.rests():
             self._pieces = 0
-            self.rests()
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         self.body.write(data)
         return None

@@ -12,7 +12,7 @@ from ..zhttp import Condition
 from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
-from .handles import MOST_PIECES, EasyHandle
+from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle
 from .request import HttpRequest, header_lines
 from .upload import UploadBody
 
@@ -53,10 +53,8 @@ class StreamTransfer(AnswerTransfer):
         "_limit",
         "_most",
         "_outcome",
-        "_pieces",
         "_read_paused",
         "_received",
-        "_rests",
         "_started",
         "_stream_sink",
         "_upload",
@@ -84,8 +82,6 @@ class StreamTransfer(AnswerTransfer):
         self._outcome: TransferError | None = None  # libcurl's result
         self._write_paused = False
         self._read_paused = False
-        self._rests = False  # paused until its next turn
-        self._pieces = 0  # pieces of the body in this turn
         self._received = 0  # bytes of body of this hop
         self._started = False
         kept = _REPLAY_LIMIT if request.follow_redirects else _REPEAT_LIMIT
@@ -169,7 +165,7 @@ class StreamTransfer(AnswerTransfer):
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of this hop of the request."""
-        self._read_paused = self._write_paused = self._cut = self._rests = False
+        self._read_paused = self._write_paused = self._cut = False
         self._received = 0
         super().prepare(handle)
         handle.stream(self._header_came, self._body_came)
@@ -316,10 +312,8 @@ class StreamTransfer(AnswerTransfer):
     def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
-        self._pieces += 1
-        if self._pieces > MOST_PIECES:
-            self._rests = True
-            self._mark()
+        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
+        if self._pieces > MOST_PIECES and self._lets_others_go():
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         if self._decoder is not None:
             return self._coded_came(self._decoder, data)

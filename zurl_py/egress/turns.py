@@ -12,10 +12,10 @@ from typing import Final, Generic, TypeVar
 
 from ..loop import Loop
 
-__all__ = ["TurnQueue"]
+__all__ = ["TURN_SHARE", "TurnQueue"]
 
 # Seconds of one turn of the loop for all items.
-_SHARE: Final = 0.002
+TURN_SHARE: Final = 0.002
 # Of these, seconds for items that were not finished in their turn: floods and long bodies. A plain
 # request takes three or four turns of the loop.
 _REST: Final = 0.0005
@@ -63,7 +63,7 @@ class TurnQueue(Generic[_Item]):
         loop, waiting = self._loop, self.fresh
         if loop.now != self._turn:
             self._turn = loop.now
-            self._until = loop.clock() + _SHARE
+            self._until = loop.clock() + TURN_SHARE
         for _ in range(len(waiting)):
             if loop.clock() > self._until:
                 return
