@@ -131,10 +131,10 @@ class AnswerTransfer(HttpTransfer):
 
     def _block_ended(self, lines: list[bytes]) -> int | None:
         """A head is complete. Remove its lines: lines after the final head are trailers."""
-        self._pieces += 1
         if self._pieces > MOST_PIECES and self._lets_others_go():
             lines.pop()
             return int(pycurl.WRITEFUNC_PAUSE)  # the same line comes again
+        self._pieces += 1
         try:
             head = read_head(lines)
             if head is not None:

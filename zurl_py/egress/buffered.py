@@ -97,9 +97,9 @@ class BufferedTransfer(AnswerTransfer):
         handle, most = self.handle, self._most
         if handle is None or most is None:
             return None
-        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         if self._pieces > MOST_PIECES and self._lets_others_go():
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
+        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         handle.body.write(data)
         if handle.body.tell() > (most if self._decoder is None else with_slack(most)):
             self._cut = True

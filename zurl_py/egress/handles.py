@@ -304,10 +304,10 @@ class EasyHandle:
 
     def _collect(self, data: bytes) -> int | None:
         """``CURLOPT_WRITEFUNCTION`` of a buffered answer."""
-        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         if self._pieces > MOST_PIECES and self.rests is not None and self.rests():
             self._pieces = 0
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
+        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         self.body.write(data)
         return None
 

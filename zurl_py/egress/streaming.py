@@ -312,9 +312,9 @@ class StreamTransfer(AnswerTransfer):
     def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
-        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         if self._pieces > MOST_PIECES and self._lets_others_go():
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
+        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         if self._decoder is not None:
             return self._coded_came(self._decoder, data)
         body = self._body

@@ -13,7 +13,7 @@ from tests.fakes.transfers import FakeEgress
 from zurl_py import url
 from zurl_py.egress import HttpRequest, StreamTransfer, TransferError, answer
 from zurl_py.egress.answer import PIECE
-from zurl_py.egress.handles import MOST_PIECES
+from zurl_py.egress.handles import MOST_PIECES, PIECE_SHIFT
 from zurl_py.http.fields import RequestHeaders
 from zurl_py.http.heads import read_head
 from zurl_py.zhttp import Condition
@@ -214,14 +214,40 @@ def test_what_was_sent_before_a_redirect_is_sent_again_and_credited_once() -> No
 def test_a_body_in_too_many_pieces_lets_others_have_a_turn() -> None:
     bench = Bench(limit=1_000_000).start()
     bench.lines(b"HTTP/1.1 200 OK\r\n", b"\r\n")
-    assert [bench.body(b"x") for _ in range(MOST_PIECES)] == [None] * MOST_PIECES
+    assert [bench.body(b"x") for _ in range(MOST_PIECES + 5)] == [None] * (MOST_PIECES + 5)
+    bench.egress.is_late = True
     assert bench.body(b"y") == pycurl.WRITEFUNC_PAUSE
     assert bench.transfer.handle is not None
     curl = cast(Any, bench.transfer.handle.curl)
     curl.again = lambda: bench.body(b"y")
     bench.turn()
     assert curl.unpaused == 1
-    assert bench.transfer.read(MOST_PIECES + 1) == b"x" * MOST_PIECES + b"y"
+    assert bench.transfer.read(1000) == b"x" * (MOST_PIECES + 5) + b"y"
+
+
+def test_interim_heads_without_end_let_others_have_a_turn() -> None:
+    bench = Bench(limit=1000).start()
+    interim = (b"HTTP/1.1 102 Processing\r\n", b"\r\n")
+    bench.egress.is_late = True
+    for _ in range(MOST_PIECES + 1):
+        bench.lines(*interim)
+    bench.lines(interim[0])
+    assert bench.transfer._header_came(interim[1]) == pycurl.WRITEFUNC_PAUSE
+    bench.turn()
+    assert bench.transfer._header_came(interim[1]) is None, "the same line comes again"
+    bench.lines(b"HTTP/1.1 200 OK\r\n", b"\r\n")
+    assert bench.transfer.head is not None
+
+
+def test_large_pieces_count_as_several_and_one_is_always_taken() -> None:
+    bench = Bench(limit=10_000_000).start()
+    bench.lines(b"HTTP/1.1 200 OK\r\n", b"\r\n")
+    bench.egress.is_late = True
+    large = bytes(MOST_PIECES << PIECE_SHIFT)
+    assert bench.body(large) is None
+    assert bench.body(b"x") == pycurl.WRITEFUNC_PAUSE
+    bench.turn()
+    assert bench.body(large) is None
 
 
 def test_a_coded_body_is_undone_piece_by_piece_as_far_as_there_is_room() -> None:
