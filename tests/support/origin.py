@@ -165,6 +165,7 @@ class Connection:
         with contextlib.suppress(PeerClosed):
             while True:
                 self._fill()
+        self._buffer = b""  # no request will be made of it
 
     def send(self, data: bytes) -> None:
         """Sends all of `data`; PeerClosed if the peer is gone."""

@@ -16,6 +16,7 @@ from typing import Any
 from tests.labs.faults import lab as http_lab
 from tests.labs.faults import origin
 from tests.labs.faults.bystanders import percentile
+from tests.labs.faults.origin import CODINGS
 from tests.labs.faults.websocket_lab import Lab
 from tests.support import ScriptedOrigin
 
@@ -31,7 +32,16 @@ ATTACKS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """WebSockets: the origin's fault, and fields of the worker's first packet."""
 
-_FAULTS = ("bomb", "endless", "trickle", "reset", "stall", "redirects", "early")
+_ENDLESS = (
+    *("head", "interim heads", "body", "redirect's body", "trailers"),
+    *("chunks of one byte", "chunk extension", "reason"),
+)
+# The origin's fault, its number if only one is wanted, and what it is.
+_FAULTS: tuple[tuple[str, int | None, str], ...] = (
+    *(("bomb", number, f"bomb of {name}") for number, name in enumerate(CODINGS)),
+    *(("endless", number, f"endless {name}") for number, name in enumerate(_ENDLESS)),
+    *((name, None, name) for name in ("trickle", "reset", "stall", "redirects", "early")),
+)
 _SECONDS = 3.0
 _AT_ONCE = 100  # packets of a worker that does not wait for answers
 
@@ -48,17 +58,17 @@ def _websockets(lab: Lab) -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _origins(asker: http_lab.Lab) -> Iterator[tuple[str, Callable[[], None]]]:
-    for fault in _FAULTS:
+    for fault, number, name in _FAULTS:
 
-        def play(fault: str = fault) -> None:
+        def play(fault: str = fault, number: int | None = number) -> None:
             end = time.monotonic() + _SECONDS
+            numbers = list(range(40)) if number is None else [number] * 40
             with ScriptedOrigin(origin.script) as served:
-                numbers = list(range(40))
                 while time.monotonic() < end:
                     asker.play(http_lab.wants_of(served, fault, numbers, http_lab.WAYS))
                 served.errors.clear()
 
-        yield f"HTTP: 40 at once, {fault}", play
+        yield f"HTTP: 40 at once, {name}", play
 
 
 def _workers(asker: http_lab.Lab) -> Iterator[tuple[str, Callable[[], None]]]:

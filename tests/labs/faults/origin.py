@@ -40,6 +40,7 @@ _BOMBS = {
     b"br": brotli.compress(_ZEROS, quality=5),
     b"zstd": zstd.compress(_ZEROS),
 }
+CODINGS = [name.decode() for name in sorted(_BOMBS)]
 _STEP = 0.002  # seconds between the bytes of a trickle
 
 
