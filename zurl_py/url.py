@@ -49,7 +49,7 @@ _ESCAPED_IN_QUERY = re.compile(rb"[\x80-\xff]")
 _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
-_USER = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
+_USER = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:^`{|}-]|%[0-9A-Fa-f]{2})*")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 # Most URLs match this: nothing in them is ambiguous or has to be rewritten.

@@ -70,6 +70,11 @@ BODIES = {
     "coded twice": _FOUND + b"Content-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\nhi",
     "in bad chunks": _FOUND + b"Transfer-Encoding: chunked\r\n\r\nno chunk",
     "without end": _FOUND + b"\r\n",
+    "of a length that is none": _FOUND + b"Content-Length: x\r\n\r\n",
+    "of two lengths": _FOUND + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nno",
+    "of a length beyond all": _FOUND + b"Content-Length: %d\r\n\r\n" % 10**20,
+    "in a transfer coding": _FOUND + b"Transfer-Encoding: x\r\n\r\nno",
+    "coded and chunked": _FOUND + b"Transfer-Encoding: gzip, chunked\r\n\r\nno",
     "short of its length": _FOUND + b"Content-Length: 99\r\n\r\nshort",
     "as it should be": _FOUND + b"Content-Length: 2\r\n\r\nno",
     "larger than max-size": _FOUND + b"Content-Length: 500\r\n\r\n" + b"x" * 500,
@@ -122,6 +127,7 @@ _CONTENT = [
     ["Content-Language", "de"],
     ["Content-Location", "/x"],
     ["Content-Encoding", "gzip"],
+    ["Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"],
     ["X-Kept", "1"],
 ]
 
@@ -140,6 +146,7 @@ def test_303_drops_the_body_and_what_was_said_about_it(
     assert first.get(b"content-encoding") == b"gzip"
     assert second.line == b"GET /to HTTP/1.1"
     assert [name for name, _ in second.headers if name.lower().startswith(b"content-")] == []
+    assert second.get(b"last-modified") is None
     assert second.get(b"x-kept") == b"1"
 
 

@@ -164,6 +164,23 @@ class TestRejected:
         expect_error(message, b"rejected")
         assert message.header(b"location") == b"/x"
 
+    def test_redirect_to_nowhere(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = reply(b"HTTP/1.1 302 F\r\nLocation:\r\nContent-Length: 0\r\n\r\n")
+        message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
+        expect_error(message, b"rejected")
+        assert message["code"] == 302
+
+    def test_odd_fields(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        """As over HTTP: blanks behind a name are no part of it; what has no usable name goes."""
+        message = self.reject(
+            worker,
+            origin,
+            b"HTTP/1.1 401 U\r\nX-A \t: b\r\nX(B): c\r\n folded\r\nContent-Length : 4\r\n\r\nbody",
+        )
+        expect_error(message, b"rejected")
+        assert message.body == b"body"
+        assert message.headers == [(b"X-A", b"b"), (b"Content-Length", b"4")]
+
     @pytest.mark.parametrize(
         "answer",
         [
@@ -220,6 +237,12 @@ class TestWrongAnswers:
             worker, origin, *self.GOOD, b"Sec-WebSocket-Extensions: permessage-deflate"
         )
         expect_error(message, b"undefined-condition", b"wrong-extension")
+
+    def test_odd_fields(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        origin.script = quiet(b"Server : x", b"X(Y): z")
+        message = outcome(worker, origin.url("/", "ws"))
+        assert message.get("code") == 101, message
+        assert message.headers[3:] == [(b"Server", b"x")]
 
     def test_good_ones(self, worker: Worker, origin: ScriptedOrigin) -> None:
         def script(connection: Connection) -> None:

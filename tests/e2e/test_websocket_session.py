@@ -69,6 +69,13 @@ class TestOpening:
         assert request.get(b"sec-websocket-key") != b"theirs"
         assert request.get(b"sec-websocket-extensions") == b"grip"
 
+    @pytest.mark.parametrize("target", ["/?", "/a?", "/a?b?"])
+    def test_empty_query(self, worker: Worker, origin: ScriptedOrigin, target: str) -> None:
+        """It is a part of the target (RFC 3986 section 6.2.3), as it is over HTTP."""
+        origin.script = quiet()
+        assert worker.start(uri=origin.url(target, "ws")).next()["code"] == 101
+        assert origin.requests[0].line == b"GET %b HTTP/1.1" % target.encode()
+
     @pytest.mark.parametrize("format", ["J", "M", "T"])
     def test_formats(self, worker: Worker, origin: ScriptedOrigin, format: str) -> None:
         worker.format = format

@@ -268,6 +268,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         ("john%2Edoe:12345", "john.doe:12345"),
         ("john.doe:secret", "john.doe:secret"),
         ("gr%C3%BCn:%ff", "grün:\udcff"),
+        ("a|b:{c}^`", "a|b:{c}^`"),
     ],
 )
 def test_user_and_password_become_a_header(user: str, plain: str) -> None:

@@ -25,6 +25,8 @@ __all__ = ["PIECE", "AnswerTransfer"]
 PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
 
 _NO_BODY: Final = (204, 304)
+# Why libcurl refuses an answer by a field that is about its body.
+_ABOUT_BODIES: Final = (ErrorName.BAD_FRAMING, ErrorName.BAD_ENCODING, ErrorName.MAX_SIZE)
 _PARTIAL_CONTENT: Final = 206
 _SLACK: Final = 1 << 20  # decoded bytes to which max_expansion does not apply
 _TCP_INFO_SIZE: Final = 104
@@ -165,6 +167,23 @@ class AnswerTransfer(HttpTransfer):
         self._redirecting = self.request.follow_redirects and is_redirect(head)
         if head.codings and not self._redirecting:
             self._decoder = self._choose_decoder(head)
+
+    def _is_refused_redirect(self, failure: TransferError) -> bool:
+        """Whether libcurl refused a redirect for how it announces its body, which is ignored.
+
+        The head is known up to there: where Location comes behind it, there is no redirect.
+        """
+        handle = self.handle
+        if self.head is not None or handle is None or failure.error not in _ABOUT_BODIES:
+            return False
+        try:
+            head = read_head([*handle.header_lines, b"\r\n"])
+        except ValueError:
+            return False
+        if head is None or not is_redirect(head):
+            return False
+        self.head = head
+        return True
 
     def _stop(self, condition: bytes, detail: str, error: str = "") -> int:
         """End the transfer from a callback: for libcurl, "nothing written" is an error."""

@@ -135,6 +135,9 @@ class BufferedTransfer(AnswerTransfer):
         handle = self.handle
         assert handle is not None
         failure = self._refusal or (self._failure(code, message) if code else None)
+        if failure and self.request.follow_redirects and self._is_refused_redirect(failure):
+            self._leave()
+            return
         if self._cut:
             failure = None
         if failure is None:

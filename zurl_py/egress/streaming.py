@@ -214,6 +214,9 @@ class StreamTransfer(AnswerTransfer):
         failure = None if self._cut else self._refusal
         if code and not self._cut and failure is None:
             failure = self._failure(code, message)
+            if failure and self.request.follow_redirects and self._is_refused_redirect(failure):
+                self._leave()
+                return
         if failure is None and self.head is None:
             failure = TransferError(
                 Condition.UNDEFINED_CONDITION, "no response head", error=ErrorName.EMPTY_ANSWER

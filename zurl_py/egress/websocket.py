@@ -549,6 +549,4 @@ class WebSocketTransfer(HttpTransfer):
 
 def _request_target(target: url.Target) -> bytes:
     """Path and query, as libcurl sends them (RFC 9112 section 3.2.1)."""
-    path: str = target.curl_url.path or "/"
-    query: str | None = target.curl_url.query
-    return (path if query is None else f"{path}?{query}").encode()
+    return target.text[target.text.index("/", len(target.scheme) + len("://")) :].encode()

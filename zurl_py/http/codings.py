@@ -141,8 +141,12 @@ _Starter = Callable[[bytes], "_Stream | None"]
 
 
 def _start_gzip(head: bytes) -> _Stream | None:
-    """RFC 1952 section 2.3.1; method 8 is the only one that is defined."""
-    return _Inflate(31) if _begins(head, b"\x1f\x8b\x08") else None
+    """RFC 1952 section 2.3.1; method 8 is the only one that is defined, and so are five flags."""
+    if not _begins(head, b"\x1f\x8b\x08") or len(head) < 4:
+        return None
+    if head[3] & 0xE0:
+        raise BadCoding("it has flags that are not defined")
+    return _Inflate(31)
 
 
 def _start_deflate(head: bytes) -> _Stream | None:

@@ -65,6 +65,7 @@ _KINDS: Final = {
     b"content-digest": _CONTENT,
     b"repr-digest": _CONTENT,
     b"digest": _CONTENT,
+    b"last-modified": _CONTENT,
     b"accept-encoding": _ACCEPT,
     b"range": _RANGE,
     b"te": _TE,

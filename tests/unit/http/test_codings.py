@@ -114,6 +114,18 @@ def test_what_is_behind_the_data_is_passed_over(kind: str, junk: bytes, step: in
     assert unpack(name, pack(b"hello") + junk, step) == b"hello"
 
 
+@pytest.mark.parametrize("step", [1, 1 << 30])
+def test_what_only_begins_like_a_gzip_member_is_passed_over(step: int) -> None:
+    packed = gzip.compress(b"hello") + b"\x1f\x8b\x08\xe0 no member"
+    assert unpack("gzip", packed, step) == b"hello"
+
+
+def test_another_run_that_is_damaged_is_not_passed_over() -> None:
+    member = gzip.compress(b"hello")
+    with pytest.raises(BadCoding):
+        unpack("gzip", member + member[:-8] + b"checksum")
+
+
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("step", [1, 3, 1 << 30])
 def test_several_runs_are_one_body(kind: str, step: int) -> None:

@@ -374,7 +374,7 @@ class TestResponse:
             b"HTTP/1.1 2000 OK\r\n\r\n",
             b"HTTP/1.1 099 OK\r\n\r\n",
             b"HTTP/1.1 101 OK\r\nno colon\r\n\r\n",
-            b"HTTP/1.1 101 OK\r\nA : b\r\n\r\n",
+            b"HTTP/1.1 101 OK\r\n: b\r\n\r\n",
             b"HTTP/1.1 101 OK\r\nA: b\0\r\n\r\n",
             b"HTTP/1.1 101 OK\r\n folded: b\r\n\r\n",
         ],
