@@ -13,6 +13,7 @@ import click
 
 from ..client.address import DEFAULT_PATH, VARIABLE, Embedded, Gateway, resolve
 from ..client.errors import GatewayNotConfigured
+from ..client.shorthands import read_certificate
 from .terminal import tell
 
 __all__ = ["Connected", "connect", "gateway_options"]
@@ -41,6 +42,30 @@ _OPTIONS: Final = (
         help="A key of zurl.conf for an embedded gateway. May be repeated.",
     ),
 )
+
+
+CERTIFICATE_OPTIONS: Final[Sequence[tuple[Sequence[str], dict[str, Any]]]] = (
+    (("--cert",), {"type": click.Path(exists=True), "help": "PEM of a client certificate."}),
+    (("--key",), {"type": click.Path(exists=True), "help": "PEM of its key, if apart."}),
+    (("--cacert",), {"type": click.Path(exists=True), "help": "PEM to trust (embedded gateway)."}),
+)
+"""Names and settings of the options that name files of TLS."""
+
+
+def client_certificate(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``--cert`` and ``--key`` as the client has them.
+
+    Raises:
+        click.UsageError: there is a key alone, or a file cannot be read.
+    """
+    if not options["cert"]:
+        if options["key"]:
+            raise click.UsageError("--key needs --cert, the certificate that it is for")
+        return {}
+    try:
+        return read_certificate((options["cert"], options["key"]))
+    except OSError as error:
+        raise click.UsageError(f"--cert, --key: {error}") from None
 
 
 def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,6 +130,8 @@ def connect(options: Mapping[str, Any]) -> Connected:
     """
     address, rules = options["connect"], options["allow"]
     settings = _settings(options["policy"])
+    if options.get("cacert"):
+        settings["ca_file"] = os.path.abspath(options["cacert"])
     if rules:
         settings["allow"] = ",".join(rules)
     if options["embedded"]:
@@ -121,7 +148,8 @@ def connect(options: Mapping[str, Any]) -> Connected:
     if settings:
         if not isinstance(gateways[0], Embedded):
             raise click.UsageError(
-                "--allow and --policy are for an embedded gateway; a running one has its zurl.conf"
+                "--allow, --policy and --cacert are for an embedded gateway; a running one has its "
+                "zurl.conf"
             )
         try:
             gateways = resolve("embedded", settings)

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +18,13 @@ import click
 
 from ..client import Client, Request, Timeout
 from ..client.request import RequestArguments
-from .connecting import Connected, connect, gateway_options
+from .connecting import (
+    CERTIFICATE_OPTIONS,
+    Connected,
+    client_certificate,
+    connect,
+    gateway_options,
+)
 from .items import Asked, add_items, curl_data, form_part, full_url, split_header, urlencoded
 from .packets import show_packet
 from .terminal import is_terminal
@@ -63,9 +68,8 @@ _REQUEST_OPTIONS: Final = (
     (("-k", "--insecure"), {"is_flag": True, "help": "Accept any certificate."}),
     (("--connect-to",), {"multiple": True, "metavar": "HOST:PORT:HOST:PORT", "help":
         "Connect there instead."}),
-    (("-E", "--cert"), {"type": click.Path(exists=True), "help": "PEM of a client certificate."}),
-    (("--key",), {"type": click.Path(exists=True), "help": "PEM of its key, if apart."}),
-    (("--cacert",), {"type": click.Path(exists=True), "help": "PEM to trust (embedded gateway)."}),
+    (("-E", *CERTIFICATE_OPTIONS[0][0]), CERTIFICATE_OPTIONS[0][1]),
+    *CERTIFICATE_OPTIONS[1:],
     (("--http1.1", "http1"), {"is_flag": True, "help": "HTTP/1.1 only."}),
     (("--http2",), {"is_flag": True, "help": "HTTP/2 at most."}),
     (("--http3",), {"is_flag": True, "help": "HTTP/3 where the origin can."}),
@@ -183,9 +187,6 @@ def _open(options: dict[str, Any]) -> tuple[Client, Connected]:
     Raises:
         GatewayUnavailable: no gateway is configured.
     """
-    if options["cacert"]:
-        path = os.path.abspath(options["cacert"])
-        options = {**options, "policy": (*options["policy"], f"ca_file={path}")}
     found = connect(options)
     tracer = show_packet if options["packets"] else None
     client = Client(found.gateways, on_packet=tracer, format=options["packet_format"])
@@ -312,10 +313,8 @@ def _arguments(url: str, options: dict[str, Any]) -> dict[str, Any]:
         found["user_data"] = _as_json("--user-data", options["user_data"])
     if options.get("verbose") or options.get("write_out"):
         found["timing"] = True
-    for flag, version in (("http1", "1.1"), ("http2", "2"), ("http3", "3")):
-        if options[flag]:
-            found["http_version"] = version
-    found |= _client_certificate(options) | _connect_to(url, options["connect_to"])
+    found |= _version(options) | client_certificate(options)
+    found |= _connect_to(url, options["connect_to"])
     return found
 
 
@@ -338,15 +337,12 @@ def _as_json(option: str, text: str) -> Any:
         raise click.UsageError(f"{option} {text!r}: not JSON: {error}") from None
 
 
-def _client_certificate(options: dict[str, Any]) -> dict[str, Any]:
-    if not options["cert"]:
-        return {}
-    try:
-        certificate = Path(options["cert"]).read_text()
-        key = Path(options["key"]).read_text() if options["key"] else certificate
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--cert, --key: {error}") from None
-    return {"client_cert": certificate, "client_key": key}
+def _version(options: dict[str, Any]) -> dict[str, Any]:
+    flags = {"http1": "1.1", "http2": "2", "http3": "3"}
+    asked = [version for flag, version in flags.items() if options[flag]]
+    if len(asked) > 1:
+        raise click.UsageError("--http1.1, --http2 and --http3: give one of them")
+    return {"http_version": asked[0]} if asked else {}
 
 
 def _connect_to(url: str, rules: Sequence[str]) -> dict[str, Any]:

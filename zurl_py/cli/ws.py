@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,7 @@ import click
 from ..client import Client, InvalidStatus, ZurlError, exit_code
 from ..client.errors import ConnectionClosed, ConnectionClosedOK
 from ..client.websocket import WebSocket
-from .connecting import connect, gateway_options
+from .connecting import CERTIFICATE_OPTIONS, client_certificate, connect, gateway_options
 from .items import full_url, split_header
 from .packets import show_packet
 from .terminal import colours, escape, is_terminal, tell
@@ -36,6 +36,12 @@ _PROMPT: Final = "> "
 _GRACE: Final = 10.0  # seconds for the origin to answer our close
 
 
+def _with_certificates(command: Callable[..., Any]) -> Callable[..., Any]:
+    for names, settings in reversed(CERTIFICATE_OPTIONS):
+        command = click.option(*names, **settings)(command)
+    return command
+
+
 @click.command()
 @click.argument("url")
 @click.option("-1", "--one-message", "one", is_flag=True, help="Send and receive one message.")
@@ -48,6 +54,7 @@ _GRACE: Final = 10.0  # seconds for the origin to answer our close
 @click.option("--origin", metavar="URL", help="The Origin header.")
 @click.option("--jsonrpc", is_flag=True, help="A line 'method a, b' is a JSON-RPC 2.0 call.")
 @click.option("-k", "--insecure", is_flag=True, help="Accept any certificate.")
+@_with_certificates
 @click.option("--connect-timeout", type=click.FloatRange(0), default=10.0, help="Seconds to open.")
 @click.option("--max-size", type=click.IntRange(1), default=_LONGEST_LINE, metavar="BYTES",
               help="Of a message from the origin.")  # fmt: skip
@@ -98,6 +105,7 @@ def _open(
         max_size=options["max_size"],
         ignore_tls_errors=options["insecure"],
         ignore_policies=options["ignore_policies"],
+        **client_certificate(options),
     )
     if options["verbose"]:
         tell(f"< {socket.response.status_code} {escape(socket.response.reason)}")

@@ -19,6 +19,7 @@ from .hub import Hub
 from .request import USER_AGENT, Request, RequestArguments, RequestOptions, build_request
 from .response import AsyncResponse, Response
 from .running import Runtime, ThreadRuntime, current_runtime, run
+from .shorthands import expand
 from .timeouts import DEFAULT_TIMEOUT, Timeout, TimeoutTypes
 from .trace import Tracer
 from .websocket import (
@@ -90,6 +91,7 @@ class _Core:
         self._timeout = Timeout.of(rest.pop("timeout", DEFAULT_TIMEOUT))
         self._format = _format(rest.pop("format", "T"))
         self._tracer: Tracer | None = rest.pop("on_packet", None)
+        expand(rest)
         unknown = rest.keys() - RequestOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"no such option of a client: {', '.join(sorted(unknown))}")

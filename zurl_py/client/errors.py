@@ -147,7 +147,7 @@ class TlsError(ZurlError):
 
 
 class CertificateError(TlsError):
-    """The origin's certificate is not accepted."""
+    """The origin's certificate is not accepted, or the origin wants one of the client."""
 
 
 class ZurlTimeout(ZurlError, TimeoutError):

@@ -68,6 +68,8 @@ def _rows() -> tuple[Failure, ...]:
                 28, "connecting took too long"),
         Failure("session-timeout", None, e.ReadTimeout, "ReadTimeout", "ReadTimeout", 28,
                 "the answer took too long"),
+        Failure("tls-error", "certificate-required", e.CertificateError, "ConnectError", "SSLError",
+                60, "the origin wants a client certificate"),
         Failure("tls-error", "certificate-", e.CertificateError, "ConnectError", "SSLError", 60,
                 "the origin's certificate is not accepted"),
         Failure("tls-error", None, e.TlsError, "ConnectError", "SSLError", 35,

@@ -245,8 +245,16 @@ _REFUSED: Final = {
     "transport": "requests would go around the gateway and its policy",
     "verify": "the gateway verifies certificates; ignore_tls_errors=True asks it not to",
     "cert": "the gateway shows certificates: give client_cert= and client_key= their text",
+    "http1": "the gateway uses HTTP/1.1 where the origin has nothing else",
 }
-_HARMLESS: Final = {"proxy": None, "mounts": None, "transport": None, "verify": True, "cert": None}
+_HARMLESS: Final = {
+    "proxy": None,
+    "mounts": None,
+    "transport": None,
+    "verify": True,
+    "cert": None,
+    "http1": True,
+}
 _THEIRS: Final = frozenset(("headers", "timeout", "follow_redirects", "max_redirects"))
 _OURS: Final = ClientOptions.__annotations__.keys() - _THEIRS
 

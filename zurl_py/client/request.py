@@ -12,6 +12,7 @@ from .. import __version__
 from ..zhttp import RequestPacket
 from .body import Body, ContentTypes, DataTypes, FileTypes, encode_body
 from .headers import Headers
+from .shorthands import expand
 from .timeouts import Timeout, TimeoutTypes
 
 __all__ = ["Request", "RequestArguments", "RequestOptions", "build_request", "first_packet"]
@@ -38,12 +39,15 @@ class RequestOptions(TypedDict, total=False):
         interim: the answer has the heads of 1xx.
         history: the answer has the redirects that were followed.
         http_version: the highest version to use: ``"1.1"``, ``"2"``, ``"3"``.
+        http2: True or False: the same as ``http_version`` ``"2"`` or ``"1.1"``.
+        http3: True: the same as ``http_version`` ``"3"``.
         host: value of ``Host``, if the gateway permits another one than the URI's.
         connect_host: host to connect to in place of the URI's.
         connect_port: port to connect to.
         trust_connect_host: accept a certificate for ``connect_host`` as well.
         client_cert: client certificate in PEM; needs ``client_key``.
         client_key: its private key in PEM.
+        cert: path of a PEM file with both, or a pair of paths; read at once.
         ignore_policies: ask the gateway not to apply its policy; it may refuse.
         ignore_tls_errors: accept any certificate.
         user_data: any value; the gateway returns it.
@@ -63,12 +67,15 @@ class RequestOptions(TypedDict, total=False):
     interim: bool
     history: bool
     http_version: str
+    http2: bool | None
+    http3: bool | None
     host: str
     connect_host: str
     connect_port: int
     trust_connect_host: bool
     client_cert: str | bytes
     client_key: str | bytes
+    cert: Any
     ignore_policies: bool
     ignore_tls_errors: bool
     user_data: Any
@@ -168,6 +175,7 @@ def build_request(
     )
     if "timeout" in rest:
         timeout = Timeout.of(rest.pop("timeout"))
+    expand(rest)
     unknown = rest.keys() - RequestOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"no such argument: {', '.join(sorted(unknown))}")

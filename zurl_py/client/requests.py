@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -43,6 +42,7 @@ from .failures import failure_of_exception
 from .headers import Headers
 from .request import Request, RequestOptions
 from .response import Response
+from .shorthands import read_certificate
 from .timeouts import Timeout
 
 __all__ = ["GatewayUnavailable", "MaxSizeExceeded", "PolicyViolation", "ZurlAdapter"]
@@ -168,7 +168,7 @@ class ZurlAdapter(HTTPAdapter):
             if verify is False:
                 ours.options["ignore_tls_errors"] = True
             if cert and ours.url[:6].lower() == "https:":
-                ours.options.update(_certificate(cert))
+                ours.options.update(read_certificate(cert))  # type: ignore[typeddict-item]
             answer = self._answer(client, ours, request)
         finally:
             if answer is None:
@@ -323,19 +323,6 @@ def _timeout(timeout: Any) -> Timeout:
     connect, read = timeout.connect_timeout, timeout.read_timeout
     limits = [limit if isinstance(limit, (int, float)) else None for limit in (connect, read)]
     return Timeout(connect=limits[0], read=limits[1], write=limits[1])
-
-
-def _certificate(cert: Any) -> RequestOptions:
-    paths = [cert] if isinstance(cert, (str, os.PathLike)) else [path for path in cert[:2] if path]
-    paths = [paths[0], paths[-1]]  # one file may have both
-    texts = []
-    for path, what in zip(paths, ("certificate", "key"), strict=True):
-        if not os.path.exists(path):
-            raise OSError(f"Could not find the TLS {what} file, invalid path: {path}")
-    for path in paths:
-        with open(path, "rb") as file:
-            texts.append(file.read())
-    return {"client_cert": texts[0], "client_key": texts[1]}
 
 
 # -- the answer ------------------------------------------------------------------------------------

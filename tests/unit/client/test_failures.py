@@ -23,6 +23,7 @@ CASES = [
     ("session-timeout", "idle-timeout", errors.ReadTimeout, 28),
     ("session-timeout", None, errors.ReadTimeout, 28),
     ("tls-error", "certificate-expired", errors.CertificateError, 60),
+    ("tls-error", "certificate-required", errors.CertificateError, 60),
     ("tls-error", "handshake-failed", errors.TlsError, 35),
     ("tls-error", None, errors.TlsError, 35),
     ("undefined-condition", "connection-reset", errors.ReadError, 56),
