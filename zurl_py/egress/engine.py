@@ -79,6 +79,7 @@ class Egress:
         self.max_expansion = options.max_expansion
         self._ipv6 = _uses_ipv6(options)  # read by other threads as well
         self._due: list[Multi] = []
+        self._kicked_in = 0.0  # the turn of the loop in which libcurl was last called for these
         self._finished: list[Multi] = []
         self._resolver = make_resolver(
             loop, options.dns_cache, options.dns_negative_cache, self._look_up
@@ -481,12 +482,18 @@ class Egress:
         )
 
     def kick(self) -> None:
-        """Let libcurl start what was added and do what is due."""
-        due = self._due
-        if due:
-            now, due[:] = due[:], []
-            for multi in now:
-                multi.kick()
+        """Let libcurl start what was added and do what is due.
+
+        One call visits all transfers of a multi handle that have more to read: where the turn has
+        lasted for long, the multi handles that were not called yet are first in the next one.
+        """
+        due, is_first = self._due, self._kicked_in != self._loop.now
+        self._kicked_in = self._loop.now
+        for _ in range(len(due)):
+            if not is_first and self.is_late:
+                return
+            is_first = False
+            due.pop(0).kick()
 
     def _results(self, multi: Multi) -> list[tuple[Carried, pycurl.Curl, int, str]]:
         """What has ended, with the transfers as they are before any of them is told."""

@@ -19,6 +19,7 @@ from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolver import Resolver
 from zurl_py.egress.settings import ConnectionSettings, HostSettings, TransportOptions
+from zurl_py.egress.turns import TURN_SHARE
 from zurl_py.http.fields import RequestHeaders
 from zurl_py.http.heads import Head
 from zurl_py.log import Log
@@ -701,3 +702,29 @@ def test_at_the_end_nobody_is_started_any_more(bench: Bench) -> None:
     bench.egress.close()  # asserts that nothing is left in libcurl
     assert waiting.handle is None
     assert all(multi.closed for multi in FakeMulti.made)
+
+
+# -- turns that last for long --------------------------------------------------------------------
+
+
+def test_multi_handles_that_were_not_called_in_a_long_turn_are_first_in_the_next(
+    bench: Bench,
+) -> None:
+    """libcurl visits all transfers with more to read in one call."""
+    egress, calls = bench.egress, []
+
+    class Slow:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def kick(self) -> None:
+            calls.append(self.name)
+            bench.clock.now += TURN_SHARE * 2
+
+    egress._due += cast(Any, [Slow("a"), Slow("b"), Slow("c")])
+    for _ in range(3):
+        bench.loop.turn(wait=False)
+        egress.turn()
+        egress.turn()  # as the daemon does, before and after it reads messages
+        assert egress.has_work == (len(calls) < 3)
+    assert calls == ["a", "b", "c"]
