@@ -15,7 +15,7 @@ from __future__ import annotations
 import http.client
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, Final, Unpack
 from urllib.parse import urlsplit
@@ -374,6 +374,27 @@ def _carrying(error: Exception, cause: errors.ZurlError) -> Exception:
     return error
 
 
+class _Response(HTTPResponse):
+    """urllib3's answer, whose body may be larger than is allowed.
+
+    requests takes every error of urllib3 in a body for a wrong coding of chunks.
+    """
+
+    def __init__(self, request: requests.PreparedRequest, **arguments: Any) -> None:
+        self._prepared = request
+        super().__init__(**arguments)
+
+    def stream(
+        self, amt: int | None = 2**16, decode_content: bool | None = None
+    ) -> Generator[bytes, None, None]:
+        try:
+            yield from super().stream(amt, decode_content)
+        except ProtocolError as error:
+            if isinstance(error.__cause__, errors.MaxSizeExceeded):
+                raise _translated(error.__cause__, self._prepared) from error
+            raise
+
+
 class _Original:
     """Stands for the answer of ``http.client``, which has cookies and version."""
 
@@ -398,7 +419,8 @@ def _response(answer: Response, raw: _Raw, request: requests.PreparedRequest) ->
         headers.add(name, value)
     text = version_of(answer)
     version = _VERSIONS.get(text, 11)
-    return HTTPResponse(
+    return _Response(
+        request,
         body=raw,
         headers=headers,
         status=answer.status_code,
@@ -407,7 +429,7 @@ def _response(answer: Response, raw: _Raw, request: requests.PreparedRequest) ->
         reason=answer.reason,
         preload_content=False,
         decode_content=False,
-        original_response=_Original(raw, pairs, version),  # type: ignore[arg-type]
+        original_response=_Original(raw, pairs, version),
         request_method=request.method,
         request_url=request.url,
     )

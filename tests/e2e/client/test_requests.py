@@ -13,7 +13,12 @@ import requests
 from urllib3.util import Retry
 
 from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker, reply
-from zurl_py.client.requests import GatewayUnavailable, PolicyViolation, ZurlAdapter
+from zurl_py.client.requests import (
+    GatewayUnavailable,
+    MaxSizeExceeded,
+    PolicyViolation,
+    ZurlAdapter,
+)
 
 OK = b"HTTP/1.1 200 Fine\r\nX: 1\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -160,6 +165,26 @@ def test_refusals_and_a_gateway_that_is_away(
         daemon.stop()
         with pytest.raises(GatewayUnavailable, match=str(daemon.directory)):
             session.get("http://127.0.0.1:1/", timeout=0.3)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_too_large(
+    shared_daemon: Daemon, origin: ScriptedOrigin, framing: str, stream: bool
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\n"
+    if framing == "length":
+        origin.script = reply(head + b"Content-Length: 50\r\n\r\n" + b"x" * 50)
+    else:
+        chunk = b"32\r\n" + b"x" * 50 + b"\r\n0\r\n\r\n"
+        origin.script = reply(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+    with requests.Session() as session:
+        session.mount("http://", ZurlAdapter(str(shared_daemon.config_path), max_size=10))
+        with pytest.raises(MaxSizeExceeded, match="more than 10 bytes") as told:
+            session.get(origin.url(), stream=stream).content  # noqa: B018
+    assert isinstance(told.value, requests.ConnectionError)
+    assert told.value.error == "max-size"  # type: ignore[attr-defined]
+    assert told.value.request is not None
 
 
 def test_certificates(
