@@ -29,8 +29,18 @@ _COMMANDS = {
 }
 
 
+_INTERRUPTED = 130  # by Ctrl-C, as shells say it
+
+
 class _LazyGroup(click.Group):
     """Imports the module of a command when it is used; the function has the command's name."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # While modules are imported, or a second time: commands look after the first.
+            raise SystemExit(_INTERRUPTED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -142,6 +142,7 @@ class _Conversation:
         self._calls = 0
         self._status = 0
         self._over = threading.Event()
+        self._interrupted = False
         on_terminal = is_terminal(sys.stdin) and not self._binary
         self._input: _Input = _Prompt() if on_terminal else _Pipe(self._binary)
         self._printer = _Printer(self._binary, prompt=on_terminal)
@@ -158,6 +159,9 @@ class _Conversation:
             self._wait_for_the_rest()
         except ConnectionClosed:
             self._over.wait(_GRACE)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise
         return self._status
 
     def _send(self, message: bytes) -> None:
@@ -204,7 +208,8 @@ class _Conversation:
             pass
         except ConnectionClosed as error:
             self._status = exit_code(error)
-            tell(f"zurl-py: ({self._status}) {escape(str(error))}")
+            if not self._interrupted:
+                tell(f"zurl-py: ({self._status}) {escape(str(error))}")
         except ZurlError as error:
             self._status = _say(error)
         except OSError:  # the reader has closed the pipe

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +110,24 @@ def test_an_origin_that_ends_it(run: Run, origin: ScriptedOrigin) -> None:
     assert done.stdout == b"bye\n"
     assert done.returncode == 56
     assert b"1011" in done.stderr
+
+
+def test_ctrl_c(run: Run, origin: ScriptedOrigin) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zurl_py", "ws", url(origin)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "ZURL_CONNECT": str(_config(run))},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"x\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"x\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.communicate() == (b"", b"")
 
 
 def _config(run: Run) -> Path:

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import zurl_py
 from tests.support import ROOT, Daemon
-from zurl_py.cli import preflight
+from zurl_py.cli import main, preflight
 from zurl_py.cli.zurl import UsageError, parse_options
 from zurl_py.config import KEYS, Config, load
 
@@ -29,6 +30,17 @@ def zurl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def zurl_py_(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run("zurl_py", *arguments)
+
+
+def test_ctrl_c_wherever_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(main), "get_command", lambda *_: interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["get"])
+    assert ended.value.code == 130
 
 
 # -- zurl, by Zurl's own command line ----------------------------------------------------------
