@@ -115,6 +115,9 @@ def test_the_page_of_metrics_has_every_one(start: Start) -> None:
     for name in re.findall(r"`(zurl_\w+)", page):
         known = {re.sub(r"_(bucket|count|sum)$", "", n) for n, _ in metrics(daemon)}
         assert name in known, f"{name} does not exist"
+    for label in ("reason", "rule", "decision", "phase"):
+        for value in {dict(p)[label] for _, p in metrics(daemon) if label in dict(p)}:
+            assert f"`{value}`" in page, f"{label} {value} is not explained"
 
 
 # -- a real Prometheus -------------------------------------------------------------------------
