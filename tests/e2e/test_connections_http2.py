@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -229,6 +230,22 @@ def test_an_origin_of_http2_alone(worker: Worker, only: ScriptedOrigin) -> None:
     upload.send(body="two ")
     assert read_all(upload).startswith(b"only h2 one two x")
     assert only.connections == 1
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_origin_of_http2_alone_is_not_sent_what_http2_cannot_carry(
+    worker: Worker, only: ScriptedOrigin, known: bool
+) -> None:
+    uri = only.url(host="localhost")
+    if known:
+        worker.request(method="GET", uri=uri)
+    large: dict[str, Any] = {"method": "GET", "uri": uri, "headers": [["X", "x" * 70_000]]}
+    whole = worker.request(**large)
+    streamed = worker.start(**large, stream=True, credits=1000).finish()[-1]
+    for answer in (whole, streamed):
+        assert answer.get("condition") == b"bad-request", answer
+        assert b"HTTP/2" in answer["ext"]["detail"]
+    assert worker.request(method="GET", uri=uri).get("code") == 200
 
 
 def test_an_origin_of_http2_alone_waits_for_memory(

@@ -115,3 +115,17 @@ def test_a_large_field_goes_by_http1(worker: Worker, nginx: Nginx, size: int, st
     else:
         body = worker.request(method="GET", uri=nginx.url("/echo"), headers=headers).body
     assert body.count(b"x") == size
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_long_target_goes_by_http1(worker: Worker, nginx: Nginx, stream: bool) -> None:
+    """HTTP/2 sends the target as a field."""
+    worker.request(method="GET", uri=nginx.url("/no"))
+    uri = nginx.url("/echo?") + "x" * 70_000
+    code: object
+    if stream:
+        session = worker.start(method="GET", uri=uri, stream=True, credits=200_000)
+        code = session.skip(b"keep-alive").get("code")
+    else:
+        code = worker.request(method="GET", uri=uri).get("code")
+    assert code == 200

@@ -407,7 +407,7 @@ class Egress:
         3. A kept connection has died before the request, or said something unasked.
         4. A kept connection was lost before a byte of an answer. Its peer had closed it when the
            request was under way, as libcurl assumes as well (RFC 9112 section 9.3.1).
-        5. HTTP/1.1 was to spare memory, and the origin does not speak it.
+        5. HTTP/1.1 was to spare memory, or to carry large fields, and the origin does not speak it.
         """
         handle = transfer.handle
         assert handle is not None
@@ -416,8 +416,7 @@ class Egress:
             return True
         if handle.wanted_socket:  # 1
             return True
-        if handle.spares_memory and code in _NO_HTTP1 and not handle.header_lines:  # 5
-            self._versions.refused_http1(transfer.request)
+        if code in _NO_HTTP1 and self._versions.refused_http1(transfer, code):  # 5
             return True
         if code == pycurl.E_COULDNT_CONNECT and handle.refused is None:  # 2
             return self._distrust_names(transfer)

@@ -26,8 +26,6 @@ __all__ = ["LookUp", "NoRoom", "Place", "Placement", "Share", "connects_to"]
 
 
 _LOOPBACK = ("127.0.0.1", "::1")
-# Bytes of fields up to which a request may use HTTP/2: nghttp2 sends 64 KiB at most.
-_HTTP2_HEADERS = 60_000
 _MAX_WAYS = 4096
 
 
@@ -99,7 +97,8 @@ class Placement:
         0. The circuit breaker of its host is open: it fails.
         1. The addresses of a name that it needs are not known, or are too old and there was no kept
            connection (5 was tried): it waits for a look-up.
-        2. The look-up of a name failed, or the policy allows none of its addresses: it fails.
+        2. The look-up of a name failed, the policy allows none of its addresses, or it is larger
+           than the one version carries that its origin speaks: it fails.
         3. There is no multi handle, and no descriptor for a new one: it fails.
         4. Another transfer is making a connection that it may share: it waits for that.
         5. Addresses are too old: it goes to its host's multi handle, but may only use a kept
@@ -146,7 +145,11 @@ class Placement:
                 if self._budget.used:
                     return NoRoom()
                 full = False  # the limit has no room for a single stream: they go one by one
-            http1 = http1 or full or request.headers.size > _HTTP2_HEADERS
+            if request.is_beyond_http2:
+                if not self._origins.takes_http1((target.host, target.port)):
+                    return _beyond_http2()  # 2
+                http1 = True
+            http1 = http1 or full
             if not (http1 or kept_only):
                 first = self._first(request, route, multi)
                 if first is not None and self._firsts.is_warm(first):
@@ -277,6 +280,11 @@ def _host_failing(host: str, rest: float) -> TransferError:
         f"{host} has failed max_host_errors times in a row; it is tried again in {rest:.0f} s",
         error=ErrorName.HOST_FAILING,
     )
+
+
+def _beyond_http2() -> TransferError:
+    detail = "headers and URI are larger than HTTP/2 can carry, and the origin speaks nothing else"
+    return TransferError(Condition.BAD_REQUEST, detail)
 
 
 def _no_descriptors() -> TransferError:

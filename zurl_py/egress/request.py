@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import pycurl
 
@@ -14,6 +14,9 @@ from ..policy import Decision
 from ..url import Target
 
 __all__ = ["AddressPolicy", "HttpRequest", "connect_host_url", "connect_to", "header_lines"]
+
+
+_HTTP2_FIELDS: Final = 60_000  # bytes: nghttp2 sends 64 KiB at most, with what libcurl adds
 
 
 class AddressPolicy(Protocol):
@@ -87,6 +90,11 @@ class HttpRequest:
     def connects_elsewhere(self) -> bool:
         """Whether the connection goes to another host or port than the URI's."""
         return self.connect_host is not None or self.connect_port is not None
+
+    @property
+    def is_beyond_http2(self) -> bool:
+        """Whether fields and target, which is one in HTTP/2, are more than HTTP/2 can carry."""
+        return self.headers.size + len(self.target.text) > _HTTP2_FIELDS
 
     @property
     def offers_codings(self) -> bool:

@@ -129,9 +129,24 @@ class HttpVersions:
         if version == 2 and handle.peer is not None:
             multi.kept.speaks_http2((handle.peer, handle.peer_port))
 
-    def refused_http1(self, request: HttpRequest) -> None:
-        """Note that an origin does not speak HTTP/1.1."""
-        self._origins.refused_http1((request.target.host, request.target.port))
+    def refused_http1(self, transfer: Carried, code: int) -> bool:
+        """Note an origin that does not speak HTTP/1.1, where that was used although 2 is allowed.
+
+        Returns:
+            Whether this transfer has found that out by failing.
+        """
+        handle, request = transfer.handle, transfer.request
+        if handle is None or handle.header_lines:
+            return False
+        origin = (request.target.host, request.target.port)
+        if not handle.spares_memory:
+            if request.target.scheme != "https" or not request.is_beyond_http2:
+                return False
+            # An origin of both may not take that much, or no TLS as we speak it.
+            if code != pycurl.E_UNSUPPORTED_PROTOCOL and self._origins.version(origin) != 2:
+                return False
+        self._origins.refused_http1(origin)
+        return True
 
     def forget_alternative(self, request: HttpRequest) -> None:
         """Remove the port that an origin has named: it does not answer."""

@@ -57,6 +57,8 @@ UNDEFINED = b"undefined-condition"
         (56, "chunk hex-length char not a hex digit: 0x7a", UNDEFINED, "bad-framing"),
         (56, "chunk hex-length longer than 17", UNDEFINED, "bad-framing"),
         (56, "Malformed encoding found in chunked-encoding", UNDEFINED, "bad-framing"),
+        (92, "Invalid HTTP header field was received: frame type: 1", UNDEFINED, "bad-framing"),
+        (92, "HTTP/2 stream 1 was not closed cleanly", UNDEFINED, "connection-reset"),
         (16, "", UNDEFINED, "bad-framing"),
         (61, "", UNDEFINED, "bad-encoding"),
         (63, "", b"max-size-exceeded", "max-size"),
