@@ -124,6 +124,17 @@ def test_a_message_may_ask_for_less(quic_worker: Worker, both: Both) -> None:
     assert not both.quic.connections
 
 
+def drain(sock: socket.socket) -> int:
+    """Number of datagrams that have come."""
+    count = 0
+    while True:
+        try:
+            sock.recv(65536)
+        except BlockingIOError:
+            return count
+        count += 1
+
+
 @pytest.mark.parametrize("silent", [True, False])
 def test_tcp_takes_over_and_is_remembered(
     quic_worker: Worker, tcp: ScriptedOrigin, silent: bool
@@ -138,11 +149,7 @@ def test_tcp_takes_over_and_is_remembered(
     assert time.monotonic() - begin < 2  # 300 ms where the machine is not busy
     if silent:
         sock.setblocking(False)
-        while True:
-            try:
-                sock.recv(65536)
-            except BlockingIOError:
-                break
+        drain(sock)
         # A new connection, and not one datagram more.
         tcp.script = lambda connection: connection.close()
         quic_worker.request(method="POST", uri=uri, body="x")
@@ -250,6 +257,57 @@ def test_an_alternative_that_does_not_work_costs_no_request(
     for _ in range(3):
         answer = quic_worker.request(method="GET", uri=tcp.url(host="localhost"))
         assert answer.body == b"over tcp"
+
+
+def test_an_alternative_that_is_silent_costs_one_request_and_then_none(
+    quic_worker: Worker, tcp: ScriptedOrigin
+) -> None:
+    """Although each answer by TCP names it again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.setblocking(False)
+        tcp.script = reply(says(f'h3=":{silent.getsockname()[1]}"'))
+        uri = tcp.url(host="localhost")
+        for _ in range(2):  # the second one tries it
+            assert quic_worker.request(method="GET", uri=uri).body == b"over tcp"
+        assert drain(silent)
+        for _ in range(3):
+            assert quic_worker.request(method="GET", uri=uri).body == b"over tcp"
+        assert not drain(silent)
+
+
+def test_an_alternative_is_read_from_streamed_answers_as_well(
+    worker: Worker, tcp: ScriptedOrigin, elsewhere: Http3Origin
+) -> None:
+    tcp.script = reply(says(f'h3=":{elsewhere.port}"; ma=60'))
+    uri = tcp.url(host="localhost")
+    worker.start(method="GET", uri=uri, stream=True, credits=99).finish()
+    answer = worker.request(method="GET", uri=uri, ext={"http-version": "3"})
+    assert answer.body == b"over h3 GET "
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True, "credits": 99}])
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_is_misdirected_by_http3_is_asked_again_by_tcp(
+    quic_worker: Worker, both: Both, fields: dict[str, Any], follows: bool
+) -> None:
+    """421: another connection may be answered (RFC 9110 section 15.5.20)."""
+    asked = {"method": "POST", "body": "x", "ext": {"history": True}, **fields}
+    session = quic_worker.start(uri=both.uri + "misdirected", follow_redirects=follows, **asked)
+    messages = session.finish()
+    assert session.body == b"over tcp"
+    head = next(message for message in messages if message.get("code"))
+    assert head["ext"]["redirects"] == []
+    assert both.tcp.requests[-1].body == b"x"
+    # For a while, all go by TCP.
+    assert quic_worker.request(method="GET", uri=both.uri).body == b"over tcp"
+    assert len(both.quic.requests) == 1
+
+
+def test_misdirected_by_tcp_is_an_answer(worker: Worker, tcp: ScriptedOrigin) -> None:
+    tcp.script = reply(b"HTTP/1.1 421 Misdirected Request\r\nContent-Length: 2\r\n\r\nno")
+    assert worker.request(method="GET", uri=tcp.url(host="localhost"))["code"] == 421
+    assert len(tcp.requests) == 1
 
 
 def test_an_alternative_leads_nowhere_that_the_policy_refuses(

@@ -82,6 +82,11 @@ class _Protocol(QuicConnectionProtocol):
         answer = origin.file if path == b"/file" else b"over h3 " + head[b":method"] + b" " + body
         if path == b"/who":
             answer = f"over h3 {self.subject}".encode()
+        if path == b"/misdirected":
+            self.http.send_headers(stream, [(b":status", b"421"), (b"content-length", b"2")])
+            self.http.send_data(stream, b"no", end_stream=True)
+            self.transmit()
+            return
         if path == b"/extras":
             self._answer_with_extras(self.http, stream)
             return

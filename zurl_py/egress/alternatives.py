@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from ..cache import remember
+from .origins import WITHOUT_QUIC
 
 __all__ = ["Alternatives"]
 
@@ -31,23 +32,27 @@ Key = tuple[tuple[str, str, int], bool]
 class Alternatives:
     """The ports at which origins are reached over QUIC."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_failed", "_known")
 
     def __init__(self) -> None:
         self._known: dict[Key, tuple[int, float]] = {}
+        self._failed: dict[tuple[Key, int], float] = {}  # until when a port is not taken again
 
     def port(self, key: Key, now: float) -> int | None:
         """The port that an origin has named; None if it named none, or that has expired."""
         known = self._known.get(key)
         return known[0] if known is not None and now < known[1] else None
 
-    def forget(self, key: Key) -> None:
-        """Remove an origin's port: it does not answer."""
-        self._known.pop(key, None)
+    def failed(self, key: Key, now: float) -> None:
+        """Remove an origin's port, as it does not answer; the origin will name it again."""
+        known = self._known.pop(key, None)
+        if known is not None:
+            remember(self._failed, (key, known[0]), now + WITHOUT_QUIC, _MAX_ORIGINS)
 
     def clear(self) -> None:
         """Forget all."""
         self._known.clear()
+        self._failed.clear()
 
     def read(self, key: Key, lines: Iterable[bytes], now: float) -> None:
         """Read Alt-Svc from the lines of a head."""
@@ -55,9 +60,15 @@ class Alternatives:
             if line[: len(_NAME)].lower() == _NAME and len(line) <= _MAX_FIELD:
                 self._take(key, line[len(_NAME) :].decode("latin-1").strip(), now)
 
+    def read_fields(self, key: Key, headers: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Read Alt-Svc from the fields of a head."""
+        for name, value in headers:
+            if name.lower() == b"alt-svc" and len(value) <= _MAX_FIELD:
+                self._take(key, value.decode("latin-1").strip(), now)
+
     def _take(self, key: Key, value: str, now: float) -> None:
         if value == "clear":
-            self.forget(key)
+            self._known.pop(key, None)
             return
         host = key[0][1]
         for protocol, authority, parameters in _ALTERNATIVE.findall(value):
@@ -66,6 +77,7 @@ class Alternatives:
                 continue
             age = _MAX_AGE.search(parameters)
             seconds = min(float(age[1]), _LONGEST) if age is not None else _USUAL
-            if int(found[2]) <= 65535:
-                remember(self._known, key, (int(found[2]), now + seconds), _MAX_ORIGINS)
+            port = int(found[2])
+            if port <= 65535 and self._failed.get((key, port), 0.0) <= now:
+                remember(self._known, key, (port, now + seconds), _MAX_ORIGINS)
                 return

@@ -20,9 +20,12 @@ from .handles import MOST_PIECES, EasyHandle
 from .request import HttpRequest
 from .transfer import HttpTransfer
 
-__all__ = ["PIECE", "AnswerTransfer"]
+__all__ = ["MISDIRECTED", "PIECE", "AnswerTransfer"]
 
 PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
+
+# RFC 9110 section 15.5.20: over another connection the origin may answer. QUIC was our choice.
+MISDIRECTED: Final = 421
 
 _NO_BODY: Final = (204, 304)
 # Why libcurl refuses an answer by a field that is about its body.
@@ -164,7 +167,10 @@ class AnswerTransfer(HttpTransfer):
             TransferError: its content coding cannot be decoded.
         """
         self.head = head
-        self._redirecting = self.request.follow_redirects and is_redirect(head)
+        if head.code == MISDIRECTED and head.version == "3" and not self.request.upload:
+            self._redirecting = True
+        else:
+            self._redirecting = self.request.follow_redirects and is_redirect(head)
         if head.codings and not self._redirecting:
             self._decoder = self._choose_decoder(head)
 

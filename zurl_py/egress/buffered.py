@@ -15,7 +15,7 @@ import pycurl
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, read_head, read_interim, read_trailers, trailer_fields
 from ..zhttp import Condition, JsonText
-from .answer import PIECE, AnswerTransfer
+from .answer import MISDIRECTED, PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle, with_slack
@@ -142,6 +142,9 @@ class BufferedTransfer(AnswerTransfer):
             failure = None
         if failure is None:
             failure = self._complete_head(handle)
+            if self._redirecting:
+                self._leave()
+                return
         body = handle.body.getvalue()
         if self.extras is not None:
             self.extras.ended(handle)
@@ -182,9 +185,12 @@ class BufferedTransfer(AnswerTransfer):
         return None
 
     def _leave(self) -> None:
-        """Follow a redirect, whatever comes behind its head."""
+        """Follow a redirect, whatever comes behind its head; or ask again by TCP."""
         head = self.head
         assert head is not None
+        if head.code == MISDIRECTED:
+            self._egress.leave_quic(self)
+            return
         self._egress.remove(self)
         try:
             self._follow(head.location, head.code)

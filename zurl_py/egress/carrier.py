@@ -105,6 +105,9 @@ class Carrier(Protocol):
     def remove(self, transfer: Carried) -> None:
         """Remove a transfer, finished or not; no error if it is not there."""
 
+    def leave_quic(self, transfer: Carried) -> None:
+        """Ask again by TCP what the origin does not answer over QUIC."""
+
     def timed_out(self, transfer: Carried) -> None:
         """Note that a session's timeout came before the end of its transfer."""
 

@@ -398,6 +398,12 @@ class Egress:
         self.remove(transfer)
         self._place(transfer)
 
+    def leave_quic(self, transfer: Carried) -> None:
+        """Ask again by TCP what the origin does not answer over QUIC."""
+        self._versions.leave_quic(transfer.request)
+        self.remove(transfer)
+        self._place(transfer)
+
     def _is_to_repeat(self, transfer: Carried, code: int) -> bool:
         """Whether a failed attempt says nothing of the origin: then another one is made.
 

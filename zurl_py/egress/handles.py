@@ -54,6 +54,7 @@ _HTTP_VERSIONS = {
     "2": pycurl.CURL_HTTP_VERSION_2TLS,
     "3": 30,  # CURL_HTTP_VERSION_3: falls back to the others
 }
+_HTTP3_ONLY = 31  # CURL_HTTP_VERSION_3ONLY: TCP at that port is not what the origin offers
 _FAMILIES = {
     (4,): pycurl.IPRESOLVE_V4,
     (6,): pycurl.IPRESOLVE_V6,
@@ -402,7 +403,7 @@ class EasyHandle:
         """Go to another port of the same host, by QUIC; not for long if that does not answer."""
         self.alternative = True
         self.set(pycurl.CONNECT_TO, [f":::{port}"])
-        self.set(pycurl.HTTP_VERSION, _HTTP_VERSIONS["3"])
+        self.set(pycurl.HTTP_VERSION, _HTTP3_ONLY)
         self.set(pycurl.CONNECTTIMEOUT_MS, _ALTERNATIVE_PATIENCE)
 
     def limit_to_tcp(self) -> None:

@@ -9,7 +9,7 @@ import pycurl
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, trailer_fields
 from ..zhttp import Condition
-from .answer import PIECE, AnswerTransfer
+from .answer import MISDIRECTED, PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle
@@ -251,9 +251,13 @@ class StreamTransfer(AnswerTransfer):
         return not self.request.upload or self._upload.rewind()
 
     def _leave(self) -> None:
-        """Follow a redirect, without waiting for its body."""
+        """Follow a redirect, without waiting for its body; or ask again by TCP."""
         head = self.head
         assert head is not None
+        if head.code == MISDIRECTED:
+            self.head = None
+            self._egress.leave_quic(self)
+            return
         self._egress.remove(self)
         self.head = None
         try:

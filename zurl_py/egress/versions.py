@@ -10,6 +10,7 @@ import pycurl
 
 from ..loop import Loop, Timer
 from .alternatives import Alternatives
+from .answer import AnswerTransfer
 from .carrier import Carried
 from .handles import EasyHandle
 from .origins import Origins
@@ -67,7 +68,8 @@ class HttpVersions:
         request = transfer.request
         target, now = request.target, self._loop.now
         port = self._alternatives.port((target.origin, request.privileged), now)
-        if port is not None and _may_go_to(port, request):
+        # The origin's own port is tried in any case, with TCP to take over.
+        if port is not None and port != target.port and _may_go_to(port, request):
             handle.use_alternative(port)
             name, _ = connects_to(request)
             answer = self._resolver.known(name)
@@ -116,7 +118,10 @@ class HttpVersions:
         if handle is None or multi is None:
             return
         key = (target.origin, transfer.request.privileged)
-        self._alternatives.read(key, handle.header_lines, self._loop.now)
+        if handle.header_lines:
+            self._alternatives.read(key, handle.header_lines, self._loop.now)
+        elif isinstance(transfer, AnswerTransfer) and transfer.head is not None:
+            self._alternatives.read_fields(key, transfer.head.headers, self._loop.now)
         origin = (target.host, target.port)
         version = _VERSIONS.get(handle.curl.getinfo(pycurl.INFO_HTTP_VERSION), 1)
         is_new = bool(handle.curl.getinfo(pycurl.NUM_CONNECTS))
@@ -150,7 +155,13 @@ class HttpVersions:
 
     def forget_alternative(self, request: HttpRequest) -> None:
         """Remove the port that an origin has named: it does not answer."""
-        self._alternatives.forget((request.target.origin, request.privileged))
+        self._alternatives.failed((request.target.origin, request.privileged), self._loop.now)
+
+    def leave_quic(self, request: HttpRequest) -> None:
+        """Note that an origin answers by TCP what it does not answer over QUIC."""
+        self.forget_alternative(request)
+        target = request.target
+        self._origins.quic_failed((target.host, target.port), self._loop.now)
 
     def forget_alternatives(self) -> None:
         """Remove all ports that origins have named, as the settings have changed."""

@@ -166,6 +166,19 @@ def test_client_certificates(
     assert len({request["remote_port"] for request in requests}) == 2
 
 
+def test_as_it_is_for_client_certificates_all_goes_by_tcp(
+    worker: Worker, authority: CertificateAuthority, make: Make
+) -> None:
+    """Caddy 2.6 answers HTTP/3 with 421 there: it cannot compare names."""
+    caddy = make(authority=authority.path, compares_names=True)
+    shown: dict[str, Any] = {**pem(authority, "one"), "ext": {"http-version": "3"}}
+    for _ in range(2):
+        answer = worker.request(method="GET", uri=caddy.url("/x"), **shown)
+        assert answer.body == b"GET 0"
+    requests = [(entry["status"], entry["request"]["proto"]) for entry in caddy.requests(3)]
+    assert requests == [(421, "HTTP/3.0"), (200, "HTTP/2.0"), (200, "HTTP/2.0")]
+
+
 @pytest.mark.parametrize("certificate", [True, False])
 def test_websockets(
     worker: Worker, authority: CertificateAuthority, make: Make, certificate: bool

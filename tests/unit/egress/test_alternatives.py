@@ -57,6 +57,21 @@ def test_they_are_forgotten_when_the_origin_says_so() -> None:
     assert alternatives.port(KEY, 0.0) is None
 
 
+def test_one_that_does_not_answer_is_left_alone_for_a_while() -> None:
+    alternatives = Alternatives()
+    line = b'Alt-Svc: h3=":1", h3=":2"\r\n'
+    alternatives.read(KEY, [line], 0.0)
+    alternatives.failed(KEY, 0.0)
+    assert alternatives.port(KEY, 0.0) is None
+    alternatives.read(KEY, [line], 1.0)
+    assert alternatives.port(KEY, 1.0) == 2
+    alternatives.failed(KEY, 1.0)
+    alternatives.read(KEY, [line], 299.0)
+    assert alternatives.port(KEY, 299.0) is None
+    alternatives.read(KEY, [line], 300.0)
+    assert alternatives.port(KEY, 300.0) == 1
+
+
 def test_origins_without_end_are_not_remembered_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
