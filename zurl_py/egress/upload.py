@@ -44,7 +44,8 @@ class UploadBody:
         self.ended = False
         self.unsent = 0
         self.taken = 0
-        self.feed(first)
+        if first:
+            self.feed(first)
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "open"

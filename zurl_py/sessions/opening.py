@@ -15,6 +15,7 @@ from .refusal import Refused
 __all__ = ["apply_transport", "open_http", "open_target", "request_headers", "with_user_agent"]
 
 _MAX_PORT = 65535
+_JSON = Format.JSON
 
 
 def open_target(packet: RequestPacket, schemes: tuple[str, ...]) -> Target:
@@ -76,7 +77,7 @@ def _request_to(
     if packet.max_size is not None:
         request.max_size = packet.max_size
     request.follow_redirects = packet.follow_redirects
-    request.as_json = packet.format is Format.JSON
+    request.as_json = packet.format is _JSON
     if packet.ext is not None:
         _apply_wishes(request, packet)
     apply_transport(request, packet, policy)

@@ -37,6 +37,8 @@ class DecodeError(Error, ValueError):
 
 
 _JSON = msgspec.json.Decoder()
+# Python looks for a member of an enumeration for as long as for ten other attributes.
+_FORMAT_JSON, _FORMAT_TNETSTRING = Format.JSON, Format.TNETSTRING
 _JSON_LETTER = ord("J")
 _TNETSTRING_LETTER = ord("T")
 _MSGPACK_LETTER = ord("M")
@@ -56,10 +58,10 @@ def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
     letter = message[0]
     try:
         if letter == _JSON_LETTER:
-            format = Format.JSON
+            format = _FORMAT_JSON
             value = _decode_json(memoryview(message)[1:])
         elif letter == _TNETSTRING_LETTER:
-            format = Format.TNETSTRING
+            format = _FORMAT_TNETSTRING
             value = tnetstring.loads(message[1:])
         elif letter == _MSGPACK_LETTER:
             format = Format.MSGPACK

@@ -195,6 +195,15 @@ _tnetstring_pairs: Final = Memo(_tnetstring_pair, _is_short, _MAX_CACHED)
 _tnetstring_pair_of: Final = _tnetstring_pairs.__getitem__
 
 
+def _tnetstring_number(value: int) -> bytes:
+    digits = b"%d" % value
+    return b"%d:%b#" % (len(digits), digits)
+
+
+# Most numbers are status codes and the first numbers of a sequence.
+_NUMBERS: Final = tuple(map(_tnetstring_number, range(_MAX_CACHED)))
+
+
 def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> bytes:
     parts: list[bytes | bytearray] = [b"", common]
     add = parts.append
@@ -203,8 +212,8 @@ def _write_tnetstring(start: bytes, common: bytes, fields: dict[str, Any]) -> by
         key = keys.get(name) or _key(name)
         kind = type(value)
         if kind is int:
-            digits = b"%d" % value
-            add(b"%b%d:%b#" % (key, len(digits), digits))
+            add(key)
+            add(_NUMBERS[value] if 0 <= value < _MAX_CACHED else _tnetstring_number(value))
         elif name == "body":  # may be large: joined below, so that it is copied once only
             parts += (b"%b%d:" % (key, len(value)), value, b",")
         elif kind is bytes:
