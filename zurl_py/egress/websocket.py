@@ -58,13 +58,16 @@ class _State(enum.Enum):
     ENDED = enum.auto()
 
 
+# Python looks for a member of an enumeration for as long as for ten other attributes.
+_CONNECTING, _HANDSHAKE, _OPEN, _LINGERING, _ENDED = _State
+
 _NEXT: Final = {
-    _State.CONNECTING: (_State.CONNECTING, _State.HANDSHAKE, _State.ENDED),
+    _CONNECTING: (_CONNECTING, _HANDSHAKE, _ENDED),
     # A redirect leads to CONNECTING again.
-    _State.HANDSHAKE: (_State.CONNECTING, _State.OPEN, _State.ENDED),
-    _State.OPEN: (_State.LINGERING, _State.ENDED),
-    _State.LINGERING: (_State.ENDED,),
-    _State.ENDED: (_State.ENDED,),
+    _HANDSHAKE: (_CONNECTING, _OPEN, _ENDED),
+    _OPEN: (_LINGERING, _ENDED),
+    _LINGERING: (_ENDED,),
+    _ENDED: (_ENDED,),
 }
 
 
@@ -136,7 +139,7 @@ class WebSocketTransfer(HttpTransfer):
         self._sink: WebSocketSink | None = sink
         self._max_frame = max_frame
         self._split = split
-        self._state = _State.CONNECTING
+        self._state = _CONNECTING
         self._reader: ResponseReader | None = None
         self._refused_at: float | None = None  # time when the head of a refusal came
         self._socket: StreamSocket | None = None
@@ -297,12 +300,12 @@ class WebSocketTransfer(HttpTransfer):
         close it with unread bytes would reset it, and our last frame might be lost.
         """
         self._sink = None
-        if self._socket is None or self._state is not _State.OPEN:
+        if self._socket is None or self._state is not _OPEN:
             self._remove()
             return
         if not self.close_sent:
             self.send_close(code, reason)
-        self._enter(_State.LINGERING)
+        self._enter(_LINGERING)
         self._egress.lingering.add(self)
         self._set_timer(self._loop.now + _LINGER)
         self._socket.resume()
@@ -341,7 +344,7 @@ class WebSocketTransfer(HttpTransfer):
             self.fail(failure)
             return
         assert self.handle is not None
-        self._enter(_State.HANDSHAKE)
+        self._enter(_HANDSHAKE)
         target = self.request.target
         self._socket = StreamSocket(
             self._loop,
@@ -369,7 +372,7 @@ class WebSocketTransfer(HttpTransfer):
 
     def fail(self, failure: TransferError) -> None:
         """The connection is lost, or was never made."""
-        was_open = self._state is _State.OPEN
+        was_open = self._state is _OPEN
         self._remove()
         sink = self._sink
         if sink is None:
@@ -387,17 +390,17 @@ class WebSocketTransfer(HttpTransfer):
         self._events_left = _EVENTS_PER_TURN
         if self._socket is not None:
             self._socket.begin_turn()
-        if self._state is _State.LINGERING:
+        if self._state is _LINGERING:
             self._discard()
-        elif self._state is _State.HANDSHAKE:
+        elif self._state is _HANDSHAKE:
             self._read_response()
         elif self._sink is not None and self._connection is not None:
             self._sink.websocket_moved()
 
     def _remove(self) -> None:
         """Release the handle, and with it the socket."""
-        if self._state is not _State.ENDED:
-            self._enter(_State.ENDED)
+        if self._state is not _ENDED:
+            self._enter(_ENDED)
         self._drop_connection()
         self._egress.lingering.discard(self)
 
@@ -419,7 +422,7 @@ class WebSocketTransfer(HttpTransfer):
             self._egress.moved.append(self)
 
     def _wrote(self, size: int) -> None:
-        if self._sink is not None and self._state is _State.OPEN:
+        if self._sink is not None and self._state is _OPEN:
             self._egress.report(self, self._sink.websocket_wrote, size)
 
     def _discard(self) -> None:
@@ -438,7 +441,7 @@ class WebSocketTransfer(HttpTransfer):
         self._loop.set_timer(self._timer, when)
 
     def _time_is_over(self) -> None:
-        if self._state is _State.HANDSHAKE:
+        if self._state is _HANDSHAKE:
             self._egress.report(self, self._reject)
         else:
             self._remove()
@@ -510,7 +513,7 @@ class WebSocketTransfer(HttpTransfer):
             accepted = self._handshake.accept(response)
             self._note_timing()
             self._reader = None
-            self._enter(_State.OPEN)
+            self._enter(_OPEN)
             self._connection = Connection(self._max_frame, accepted.deflate, self._split)
             self._connection.receive(response.rest)
             response.headers = accepted.headers
@@ -541,7 +544,7 @@ class WebSocketTransfer(HttpTransfer):
     def _start_hop(self, hop: HttpRequest) -> None:
         if hop.target.origin != self.request.target.origin:
             self._handshake.drop_secrets()
-        self._enter(_State.CONNECTING)
+        self._enter(_CONNECTING)
         self._drop_connection()
         self._reader = None
         super()._start_hop(hop)

@@ -57,12 +57,15 @@ class State(enum.Enum):
     CLOSED = "the one final answer is given"
 
 
+# Python looks for a member of an enumeration for as long as for ten other attributes.
+_CONNECTING, _OPEN, _CLOSING, _CLOSED_BY_ORIGIN, _CLOSED = State
+
 _NEXT: Final = {
-    State.CONNECTING: (State.OPEN, State.CLOSED),
-    State.OPEN: (State.CLOSING, State.CLOSED_BY_ORIGIN, State.CLOSED),
-    State.CLOSING: (State.CLOSED,),
-    State.CLOSED_BY_ORIGIN: (State.CLOSED,),
-    State.CLOSED: (),
+    _CONNECTING: (_OPEN, _CLOSED),
+    _OPEN: (_CLOSING, _CLOSED_BY_ORIGIN, _CLOSED),
+    _CLOSING: (_CLOSED,),
+    _CLOSED_BY_ORIGIN: (_CLOSED,),
+    _CLOSED: (),
 }
 
 
@@ -74,6 +77,9 @@ class _Alarm(enum.IntEnum):
     CLOSING = 2  # the wait for the origin's close times out
     PING = 3  # the gateway sends its next ping
     PONG = 4  # the wait for bytes of the origin after a ping times out
+
+
+_HANDSHAKE, _LOOK, _CLOSE_DUE, _PING, _PONG = _Alarm
 
 
 _NO_STATUS, _ABNORMAL = 1005, 1006  # RFC 6455 section 7.4.1
@@ -112,7 +118,7 @@ class WebSocketSession(WorkerSide):
         arrived: float | None = None,
     ) -> None:
         super().__init__(services, packet, packet.sender, ended, arrived)
-        self.state = State.CONNECTING
+        self.state = _CONNECTING
         self._alarms: dict[_Alarm, float] = {}
         self._close_code = _ABNORMAL
         self._auto_pong = packet.auto_pong
@@ -151,7 +157,7 @@ class WebSocketSession(WorkerSide):
     @property
     def is_open(self) -> bool:
         """Whether the handshake is over and the session is not."""
-        return self.state not in (State.CONNECTING, State.CLOSED)
+        return self.state not in (_CONNECTING, _CLOSED)
 
     def _enter(self, state: State) -> None:
         assert state in _NEXT[self.state], f"{self.state} to {state}"
@@ -178,7 +184,7 @@ class WebSocketSession(WorkerSide):
         if not self._set_deadline(packet):
             return
         if self._deadline is not None:
-            self._alarms[_Alarm.HANDSHAKE] = self._deadline
+            self._alarms[_HANDSHAKE] = self._deadline
         self._transfer = WebSocketTransfer(
             s.egress, s.loop, request, handshake, self, s.buffer_size, s.websocket.split_frames
         )
@@ -187,7 +193,7 @@ class WebSocketSession(WorkerSide):
 
     def _receive(self, packet: RequestPacket) -> None:
         if packet.type in _SENDS:
-            if self.state is State.CONNECTING:
+            if self.state is _CONNECTING:
                 self._keep_for_later(packet)
             else:
                 self._send_frame(packet)
@@ -201,7 +207,7 @@ class WebSocketSession(WorkerSide):
             self._bad_request("too much before the handshake was over")
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
-        if self.state is State.CONNECTING:
+        if self.state is _CONNECTING:
             self._keep_for_later(packet)  # it is refused when the packets before it are sent
         else:
             self._bad_request(reason)
@@ -249,13 +255,13 @@ class WebSocketSession(WorkerSide):
         now = self._s.loop.now
         self._connection.send_close(None if packet.code == -1 else packet.code, packet.body)
         self._last_activity = now
-        self._silence(_Alarm.PING, _Alarm.PONG)
-        if self.state is State.CLOSED_BY_ORIGIN:
+        self._silence(_PING, _PONG)
+        if self.state is _CLOSED_BY_ORIGIN:
             # Both close frames were sent, and the worker has the origin's.
             self._end_closed(None, None)
             return
-        self._enter(State.CLOSING)
-        self._set_alarm(_Alarm.CLOSING, now + self._s.websocket.close_timeout)
+        self._enter(_CLOSING)
+        self._set_alarm(_CLOSE_DUE, now + self._s.websocket.close_timeout)
         if self._waiting:
             self._hurry()
 
@@ -264,13 +270,13 @@ class WebSocketSession(WorkerSide):
     @entry
     def websocket_opened(self, response: Response) -> None:
         """The handshake succeeded: send the answer to the worker, early packets to the origin."""
-        self._enter(State.OPEN)
-        self._silence(_Alarm.HANDSHAKE)
+        self._enter(_OPEN)
+        self._silence(_HANDSHAKE)
         self._last_activity = self._s.loop.now
         interval = self._s.websocket.ping_interval
         if interval:
             self._token = os.urandom(8).hex().encode()
-            self._set_alarm(_Alarm.PING, self._s.loop.now + interval)
+            self._set_alarm(_PING, self._s.loop.now + interval)
         extras = self._connection.extras
         self._send(opened_fields(response, self._s.buffer_size, extras))
         early, self._early = self._early, []
@@ -295,7 +301,7 @@ class WebSocketSession(WorkerSide):
     @entry
     def websocket_moved(self) -> None:
         """There may be frames, or an end."""
-        if self._waiting and self.state is State.CLOSING:
+        if self._waiting and self.state is _CLOSING:
             self._hurry()
         self._deliver()
 
@@ -329,7 +335,7 @@ class WebSocketSession(WorkerSide):
             self._end_with_failure(transfer.lost)
             return
         if self._alarms:
-            self._silence(_Alarm.LOOK)
+            self._silence(_LOOK)
         transfer.resume()
 
     def _fetch(self) -> Event | None:
@@ -382,11 +388,11 @@ class WebSocketSession(WorkerSide):
         """Handle the origin's close or protocol violation; False if that has ended the session."""
         if isinstance(event, Close):
             self._close_code = event.code or _NO_STATUS
-            if self.state is State.CLOSING:
+            if self.state is _CLOSING:
                 self._end_closed(event.code, close_fields(event))
                 return False
-            self._enter(State.CLOSED_BY_ORIGIN)
-            self._silence(_Alarm.PING, _Alarm.PONG)
+            self._enter(_CLOSED_BY_ORIGIN)
+            self._silence(_PING, _PONG)
             self._send(close_fields(event))
             return True
         assert isinstance(event, ProtocolViolation)
@@ -415,9 +421,9 @@ class WebSocketSession(WorkerSide):
         else:
             self._waiting.append(event)
         self._connection.pause()
-        self._silence(_Alarm.PONG)  # the origin's bytes are not read
-        if _Alarm.LOOK not in self._alarms:
-            self._set_alarm(_Alarm.LOOK, self._s.loop.now + PING_PATIENCE)
+        self._silence(_PONG)  # the origin's bytes are not read
+        if _LOOK not in self._alarms:
+            self._set_alarm(_LOOK, self._s.loop.now + PING_PATIENCE)
 
     def _look_ahead(self) -> None:
         """Read frames behind the one that waits, at most another buffer_size."""
@@ -443,7 +449,7 @@ class WebSocketSession(WorkerSide):
                 self._pong(event)
         self._waiting = [event for event in self._waiting if not isinstance(event, Ping)]
         if self._waiting:
-            self._set_alarm(_Alarm.LOOK, self._s.loop.now + PING_PATIENCE)
+            self._set_alarm(_LOOK, self._s.loop.now + PING_PATIENCE)
         else:
             self._deliver()
 
@@ -481,7 +487,7 @@ class WebSocketSession(WorkerSide):
         """
         if self._connection.hung_up:
             soon = self._s.loop.now + _LAST_CREDITS
-            self._set_alarm(_Alarm.CLOSING, min(soon, self._alarms.get(_Alarm.CLOSING, soon)))
+            self._set_alarm(_CLOSE_DUE, min(soon, self._alarms.get(_CLOSE_DUE, soon)))
 
     def _closing_is_over(self) -> None:
         """End a closing that takes too long: no close of the origin, or no credits."""
@@ -506,14 +512,14 @@ class WebSocketSession(WorkerSide):
     def _ping(self) -> None:
         """Send a ping of the gateway's own, to check whether the origin answers."""
         websocket, now = self._s.websocket, self._s.loop.now
-        self._set_alarm(_Alarm.PING, now + websocket.ping_interval)
+        self._set_alarm(_PING, now + websocket.ping_interval)
         if self._waiting:
             return  # the answer would not be read
         if not self._connection.unsent:
             self._connection.send_ping(self._token, tell=False)
-        if _Alarm.PONG not in self._alarms:
+        if _PONG not in self._alarms:
             self._pinged_at = now
-            self._set_alarm(_Alarm.PONG, now + websocket.ping_timeout)
+            self._set_alarm(_PONG, now + websocket.ping_timeout)
 
     def _pong_is_overdue(self) -> None:
         if self._connection.heard_at >= self._pinged_at:
@@ -568,7 +574,7 @@ class WebSocketSession(WorkerSide):
     # -- ends ---------------------------------------------------------------------------------
 
     def _error_extras(self) -> dict[str, Any]:
-        if self.state is not State.CONNECTING or self._transfer is None:
+        if self.state is not _CONNECTING or self._transfer is None:
             return {}
         extras = self._transfer.extras
         return extras.with_head() if extras is not None else {}
@@ -581,7 +587,7 @@ class WebSocketSession(WorkerSide):
         if self.is_open:
             # Without a close frame of the origin it is an abnormal closure (RFC 6455 7.1.5).
             self._s.journal.websocket_closed(self._close_code)
-        self._enter(State.CLOSED)
+        self._enter(_CLOSED)
         transfer, self._transfer = self._transfer, None
         if transfer is None:
             return
@@ -592,9 +598,9 @@ class WebSocketSession(WorkerSide):
 
 
 _RINGS: Final[dict[_Alarm, Callable[[WebSocketSession], None]]] = {
-    _Alarm.HANDSHAKE: WebSocketSession._handshake_is_overdue,
-    _Alarm.LOOK: WebSocketSession._answer_waiting_pings,
-    _Alarm.CLOSING: WebSocketSession._closing_is_over,
-    _Alarm.PING: WebSocketSession._ping,
-    _Alarm.PONG: WebSocketSession._pong_is_overdue,
+    _HANDSHAKE: WebSocketSession._handshake_is_overdue,
+    _LOOK: WebSocketSession._answer_waiting_pings,
+    _CLOSE_DUE: WebSocketSession._closing_is_over,
+    _PING: WebSocketSession._ping,
+    _PONG: WebSocketSession._pong_is_overdue,
 }
