@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from ..client import Client, PolicyViolation, Request, Response, ZurlError, exit_code
+from ..client import Client, GatewayError, PolicyViolation, Request, Response, ZurlError, exit_code
 from ..errors import Error
 from .connecting import Connected
 from .terminal import (
@@ -132,8 +132,11 @@ def _try(
         if not last and outcome.exit_code in _TRANSIENT_EXITS and outcome.response is None:
             return outcome, 0.0
         _say(error, options)
-        if isinstance(error, PolicyViolation) and connected.embedded is not None:
-            tell("zurl-py: the embedded gateway denies private addresses; --allow opens some")
+        refused = isinstance(error, PolicyViolation) and connected.embedded is not None
+        if refused and not options["silent"]:
+            tell(
+                "zurl-py: the rule is an embedded gateway's; --explain shows it, --allow opens more"
+            )
     except _NotWritten as error:
         outcome.error, outcome.exit_code = str(error), _NOT_WRITTEN
         if not options["silent"] or options["show_error"]:
@@ -154,7 +157,8 @@ def _retry_after(response: Response) -> float:
 def _say(error: ZurlError, options: dict[str, Any]) -> int:
     status = exit_code(error)
     if not options.get("silent") or options.get("show_error"):
-        tell(f"zurl-py: ({status}) {escape(str(error))}")
+        lines = isinstance(error, GatewayError)  # ours, with the last lines of its log
+        tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
     return status
 
 

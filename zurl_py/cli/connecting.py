@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ _OPTIONS: Final = (
     ),
 )
 
+_LOCALHOST: Final = re.compile(r"(?:https?://)?localhost(?::\d+)?", re.IGNORECASE)
 
 CERTIFICATE_OPTIONS: Final[Sequence[tuple[Sequence[str], dict[str, Any]]]] = (
     (("--cert",), {"type": click.Path(exists=True), "help": "PEM of a client certificate."}),
@@ -133,7 +135,7 @@ def connect(options: Mapping[str, Any]) -> Connected:
     if options.get("cacert"):
         settings["ca_file"] = os.path.abspath(options["cacert"])
     if rules:
-        settings["allow"] = ",".join(rules)
+        settings["allow"] = ",".join(map(_with_addresses, rules))
     if options["embedded"]:
         if address not in (None, "embedded"):
             raise click.UsageError("--embedded and --connect name two gateways; give one of them")
@@ -156,6 +158,14 @@ def connect(options: Mapping[str, Any]) -> Connected:
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     return Connected(gateways, address or _named())
+
+
+def _with_addresses(rule: str) -> str:
+    """A rule of ``--allow``. The policy takes a name for the name alone, and denies its addresses.
+
+    Where localhost is nobody's name server can say.
+    """
+    return f"{rule} -> @loopback" if _LOCALHOST.fullmatch(rule.strip()) else rule
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import click
 
-from ..client import Client, InvalidStatus, ZurlError, exit_code
+from ..client import Client, GatewayError, InvalidStatus, ZurlError, exit_code
 from ..client.errors import ConnectionClosed, ConnectionClosedOK
 from ..client.websocket import WebSocket
 from .connecting import CERTIFICATE_OPTIONS, client_certificate, connect, gateway_options
@@ -116,7 +116,8 @@ def _open(
 
 def _say(error: ZurlError) -> int:
     status = exit_code(error)
-    tell(f"zurl-py: ({status}) {escape(str(error))}")
+    lines = isinstance(error, GatewayError)  # ours, with the last lines of its log
+    tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
     if isinstance(error, InvalidStatus) and error.response.content:
         tell(escape(error.response.text[:2000], lines=True))
     return status

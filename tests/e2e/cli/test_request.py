@@ -306,6 +306,22 @@ def test_a_gateway_of_its_own(run: Run, origin: ScriptedOrigin) -> None:
     assert origin.requests[-1].head.startswith(b"POST /hook ")
 
 
+@pytest.mark.parametrize("command", ["get", "ws"])
+def test_why_its_own_gateway_does_not_start(run: Run, command: str) -> None:
+    done = run(command, "--embedded", "--policy", "timeout=soon", ":1/", ZURL_CONNECT="")
+    assert done.status == 121
+    assert "timeout: found 'soon'" in done.err.splitlines()[1]
+
+
+@pytest.mark.parametrize("rule", ["localhost", "localhost:{port}", "http://LOCALHOST:{port}"])
+def test_localhost_is_this_machine(run: Run, origin: ScriptedOrigin, rule: str) -> None:
+    allow = ["--embedded", "--allow", rule.format(port=origin.port)]
+    done = run("get", *allow, f":{origin.port}/", ZURL_CONNECT="")
+    assert (done.status, done.out) == (0, b"hello\n"), done.err
+    # It is that name, not every one that resolves to here.
+    assert run("get", "-s", *allow, origin.url(), ZURL_CONNECT="").status == 120
+
+
 def test_the_policy_explains_itself(run: Run, origin: ScriptedOrigin) -> None:
     done = run("get", "--explain", origin.url())
     assert done.out == b"hello\n"
