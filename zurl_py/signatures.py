@@ -190,7 +190,10 @@ def _ed25519() -> ModuleType:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
-        raise SecretError("whsk_ and whpk_ need the package cryptography") from None
+        raise SecretError(
+            "whsk_ and whpk_ need cryptography: pip install cryptography, or, with the Debian"
+            " package, apt install python3-cryptography"
+        ) from None
     return ed25519
 
 

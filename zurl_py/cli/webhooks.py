@@ -143,7 +143,11 @@ def move(source: str, target: str, secret_key_file: str | None) -> None:
         for table, count in move_store(source, target, key).items():
             print(f"{table:10} {count}")
     except ImportError as error:
-        print(f"error: PostgreSQL needs psycopg 3: {error}", file=sys.stderr)
+        print(
+            "error: PostgreSQL needs psycopg 3: pip install 'zurl-py[deliver]', or, with the Debian"
+            f" package, apt install python3-psycopg: {error}",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except (StoreError, StoreUnavailable) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)

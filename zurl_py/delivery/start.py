@@ -60,7 +60,8 @@ def open_store(config: DeliverConfig) -> Store:
             from .store.postgres import PostgresStore
         except ImportError as error:
             raise StoreError(
-                f"store: PostgreSQL needs psycopg 3, pip install 'zurl-py[deliver]': {error}"
+                "store: PostgreSQL needs psycopg 3: pip install 'zurl-py[deliver]', or, with the"
+                f" Debian package, apt install python3-psycopg: {error}"
             ) from None
         return PostgresStore(
             config.store, box, config.schedule, config.max_body, float(config.lease)

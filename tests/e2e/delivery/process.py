@@ -223,6 +223,7 @@ class Deliver:
         try:
             if self.process is not None:
                 self.stop()
+                assert "Traceback" not in self.log(), self.log()
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -50,8 +51,10 @@ class Listener:
                 time.sleep(_AGAIN)
 
     def _listen(self, connection: psycopg.Connection[object]) -> None:
+        # By libpq's own calls: in psycopg 3.1, Debian 12's, notifies() has no timeout.
+        pgconn = connection.pgconn
         while not self._closing:
-            for notification in connection.notifies(timeout=_PATIENCE):
-                if self._closing:
-                    return
-                self._told(notification.payload)
+            select.select([connection], [], [], _PATIENCE)
+            pgconn.consume_input()
+            while (notification := pgconn.notifies()) is not None and not self._closing:
+                self._told(notification.extra.decode())

@@ -56,7 +56,7 @@ class Session:
         try:
             self._connect()
         except psycopg.Error as error:
-            raise StoreError(f"store: {_one_line(error)}") from None
+            raise StoreError(f"store: PostgreSQL{_place(url)}: {_one_line(error)}") from None
         threading.Thread(target=self._watch, name="store-watch", daemon=True).start()
 
     def connection(self) -> psycopg.Connection[Any]:
@@ -216,6 +216,15 @@ def _begin_within(connection: psycopg.Connection[Any], seconds: float) -> int:
                 "store: the pooler has one connection left; two connections are needed"
             )
         pgconn.consume_input()
+
+
+def _place(url: str) -> str:
+    """Where the server is, for messages: not all versions of psycopg say it."""
+    try:
+        host = psycopg.conninfo.conninfo_to_dict(url).get("host")
+    except psycopg.Error:  # the URL is wrong, and the error says so
+        host = None
+    return f" at {host}" if host else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -64,7 +64,10 @@ class SecretBox:
             try:
                 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
             except ImportError:
-                raise StoreError("secret_key_file needs the package cryptography") from None
+                raise StoreError(
+                    "secret_key_file needs cryptography: pip install cryptography, or, with the"
+                    " Debian package, apt install python3-cryptography"
+                ) from None
             self._cipher = ChaCha20Poly1305(key)
 
     def close(self, secrets: tuple[str, ...]) -> bytes | None:
