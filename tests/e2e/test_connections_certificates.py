@@ -100,6 +100,26 @@ def test_a_reset_without_an_alert_stays_a_reset(
         assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_origin_that_hangs_up_is_not_connected_to_again(
+    worker: Worker, authority: CertificateAuthority, method: str
+) -> None:
+    """Its connection was read to the end, so no alert was missed."""
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+
+    with ScriptedOrigin(script, tls=authority.server_context()) as origin:
+        uri = origin.url(host="localhost")
+        body = "" if method == "GET" else "x"
+        for answer in (
+            worker.request(method=method, uri=uri, body=body),
+            worker.start(method=method, uri=uri, body=body, stream=True).finish()[-1],
+        ):
+            assert answer.get("condition") == b"undefined-condition"
+        assert origin.connections == 2
+
+
 @pytest.mark.parametrize("missing", ["client_cert", "client_key"])
 def test_half_a_pair_is_refused(
     worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority, missing: str

@@ -353,12 +353,15 @@ class Egress:
             transfer.ended(code, message)
 
     def _may_hide_an_alert(self, transfer: Carried, message: str) -> bool:
-        """Whether a new TLS connection was reset before a byte of an answer."""
+        """Whether a new TLS connection was reset before a byte of an answer.
+
+        One that the origin has closed in order was read to its end: there was no alert.
+        """
         handle = transfer.handle
         return (
             handle is not None
             and transfer.request.target.scheme == "https"
-            and "alert" not in message
+            and not ("alert" in message or "unexpected eof" in message)
             and bool(handle.curl.getinfo(pycurl.APPCONNECT_TIME))
             and not handle.answer_began
         )
