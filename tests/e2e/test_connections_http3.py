@@ -199,6 +199,18 @@ def test_a_server_that_has_vanished_is_asked_again_by_tcp(quic_worker: Worker, b
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.last
+def test_what_cannot_be_asked_twice_trusts_no_connection_that_was_long_idle(
+    quic_worker: Worker, both: Both
+) -> None:
+    assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
+    time.sleep(6)
+    both.quic.fall_silent()
+    begin = time.monotonic()
+    assert quic_worker.request(method="POST", uri=both.uri, body="x").body == b"over tcp"
+    assert time.monotonic() - begin < 10
+
+
 def test_through_a_proxy_it_is_two_at_most(
     start_daemon: Start, authority: CertificateAuthority, both: Both
 ) -> None:

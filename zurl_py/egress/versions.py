@@ -23,6 +23,7 @@ __all__ = ["HttpVersions"]
 
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _PATIENCE: Final = 3.0  # seconds that a kept QUIC connection may be silent
+_UNSAFE_MAX_IDLE: Final = 5  # seconds
 _VERSIONS: Final = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
 
 
@@ -87,6 +88,8 @@ class HttpVersions:
             # A kept QUIC connection whose other end is gone is silent; nothing reports its end.
             watch = self._watches[transfer] = Timer(partial(self._look, transfer))
             self._loop.set_timer(watch, now + _PATIENCE)
+        else:  # it would wait for QUIC's idle timeout, and must not be sent twice before
+            handle.set(pycurl.MAXAGE_CONN, _UNSAFE_MAX_IDLE)
 
     def _bound_stream(self, handle: EasyHandle, request: HttpRequest) -> None:
         """Limit what libcurl holds of a streamed answer, if its connection may be shared."""
