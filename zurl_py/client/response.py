@@ -15,7 +15,15 @@ from .headers import Headers
 from .request import Request
 from .running import run
 
-__all__ = ["AsyncResponse", "BaseResponse", "BodySource", "Head", "Redirect", "Response"]
+__all__ = [
+    "AsyncResponse",
+    "BaseResponse",
+    "BodySource",
+    "Given",
+    "Head",
+    "Redirect",
+    "Response",
+]
 
 
 @dataclass(slots=True)
@@ -47,6 +55,21 @@ class BodySource(Protocol):
 
     def cancel(self) -> None:
         """Cancel the rest at the gateway."""
+
+
+class Given:
+    """A body that is in memory, or that cannot be read any more."""
+
+    def __init__(self, head: Head | None, last_ext: dict[str, Any] | None = None) -> None:
+        self.head = head
+        self.last_ext = last_ext or {}
+
+    async def next(self) -> bytes | None:
+        """Nothing."""
+        return None
+
+    def cancel(self) -> None:
+        """Nothing is left to be cancelled."""
 
 
 _TIMING: Final = (
@@ -86,6 +109,11 @@ class BaseResponse:
         self._encoding: str | None = None
         self._consumed = False
         self._closed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An exception that holds one goes to other processes; what was not read stays here.
+        source = Given(self._source.head, self._source.last_ext)
+        return {**self.__dict__, "_source": source, "_closed": True}
 
     # -- the head
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from . import errors
 from .request import Request
-from .response import Head, Response
+from .response import Given, Head, Response
 from .running import iterate, run
 from .websocket_call import MAX_SIZE, Messages, WebSocketCall
 
@@ -33,24 +33,8 @@ async def open_websocket(call: WebSocketCall) -> None:
         raise
 
 
-class _Given:
-    """The body of an answer that is in memory."""
-
-    last_ext: dict[str, Any]
-
-    def __init__(self, head: Head) -> None:
-        self.head: Head | None = head
-        self.last_ext = {}
-
-    async def next(self) -> bytes | None:
-        return None
-
-    def cancel(self) -> None:
-        pass
-
-
 def _whole(request: Request, head: Head, body: bytes) -> Response:
-    answer = Response(request, _Given(head))
+    answer = Response(request, Given(head))
     answer._content = body
     return answer
 

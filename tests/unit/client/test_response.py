@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from zurl_py.client import Headers, HTTPStatusError, Redirect, Request, Response, Timeout
+from zurl_py.client import (
+    Headers,
+    HTTPStatusError,
+    Redirect,
+    Request,
+    Response,
+    StreamError,
+    Timeout,
+)
 from zurl_py.client.body import Body
 from zurl_py.client.response import Head
 
@@ -110,3 +120,24 @@ def test_statuses(code: int, error: bool) -> None:
             answer.raise_for_status()
     else:
         assert answer.raise_for_status() is answer
+
+
+def test_an_answer_goes_to_other_processes_with_what_was_read() -> None:
+    answer = response(b"why", code=404, headers=[(b"A", b"b")], last_ext={"total": 5})
+    answer.__dict__["_source"].lock = threading.Lock()  # as that of a real one
+    answer.read()
+    with pytest.raises(HTTPStatusError) as told:
+        answer.raise_for_status()
+    error = pickle.loads(pickle.dumps(told.value))
+    assert str(error) == str(told.value)
+    copy = error.response
+    assert (copy.status_code, copy.reason, copy.headers["a"]) == (404, "Reason", "b")
+    assert (copy.content, copy.timing, copy.request.url) == (b"why", {"total": 5}, "http://h/")
+
+
+def test_a_body_that_was_not_read_stays() -> None:
+    answer = response(b"much")
+    copy = pickle.loads(pickle.dumps(answer))
+    with pytest.raises(StreamError, match="the answer is closed"):
+        copy.read()
+    assert answer.read() == b"much"
