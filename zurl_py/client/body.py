@@ -67,14 +67,22 @@ class Body:
             iterator = aiter(self.pieces)
             try:
                 async for piece in iterator:
-                    yield piece
+                    yield _part(piece)
             finally:
                 close = getattr(iterator, "aclose", None)  # generators have one
                 if close is not None:
                     await close()
         else:
             for piece in self.pieces:
-                yield piece
+                yield _part(piece)
+
+
+def _part(piece: Any) -> bytes:
+    if isinstance(piece, str):
+        return piece.encode()
+    if not isinstance(piece, (bytes, bytearray, memoryview)):
+        raise TypeError(f"parts of a body are bytes or text, not {type(piece).__name__}")
+    return piece  # type: ignore[return-value, unused-ignore]
 
 
 def encode_body(

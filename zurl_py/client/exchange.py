@@ -365,9 +365,12 @@ class HttpExchange(Exchange):
         elif request.body.whole:
             packet.body = request.body.whole
         started = now if started is None else started
-        patience = _seconds(request.timeout.pool)
+        # Over in_req_spec nothing is heard before the answer: it is waited for from the start.
+        answered_once = sender.address is None
+        patience = math.inf if answered_once else _seconds(request.timeout.pool)
         window = request.options.get("credits", WINDOW)
         super().__init__(sender, packet, request, now, started, patience, window)
+        self.heard = answered_once
         if self.uploads:
             self.reading_since = None  # no answer is expected before the upload is over
 

@@ -115,6 +115,11 @@ class BaseResponse:
         source = Given(self._source.head, self._source.last_ext)
         return {**self.__dict__, "_source": source, "_closed": True}
 
+    def __del__(self) -> None:
+        # If it was neither closed nor read, its session would stay open at the gateway.
+        if not self.__dict__.get("_closed", True):
+            self._close()
+
     # -- the head
 
     @property
@@ -405,11 +410,13 @@ class _AsyncItems(AsyncIterator[_Item]):
 
     def __init__(
         self,
+        answer: BaseResponse,
         cutter: _Cutter[_Item],
         more: Callable[[], Awaitable[bytes | None]],
         parts: list[bytes],
         begin: Callable[[], None] | None = None,
     ) -> None:
+        self._answer = answer  # which is cancelled when nobody has it any more
         self._cutter = cutter
         self._more = more
         self._begin = begin
@@ -455,8 +462,8 @@ class AsyncResponse(BaseResponse):
 
     def _iterate(self, cutter: _Cutter[_Item]) -> AsyncIterator[_Item]:
         if self._content is not None:
-            return _AsyncItems(cutter, _nothing, [self._content])
-        return _AsyncItems(cutter, self._source.next, [], self._begin)
+            return _AsyncItems(self, cutter, _nothing, [self._content])
+        return _AsyncItems(self, cutter, self._source.next, [], self._begin)
 
     async def close(self) -> None:
         """Cancel the rest of the body."""

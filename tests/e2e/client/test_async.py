@@ -1,6 +1,7 @@
 """``AsyncClient`` under asyncio and trio: the same, with ``await``."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -159,6 +160,28 @@ def test_a_cancelled_task_takes_its_request_with_it(
             await client.get(origin.url(), timeout=0.3)
 
     origin.script = hanging
+    play(test)
+
+
+def test_an_answer_lives_as_long_as_its_parts(
+    play: Callable[[Test], None], origin: ScriptedOrigin
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsome")
+        connection.wait_for("go on")
+        connection.send(b"more")
+        connection.expect_end()
+
+    async def test(client: AsyncClient) -> None:
+        request = client.build_request("GET", origin.url())
+        parts = (await client.send(request, stream=True)).iter_bytes()
+        assert await anext(parts) == b"some"
+        gc.collect()
+        origin.let("go on")
+        assert await anext(parts) == b"more"
+
+    origin.script = script
     play(test)
 
 

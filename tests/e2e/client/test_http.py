@@ -1,5 +1,6 @@
 """HTTP through a running daemon: whole answers, streams, uploads, ends of every kind."""
 
+import gc
 import io
 import threading
 import time
@@ -88,6 +89,33 @@ def test_iterators_and_files_are_uploaded_in_parts(client: Client, origin: Scrip
     assert (request.framing, request.length) == ("length", 500_000)
     client.post(origin.url(), content=iter(()))
     assert origin.wait_request(3).body == b""
+
+
+def test_parts_of_a_body_are_bytes_or_text(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = reply(OK)
+    client.post(origin.url(), content=iter(["a", b"b", bytearray(b"c")]))  # type: ignore[arg-type]
+    assert origin.wait_request().body == b"abc"
+    with pytest.raises(TypeError, match="bytes or text, not int"):
+        client.post(origin.url(), content=iter([5]))  # type: ignore[arg-type]
+
+
+def test_an_answer_that_nobody_has_any_more_is_given_up(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
+        connection.expect_end()
+
+    origin.script = script
+    request = client.build_request("GET", origin.url(), timeout=None)
+    parts = client.send(request, stream=True).iter_bytes()
+    assert next(parts) == b"some"
+    gc.collect()
+    assert not origin.closed
+    del parts
+    gc.collect()
+    origin.wait_closed()
 
 
 def test_an_iterator_that_fails_takes_its_request_with_it(

@@ -197,6 +197,16 @@ def test_limits_before_anything_is_heard(
     assert failed.error.detail
 
 
+def test_where_nothing_is_heard_before_the_answer() -> None:
+    sender = Sender(Format.TNETSTRING, None, b"1")
+    exchange = HttpExchange(sender, request(timeout=Timeout(pool=1, read=2)), NOW)
+    assert exchange.deadline(NOW) == NOW + 2
+    assert exchange.expire(NOW + 1.9) == []
+    (failed,) = exchange.expire(NOW + 2)
+    assert isinstance(failed, Failed)
+    assert (failed.error.condition, failed.error.error) == ("session-timeout", "read-timeout")
+
+
 def test_silence_counts_from_the_last_data_and_only_while_somebody_waits() -> None:
     exchange = http(read=2.0)
     gateway = Gateway(exchange)
