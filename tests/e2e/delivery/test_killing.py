@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 import json
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.delivery.process import Deliver
 from tests.labs.killing.check import Violation, check
-from tests.labs.killing.lab import Lab
+from tests.labs.killing.lab import Lab, Patience, has_open_breaker
+from tests.support.daemon import free_port
+from tests.support.deadline import wait_until
+from tests.support.origin import dead_port
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
 def test_nothing_acknowledged_is_lost(store: str) -> None:
     figures = Lab(store, messages=1000, kills=5, seed=7).run()
     assert figures.acknowledged == 1000
+
+
+def test_it_waits_as_long_as_there_is_progress() -> None:
+    patience = Patience(60)
+    assert not patience.is_over(1, False, 1000)
+    assert not patience.is_over(2, False, 1059)
+    assert not patience.is_over(2, False, 1119)
+    assert patience.is_over(2, False, 1120)
+    assert not patience.is_over(2, True, 1121)
+    assert not patience.is_over(2, False, 1181)
+    assert patience.is_over(2, False, 1182)
+
+
+def test_it_sees_breakers(start_deliver: Callable[..., Deliver]) -> None:
+    port = free_port()
+    deliver = start_deliver(metrics_listen=f"127.0.0.1:{port}", schedule=",".join(["0"] * 20))
+    worker = deliver.wait_started().worker()
+
+    def seen() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return has_open_breaker(answer.read().decode())
+
+    assert not seen()
+    with dead_port() as dead:
+        worker.deliver(uri=f"http://127.0.0.1:{dead}/")
+        wait_until(seen, "the breaker to open")
 
 
 def checked(

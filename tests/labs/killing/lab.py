@@ -6,12 +6,14 @@ import contextlib
 import itertools
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,14 +27,45 @@ from tests.support.daemon import free_port
 from zurl_py.client import Webhooks
 from zurl_py.client.webhooks import WebhookError
 
-__all__ = ["Lab"]
+__all__ = ["Lab", "Patience", "has_open_breaker"]
 
 _SENDERS = 6
-_PATIENCE = 60.0  # seconds without an end of any delivery
+_PATIENCE = 60.0  # seconds without any progress
+_START = 120.0  # seconds
+_BREAKER = re.compile(r'^zurl_deliver_breakers\{state="(?:open|half-open)"\} [^0]', re.M)
 _LEASE = 2  # seconds
 _CONCURRENCY = 16  # of the endpoint /plain
 _PATHS = ("plain", "ordered", "busy", "gone")
 _SHARES = (60, 25, 12, 3)  # of the messages, in percent
+
+
+def has_open_breaker(metrics: str) -> bool:
+    """Whether a process says in its metrics that an endpoint's breaker is open."""
+    return _BREAKER.search(metrics) is not None
+
+
+class Patience:
+    """How long to wait for the end: as long as there is progress.
+
+    Args:
+        seconds: without progress, after which it is over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._progress: object = None
+        self._since: float | None = None
+
+    def is_over(self, progress: object, waits: bool, now: float) -> bool:
+        """Whether nothing has changed for too long.
+
+        Args:
+            progress: whatever changes with progress.
+            waits: there is a reason to wait.
+        """
+        if waits or self._since is None or progress != self._progress:
+            self._progress, self._since = progress, now
+        return now - self._since > self._seconds
 
 
 class Lab:
@@ -60,13 +93,15 @@ class Lab:
         settings: dict[str, Any] = {"schedule": ",".join(["0", *["0.2"] * 50]), "lease": _LEASE}
         if self._postgres:
             settings["store"] = self._postgres.url
+        self._metrics_ports = [free_port() for _ in range(2 if self._postgres else 1)]
         self._delivers = [
             Deliver(
                 str(self._gateway.config_path),
                 loglevel=1,
+                metrics_listen=f"127.0.0.1:{port}",
                 **settings,
             )
-            for _ in range(2 if self._postgres else 1)
+            for port in self._metrics_ports
         ]
 
     def run(self) -> Figures:
@@ -100,7 +135,7 @@ class Lab:
         self._gateway.start()
         for deliver in self._delivers:
             self._stack.callback(deliver.close)
-            deliver.start().wait_started(30)
+            deliver.start().wait_started(_START)
         with Webhooks(self._delivers[0].endpoint) as webhooks:
             for path in _PATHS:
                 webhooks.put_endpoint(
@@ -164,7 +199,7 @@ class Lab:
     def _kill_deliver(self) -> None:
         deliver = self._random.choice(self._delivers)
         deliver.kill()
-        deliver.start().wait_started(30)
+        deliver.start().wait_started(_START)
 
     def _kill_gateway(self) -> None:
         self._gateway.signal(signal.SIGKILL)
@@ -192,18 +227,26 @@ class Lab:
     def _settle(self) -> list[str]:
         """Wait until nothing is pending. Returns what died or is held for good."""
         with Webhooks(self._delivers[0].endpoint, timeout=60) as webhooks:
-            ended, since = -1, time.monotonic()
+            patience = Patience(_PATIENCE)
+            states: dict[str, int] = {}
             while True:
-                states = webhooks.stats()["states"]
-                if not states["pending"] and not states["leased"]:
-                    break
-                if states["done"] + states["dead"] > ended:
-                    ended, since = states["done"] + states["dead"], time.monotonic()
-                if time.monotonic() - since > _PATIENCE:
+                with contextlib.suppress(WebhookError):  # the database may be away still
+                    states = webhooks.stats()["states"]
+                    if not states["pending"] and not states["leased"]:
+                        return list(self._ended(webhooks))
+                progress = (states, self._received_path.stat().st_size)
+                if patience.is_over(progress, self._has_open_breaker(), time.monotonic()):
                     waiting = list(webhooks.deliveries(state="pending"))[:5]
                     raise AssertionError(f"nothing ends any more: {states}, {waiting}")
                 time.sleep(0.5)
-            return list(self._ended(webhooks))
+
+    def _has_open_breaker(self) -> bool:
+        """Whether a process waits by design, for minutes maybe."""
+        for port in self._metrics_ports:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+                if has_open_breaker(answer.read().decode()):
+                    return True
+        return False
 
     def _ended(self, webhooks: Webhooks) -> Iterator[str]:
         """What is dead, and what is held since the receiver said 410."""
