@@ -219,7 +219,7 @@ def test_they_go_through_proxies(
 ) -> None:
     """The origin is shown them, whole and streamed and by wss; and it judges them."""
     with ScriptedOrigin(tunnel if scheme == "http" else Socks5()) as proxy:
-        _, worker = start_daemon(
+        daemon, worker = start_daemon(
             proxy=f"{scheme}://127.0.0.1:{proxy.port}",
             environment={"SSL_CERT_FILE": authority.path},
         )
@@ -238,6 +238,8 @@ def test_they_go_through_proxies(
             asked = strict_origin.url(scheme=kind, host="localhost")
             answer = worker.start(method="GET", uri=asked, stream=True, credits=99).finish()[-1]
             assert answer["ext"]["error"] == b"certificate-required"
+        assert "PRIVATE" not in daemon.log()
+        assert "BEGIN CERTIFICATE" not in daemon.log()
 
 
 def test_a_section_has_a_proxy_and_a_certificate(
@@ -290,6 +292,8 @@ def test_they_are_shown_over_http3(
     streamed.finish()
     assert streamed.body == b"over h3 CN=other"
     assert len(strict_quic.connections) == 2
+    assert "PRIVATE" not in quic_worker.daemon.log()
+    assert "BEGIN CERTIFICATE" not in quic_worker.daemon.log()
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -22,6 +22,7 @@ _FIRST: Final[tuple[str, ...]] = (
     "id",
     "credits",
 )
+_SECRET: Final = ("client-cert", "client-key")
 _COLOURS: Final = {Direction.SENT: "\x1b[36m", Direction.RECEIVED: "\x1b[32m"}
 
 
@@ -32,11 +33,18 @@ def show_packet(packet: PacketTrace) -> None:
     fields = packet.fields
     names = [name for name in _FIRST if name in fields]
     names += [name for name in fields if name not in _FIRST]
-    shown = " ".join(f"{name}={_value(fields[name])}" for name in names)
+    shown = " ".join(f"{name}={_shown(name, fields[name])}" for name in names)
     line = f"{'-->' if sent else '<--'} {packet.socket:<9} {letter} {shown or '(no packet)'}"
     if colours(sys.stderr):
         line = f"{_COLOURS[packet.direction]}{line}\x1b[0m"
     print(line, file=sys.stderr, flush=True)
+
+
+def _shown(name: str, value: Any) -> str:
+    """A field's value; of a secret only its size."""
+    if name in _SECRET and isinstance(value, (bytes, str)):
+        return f"({len(value)} bytes, not shown)"
+    return _value(value)
 
 
 def _value(value: Any) -> str:

@@ -48,6 +48,11 @@ def test_a_certificate_and_its_key(
     apart = run("get", url, "--cert", certificate, "--key", key)
     assert (apart.status, apart.out) == (0, b"over tcp"), apart.err
     assert run("get", url, "-E", str(both)).out == b"over tcp"
+    # The packets are shown, and neither of the two.
+    for letter in "TJM":
+        told = run("get", url, "--cert", certificate, "--key", key, "--packets", "--format", letter)
+        assert "client-key=(" in told.err
+        assert "-----BEGIN" not in told.err
     none = run("get", url)
     assert none.status == 60
     assert "the origin wants a client certificate" in none.err
