@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -201,8 +202,8 @@ def _receive(response: Response, outcome: Outcome, options: dict[str, Any]) -> N
     with _file(path) as file:
         if options["include"] or options["head"]:
             _write(file, _shown_head(response) if _is_shown(file) else _head_of(response))
-        if _is_shown(file) and path is None and not options["stream"]:
-            _show_body(response, outcome)
+        if _is_shown(file) and path is None:
+            _show_body(response, outcome, formatted=not options["stream"])
         else:
             _save_body(response, outcome, file, path is not None and not options["silent"])
 
@@ -275,10 +276,11 @@ def _save_body(response: Response, outcome: Outcome, file: IO[bytes], progress: 
             advance(len(piece))
 
 
-def _show_body(response: Response, outcome: Outcome) -> None:
-    """Print the body for a terminal: escaped, JSON formatted and coloured."""
+def _show_body(response: Response, outcome: Outcome, formatted: bool) -> None:
+    """Print the body for a terminal: escaped, and JSON formatted and coloured."""
     out = sys.stdout
-    is_json = "json" in response.headers.get("content-type", "").lower()
+    is_json = formatted and "json" in response.headers.get("content-type", "").lower()
+    decoder = codecs.getincrementaldecoder(response.encoding)("replace")
     held: list[bytes] = []
     for piece in response.iter_bytes():
         if not outcome.downloaded and looks_binary(piece):
@@ -290,21 +292,17 @@ def _show_body(response: Response, outcome: Outcome) -> None:
         if is_json and outcome.downloaded <= _PRETTY:
             held.append(piece)
             continue
-        _print(out, b"".join([*held, piece]), response.encoding)
+        out.write(escape(decoder.decode(b"".join([*held, piece])), lines=True))
+        out.flush()
         held, is_json = [], False
-    if held:
-        text = b"".join(held).decode(response.encoding, "replace")
+    text = decoder.decode(b"".join(held), True)
+    if text:
         pretty = pretty_json(text) if is_json else None
         if pretty is not None:
             text = escape(pretty, lines=True)
             out.write(highlight(text, "json") if colours(out) else text + "\n")
         else:
             out.write(escape(text, lines=True))
-    out.flush()
-
-
-def _print(out: IO[str], data: bytes, encoding: str) -> None:
-    out.write(escape(data.decode(encoding, "replace"), lines=True))
     out.flush()
 
 

@@ -101,7 +101,7 @@ _ANSWER_OPTIONS: Final = (
     (("--fail-with-body",), {"is_flag": True, "help": "The same with the body."}),
     (("--retry",), {"type": click.IntRange(0), "default": 0, "metavar": "N", "help":
         "Try transient failures again."}),
-    (("--stream",), {"is_flag": True, "help": "Print the body as it comes, as it is."}),
+    (("--stream",), {"is_flag": True, "help": "Print the body as it comes, not formatted."}),
     (("--explain",), {"is_flag": True, "help": "What the policy says of it, first."}),
 )  # fmt: skip
 
@@ -116,12 +116,15 @@ def _with(*groups: Sequence[tuple[Any, Any]]) -> Callable[[Callable[..., Any]], 
 
 
 def _command(method: str) -> click.Command:
-    @click.command(method.lower(), help=f"{method} URL, and print the answer's body.\n\n{_ITEMS}")
+    part = "head" if method == "HEAD" else "body"
+
+    @click.command(method.lower(), help=f"{method} URL, and print the answer's {part}.\n\n{_ITEMS}")
     @click.argument("url")
     @click.argument("items", nargs=-1, metavar="[ITEM]...")
     @_with(_REQUEST_OPTIONS, _ANSWER_OPTIONS)
     @gateway_options
     def command(url: str, items: tuple[str, ...], **options: Any) -> None:
+        options["head"] = options["head"] or method == "HEAD"  # there is nothing else to see
         _run(options["method_option"] or method, url, items, options)
 
     return command

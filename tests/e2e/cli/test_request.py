@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tests.e2e.cli.conftest import Run
 from tests.support import Connection, Daemon, ScriptedOrigin, reply
 from tests.support.origin import dead_port
+from zurl_py.cli.answer import _show_body
+from zurl_py.cli.writeout import Outcome
+from zurl_py.client import Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-A: b\r\nContent-Length: 6\r\n\r\nhello\n"
 
@@ -388,14 +392,15 @@ def answer(connection: Connection, kind: bytes, body: bytes, *headers: bytes) ->
     connection.send(b"\r\n".join([*lines, *headers, b"", b""]) + body)
 
 
+@pytest.mark.parametrize("options", [(), ("--stream",)])
 @pytest.mark.parametrize("colour", [True, False])
 def test_an_origin_cannot_steer_the_terminal(
-    shared_daemon: Daemon, origin: ScriptedOrigin, colour: bool
+    shared_daemon: Daemon, origin: ScriptedOrigin, colour: bool, options: tuple[str, ...]
 ) -> None:
     evil = b"\x1b]0;title\x07\x1b[2J\xc2\x9b31m \xe2\x80\xae tab\there\n"
     origin.script = lambda connection: answer(connection, b"text/plain", evil, b"X: \x1b[2Jx")
     extra: dict[str, Any] = {} if colour else {"NO_COLOR": "1"}
-    status, shown = on_a_terminal(shared_daemon, "get", "-i", "-v", origin.url(), **extra)
+    status, shown = on_a_terminal(shared_daemon, "get", "-i", "-v", *options, origin.url(), **extra)
     assert status == 0
     for byte in ("\x07", "\x9b", "\u202e", "\x1b]", "\x1b[2J"):
         assert byte not in shown
@@ -411,6 +416,20 @@ def test_json_is_put_in_order(shared_daemon: Daemon, origin: ScriptedOrigin) -> 
     assert shown == '{\n    "a": [\n        1,\n        "\\u001b[2J"\n    ],\n    "ü": null\n}\n'
     _, shown = on_a_terminal(shared_daemon, "get", "--stream", origin.url(), NO_COLOR="1")
     assert shown == data.decode()
+
+
+def test_a_character_in_two_pieces_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = "ü".encode()[:1], "ü".encode()[1:]
+    response = SimpleNamespace(headers={}, encoding="utf-8", iter_bytes=lambda: [first, second])
+    _show_body(cast(Response, response), Outcome("GET", "http://h/"), formatted=True)
+    assert capsys.readouterr().out == "ü"
+
+
+def test_head_prints_the_head(run: Run, origin: ScriptedOrigin) -> None:
+    origin.script = reply(b"HTTP/1.1 200 Fine\r\nX: y\r\nContent-Length: 5\r\n\r\n")
+    assert (
+        run("head", origin.url()).out == b"HTTP/1.1 200 Fine\r\nX: y\r\nContent-Length: 5\r\n\r\n"
+    )
 
 
 def test_binary_answers_do_not_garble_the_terminal(
