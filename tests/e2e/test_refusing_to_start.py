@@ -290,19 +290,46 @@ def test_what_holds_for_a_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_that_the_parent_blocked_are_listened_to(number: int) -> None:
-    blocked = (
+@pytest.mark.parametrize(
+    "how",
+    [
+        "signal.pthread_sigmask(signal.SIG_BLOCK, numbers)",
+        "[signal.signal(number, signal.SIG_IGN) for number in numbers]",  # nohup, trap ''
+    ],
+    ids=["blocked", "ignored"],
+)
+def test_signals_that_the_parent_did_not_want_are_listened_to(number: int, how: str) -> None:
+    script = (
         "import os, signal, sys;"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP});"
+        f"numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP); {how};"
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    command = [sys.executable, "-c", blocked, "-m", "zurl_py.cli.zurl"]
+    command = [sys.executable, "-c", script, "-m", "zurl_py.cli.zurl"]
     with Daemon(command=command) as daemon:
         daemon.wait_log("started")
         daemon.signal(signal.SIGHUP)
         daemon.wait_log("read anew")
         daemon.signal(number)
         assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_without_standard_descriptors(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    """Some parents close them: nothing else may get their numbers."""
+    script = (
+        f"import os, sys; [os.close(fd) for fd in {closed}];"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", script, "-m", "zurl_py.cli.zurl"]
+    log = tmp_path / "log"
+    with Daemon(command=command, arguments=(f"--logfile={log}",), interfaces=("req",)) as daemon:
+        with Worker(daemon) as worker:
+            worker.ready()
+        for fd in closed:
+            assert os.readlink(f"/proc/{daemon.pid}/fd/{fd}") == "/dev/null"
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert "stopped" in log.read_text()
 
 
 @pytest.mark.parametrize("path", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"])

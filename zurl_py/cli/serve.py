@@ -14,7 +14,12 @@ from ..errors import StartError
 from ..log import INFO, Log, level_of
 from .options import config_option, log_options
 from .preflight import preflight
-from .starting import cannot_start, listen_to_signals, open_log
+from .starting import (
+    cannot_start,
+    fill_standard_descriptors,
+    listen_to_signals,
+    open_log,
+)
 
 __all__ = ["run_daemon", "serve"]
 
@@ -50,6 +55,7 @@ def run_daemon(
     Returns:
         The exit status: 0 after a stop by signal, 1 if the daemon could not start.
     """
+    fill_standard_descriptors()
     listen_to_signals()
     config: Config | None = None
     errors: list[str] = []
@@ -72,7 +78,7 @@ def run_daemon(
     )
     if log is None:
         return 1
-    faulthandler.enable()  # a crash in a library leaves a traceback on standard error
+    faulthandler.enable(2)  # a crash in a library leaves a traceback on standard error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _leave(log))
     for warning in warnings:
