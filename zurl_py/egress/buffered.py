@@ -1,8 +1,8 @@
-"""Requests whose answer is wanted whole.
+"""Transfers whose answer is handed over whole.
 
-libcurl collects its head by calling ``list.append``, which costs no Python code per line, and the
-easy handle its body. What is special has callbacks of ours: redirects, which are followed as soon
-as their head is there, and bodies that are to be cut.
+libcurl calls ``list.append`` for each header line, which runs no Python code, and the easy handle
+collects the body. Python callbacks are used only for redirects, which are followed as soon as their
+head has come, and for bodies that are to be truncated.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .transfer import HttpTransfer
 
 __all__ = ["BufferedTransfer", "ResponseSink"]
 
-# Bodies that unpack to more than this do it one after the other: each is held whole.
+# Bodies that expand to more than this are decoded one after the other, as each is held whole.
 _LARGE: Final = 1 << 20  # bytes
-# So do those that are made text and are larger than this; a piece at a time.
+# Larger bodies are encoded as JSON text one after the other, in pieces of _WORDS.
 _LARGE_TEXT: Final = 1 << 18  # bytes
 _WORDS: Final = 1 << 15  # bytes
 
 
 class ResponseSink(Protocol):
-    """Whoever asked for a buffered transfer.
+    """Receives the result of a buffered transfer.
 
     Exactly one of the two is called, once, from the loop's turn; none after ``cancel``.
     """
@@ -43,25 +43,25 @@ class ResponseSink(Protocol):
 
 
 class BufferedTransfer(AnswerTransfer):
-    """A request whose answer is wanted whole."""
+    """A transfer whose answer is handed over whole."""
 
     __slots__ = ("_body", "_cut", "_is_large", "_most", "_output", "_sink", "_text")
 
     def __init__(self, egress: Carrier, request: HttpRequest, sink: ResponseSink) -> None:
         AnswerTransfer.__init__(self, egress, request)
         self._sink: ResponseSink | None = sink
-        # Bytes that the body may have, its coding undone.
+        # Bytes that the decoded body may have.
         most, wanted = egress.max_response_size or None, request.max_size
         self._most = most if wanted is None else wanted if most is None else min(wanted, most)
-        self._output: BytesIO | None = None  # of the body's coding, undone
-        self._body = memoryview(b"")  # what is still to be made text
+        self._output: BytesIO | None = None  # the decoded body
+        self._body = memoryview(b"")  # the rest to be encoded as JSON text
         self._text: JsonText | None = None
-        self._cut = False  # the body is not wanted beyond what is there
-        self._is_large = False  # it has asked for its turn among the large bodies
+        self._cut = False  # the body is truncated: no more of it is needed
+        self._is_large = False  # it has a place in `Carrier.large_bodies`
 
     @property
     def held(self) -> int:
-        """Bytes of bodies that are held: the request's, and what is here of the answer's."""
+        """Bytes of bodies in memory: the request's, and the answer's so far."""
         handle, output = self.handle, self._output
         return (
             len(self.request.body)
@@ -74,7 +74,7 @@ class BufferedTransfer(AnswerTransfer):
         self._egress.add(self)
 
     def cancel(self) -> None:
-        """End the transfer; an exchange under way loses its connection. Nothing is reported."""
+        """End the transfer without a report; a request in flight loses its connection."""
         self._sink = None
         if self._is_large:
             self._egress.large_bodies.leave(self)
@@ -93,7 +93,7 @@ class BufferedTransfer(AnswerTransfer):
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 
     def _body_came(self, data: memoryview) -> int | None:
-        """Only where the body is to be cut: enough of it, coded or not, ends the transfer."""
+        """``CURLOPT_WRITEFUNCTION`` of a body to be truncated: enough bytes end the transfer."""
         handle, most = self.handle, self._most
         if handle is None or most is None:
             return None
@@ -109,7 +109,7 @@ class BufferedTransfer(AnswerTransfer):
     # -- called by the egress ------------------------------------------------------------------
 
     def moved(self) -> None:
-        """Leave a redirect without its body, or unpack a piece of a body."""
+        """Follow a redirect without reading its body, or decode or encode a piece of a body."""
         self._dirty = False
         if self._sink is None:
             return
@@ -130,7 +130,7 @@ class BufferedTransfer(AnswerTransfer):
         if code and self._retry_as_connect_host(code):
             return
         if self._redirecting:
-            self._leave()  # its body counts for nothing, and neither does how it ended
+            self._leave()  # a redirect's body is ignored, and so is the way in which it ended
             return
         handle = self.handle
         assert handle is not None
@@ -159,7 +159,11 @@ class BufferedTransfer(AnswerTransfer):
             self._hand_over(body)
 
     def _complete_head(self, handle: EasyHandle) -> TransferError | None:
-        """Read what was collected; what is wrong with it, if anything is."""
+        """Parse the collected head.
+
+        Returns:
+            What is wrong with it; None if nothing is.
+        """
         lines, extras = handle.header_lines, self.extras
         if self.head is not None:  # `_header_came` has read it
             if extras is not None:
@@ -185,7 +189,7 @@ class BufferedTransfer(AnswerTransfer):
         return None
 
     def _leave(self) -> None:
-        """Follow a redirect, whatever comes behind its head; or ask again by TCP."""
+        """Follow a redirect, whatever follows its head; or repeat a 421 over TCP."""
         head = self.head
         assert head is not None
         if head.code == MISDIRECTED:
@@ -198,7 +202,7 @@ class BufferedTransfer(AnswerTransfer):
             self._report(failure)
 
     def _unpack(self, decoder: BodyDecoder) -> None:
-        """One piece; the rest in other turns of the loop."""
+        """Decode one piece; the rest in other turns of the loop."""
         output, most = self._output, self._most
         assert output is not None
         if output.tell() > _LARGE and not self._is_its_turn():
@@ -216,10 +220,10 @@ class BufferedTransfer(AnswerTransfer):
             self._hand_over(output.getvalue())
 
     def _hand_over(self, body: bytes) -> None:
-        """The answer is complete, but for the size that its body may have."""
+        """Check the size of the decoded body, and hand the answer over."""
         most = self._most
         if most is not None and len(body) > most:
-            # libcurl's own limit has some slack, and cannot be zero.
+            # libcurl's limit has some slack, and cannot be zero.
             if not (self.request.truncate and self.extras is not None):
                 detail = f"more than {most} bytes"
                 self._report(TransferError(Condition.MAX_SIZE_EXCEEDED, detail))
@@ -233,7 +237,7 @@ class BufferedTransfer(AnswerTransfer):
             self._finish(body)
 
     def _put_into_words(self, text: JsonText) -> None:
-        """One piece; the rest in other turns of the loop."""
+        """Encode one piece as JSON text; the rest in other turns of the loop."""
         if not self._is_its_turn():
             return
         piece, self._body = self._body[:_WORDS], self._body[_WORDS:]
@@ -255,7 +259,7 @@ class BufferedTransfer(AnswerTransfer):
             self._sink.response_came(self.head, body)
 
     def fail(self, failure: TransferError) -> None:
-        """End without an answer, for a reason that is not libcurl's."""
+        """End without an answer, for a reason that does not come from libcurl."""
         self._egress.remove(self)
         self._report(failure)
 

@@ -1,4 +1,4 @@
-"""The engine of the egress: it gives transfers to libcurl, and tells them what came of it."""
+"""The engine of the egress: it gives transfers to libcurl, and reports their results to them."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = ["Egress"]
 
 # An idle connection costs a descriptor, and some 50 kB with TLS.
 _MAX_IDLE_CONNECTIONS = 16_384
-# Seconds: a host that closes each connection without a word must not cost a look-up each.
+# Seconds between look-ups of a host that closes its kept connections.
 _MOVES_NO_SOONER = 1.0
-# What a connection that its peer has given up ends with, where no byte of an answer had come.
-# What libcurl says of an answer that is HTTP/2 where HTTP/1.1 was asked for, or of none.
+# Results if the origin answers with HTTP/2 although HTTP/1.1 was requested, or not at all.
 _NO_HTTP1 = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, 8, 35, pycurl.E_RECV_ERROR))
 _RESET = frozenset((pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR))
+# Results if the peer has closed the connection before a byte of an answer.
 _LOST_CONNECTION = frozenset(
     (
         pycurl.E_GOT_NOTHING,
@@ -56,13 +56,13 @@ class Egress:
     """Runs transfers.
 
     Attributes:
-        max_response_size: bytes of an answer that is collected; 0 is unlimited.
-        max_expansion: bytes of a body for one of its coding; 0 is unlimited.
-        large_bodies: bodies that are unpacked one at a time, as each is held whole.
-        moved: transfers that have something to tell; told in the next ``turn``, or, where there are
-            many, in one of the next.
-        lingering: WebSockets that nobody waits for any more, and whose last frame is on its way.
-        rules: how often the rules of the policy have changed.
+        max_response_size: bytes of a buffered answer; 0 is unlimited.
+        max_expansion: decoded bytes of a body per coded byte; 0 is unlimited.
+        large_bodies: queue of bodies that are decoded one at a time, as each is held whole.
+        moved: queue of transfers with news; they are reported in the next ``turn``, or, if there
+            are many, in a later one.
+        lingering: WebSockets whose session is over and whose close frame is still being sent.
+        rules: number of changes of the policy's rules so far.
         timeout_of: seconds without activity until a session ends, by its target.
     """
 
@@ -79,7 +79,7 @@ class Egress:
         self.max_expansion = options.max_expansion
         self._ipv6 = _uses_ipv6(options)  # read by other threads as well
         self._due: list[Multi] = []
-        self._kicked_in = 0.0  # the turn of the loop in which libcurl was last called for these
+        self._kicked_in = 0.0  # the turn of the loop (its time) of the last `kick`
         self._finished: list[Multi] = []
         self._resolver = make_resolver(
             loop, options.dns_cache, options.dns_negative_cache, self._look_up
@@ -100,8 +100,8 @@ class Egress:
             self._budget,
             self._breaker,
         )
-        self._retired: list[Multi] = []  # no request goes there any more
-        self._closing: list[Multi] = []  # nor is one there
+        self._retired: list[Multi] = []  # get no more requests
+        self._closing: list[Multi] = []  # have none in flight either
         self._versions = HttpVersions(loop, origins, self._resolver, self._budget, self._ask_again)
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._stillborn: list[tuple[Carried, TransferError]] = []
@@ -130,28 +130,28 @@ class Egress:
         return len(self._transfers)
 
     def measure(self, meter: Meter) -> None:
-        """Have a meter told of every transfer and every look-up that ends."""
+        """Report every transfer and every look-up that ends to a meter."""
         self.meter = meter
         self._resolver.observe = meter.looked_up
 
     @property
     def is_late(self) -> bool:
-        """Whether this turn of the loop has lasted so long that what can wait has to wait."""
+        """Whether this turn of the loop has lasted so long that other work waits for the next."""
         return self._loop.clock() > self._loop.now + TURN_SHARE
 
     @property
     def idle_connections(self) -> int:
         """Connections that are kept and not in use."""
-        # A number may be in two lists, where one connection was closed and another opened.
+        # A descriptor may be in two lists, if one connection was closed and another opened.
         return len(set().union(*(multi.idle() for multi in self._multis())))
 
     @property
     def known_names(self) -> int:
-        """Names whose addresses are remembered, or that there are none."""
+        """Number of names in the cache, with addresses or without."""
         return len(self._resolver)
 
     def _share_connections(self, new: Multi) -> None:
-        """Share out how many connections may be kept idle among the multi handles."""
+        """Divide the number of idle connections that may be kept among the multi handles."""
         multis = [*self._multis(), new]
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = min(_MAX_IDLE_CONNECTIONS, descriptors // 2)
@@ -173,7 +173,7 @@ class Egress:
         self._place(transfer)
 
     def _place(self, transfer: Carried) -> None:
-        """Carry out what `Placement.place` says, if the rules still let the transfer go."""
+        """Carry out the decision of `Placement.place`, if the rules still allow the transfer."""
         refused = self._refusal(transfer) if transfer.rules != self.rules else None
         place = refused or self._placement.place(transfer, self._loop.now)
         if isinstance(place, Place):
@@ -195,7 +195,7 @@ class Egress:
             self._stillborn.append((transfer, place))
 
     def _launch(self, transfer: Carried, place: Place) -> None:
-        """Give a transfer to libcurl; if that does not take it, it is told later."""
+        """Give a transfer to libcurl; if libcurl refuses it, it fails in the next turn."""
         multi = place.multi
         handle = place.route.handles.take()
         try:
@@ -212,7 +212,7 @@ class Egress:
                 handle.set(pycurl.VERBOSE, 1)
                 handle.set(pycurl.DEBUGFUNCTION, make_trace(self._log.debug))
         except (pycurl.error, ValueError, OverflowError) as error:
-            # An option that libcurl does not take: reported later, as callers expect.
+            # libcurl refuses an option; reported later, as callers expect.
             handle.give_back()
             failure = TransferError(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
             self._stillborn.append((transfer, failure))
@@ -227,7 +227,7 @@ class Egress:
         self._transfers[handle.curl] = transfer
 
     def remove(self, transfer: Carried) -> None:
-        """Take a transfer out of libcurl, finished or not; harmless if it is out."""
+        """Take a transfer out of libcurl, finished or not; does nothing if it is not there."""
         if transfer.leave is not None:
             leave, transfer.leave = transfer.leave, None
             leave()
@@ -244,16 +244,16 @@ class Egress:
         try:
             multi.remove(handle.curl)
             handle.give_back()
-        except pycurl.error as error:  # a broken multi handle keeps it: it is of no use any more
+        except pycurl.error as error:  # a broken multi handle keeps it: the handle is lost
             self._log.error(f"libcurl keeps a handle: {error}")
         if self._retired and not multi.active and multi in self._retired:
             self._retired.remove(multi)
             self._closing.append(multi)
 
-    # -- what came of it -----------------------------------------------------------------------
+    # -- results -------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Do what libcurl wants done now and report what ended or moved."""
+        """Call libcurl where that is due, and report transfers that ended or have news."""
         if self._due:
             self.kick()
         if self._resolver.finished:
@@ -267,7 +267,7 @@ class Egress:
         while self._finished:
             multi = self._finished.pop()
             for transfer, curl, code, message in self._results(multi):
-                # Gone if a report before it in this batch cancelled it.
+                # Its handle differs if an earlier report of this batch cancelled it.
                 if transfer.handle is not None and transfer.handle.curl is curl:
                     try:
                         self._ended(transfer, code, message)
@@ -310,7 +310,7 @@ class Egress:
             self._place(transfer)
 
     def _settle(self) -> None:
-        """Connections are there that others wait for."""
+        """Release transfers that wait for connections which have been made now."""
         settled, self._settled[:] = self._settled[:], []
         for handle in settled:
             transfer = self._transfers.get(handle.curl)
@@ -340,7 +340,7 @@ class Egress:
             self.remove(transfer)
             self._place(transfer)
             return
-        if isinstance(transfer, AlertProbe):  # its origin was asked for nothing
+        if isinstance(transfer, AlertProbe):  # it sends no request
             transfer.ended(code, message)
             return
         if not code and transfer.request.target.scheme == "https":
@@ -355,7 +355,7 @@ class Egress:
     def _may_hide_an_alert(self, transfer: Carried, message: str) -> bool:
         """Whether a new TLS connection was reset before a byte of an answer.
 
-        One that the origin has closed in order was read to its end: there was no alert.
+        A connection that the origin closed properly was read to its end: it had no alert.
         """
         handle = transfer.handle
         return (
@@ -378,7 +378,7 @@ class Egress:
         probe.start()
 
     def _count(self, transfer: Carried, code: int) -> None:
-        """Tell the breaker what came of it."""
+        """Report the result to the breaker."""
         handle, target = transfer.handle, transfer.request.target
         if handle is None or handle.refused is not None:
             return
@@ -388,35 +388,35 @@ class Egress:
             self._breaker.failed((target.host, target.port), self._loop.now)
 
     def timed_out(self, transfer: Carried) -> None:
-        """A session's time was up: if its origin has said nothing, that is a failure of it."""
+        """Note that a session timed out: a failure of its origin if no byte of an answer came."""
         handle, target = transfer.handle, transfer.request.target
         if handle is not None and not handle.answer_began:
             self._breaker.failed((target.host, target.port), self._loop.now)
-            if not handle.peer:  # nor was it connected to: it may have moved
+            if not handle.peer:  # no connection was made: its address may have changed
                 self._distrust_names(transfer)
 
     def _ask_again(self, transfer: Carried) -> None:
-        """A kept connection has been silent for too long: ask by a new one."""
+        """Send a request again on a new connection, as a kept one was silent for too long."""
         transfer.avoids_kept = True
         self.remove(transfer)
         self._place(transfer)
 
     def leave_quic(self, transfer: Carried) -> None:
-        """Ask again by TCP what the origin does not answer over QUIC."""
+        """Send a request again over TCP, as the origin does not serve it over QUIC."""
         self._versions.leave_quic(transfer.request)
         self.remove(transfer)
         self._place(transfer)
 
     def _is_to_repeat(self, transfer: Carried, code: int) -> bool:
-        """Whether a failed attempt says nothing of the origin: then another one is made.
+        """Whether to make another attempt, because the failure does not lie with the origin.
 
-        0. The port that the origin has named for QUIC does not answer: its own is tried.
-        1. Names were too old, and no connection was kept: names are looked up first.
+        0. The port that the origin has named for QUIC does not answer: use its own.
+        1. The name's addresses were too old, and no connection was kept: look it up first.
         2. Old addresses cannot be connected to: they may have changed.
-        3. A kept connection has died before the request, or said something unasked.
-        4. A kept connection was lost before a byte of an answer. Its peer had closed it when the
-           request was under way, as libcurl assumes as well (RFC 9112 section 9.3.1).
-        5. HTTP/1.1 was to spare memory, or to carry large fields, and the origin does not speak it.
+        3. A kept connection was dead before the request, or had unsolicited bytes.
+        4. A kept connection was lost before a byte of an answer: its peer had closed it while the
+           request was in flight, as libcurl assumes as well (RFC 9112 section 9.3.1).
+        5. HTTP/1.1 was used to save memory, or for large fields, and the origin does not speak it.
         """
         handle = transfer.handle
         assert handle is not None
@@ -439,13 +439,17 @@ class Egress:
         return False
 
     def _lost_kept(self, host: str) -> None:
-        """A host closed a kept connection: it may have moved."""
+        """Distrust a host's addresses, as it has closed a kept connection and may have moved."""
         answer = self._resolver.known(host)
         if answer is not None and answer.made_at < self._loop.now - _MOVES_NO_SOONER:
             self._resolver.distrust(host)
 
     def _distrust_names(self, transfer: Carried) -> bool:
-        """Have the name looked up before its next use; whether this transfer used an old answer."""
+        """Have the name looked up before its next use.
+
+        Returns:
+            Whether this transfer used addresses from before its start.
+        """
         name, _ = connects_to(transfer.request)
         answer = self._resolver.known(name)
         if answer is None:
@@ -454,7 +458,7 @@ class Egress:
         return answer.made_at < transfer.names_since
 
     def report(self, transfer: Carried, tell: Callable[..., None], *about: object) -> None:
-        """Tell a session; a bug of ours in it ends that session, and no other."""
+        """Call a session; an exception in it, which is a bug, ends that session only."""
         try:
             tell(*about)
         except Exception:
@@ -475,7 +479,7 @@ class Egress:
 
     @property
     def has_work(self) -> bool:
-        """There is more to do without waiting for an event."""
+        """There is work to do before waiting for an event."""
         return bool(
             self._due
             or self._finished
@@ -490,10 +494,10 @@ class Egress:
         )
 
     def kick(self) -> None:
-        """Let libcurl start what was added and do what is due.
+        """Have libcurl start transfers that were added, and continue those that are due.
 
-        One call visits all transfers of a multi handle that have more to read: where the turn has
-        lasted for long, the multi handles that were not called yet are first in the next one.
+        One call serves all transfers of a multi handle that have more to read. If the turn has
+        lasted too long, the remaining multi handles are called first in the next one.
         """
         due, is_first = self._due, self._kicked_in != self._loop.now
         self._kicked_in = self._loop.now
@@ -504,7 +508,7 @@ class Egress:
             due.pop(0).kick()
 
     def _results(self, multi: Multi) -> list[tuple[Carried, pycurl.Curl, int, str]]:
-        """What has ended, with the transfers as they are before any of them is told."""
+        """Results of a multi handle, each with its transfer, looked up before any is reported."""
         transfers, results = self._transfers, []
         for curl, code, message in multi.results():
             transfer = transfers.get(curl)
@@ -531,14 +535,14 @@ class Egress:
     # -- rules that change, and the end ----------------------------------------------------------
 
     def enforce(self) -> None:
-        """The rules of the policy have changed: end what they do not let pass any more."""
+        """Apply changed rules of the policy: end transfers that they no longer allow."""
         self.rules += 1
         for transfer in self._all():
             refused = self._refusal(transfer)
             if refused is not None:
                 self.report(transfer, transfer.fail, refused)
         for route in self._routes.all():
-            if route.checks_here:  # where its kept connections lead to is not known any more
+            if route.checks_here:  # the origins that its kept connections lead to are unknown
                 self._retire(route)
 
     def _all(self) -> list[Carried]:
@@ -550,10 +554,10 @@ class Egress:
         ]
 
     def configure(self, options: TransportOptions) -> None:
-        """Let other options hold for requests to come.
+        """Use other options for further requests.
 
-        Connections that other settings would have made otherwise are closed: idle ones at once,
-        used ones after their answer.
+        Connections whose settings have changed are closed: idle ones at once, used ones after their
+        answer.
         """
         self.max_response_size = options.max_response_size
         self.max_expansion = options.max_expansion
@@ -585,7 +589,7 @@ class Egress:
                 multi.close()
 
     def _refusal(self, transfer: Carried) -> TransferError | None:
-        """Why a transfer that was started under other rules has to end; None if it may go on."""
+        """Why a transfer that was started under former rules has to end; None if it may go on."""
         transfer.rules = self.rules
         handle = transfer.handle
         decision = check_request(transfer.request)

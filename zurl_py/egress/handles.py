@@ -1,7 +1,7 @@
-"""Pooled libcurl easy handles, and the policy's two questions that libcurl puts to us.
+"""Pooled libcurl easy handles, and the two callbacks in which libcurl asks for the policy.
 
-A handle in the pool has the options of ``_prepare`` and nothing else. A request that needs only an
-URL and headers sets these two; what it adds beyond is undone, or the handle reset, on release.
+A handle in the pool has the options of ``_prepare`` and nothing else. A request that needs only a
+URL and headers sets these two options; further ones are undone, or the handle is reset, on release.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ _Data = TypeVar("_Data")
 
 _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # Pieces of a body, or interim heads, that a transfer may take in each turn of the loop. With more,
-# it pauses where the turn has lasted for long: chunks of one byte come by hundred thousands in one
-# read. While it is paused, libcurl joins them. Large pieces count as several.
+# it pauses if the turn has lasted too long: one read may have hundreds of thousands of chunks of
+# one byte. While the transfer is paused, libcurl joins them. Large pieces count as several.
 MOST_PIECES = 32
 PIECE_SHIFT = 12  # one more for each 4 KiB
-# TCP_NODELAY is libcurl's default already.
 _MAX_POOLED = 1000
-# CURLOPT_..., which pycurl does not name
+# CURLOPT_... that pycurl has no names for
 _SUPPRESS_CONNECT_HEADERS = 265
 _SSL_EC_CURVES = 10298
 _TCP_KEEPCNT = 326
@@ -54,7 +53,7 @@ _HTTP_VERSIONS = {
     "2": pycurl.CURL_HTTP_VERSION_2TLS,
     "3": 30,  # CURL_HTTP_VERSION_3: falls back to the others
 }
-_HTTP3_ONLY = 31  # CURL_HTTP_VERSION_3ONLY: TCP at that port is not what the origin offers
+_HTTP3_ONLY = 31  # CURL_HTTP_VERSION_3ONLY: the origin offers no TCP at that port
 _FAMILIES = {
     (4,): pycurl.IPRESOLVE_V4,
     (6,): pycurl.IPRESOLVE_V6,
@@ -63,9 +62,9 @@ _FAMILIES = {
 
 
 def with_slack(limit: int) -> int:
-    """What a body of ``limit`` bytes may have in its coding, with room for what does not compress.
+    """Bytes that a body of ``limit`` bytes may have in its coding, if it does not compress.
 
-    libcurl counts bytes as they come, and limits are about bodies as they are handed over.
+    libcurl counts coded bytes; limits apply to decoded bodies.
     """
     return limit + limit // 8 + 65_536 if limit else 0
 
@@ -76,26 +75,27 @@ class EasyHandle:
     Attributes:
         curl: the handle itself.
         header_lines: header lines of a buffered answer, as libcurl gives them.
-        body: of a buffered answer, as the origin sent it.
-        rests: asked where a body comes in many pieces: whether the transfer lets others have a
-            turn. It is paused then.
+        body: body of a buffered answer, as the origin sent it.
+        rests: called when a body comes in many pieces; true pauses the transfer, so that others
+            have their turn.
         refused: the policy decision that refused an address, if one did.
-        tried: addresses that the policy let pass.
+        tried: number of addresses that the policy allowed.
         peer: address of the connection in use, once known.
         proxied: connections go to a proxy.
         kept_only: no connection may be opened.
-        wanted_socket: one was to be opened nevertheless, and was not.
+        wanted_socket: libcurl asked for a socket although ``kept_only``, and got none.
         broken: a bug of ours in a callback has ended the transfer.
-        kept: what is known of the sockets of its multi handle.
+        kept: the kept connections of its multi handle.
         starved: there was no descriptor for a connection.
-        was_dead: the request was about to go out on a connection that is dead.
+        was_dead: libcurl was about to send the request on a dead connection.
         problem: why no socket could be made, if none could.
-        offers_http2: the request may go by a version above HTTP/1.1.
-        spares_memory: it goes by HTTP/1.1 because streams hold too much already.
-        alternative: it goes to a port that the origin has named.
-        tries_quic: the request may go by HTTP/3.
-        first: what others wait for while this one connects; None if nobody may.
-        window: of a streamed answer whose connection may be shared.
+        offers_http2: the request may use a version above HTTP/1.1.
+        spares_memory: it uses HTTP/1.1 because streams hold too much memory already.
+        alternative: it uses a port that the origin has named (``Alt-Svc``).
+        tries_quic: the request may use HTTP/3.
+        first: key of the connection that other transfers wait for while this one connects; None
+            if none may wait.
+        window: receive window of a streamed answer whose connection may be shared.
     """
 
     __slots__ = (
@@ -161,9 +161,9 @@ class EasyHandle:
         self._max_response_size = pool.max_response_size
         self.proxied = bool(pool.settings.proxy)
         self._posted = False  # options of a body are set
-        self._discards = False  # the body goes nowhere
+        self._discards = False  # the body is dropped
         self._streams = False  # the answer goes to a StreamTransfer as it comes
-        self._dirty = False  # options are set that only a reset takes back
+        self._dirty = False  # options are set that only a reset undoes
         self._prepare()
 
     def _prepare(self) -> None:
@@ -182,18 +182,18 @@ class EasyHandle:
                 setopt(pycurl.PROXYUSERPWD, options.proxy_userpwd)
         setopt(pycurl.IPRESOLVE, _FAMILIES[options.families])
         setopt(pycurl.USERAGENT, "")  # none, unless the worker sends one
-        # Undone here, piece by piece: libcurl makes gigabytes of a read where it is asked to.
+        # Transfers decode, piece by piece: libcurl would expand one read to gigabytes.
         setopt(pycurl.ACCEPT_ENCODING, OFFERED)
         setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         setopt(pycurl.PATH_AS_IS, 1)
         setopt(pycurl.BUFFERSIZE, 65536)
-        # Never aged by libcurl, which would scan its whole cache after every transfer: the engine
-        # knows how old a name is, and tells libcurl anew.
+        # Never expired by libcurl, which would scan its whole cache after every transfer: the
+        # engine knows the age of a name, and sets its addresses again.
         setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
         setopt(pycurl.MAXLIFETIME_CONN, options.connection_max_time)
         setopt(pycurl.HTTP_VERSION, self._http_version(options.http_version))
         if options.http_version == "3":
-            # Nobody says when the other end of a QUIC connection is gone: trust none for long.
+            # Nothing reports that the other end of a QUIC connection is gone: keep none for long.
             setopt(pycurl.MAXAGE_CONN, _QUIC_MAX_IDLE)
         self._prepare_tls(options)
         if options.tcp_keepalive:
@@ -208,9 +208,9 @@ class EasyHandle:
         setopt(pycurl.WRITEFUNCTION, self._collect)
 
     def _http_version(self, version: str) -> int:
-        """``CURLOPT_HTTP_VERSION`` for the highest version that may be used."""
+        """``CURLOPT_HTTP_VERSION`` for the highest version to use."""
         if version == "3" and self.proxied:
-            version = "2"  # libcurl would ask the proxy for a tunnel of QUIC first
+            version = "2"  # libcurl would ask the proxy for a QUIC tunnel first
         return int(_HTTP_VERSIONS[version])
 
     def _prepare_tls(self, options: ConnectionSettings) -> None:
@@ -229,7 +229,7 @@ class EasyHandle:
     # -- one request ---------------------------------------------------------------------------
 
     def apply(self, request: HttpRequest, verify_connect_host: bool = False) -> None:
-        """Set what this request needs beyond the prepared options, but for an upload's body.
+        """Set the options of this request, except those of an upload's body.
 
         The answer is buffered in ``header_lines`` and ``body``.
 
@@ -259,14 +259,14 @@ class EasyHandle:
                 if method == b"HEAD":
                     self._dirty = True
                     setopt(pycurl.NOBODY, 1)
-                    # A Content-Length counts as size here, and no body comes.
+                    # libcurl would compare Content-Length with this, though no body comes.
                     setopt(pycurl.MAXFILESIZE_LARGE, 0)
         if request.max_size is not None and method != b"HEAD":
             self._dirty = True
             setopt(pycurl.MAXFILESIZE_LARGE, with_slack(max(1, request.max_size)))
         if request.discard:
             self._discards = True
-            setopt(pycurl.WRITEFUNCTION, len)  # "all of it is taken"
+            setopt(pycurl.WRITEFUNCTION, len)  # reports all bytes as taken
         if (
             request.connect_host is not None
             or request.connect_port is not None
@@ -317,7 +317,7 @@ class EasyHandle:
         header_came: Callable[[bytes], int | None],
         body_came: Callable[[memoryview], int | None] | None,
     ) -> None:
-        """Give header lines to this as they come, and body, if that is wanted, however much.
+        """Call these with each header line and, if given, each piece of the body, of any size.
 
         Args:
             header_came: must not raise; it is called too often to be guarded here.
@@ -336,7 +336,7 @@ class EasyHandle:
         header_came: Callable[[bytes], int | None],
         body_came: Callable[[memoryview], int | None],
     ) -> None:
-        """Give header lines and body to these as they come, however much it is; see `watch`."""
+        """Call these with each header line and each piece of the body, of any size; see `watch`."""
 
         def came(data: memoryview) -> int | None:
             try:
@@ -356,7 +356,7 @@ class EasyHandle:
         self._give_body(came)
 
     def guarded(self, callback: Callable[[_Data], Any], failure: Any) -> Callable[[_Data], Any]:
-        """A callback that returns ``failure`` where it would raise, which libcurl only prints."""
+        """A callback that returns ``failure`` instead of raising, which pycurl would only print."""
 
         def call(data: _Data) -> Any:
             try:
@@ -367,7 +367,11 @@ class EasyHandle:
         return call
 
     def fail(self, answer: int) -> int:
-        """Called where an exception is handled: log it, and have libcurl end the transfer."""
+        """In an ``except`` block of a callback: log the exception, and end the transfer.
+
+        Returns:
+            ``answer``, the value that ends it.
+        """
         self.broken = True
         self._log.exception("libcurl's callback could not be handled")
         return answer
@@ -378,13 +382,13 @@ class EasyHandle:
         if self.peer is None:  # no request was sent
             return False
         getinfo = self.curl.getinfo
-        # Where sending fails, libcurl sets both times, to the same.
+        # If sending fails, libcurl sets both times to the same value.
         waited = getinfo(pycurl.STARTTRANSFER_TIME) - getinfo(pycurl.PRETRANSFER_TIME)
         return bool(waited > _NO_TIME or getinfo(pycurl.HEADER_SIZE))
 
     @property
     def shows_certificate(self) -> bool:
-        """An origin that asks for a certificate is shown one."""
+        """There is a client certificate for an origin that asks for one."""
         request = self._request
         return self._settings.client_certificate is not None or (
             request is not None and request.client_certificate is not None
@@ -400,38 +404,38 @@ class EasyHandle:
             self.curl.close()
 
     def use_alternative(self, port: int) -> None:
-        """Go to another port of the same host, by QUIC; not for long if that does not answer."""
+        """Use another port of the same host, over QUIC, with a short timeout for the connection."""
         self.alternative = True
         self.set(pycurl.CONNECT_TO, [f":::{port}"])
         self.set(pycurl.HTTP_VERSION, _HTTP3_ONLY)
         self.set(pycurl.CONNECTTIMEOUT_MS, _ALTERNATIVE_PATIENCE)
 
     def limit_to_tcp(self) -> None:
-        """No QUIC: it does not get through to this origin."""
+        """Do not try QUIC, which does not get through to this origin."""
         self.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
 
     def use_once(self) -> None:
-        """A connection that nobody else uses, now or later."""
+        """Use a new connection that no other request uses, now or later."""
         self.set(pycurl.FRESH_CONNECT, 1)
         self.set(pycurl.FORBID_REUSE, 1)
 
     def limit_to_http1(self) -> None:
-        """A connection of its own, by HTTP/1.1."""
+        """Use HTTP/1.1, and so a connection that no other request shares."""
         self.offers_http2 = False
         self.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
 
     def open_window(self, budget: StreamBudget, now: float) -> None:
-        """The answer's stream may share its connection: bound what libcurl holds of it."""
+        """Bound what libcurl holds of the answer, whose stream may share its connection."""
         self._dirty = True
         self.window = ReceiveWindow(self.curl, budget, now)
 
     def set(self, option: int, value: Any) -> None:
-        """Set an option that only a reset takes back."""
+        """Set an option that only a reset undoes."""
         self._dirty = True
         self.curl.setopt(option, value)
 
     def release(self) -> None:
-        """Take back what the request set; the transfer must be out of its multi handle."""
+        """Undo the request's options; the transfer must be out of its multi handle."""
         self._request = None
         self.kept = self.first = None
         self.offers_http2 = self._settings.http_version != "1.1"
@@ -466,7 +470,7 @@ class EasyHandle:
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 
     def _open_socket(self, _purpose: int, address: Any) -> int:
-        """``CURLOPT_OPENSOCKETFUNCTION``: asked for every address, before connecting to it."""
+        """``CURLOPT_OPENSOCKETFUNCTION``: called for every address, before connecting to it."""
         bad = int(pycurl.SOCKET_BAD)
         try:
             if self.kept_only:
@@ -475,7 +479,7 @@ class EasyHandle:
             family, kind, protocol, where = address
             if family not in (socket.AF_INET, socket.AF_INET6) or self._request is None:
                 return bad
-            # Through a proxy only its own address is seen here, and the operator chose that.
+            # With a proxy this is the proxy's address, which the operator chose.
             if not self.proxied and not self._allows(where[0], where[1]):
                 return bad
             self.tried += 1
@@ -491,23 +495,27 @@ class EasyHandle:
             return self.fail(bad)
 
     def _make_socket(self, family: int, kind: int, protocol: int) -> int:
-        """A socket that sends from the address which the configuration says, if it says one."""
+        """A socket, bound to the configured ``source_address``, if there is one.
+
+        Raises:
+            OSError: there is no source address of this family, or no descriptor is left.
+        """
         sources = self._settings.source_address
         source = next((item for item in sources if (":" in item) == (family == _INET6)), None)
         if sources and source is None:
             raise OSError(errno.EADDRNOTAVAIL, "source_address has none of this family")
         with socket.socket(family, kind, protocol) as sock:
             if sock.fileno() >= self._pool.most_descriptors:
-                # The rest is for the sockets of workers, files and look-ups, which must not fail.
+                # The rest is reserved for sockets of workers, files and look-ups.
                 raise OSError(errno.EMFILE, "no descriptor is left: raise LimitNOFILE")
             if source is not None:
-                # The port is chosen by connect(): one may serve connections to many peers.
+                # connect() chooses the port, so that connections to many peers may share one.
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source, 0))
             return sock.detach()
 
     def _before_request(self, address: str, local: str, port: int, local_port: int) -> int:
-        """``CURLOPT_PREREQFUNCTION``: asked before every request, on reused connections too."""
+        """``CURLOPT_PREREQFUNCTION``: called before every request, on reused connections too."""
         try:
             self.peer, self.peer_port = address, port
             if self.first is not None:
@@ -521,7 +529,7 @@ class EasyHandle:
                 request = self._request
                 if request is not None and request.target.scheme[0] == "h":
                     origin = request.target.origin
-                    if kept.ends.get(here) != origin:  # nearly always it is known
+                    if kept.ends.get(here) != origin:  # it is nearly always equal
                         kept.used(here, origin)
             if self.proxied or self._allows(address, port):
                 return _GO_ON
@@ -549,19 +557,19 @@ class EasyHandle:
         return False
 
 
-# Methods that go out without Content-Length where there is no body; all others say 0.
+# Methods that are sent without Content-Length if there is no body; all others have 0.
 _BODYLESS = frozenset((b"HEAD", b"OPTIONS", b"DELETE"))
 
 
 class HandlePool:
-    """Easy handles that wait for a request, all prepared alike.
+    """Easy handles without a request, all with the same prepared options.
 
     Attributes:
-        settings: how their connections are made.
-        most_descriptors: connections have descriptors below this number.
-        settled: handles that others wait for, as soon as these have a connection.
+        settings: settings of their connections.
+        most_descriptors: descriptors of connections are below this number.
+        settled: handles that have a connection now which other transfers wait for.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
-        idle: those that were given back.
+        idle: handles that were given back.
     """
 
     def __init__(
