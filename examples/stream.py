@@ -9,6 +9,8 @@ import sys
 
 from zurl_py.client import Client, ZurlError
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 try:
     with Client() as client, client.stream("GET", sys.argv[1]) as answer:
         print(answer.status_code, answer.reason, file=sys.stderr)

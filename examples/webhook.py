@@ -12,6 +12,8 @@ import sys
 
 from zurl_py.client import Client, ZurlError
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 url, payload = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else '{"hello": "world"}'
 try:
     with Client() as client:

@@ -9,6 +9,8 @@ import sys
 
 from zurl_py.client import Client, ZurlError
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 try:
     with Client() as client, client.websocket(sys.argv[1]) as socket:
         for line in sys.stdin:

@@ -105,7 +105,7 @@ class _Session:
                 continue  # an answer to one of the first questions
             kind = packet.get(b"type")
             if kind in (b"error", b"cancel"):
-                raise Failed(str(packet.get(b"condition", kind)))
+                raise Failed(_bytes(packet.get(b"condition", kind)).decode())
             if kind is not None:
                 continue  # a keep-alive
             if b"code" in packet:
@@ -130,10 +130,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Download through the gateway.")
     parser.add_argument("uri", nargs="?", default="http://example.com/")
     arguments = parser.parse_args()
-    pieces = download(endpoints(), arguments.uri)
-    sys.stderr.buffer.write(next(pieces))
-    for piece in pieces:
-        sys.stdout.buffer.write(piece)
+    try:
+        pieces = download(endpoints(), arguments.uri)
+        sys.stderr.buffer.write(next(pieces))
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+    except (Failed, TimeoutError) as error:
+        sys.exit(f"failed: {error}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ async def main(one: str, other: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     try:
         asyncio.run(main(*sys.argv[1:3]))
     except ZurlError as error:

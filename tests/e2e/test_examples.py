@@ -49,12 +49,13 @@ def test_request(any_daemon: Daemon, origin: ScriptedOrigin, name: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"200 OK\nhello\n", b"")
 
 
-@pytest.mark.parametrize("name", ["request.py", "raw/request.py"])
+@pytest.mark.parametrize("name", ["request.py", "raw/request.py", "stream.py", "raw/stream.py"])
 def test_request_that_fails(any_daemon: Daemon, name: str) -> None:
     with dead_port() as port:
         done = run(any_daemon, name, f"http://127.0.0.1:{port}/")
     assert done.returncode == 1
     assert b"remote-connection-failed" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["webhook.py", "raw/webhook.py"])
@@ -112,6 +113,16 @@ def test_without_a_daemon_there_is_a_clear_line(name: str) -> None:
 
 
 # -- recipes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["stream.py", "webhook.py", "websocket_echo.py", "recipes/websocket_bridge.py"]
+)
+def test_without_a_url_it_says_how_it_is_called(shared_daemon: Daemon, name: str) -> None:
+    done = run(shared_daemon, name)
+    assert done.returncode == 1
+    assert f"python examples/{name} ".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_crawler(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
@@ -297,3 +308,4 @@ def test_node(shared_daemon: Daemon, origin: ScriptedOrigin, node_zeromq: Path) 
         )
     assert done.returncode == 1
     assert b"remote-connection-failed" in done.stderr
+    assert b"Traceback" not in done.stderr
