@@ -124,6 +124,8 @@ def add_items(asked: Asked, items: Iterable[str]) -> None:
 
 
 def _split(item: str) -> tuple[str, str, str]:
+    if item.lower().startswith(("http://", "https://")):  # or it would be a header
+        raise click.UsageError(f"{item}: a command asks for one URL")
     name = ""
     at = 0
     while at < len(item):

@@ -278,6 +278,7 @@ def test_fire_and_forget(run: Run, origin: ScriptedOrigin) -> None:
     [
         (["get"], "Missing argument 'URL'"),
         (["post", "http://h/", "nonsense"], "is no request item"),
+        (["get", "http://h/", "https://other/"], "one URL"),
         (["post", "http://h/", "a:=nonsense"], "not JSON"),
         (["post", "-d", "a", "--json", "{}", "http://h/"], "one body"),
         (["post", "-d", "@nowhere", "http://h/"], "cannot read nowhere"),
