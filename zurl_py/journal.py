@@ -1,7 +1,7 @@
-"""The journal: what becomes of each request, told once to all who watch.
+"""The journal: start and outcome of each request, for the log, the metrics and monitors.
 
-Sessions and gateway say what happened; log, metrics and monitors are made from that one account.
-Lines are formatted later, in the log's thread: here a request costs two entries in a queue.
+Sessions and the gateway report to it, once. Lines are formatted later, in the log's thread: here a
+request costs two entries in a queue.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ __all__ = [
 REQUEST, STREAM, PUSH = range(3)  # places in metrics.INTERFACES
 _INTERFACE_NAMES: Final = ("request", "stream", "push")
 
-_SUM_INTERVAL = 5.0  # seconds between two sums of what happens again and again
-_MAX_SHOWN = 200  # characters of what a worker sent that go into a line
+_SUM_INTERVAL = 5.0  # seconds between two sums of repeated events
+_MAX_SHOWN = 200  # characters of one field of a worker in a line
 _MAX_URL = 2000
-_MAX_MISSPELT = 100  # fields; there are fewer
+_MAX_MISSPELT = 100  # fields; there are fewer known ones
 
 _METHODS: Final = {
     name.encode(): name for name in ("GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS")
 }
 _SCHEME_NUMBER: Final = {scheme: number for number, scheme in enumerate(SCHEMES)}
 
-# A URI that may be malformed: scheme, user and password, host, and a port or nothing.
+# A URI that may be malformed: scheme; user, password, host and port.
 _URI = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]{0,31})://([^/?#\\]*)")
 _HOST_AND_PORT = re.compile(rb"(\[[0-9A-Fa-f:.]*\]|[^][:]*)(?::[0-9]*)?")
 
@@ -55,22 +55,22 @@ class Account:
 
     Attributes:
         session: its short number, in both of its log lines.
-        id, sender: as the worker has them; None where it gave none.
+        id, sender: the worker's ``id`` and ``from``; None if it sent none.
         interface: ``REQUEST``, ``STREAM`` or ``PUSH``.
-        method: "-" where there is none.
-        url: without user and password, and without its query unless the operator wants it.
-        scheme: place in ``metrics.SCHEMES``.
-        host: in lower case; "" where the URL cannot be used.
-        trace_id: of its ``traceparent``; "" without.
-        quiet: the worker asked for silence: it is logged at debug.
-        began: when, on the loop's clock.
+        method: "-" if there is none.
+        url: without user and password, and without its query unless ``log_query`` is set.
+        scheme: index in ``metrics.SCHEMES``.
+        host: in lower case; "" if the URL is invalid.
+        trace_id: from its ``traceparent``; "" without one.
+        quiet: the worker's field ``quiet``: the request is logged at debug.
+        began: start, in seconds on the loop's clock.
         outcome: one of ``metrics.OUTCOMES``; "" while it is open.
-        code: status or close code; None where there is none.
-        http_version: of the answer, once the worker has its head: "1.1", "2" or "3"; "" for
-            WebSockets.
-        error, detail: the stable name of what went wrong, and the operator's words for it.
+        code: status or close code; None if there is none.
+        http_version: of the answer, once its head was sent to the worker: "1.1", "2" or "3"; ""
+            for WebSockets.
+        error, detail: stable name of the error, and a description for the operator.
         seconds: from first packet to final answer.
-        size: bytes of body that the worker got.
+        size: bytes of body sent to the worker.
     """
 
     __slots__ = (
@@ -116,13 +116,13 @@ class Journal:
     """Keeps the accounts.
 
     Args:
-        log_query: URLs have their query.
+        log_query: URLs are logged with their query.
 
     Attributes:
-        accepted: sessions that began.
-        answered: sessions that ended, each with its one outcome.
-        metrics: what is counted.
-        watchers: told of every account that is closed.
+        accepted: number of sessions that began.
+        answered: number of sessions that ended, each with one outcome.
+        metrics: the counters.
+        watchers: called with every account that is closed.
     """
 
     def __init__(self, log: Log, metrics: Metrics, loop: Loop, log_query: bool = False) -> None:
@@ -150,10 +150,10 @@ class Journal:
         arrived: float,
         quiet: bool = False,
     ) -> Account:
-        """A session begins: ``began`` or ``refused_uri`` says what it asks for.
+        """Open the account of a session; ``began`` or ``refused_uri`` adds its request.
 
         Args:
-            arrived: when its first packet came, on the loop's clock.
+            arrived: arrival of its first packet, in seconds on the loop's clock.
         """
         self.accepted += 1
         self.metrics.began(interface)
@@ -168,7 +168,7 @@ class Journal:
         url: str,
         headers: Iterable[tuple[bytes, bytes]],
     ) -> None:
-        """What a session asks for.
+        """Note a session's request.
 
         Args:
             url: without user and password.
@@ -185,7 +185,7 @@ class Journal:
         uri: bytes | None,
         headers: Iterable[tuple[bytes, bytes]],
     ) -> None:
-        """A session asks for what has no URI that could be used."""
+        """Note a session's request without a valid URI."""
         account.url = shown_url(uri)
         scheme = account.url.partition(":")[0].lower()
         account.scheme = _SCHEME_NUMBER.get(scheme, 0)
@@ -205,7 +205,7 @@ class Journal:
             log.add(DEBUG if account.quiet else INFO, _BEGAN, account)
 
     def misspelt(self, account: Account, field: str) -> None:
-        """A first packet has a field that is ignored, and most likely not meant to be."""
+        """Warn once of an ignored field of a first packet whose name is probably misspelt."""
         if field not in self._misspelt and len(self._misspelt) < _MAX_MISSPELT:
             self._misspelt.add(field)
             self._log.warning(
@@ -217,11 +217,11 @@ class Journal:
             )
 
     def answered_with(self, account: Account, code: int, size: int) -> None:
-        """The worker has got its whole answer.
+        """Close an account: the whole answer was sent to the worker.
 
         Args:
-            code: of the response; of a WebSocket, its close code, or 101 where it has none.
-            size: bytes of body that the worker got.
+            code: status of the response; of a WebSocket, its close code, or 101 without one.
+            size: bytes of body sent to the worker.
         """
         account.code = code
         account.size = size
@@ -230,14 +230,14 @@ class Journal:
     def failed(
         self, account: Account, condition: str, error: str, detail: str, size: int = 0
     ) -> None:
-        """The worker has got an error."""
+        """Close an account: an error was sent to the worker."""
         account.error = error or condition
         account.detail = detail
         account.size = size
         self._close(account, outcome_of(None, condition))
 
     def ended(self, account: Account, outcome: str, detail: str, size: int = 0) -> None:
-        """The worker is told nothing more: it cancelled the session, or is not heard of."""
+        """Close an account without a final packet: the worker cancelled, or is silent."""
         account.detail = detail
         account.size = size
         self._close(account, outcome)
@@ -261,7 +261,7 @@ class Journal:
             watch(account)
 
     def _log_failure(self, account: Account) -> None:
-        """A warning, once for each host and kind of failure; then information, and a sum."""
+        """Log a warning, once for each host and kind of failure; then information, and a sum."""
         level = WARNING
         if account.quiet:
             level = DEBUG
@@ -273,7 +273,7 @@ class Journal:
             log.add(level, _ENDED, account)
 
     def websocket_closed(self, code: int) -> None:
-        """A WebSocket that was open has ended, with this close code (RFC 6455 section 7.4)."""
+        """Count an open WebSocket that ended, by its close code (RFC 6455 section 7.4)."""
         label = str(code)
         self.metrics.closes.add(label if label in CLOSE_CODES else "other")
 
@@ -287,12 +287,12 @@ class Journal:
         sender: bytes | None = None,
         answered: bool = False,
     ) -> None:
-        """A message could not be used.
+        """Log a message that was refused.
 
         Args:
             socket: the key of its endpoint, such as ``in_spec``.
             reason: the field and what is wrong with it.
-            answered: its sender was told, with ``bad-request``.
+            answered: its sender got ``bad-request``.
         """
         reason = reason[:_MAX_SHOWN]
         self._expect_sums()
@@ -309,7 +309,7 @@ class Journal:
             )
 
     def reported(self, subject: str, code: str, rule: str, reason: str) -> None:
-        """The policy would have refused something, and only reports it.
+        """Log a refusal that the policy only reports.
 
         Args:
             subject: the name or address.
@@ -328,7 +328,7 @@ class Journal:
             self._loop.set_timer(self._timer, self._loop.now + _SUM_INTERVAL)
 
     def tell_sums(self) -> None:
-        """Say what happened again and again since this was said last; the daemon's stop does."""
+        """Log sums of repeated events since the last sums; also called when the daemon stops."""
         self._timed = False
         for (outcome, error, host), count in self._failures.sums():
             what = f"condition={outcome} error={error} host={host[:_MAX_SHOWN] or '-'}"
@@ -360,7 +360,7 @@ class Journal:
             self._expect_sums()
 
 
-# -- how it is told --------------------------------------------------------------------------------
+# -- formats ---------------------------------------------------------------------------------------
 
 
 def trace_id(traceparent: bytes) -> str:
@@ -372,18 +372,18 @@ def trace_id(traceparent: bytes) -> str:
 
 
 def shown_url(uri: bytes | None) -> str:
-    """Scheme and host of a URI that may be malformed: all of it that is safe to show; else "-"."""
+    """Scheme and host of a URI that may be malformed, the parts that hold no secret; else "-"."""
     found = _URI.match(uri or b"")
     if found is None:
         return "-"
     scheme = found[1].decode().lower()
-    # What is behind a colon and is no port may be a password.
+    # Text after a colon that is no port may be a password.
     host = _HOST_AND_PORT.fullmatch(found[2].rpartition(b"@")[2])
     return f"{scheme}://{host[1][:_MAX_SHOWN].decode('utf-8', 'replace') if host else '-'}"
 
 
 def show_id(id: bytes | None) -> str:
-    """An id or address for a log line: on one line, whatever is in it; "-" for none."""
+    """An id or address for a log line, with unprintable characters as escapes; "-" for none."""
     if not id:
         return "-"
     text = id[:_MAX_SHOWN].decode("utf-8", "replace")
@@ -396,7 +396,7 @@ def _began_text(account: Account) -> str:
 
 
 def account_text(account: Account) -> str:
-    """The line of a closed account, in Zurl's form and with what Zurl's lines lack."""
+    """The line of a closed account, in Zurl's form with further fields."""
     id, ms = show_id(account.id), account.seconds * 1000.0
     more = f"{_told_apart(account)} method={account.method} url={account.url[:_MAX_URL]}"
     if account.http_version:
@@ -434,7 +434,7 @@ def _began_fields(account: Account) -> dict[str, object]:
 
 
 def account_fields(account: Account) -> dict[str, object]:
-    """A closed account, as the log's JSON and monitors have it."""
+    """The fields of a closed account, for the log's JSON and monitors."""
     found = _began_fields(account)
     if account.code is not None:
         found["code"] = account.code

@@ -1,9 +1,9 @@
 """The log: lines in Zurl's form, ``[INFO] 2026-11-23 12:50:55.496 text``, or JSON objects.
 
-The loop must never wait for a disk or a pipe, and a line should cost it next to nothing. So what
-happened is only put into a queue here, as it is; a thread of its own makes lines of what has
-gathered and writes them, twice a second, and at once where there is an error among them. The
-``logging`` module would cost more per line than the rest of a message's bookkeeping.
+The loop must never wait for a disk or a pipe, and a line should cost it next to nothing. So the
+loop only puts entries into a queue; a thread formats and writes them twice a second, and at once if
+one of them is an error. The ``logging`` module would cost more per line than the rest of the
+bookkeeping of a message.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ ERROR, WARNING, INFO, DEBUG = range(4)
 
 _GATHER = 0.5  # seconds that lines gather before they are written
 _MAX_WAITING = 100_000  # lines; more are dropped and counted
-_PATIENCE = 1.0  # seconds that the writer gives a pipe that is full and non-blocking
-_LAST_WORDS = 2.0  # seconds that close() gives the writer
+_PATIENCE = 1.0  # seconds that the writer waits for a non-blocking pipe that is full
+_LAST_WORDS = 2.0  # seconds that close() waits for the writer
 
 _TAGS = ("[ERR]", "[WARN]", "[INFO]", "[DEBUG]")
 _NAMES = ("error", "warning", "info", "debug")
 _PRIORITIES = ("<3>", "<4>", "<6>", "<7>")  # sd-daemon(3)
 _STARTS = tuple(map("".join, zip(_PRIORITIES, _TAGS, strict=True)))
 
-_PLAIN = bytes(range(0x20, 0x7F))  # all of ASCII that can be printed
+_PLAIN = bytes(range(0x20, 0x7F))  # printable ASCII
 
 _encode_json = msgspec.json.Encoder().encode
 
 
 def level_of(setting: int) -> int:
-    """The level for a ``log_level`` or ``--loglevel``: nobody asks for warnings to be hidden."""
+    """The level for a ``log_level`` or ``--loglevel``: warnings are never hidden."""
     return max(WARNING, setting)
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of event that is logged often, of which lines are made in the log's thread.
+    """A kind of event that is logged often; the log's thread formats it.
 
     Attributes:
         name: the ``event`` of its JSON objects.
-        text: its line, from what was logged.
-        fields: what its JSON object has beside time, level, event and message.
+        text: makes the line from the logged object.
+        fields: makes the fields of its JSON object besides time, level, event and message.
     """
 
     name: str
@@ -62,27 +62,27 @@ class Kind:
     fields: Callable[[Any], Mapping[str, object]]
 
 
-_Entry = tuple[float, int, "Kind | str", Any]  # time, level, kind or event, what was logged
+_Entry = tuple[float, int, "Kind | str", Any]  # time, level, kind or event, logged object
 
 
 class Log:
     """Lines of four levels, to a file or a descriptor.
 
-    One thread at a time may add lines (the loop's); none of the methods waits or raises, but for
-    ``close``, which waits. Control characters in a line are written as escapes, so that nothing
-    a peer sends can pass for a line of its own.
+    One thread at a time may add lines (the loop's). The methods neither wait nor raise, except
+    ``close``, which waits. Control characters in a line are written as escapes, so that a peer
+    cannot forge lines.
 
-    Where the descriptor is the journal's (``JOURNAL_STREAM``, systemd.exec(5)), lines begin with
-    their priority, ``<4>`` for a warning, which the journal takes off.
+    If the descriptor is the journal's (``JOURNAL_STREAM``, systemd.exec(5)), lines begin with
+    their priority, ``<4>`` for a warning, which the journal removes.
 
     Args:
         level: 0 errors only, 1 warnings too, 2 information too, 3 everything.
         path: file to append to; None for ``fd``.
-        fd: descriptor to write to where there is no path; standard error by default.
+        fd: descriptor to write to if there is no path; standard error by default.
         form: "text" or "json".
 
     Attributes:
-        warning_on, info_on, debug_on: lines of this level are written: ask before building one.
+        warning_on, info_on, debug_on: lines of this level are written; check before building one.
         path: the file; None if there is none.
 
     Raises:
@@ -93,9 +93,9 @@ class Log:
         self, level: int = INFO, path: str | None = None, fd: int | None = None, form: str = "text"
     ) -> None:
         self.path = path
-        self._overflowed = 0  # lines that there was no room for
+        self._overflowed = 0  # lines that the queue had no room for
         self._unwritten = 0  # lines that could not be written
-        self._reported = [0, 0]  # of these
+        self._reported = [0, 0]  # how many of these two were reported
         if path is not None:
             self._fd = _open(path)
         else:
@@ -103,12 +103,12 @@ class Log:
         self.configure(level, form)
         self._to_journal = _is_journal(self._fd)
         self._lines: deque[_Entry] = deque()
-        self._second = -1  # what the next two are the stamps of
+        self._second = -1  # Unix time of the next two
         self._local = ""
         self._utc = ""
         self._torn = False  # the last write stopped within a line
         self._idle = False  # the writer sleeps until there is a line
-        self._urgent = False  # what there is is to be written now
+        self._urgent = False  # the writer must write now
         self._closing = False
         self._reopening = False
         self._wake = threading.Event()
@@ -124,7 +124,7 @@ class Log:
 
     @property
     def dropped(self) -> int:
-        """Lines lost in all: they came too fast, or could not be written."""
+        """Number of lines that were lost: they came too fast, or could not be written."""
         return self._overflowed + self._unwritten
 
     def leads_to(self, fd: int) -> bool:
@@ -142,41 +142,42 @@ class Log:
     # -- called on the loop ------------------------------------------------------------------
 
     def error(self, text: str, event: str = "error", **about: object) -> None:
-        """Something failed that the operator should see to.
+        """Log a failure that needs the operator.
 
         Args:
-            event: what happened, in one word of those that the manual lists.
-            about: more of it, for JSON.
+            event: name of the event, one of docs/log.md.
+            about: further fields of its JSON object.
         """
         self.add(ERROR, event, (text, about))
         self.hurry()
 
     def exception(self, text: str) -> None:
-        """An error with the traceback of the exception being handled: a bug."""
+        """Log an error with the traceback of the exception being handled: a bug."""
         self.error(text, "bug", traceback=traceback.format_exc())
         for line in traceback.format_exc().rstrip().split("\n"):
             self.add(ERROR, _TRACEBACK, line)
 
     def warning(self, text: str, event: str = "warning", **about: object) -> None:
-        """Something is not as it should be, and is coped with."""
+        """Log a problem that the daemon handles itself."""
         if self.warning_on:
             self.add(WARNING, event, (text, about))
 
     def info(self, text: str, event: str = "info", **about: object) -> None:
-        """What happens."""
+        """Log information."""
         if self.info_on:
             self.add(INFO, event, (text, about))
 
     def debug(self, text: str, event: str = "debug") -> None:
-        """How it happens."""
+        """Log a detail."""
         if self.debug_on:
             self.add(DEBUG, event, (text, {}))
 
     def add(self, level: int, kind: Kind | str, what: object) -> None:
-        """Something of a kind of its own, whose level the caller has found to be on.
+        """Add an entry; the caller has checked that its level is on.
 
         Args:
-            what: must stay as it is, as far as ``kind`` looks at it: the line is made later.
+            what: the logged object; must not change, as far as ``kind`` reads it: the line is
+                formatted later.
         """
         lines = self._lines
         if len(lines) >= _MAX_WAITING:
@@ -188,17 +189,17 @@ class Log:
             self._wake.set()
 
     def hurry(self) -> None:
-        """Have written what waits, without waiting for more."""
+        """Have the waiting lines written at once."""
         self._urgent = True
         self._wake.set()
 
     def reopen(self) -> None:
-        """Open the file anew, after a rotation moved it away; where that fails, go on with it."""
+        """Open the file again after a rotation; if that fails, keep the old descriptor."""
         self._reopening = True
         self.hurry()
 
     def close(self) -> None:
-        """Write what is waiting, for two seconds at most, and stop."""
+        """Write the waiting lines, for two seconds at most, and stop."""
         self._closing = True
         self.hurry()
         self._writer.join(_LAST_WORDS)
@@ -215,14 +216,14 @@ class Log:
         self._write_waiting()
 
     def _gather(self) -> None:
-        """Return when something is to be written: half a second after the first line, or at once.
+        """Return when lines are to be written: half a second after the first one, or at once.
 
-        As long as lines come, this wakes twice a second, however many they are. After half a
-        second without any it sleeps until the next one wakes it.
+        While lines come, this wakes twice a second, however many they are. After half a second
+        without any it sleeps until the next one wakes it.
         """
         if not self._wake.wait(_GATHER) and not self._lines:
             self._idle = True
-            # A line that is added from here on wakes us; one added before is seen here.
+            # A line that is added from here on sets the event; one added before is seen here.
             if not self._lines:
                 self._wake.wait()
             self._idle = False
@@ -239,13 +240,13 @@ class Log:
         if not lines:
             return
         data = _joined(lines)
-        # A third of what asking each line costs.
+        # This takes a third of the time of checking each line.
         if len(data.translate(None, _PLAIN)) != len(lines):
             data = _joined(line if line.isprintable() else printable(line) for line in lines)
         self._write(data)
 
     def _losses(self) -> Iterator[_Entry]:
-        """What is to be said of lines that were lost since this was said last."""
+        """Entries that report the lines lost since the last report."""
         for number, (lost, why) in enumerate(
             ((self._overflowed, "too many at once"), (self._unwritten, "not to be written"))
         ):
@@ -257,7 +258,7 @@ class Log:
 
     def _to_text(self, entries: Iterable[_Entry]) -> Iterator[str]:
         starts = _STARTS if self._to_journal else _TAGS
-        stamped, stamp = -1, ""  # under load many lines are of one millisecond
+        stamped, stamp = -1, ""  # under load many lines have the same millisecond
         for now, level, kind, what in entries:
             moment = int(now * 1000)
             if moment != stamped:
@@ -295,10 +296,10 @@ class Log:
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # whoever gave us the pipe made it non-blocking
+            except BlockingIOError:  # the parent has made the pipe non-blocking
                 if not self._wait_for_room():
                     break
-            except OSError:  # a full disk, a closed pipe: there is nobody to tell now
+            except OSError:  # a full disk, a closed pipe: reported with the next lines
                 break
         written = data[: len(data) - len(rest)]
         if written:
@@ -323,7 +324,7 @@ class Log:
         os.close(before)
 
 
-# One line each in text; in JSON, the error that they belong to has all of it.
+# Lines of a traceback: one each in text; in JSON they are a field of their error.
 _TRACEBACK = Kind("traceback", str, lambda _: {})
 
 
@@ -332,7 +333,7 @@ def _joined(lines: Iterable[str]) -> bytes:
 
 
 def printable(text: str) -> str:
-    """The text with escapes in the place of what a terminal might take for a command."""
+    """The text with unprintable characters as escapes, so that a terminal obeys none of them."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
@@ -342,7 +343,7 @@ def to_json(fields: Mapping[str, object]) -> str:
     """One line of JSON, safe for a terminal."""
     try:
         text = _encode_json(fields).decode()
-    except UnicodeEncodeError:  # half of a surrogate pair, out of a worker's JSON
+    except UnicodeEncodeError:  # half of a surrogate pair, from a worker's JSON
         return json.dumps(fields)
     return text if text.isprintable() else json.dumps(fields)
 
@@ -350,7 +351,7 @@ def to_json(fields: Mapping[str, object]) -> str:
 def _open(path: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
-        # For writing alone, opening a named pipe waits until somebody reads it.
+        # Opening a named pipe for writing only would wait for a reader.
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
     return os.open(path, flags, 0o644)
 

@@ -20,20 +20,25 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 HANG_UP = select.EPOLLRDHUP  # the peer will send no more; what it sent may be unread
 
-# A deadline further away than this waits in a bucket one second wide; when that fires, early, the
-# timer moves to a fine one. So no more than a few hundred buckets exist, however many timers do.
+# A deadline further away than this (seconds) waits in a bucket one second wide; when that fires,
+# early, the timer moves to a fine one. So there are a few hundred buckets at most, for any number
+# of timers.
 _COARSE_AFTER = 4.0
 _FINE = 64.0  # fine buckets per second: a timer fires at most 1/64 s late
-# Seconds of one turn for what descriptors have to say; who was not heard is first in the next one.
+# Seconds of one turn for handlers of descriptors; the remaining ones are first in the next turn.
 _EVENTS_SHARE = 0.002
 _LONGEST_WAIT = 60.0  # seconds
 _MAX_EVENTS = 256  # descriptors handled in one turn, so that a flood cannot starve timers
 
 
 class Timer:
-    """A deadline that can be moved for next to nothing.
+    """A deadline that is cheap to move.
 
-    Moving it later only writes ``when``; the loop looks at it when the old moment comes.
+    Moving it later only sets ``when``; the loop checks it at the former moment.
+
+    Attributes:
+        callback: called when the timer fires.
+        when: the deadline, in seconds on the loop's clock.
     """
 
     __slots__ = ("_bucket", "callback", "when")
@@ -53,18 +58,21 @@ class Loop:
     """Descriptors, timers and signals.
 
     Args:
-        clock: seconds that only grow; tests give their own.
+        clock: monotonic seconds; tests pass their own.
 
     Attributes:
-        observe_lag: told by how many seconds timers fire late.
+        clock: the same.
+        now: seconds on that clock at the start of this turn.
+        epoll: the one epoll.
+        observe_lag: called with the number of seconds by which timers fire late.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.now = clock()  # seconds; refreshed once per turn, good enough for every deadline
         self.epoll = select.epoll()
-        self._urgent: set[int] = set()  # descriptors that are heard in every turn
-        self._unheard: dict[int, int] = {}  # those that the last turn had no time for: their places
+        self._urgent: set[int] = set()  # descriptors that are handled in every turn
+        self._unheard: dict[int, int] = {}  # those left over from the last turn, with their order
         self._handlers: dict[int, Callable[[int, int], None]] = {}
         self._buckets: dict[float, set[Timer]] = {}
         self._bucket_heap: list[float] = []
@@ -79,10 +87,11 @@ class Loop:
     ) -> None:
         """Call ``handler(fd, events)`` when ``fd`` is ready; also changes an existing watch.
 
-        ``urgent`` is for what is quickly handled and must not wait behind a flood by strangers.
+        Args:
+            urgent: handle it in every turn, also during a flood; for handlers that return quickly.
 
-        A descriptor may have been closed and opened again under the same number behind our back,
-        which takes it out of the epoll: then modify fails, and we register.
+        A library may have closed a descriptor and opened another with the same number, which
+        removes it from the epoll: then modify fails, and it is registered again.
         """
         self._handlers[fd] = handler
         if urgent:
@@ -93,7 +102,7 @@ class Loop:
             self.epoll.register(fd, events)
 
     def unwatch(self, fd: int) -> None:
-        """Forget ``fd``; harmless if it is unknown or closed."""
+        """Stop watching ``fd``; does nothing if it is unknown or closed."""
         self._urgent.discard(fd)
         if self._handlers.pop(fd, None) is not None:
             # OSError: closed already, or closed and not registered again.
@@ -105,17 +114,17 @@ class Loop:
     # -- timers ------------------------------------------------------------------------------
 
     def set_timer(self, timer: Timer, when: float) -> None:
-        """Let ``timer`` fire at ``when`` (seconds on the loop's clock), and at no other moment."""
+        """Have ``timer`` fire once, at ``when`` (seconds on the loop's clock)."""
         timer.when = when
         bucket = timer._bucket
         if bucket is not None:
             if bucket <= when:
-                return  # looked at when its bucket comes
+                return  # checked when its bucket fires
             self._buckets[bucket].discard(timer)
         self._place(timer)
 
     def cancel_timer(self, timer: Timer) -> None:
-        """Take back a timer; harmless if it is not set."""
+        """Cancel a timer; does nothing if it is not set."""
         if timer._bucket is not None:
             self._buckets[timer._bucket].discard(timer)
             timer._bucket = None
@@ -143,7 +152,7 @@ class Loop:
             key = heap[0]
             bucket = self._buckets[key]
             while bucket:
-                # One by one, so that a timer that raises takes no other with it.
+                # One by one, so that no other timer is lost if one raises.
                 timer = bucket.pop()
                 timer._bucket = None
                 if timer.when > now:
@@ -160,7 +169,7 @@ class Loop:
 
     @property
     def timers(self) -> int:
-        """Timers that are set."""
+        """Number of timers that are set."""
         return sum(map(len, self._buckets.values()))
 
     # -- signals -----------------------------------------------------------------------------
@@ -182,7 +191,11 @@ class Loop:
     # -- running -----------------------------------------------------------------------------
 
     def turn(self, wait: bool) -> None:
-        """Wait for events (or only look, if not ``wait``), then call what is ready and due."""
+        """Call the handlers of ready descriptors and the callbacks of timers that are due.
+
+        Args:
+            wait: wait for the first of them; else only poll.
+        """
         timeout, heap = 0.0, self._bucket_heap
         if wait:
             if heap and not self._buckets[heap[0]]:
@@ -205,7 +218,7 @@ class Loop:
         return -1 if fd in self._urgent else self._unheard.get(fd, _MAX_EVENTS)
 
     def _hear(self, events: list[tuple[int, int]]) -> None:
-        """Call the handlers, as far as there is time; the epoll tells of the others again."""
+        """Call handlers until the time is used up; the epoll reports the other events again."""
         handlers, clock = self._handlers, self.clock
         until = self.now + _EVENTS_SHARE
         late = False
@@ -214,7 +227,7 @@ class Loop:
             if late and fd not in self._urgent:
                 unheard[fd] = len(unheard)
                 continue
-            # Gone if an earlier event of this turn closed it.
+            # None if the handler of an earlier event has closed it.
             handler = handlers.get(fd)
             if handler is not None:
                 handler(fd, mask)
@@ -231,5 +244,5 @@ class Loop:
 
 
 def _empty(fd: int, _events: int) -> None:
-    """Take the wake-up bytes of signals out of their pipe."""
+    """Drain the wake-up pipe of signals."""
     os.read(fd, 512)
