@@ -106,6 +106,9 @@ class Account:
         self.seconds = 0.0
         self.size = 0
 
+    def __repr__(self) -> str:
+        return f"<Account {self.session} {self.method} {self.url} {self.outcome or 'open'}>"
+
     @property
     def failed(self) -> bool:
         """It ended with an error."""
@@ -139,6 +142,9 @@ class Journal:
         self._misspelt: set[str] = set()
         self._timer = Timer(self.tell_sums)
         self._timed = False
+
+    def __repr__(self) -> str:
+        return f"<Journal accepted={self.accepted} answered={self.answered}>"
 
     # -- requests ------------------------------------------------------------------------------
 

@@ -115,6 +115,9 @@ class Log:
         self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
         self._writer.start()
 
+    def __repr__(self) -> str:
+        return f"<Log {self.path or self._fd} waiting={self.waiting} dropped={self.dropped}>"
+
     def configure(self, level: int, form: str) -> None:
         """Change level and form, for lines that are not written yet."""
         self.warning_on = level >= WARNING

@@ -48,6 +48,10 @@ class Timer:
         self.when = 0.0  # seconds on the loop's clock
         self._bucket: float | None = None  # key of the bucket it waits in
 
+    def __repr__(self) -> str:
+        name = getattr(self.callback, "__qualname__", "")
+        return f"<Timer {name} {f'when={self.when:.3f}' if self.is_set else 'not set'}>"
+
     @property
     def is_set(self) -> bool:
         """It will fire."""
@@ -79,6 +83,9 @@ class Loop:
         self._signals: list[int] = []
         self.observe_lag: Callable[[float], None] | None = None
         self._signal_pipe: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Loop now={self.now:.3f} descriptors={len(self._handlers)} timers={self.timers}>"
 
     # -- descriptors -------------------------------------------------------------------------
 

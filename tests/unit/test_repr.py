@@ -19,10 +19,12 @@ from zurl_py.delivery.breaker import Breaker
 from zurl_py.delivery.lane import Lane
 from zurl_py.delivery.model import Delivery, Endpoint, NewDelivery, Settings
 from zurl_py.delivery.scheduler import Scheduler
+from zurl_py.egress.handles import EasyHandle, HandlePool
 from zurl_py.egress.multi import Multi
 from zurl_py.egress.pools import MultiGroup
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolver import Answer, Resolver
+from zurl_py.egress.settings import ConnectionSettings
 from zurl_py.egress.streaming import StreamTransfer
 from zurl_py.egress.upload import UploadBody
 from zurl_py.egress.websocket import WebSocketTransfer
@@ -30,9 +32,12 @@ from zurl_py.egress.window import ReceiveWindow, StreamBudget
 from zurl_py.http.codings import BodyDecoder, choose_coding
 from zurl_py.http.fields import RequestHeaders
 from zurl_py.http.heads import Head
-from zurl_py.loop import Loop
+from zurl_py.journal import REQUEST, Account, Journal
+from zurl_py.log import Log
+from zurl_py.loop import Loop, Timer
 from zurl_py.messaging.reorder import ReorderBuffer
 from zurl_py.messaging.sockets import Endpoints as Sockets
+from zurl_py.metrics import Metrics
 from zurl_py.policy import Policy
 from zurl_py.policy.addresses import Nat64, parse_address
 from zurl_py.policy.rulelist import RuleList
@@ -83,6 +88,29 @@ def endpoint() -> Endpoint:
     return Endpoint(1, "shop", settings, secrets=(SECRET,))
 
 
+def easy_handle() -> EasyHandle:
+    log = Log()
+    handle = HandlePool(ConnectionSettings(proxy_userpwd=SECRET), 0, log, []).take()
+    handle.apply(http_request())
+    log.close()
+    return handle
+
+
+def set_timer() -> Timer:
+    timer = Timer(never)
+    loop().set_timer(timer, 9.5)
+    return timer
+
+
+def account() -> Account:
+    log = Log()
+    journal = Journal(log, Metrics(), loop())
+    made = journal.open(REQUEST, b"1", b"w", 0.0)
+    journal.refused_uri(made, b"GET", URL.encode(), HEADERS)
+    log.close()
+    return made
+
+
 SHOWN: dict[str, tuple[Callable[[], object], str]] = {
     # -- what was asked for
     "packet": (packet, "<RequestPacket"),
@@ -114,6 +142,10 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
         lambda: UploadBody(SECRET.encode(), 1000),
         f"<UploadBody open unsent={len(SECRET)} taken=0>",
     ),
+    "easy handle": (
+        easy_handle,
+        "<EasyHandle <HttpRequest POST <Target https://origin.test/path>>",
+    ),
     "multi": (lambda: Multi(loop(), [], [], never), "<Multi active=0 sockets=0>"),
     "multi group": (lambda: MultiGroup(never), "<MultiGroup []>"),
     "answer": (
@@ -142,6 +174,11 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
     "subject": (lambda: Subject("a.test", None), "<Subject a.test None>"),
     "address": (lambda: parse_address("127.0.0.1"), "<Address 127.0.0.1 loopback,private>"),
     "nat64": (lambda: Nat64("64:ff9b::/96"), "<Nat64 64:ff9b::/96>"),
+    # -- loop and log
+    "loop": (loop, "<Loop now=7.000 descriptors=0 timers=0>"),
+    "timer": (lambda: Timer(never), "<Timer never not set>"),
+    "timer that is set": (set_timer, "<Timer never when=9.500>"),
+    "account": (account, "<Account 1 GET https://origin.test open>"),
     # -- sessions and messages
     "session": (
         lambda: SingleSession(make_services(loop(), FakeOutlet()), packet(), never, never),

@@ -129,6 +129,9 @@ class Egress:
     def __len__(self) -> int:
         return len(self._transfers)
 
+    def __repr__(self) -> str:
+        return f"<Egress transfers={len(self)} idle_connections={self.idle_connections}>"
+
     def measure(self, meter: Meter) -> None:
         """Report every transfer and every look-up that ends to a meter."""
         self.meter = meter

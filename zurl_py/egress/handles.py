@@ -166,6 +166,9 @@ class EasyHandle:
         self._dirty = False  # options are set that only a reset undoes
         self._prepare()
 
+    def __repr__(self) -> str:
+        return f"<EasyHandle {self._request or 'idle'} peer={self.peer} tried={self.tried}>"
+
     def _prepare(self) -> None:
         options = self._settings
         setopt = self.curl.setopt
@@ -585,6 +588,9 @@ class HandlePool:
         self.most_descriptors = descriptors.limit() - descriptors.reserve()
         self.settled: list[EasyHandle] = settled
         self.idle: list[EasyHandle] = []
+
+    def __repr__(self) -> str:
+        return f"<HandlePool idle={len(self.idle)} {self.settings!r}>"
 
     def take(self) -> EasyHandle:
         """A prepared handle."""
