@@ -23,7 +23,8 @@ _VERSIONS = tuple(
 
 @pytest.mark.parametrize("cases", [_CASES, _MORE, _VERSIONS])
 def test_a_smoke_run_fills_the_page(tmp_path: Path, cases: tuple[str, ...]) -> None:
-    for peer in ("zurl", "nginx", "caddy", "gcc", "curl-config"):
+    peers = ("caddy",) if cases is _VERSIONS else ("zurl",)
+    for peer in (*peers, "nginx", "gcc", "curl-config"):
         require_peer(peer)
     command = [
         sys.executable,
@@ -47,8 +48,8 @@ def test_a_smoke_run_fills_the_page(tmp_path: Path, cases: tuple[str, ...]) -> N
             assert all(found["cpu"] > 0 for found in results[case.name].values())
     page = (tmp_path / "benchmarks.md").read_text()
     assert all(case.title in page for case in CASES if case.name in cases)
-    drawn = (tmp_path / "benchmarks" / "requests.svg").exists()
-    assert drawn == any(case.group == "requests" for case in CASES if case.name in cases)
+    if cases is not _VERSIONS:  # of which there is no plot
+        assert (tmp_path / "benchmarks" / "requests.svg").exists()
 
 
 def test_a_target_is_met_or_missed_by_the_ratio() -> None:
