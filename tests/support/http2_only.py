@@ -32,6 +32,9 @@ class _Server:
             try:
                 events = self._h2.receive_data(data)
             except h2.exceptions.ProtocolError as error:  # no HTTP/2, for example
+                # A close before all was read would be a reset, and hide what was said.
+                self._connection.half_close()
+                self._connection.expect_end()
                 raise PeerClosed(str(error)) from None
             for event in events:
                 self._take(event)
