@@ -57,10 +57,12 @@ def read_certificate(cert: Any) -> dict[str, bytes]:
         paths = [path for path in cert[:2] if path]
     else:
         raise TypeError("cert is a path, or a pair of paths")
-    texts = []
-    for path, what in zip((paths[0], paths[-1]), ("certificate", "key"), strict=True):
-        if not os.path.exists(path):
+    paths = [paths[0], paths[-1]]  # one file may hold both
+    for path, what in zip(paths, ("certificate", "key"), strict=True):
+        if not os.path.exists(path):  # as requests says it, and before either is read
             raise OSError(f"Could not find the TLS {what} file, invalid path: {path}")
+    texts = []
+    for path in paths:
         with open(path, "rb") as file:
             texts.append(file.read())
     return {"client_cert": texts[0], "client_key": texts[1]}

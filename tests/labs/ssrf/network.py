@@ -89,8 +89,7 @@ class Listeners:
             for key, _ in self._selector.select():
                 assert isinstance(key.fileobj, socket.socket)
                 if key.fileobj.fileno() >= 0:  # a fence may have come before, and closed it
-                    assert isinstance(key.fileobj, socket.socket)
-                key.data(key.fileobj)
+                    key.data(key.fileobj)
 
     def _on_wake(self, woken: socket.socket) -> None:
         woken.recv(100)
