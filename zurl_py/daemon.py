@@ -42,7 +42,7 @@ __all__ = ["Daemon", "run"]
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
 _REST = 1.0  # seconds for answering requests that wait in our queues at a stop
-_GOODBYE = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
+_LINGER = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
 
 
 def run(config: Config, config_path: str, log: Log, log_level: int | None = None) -> int:
@@ -156,7 +156,7 @@ class Daemon:
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
         self._rest_until: float | None = None
-        self._goodbye_by: float | None = None
+        self._linger_until: float | None = None
         self._watchdog = Watchdog(self.loop)
 
     def _listen(self, instance_id: bytes) -> StatusListener:
@@ -232,7 +232,7 @@ class Daemon:
                 if self._rest_until is None:
                     self._turn_away_rest()
                     more = True
-                elif (not more or self.loop.now >= self._rest_until) and self._has_said_goodbye():
+                elif (not more or self.loop.now >= self._rest_until) and self._has_lingered():
                     break
         self._close()
         return 0
@@ -281,15 +281,15 @@ class Daemon:
         self._rest_until = self.loop.now + _REST
         self.gateway.turn_away_rest("stopping", "the gateway is stopping")
 
-    def _has_said_goodbye(self) -> bool:
+    def _has_lingered(self) -> bool:
         """Whether WebSockets' last frames were sent, and the origins had time to hang up.
 
         A connection closed earlier, with unread bytes, is reset, and the frame may be lost.
         """
-        if self._goodbye_by is None:
-            self._goodbye_by = self.loop.now + _GOODBYE
-            self.loop.set_timer(self._stop_timer, self._goodbye_by)
-        return not self._egress.lingering or self.loop.now >= self._goodbye_by
+        if self._linger_until is None:
+            self._linger_until = self.loop.now + _LINGER
+            self.loop.set_timer(self._stop_timer, self._linger_until)
+        return not self._egress.lingering or self.loop.now >= self._linger_until
 
     def _reload(self) -> None:
         """On SIGHUP: reopen the log, and apply the configuration file; all of it or nothing."""

@@ -47,10 +47,10 @@ class MemoryKeeper:
         _glibc("mallopt", _M_TRIM_THRESHOLD, _KEPT)()
         _glibc("mallopt", _M_MMAP_THRESHOLD, _LARGE)()
         self._lowest = self._last = self._resident()
-        self._timer = Timer(self._look)
+        self._timer = Timer(self._check)
         loop.set_timer(self._timer, loop.now + _INTERVAL)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         used = self._resident()
         if used > self._lowest + _WORTHWHILE and abs(used - self._last) > _SAME:
             self._trim()

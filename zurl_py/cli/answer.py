@@ -61,7 +61,7 @@ def forget(opened: Open, build: Build) -> int:
             else:
                 client.send(made, stream=True).close()
     except ZurlError as error:
-        return _say(error, {})
+        return _print_error(error, {})
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
@@ -76,7 +76,7 @@ def perform(opened: Open, build: Build, options: dict[str, Any]) -> int:
     try:
         client, connected = opened()
     except ZurlError as error:
-        return _say(error, options)
+        return _print_error(error, options)
     with client:
         try:
             if options["explain"]:
@@ -132,7 +132,7 @@ def _try(
         outcome.error, outcome.exit_code = str(error), exit_code(error)
         if not last and outcome.exit_code in _TRANSIENT_EXITS and outcome.response is None:
             return outcome, 0.0
-        _say(error, options)
+        _print_error(error, options)
         refused = isinstance(error, PolicyViolation) and connected.embedded is not None
         if refused and not options["silent"]:
             tell(
@@ -155,7 +155,7 @@ def _retry_after(response: Response) -> float:
     return min(float(text), _LONGEST_WAIT) if text.isdecimal() else 0.0
 
 
-def _say(error: ZurlError, options: dict[str, Any]) -> int:
+def _print_error(error: ZurlError, options: dict[str, Any]) -> int:
     status = exit_code(error)
     if not options.get("silent") or options.get("show_error"):
         lines = isinstance(error, GatewayError)  # ours, with the last lines of its log

@@ -166,7 +166,7 @@ def send(url: str, items: tuple[str, ...], **options: Any) -> None:
     """Without an answer."""
     from .answer import forget
 
-    asked = _asked(items, options)
+    asked = _headers_and_body(items, options)
     method = options["method_option"] or ("POST" if asked.has_body else "GET")
     raise SystemExit(
         forget(lambda: _open(options), lambda c: build(c, method, url, asked, options))
@@ -176,7 +176,7 @@ def send(url: str, items: tuple[str, ...], **options: Any) -> None:
 def _run(method: str, url: str, items: tuple[str, ...], options: dict[str, Any]) -> None:
     from .answer import perform
 
-    asked = _asked(items, options)
+    asked = _headers_and_body(items, options)
     if options["head"]:
         method = options["method_option"] or "HEAD"
     raise SystemExit(
@@ -196,7 +196,7 @@ def _open(options: dict[str, Any]) -> tuple[Client, Connected]:
     return client, found
 
 
-def _asked(items: tuple[str, ...], options: dict[str, Any]) -> Asked:
+def _headers_and_body(items: tuple[str, ...], options: dict[str, Any]) -> Asked:
     """Headers and body, from options and items.
 
     Raises:

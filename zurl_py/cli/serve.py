@@ -80,7 +80,7 @@ def run_daemon(
         return 1
     faulthandler.enable(2)  # a crash in a library leaves a traceback on standard error
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _leave(log))
+        signal.signal(number, lambda *_: _exit_early(log))
     for warning in warnings:
         log.warning(warning)
     if config is None or errors:
@@ -93,7 +93,7 @@ def run_daemon(
         return cannot_start(_PROGRAM, log, [str(error)])
 
 
-def _leave(log: Log) -> None:
+def _exit_early(log: Log) -> None:
     """Stop before the loop runs; lines that were logged so far are written."""
     log.close()
     os._exit(0)

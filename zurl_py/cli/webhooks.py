@@ -48,7 +48,7 @@ def list_(
     state: str | None, endpoint: str | None, limit: int, connect: str | None, as_json: bool
 ) -> None:
     """List deliveries, the oldest first."""
-    with _asking(connect) as client:
+    with _connected(connect) as client:
         found = itertools.islice(client.deliveries(state=state, endpoint=endpoint), limit)
         _print(found, as_json, _delivery_line)
 
@@ -59,7 +59,7 @@ def list_(
 @_json
 def show(id: str, connect: str | None, as_json: bool) -> None:
     """Show one delivery with its attempts."""
-    with _asking(connect) as client:
+    with _connected(connect) as client:
         delivery = client.get_delivery(id)
         if as_json:
             _print([delivery], True, str)
@@ -81,7 +81,7 @@ def replay(id: str | None, endpoint: str | None, state: str | None, connect: str
     """Send again: the delivery ID, or all of an endpoint in one state."""
     if bool(id) == bool(endpoint and state):
         raise click.UsageError("give an ID, or --endpoint and --state")
-    with _asking(connect) as client:
+    with _connected(connect) as client:
         count = client.replay(id, endpoint=endpoint, state=state)
         print(f"{count} to be sent again")
 
@@ -93,7 +93,7 @@ def replay(id: str | None, endpoint: str | None, state: str | None, connect: str
 @_json
 def endpoints(enable: str | None, disable: str | None, connect: str | None, as_json: bool) -> None:
     """List endpoints; or enable or disable one."""
-    with _asking(connect) as client:
+    with _connected(connect) as client:
         if enable:
             client.enable_endpoint(enable)
         if disable:
@@ -109,7 +109,7 @@ def endpoints(enable: str | None, disable: str | None, connect: str | None, as_j
 @_json
 def stats(connect: str | None, as_json: bool) -> None:
     """How many are in each state, how late the oldest is, rates per second."""
-    with _asking(connect) as client:
+    with _connected(connect) as client:
         found = client.stats()
     if as_json:
         _print([found], True, str)
@@ -155,7 +155,7 @@ def move(source: str, target: str, secret_key_file: str | None) -> None:
 
 
 @contextmanager
-def _asking(connect: str | None) -> Iterator[Webhooks]:
+def _connected(connect: str | None) -> Iterator[Webhooks]:
     try:
         with Webhooks(connect, timeout=_TIMEOUT) as client:
             yield client

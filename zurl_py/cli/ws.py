@@ -76,7 +76,7 @@ def ws(url: str, **options: Any) -> None:
         with _open_client(options) as client, _open(client, url, headers, options) as socket:
             status = _Conversation(socket, options).run()
     except ZurlError as error:
-        status = _say(error)
+        status = _print_error(error)
     except KeyboardInterrupt:
         status = _INTERRUPTED
     raise SystemExit(status)
@@ -114,7 +114,7 @@ def _open(
     return socket
 
 
-def _say(error: ZurlError) -> int:
+def _print_error(error: ZurlError) -> int:
     status = exit_code(error)
     lines = isinstance(error, GatewayError)  # ours, with the last lines of its log
     tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
@@ -212,7 +212,7 @@ class _Conversation:
             if not self._interrupted:
                 tell(f"zurl-py: ({self._status}) {escape(str(error))}")
         except ZurlError as error:
-            self._status = _say(error)
+            self._status = _print_error(error)
         except OSError:  # the reader has closed the pipe
             self._status = 23
         finally:

@@ -129,7 +129,7 @@ def resolve(
         ValueError: this is no gateway address; or there is a policy, but no embedded gateway.
     """
     if gateway is None:
-        found = _look_around(environment)
+        found = _find_gateways(environment)
     elif isinstance(gateway, str):
         found = _parse(gateway)
     elif isinstance(gateway, (Endpoints, Embedded, os.PathLike)):
@@ -148,7 +148,7 @@ def resolve(
     return found
 
 
-def _look_around(environment: Mapping[str, str]) -> list[Gateway]:
+def _find_gateways(environment: Mapping[str, str]) -> list[Gateway]:
     named = environment.get(VARIABLE, "").strip()
     if named:
         try:

@@ -301,12 +301,12 @@ class Hub:
     def _fail(self, call: Call, error: errors.ZurlError) -> None:
         if error.request is None:
             error.request = call.request
-        self._forget(call)
+        self._remove_call(call)
         failed = call.exchange.fail(error) if call.exchange is not None else None
         call.deliver(failed or Failed(error))
         self.wake(call.signal)
 
-    def _forget(self, call: Call) -> None:
+    def _remove_call(self, call: Call) -> None:
         self._unplaced.pop(call, None)
         if call.id is not None:
             self._calls.pop(call.id, None)
@@ -320,7 +320,7 @@ class Hub:
             exchange.cancel(self.clock())
             if call.sent:
                 self._send_cancel(call)
-        self._forget(call)
+        self._remove_call(call)
 
     def _send_cancel(self, call: Call) -> None:
         """Send ``cancel`` to the daemon that has the call, by its name.
@@ -394,7 +394,7 @@ class Hub:
         for event in events:
             wake = call.deliver(event) or wake
         if call.over:
-            self._forget(call)
+            self._remove_call(call)
         if wake:
             self.wake(call.signal)
 
@@ -433,7 +433,7 @@ class Hub:
         link.outbox.clear()
         lost = [call for call in self._calls.values() if call.link is link and call.sent]
         for call in waiting:  # no packet of these was sent
-            self._forget(call)
+            self._remove_call(call)
             self.start(call)
         for call in lost:
             self._call_lost(call, link)
@@ -441,7 +441,7 @@ class Hub:
     def _call_lost(self, call: Call, link: Link) -> None:
         other = self._choose(link) if call.may_be_repeated else None
         if other is not None:
-            self._forget(call)
+            self._remove_call(call)
             call.repeat()
             self._place(call, other)
             return

@@ -171,7 +171,7 @@ class AsyncWebhooks:
             WebhookUnconfirmed: there was no acknowledgement in time.
         """
         fields = _deliver_fields(endpoint, body)
-        fields |= _given(
+        fields |= _without_none(
             event=event,
             id=id or new_id(),
             key=key,
@@ -210,7 +210,7 @@ class AsyncWebhooks:
             schedule: seconds to wait before each attempt.
             timeout: milliseconds for one attempt.
         """
-        fields = _given(
+        fields = _without_none(
             endpoint=endpoint,
             uri=uri,
             secrets=secrets,
@@ -260,7 +260,7 @@ class AsyncWebhooks:
         Args:
             state: ``pending``, ``leased``, ``done``, ``dead`` or ``held``.
         """
-        fields = _given(state=state, endpoint=endpoint)
+        fields = _without_none(state=state, endpoint=endpoint)
         async for item in self._listed("delivery-list", "deliveries", fields):
             yield item
 
@@ -268,7 +268,7 @@ class AsyncWebhooks:
         self, id: str | None = None, *, endpoint: str | None = None, state: str | None = None
     ) -> int:
         """Send again: one by its id, or all of an endpoint in one state. Returns how many."""
-        fields = _given(id=id, endpoint=endpoint, state=state)
+        fields = _without_none(id=id, endpoint=endpoint, state=state)
         count: int = (await self._ask("replay", fields, repeats=False))["count"]
         return count
 
@@ -439,7 +439,7 @@ def _deliver_fields(endpoint: str, body: Body) -> dict[str, Any]:
     return {where: endpoint, "body": bytes(content) if isinstance(content, bytearray) else content}
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _without_none(**fields: Any) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in fields.items() if value is not None}
 
 

@@ -233,7 +233,7 @@ class Service:
         if self._listener is not None:
             self._ask_stats()
         if self._store.lease:
-            self._store.listen(lambda what: self.thread.call_on_loop(self._told, what))
+            self._store.listen(lambda what: self.thread.call_on_loop(self._notified, what))
             self._keep_up()
         spare_collector()
         more = True
@@ -317,7 +317,7 @@ class Service:
         self.thread.renew()  # this allows new leases
         self.thread.recover()
 
-    def _told(self, what: str) -> None:
+    def _notified(self, what: str) -> None:
         """Handle a notification: another process or an application has changed the store."""
         if what.isdecimal() and int(what) in self.scheduler.lanes:
             self.scheduler.due(int(what), time.time())

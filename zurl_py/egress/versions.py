@@ -86,7 +86,7 @@ class HttpVersions:
             handle.use_once()
         elif request.method in _SAFE and not request.body and not transfer.avoids_kept:
             # A kept QUIC connection whose other end is gone is silent; nothing reports its end.
-            watch = self._watches[transfer] = Timer(partial(self._look, transfer))
+            watch = self._watches[transfer] = Timer(partial(self._check_silence, transfer))
             self._loop.set_timer(watch, now + _PATIENCE)
         else:  # it would wait for QUIC's idle timeout, and must not be sent twice before
             handle.set(pycurl.MAXAGE_CONN, _UNSAFE_MAX_IDLE)
@@ -98,7 +98,7 @@ class HttpVersions:
         else:
             handle.open_window(self._budget, self._loop.now)
 
-    def _look(self, transfer: Carried) -> None:
+    def _check_silence(self, transfer: Carried) -> None:
         """Check a request over QUIC whose time to be answered is over."""
         handle = transfer.handle
         if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):

@@ -175,7 +175,7 @@ class WebSocketTransfer(HttpTransfer):
         connection = self._connection
         assert connection is not None
         if self._events_left <= 0:
-            self._come_back()
+            self._queue_turn()
             return None
         while True:
             event = connection.next_event()
@@ -191,7 +191,7 @@ class WebSocketTransfer(HttpTransfer):
             data = socket.read() if socket is not None else b""
             if not data:
                 if socket is not None and socket.has_more:
-                    self._come_back()
+                    self._queue_turn()
                 return None
             self.heard_at = self._loop.now
             connection.receive(data)
@@ -310,7 +310,7 @@ class WebSocketTransfer(HttpTransfer):
         self._set_timer(self._loop.now + _LINGER)
         self._socket.resume()
         self._socket.try_reading()
-        self._come_back()
+        self._queue_turn()
 
     def cancel(self) -> None:
         """Close the connection at once, without a report."""
@@ -350,7 +350,7 @@ class WebSocketTransfer(HttpTransfer):
             self._loop,
             self.handle.curl,
             target.scheme == "wss",
-            self._come_back,
+            self._queue_turn,
             self._wrote,
             self.handle.shows_certificate,
         )
@@ -415,7 +415,7 @@ class WebSocketTransfer(HttpTransfer):
 
     # -- the socket --------------------------------------------------------------------------
 
-    def _come_back(self) -> None:
+    def _queue_turn(self) -> None:
         """Queue for a turn."""
         if not self._queued:
             self._queued = True
@@ -433,7 +433,7 @@ class WebSocketTransfer(HttpTransfer):
         if socket.lost is not None:
             self._remove()
         elif socket.has_more:
-            self._come_back()
+            self._queue_turn()
 
     def _set_timer(self, when: float) -> None:
         if self._timer is None:
@@ -485,7 +485,7 @@ class WebSocketTransfer(HttpTransfer):
                 return response
             self._wait_for_body(reader)
         if socket.has_more:
-            self._come_back()
+            self._queue_turn()
         elif socket.lost is not None:
             if reader.refused:
                 return reader.end()

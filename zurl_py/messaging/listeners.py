@@ -28,12 +28,12 @@ class Listeners:
         self._loop = loop
         self._log = log
         self._hidden = False
-        self._told: set[str] = set()  # paths that the log has reported as taken
-        self._timer = Timer(self._look)
+        self._logged: set[str] = set()  # paths that the log has reported as taken
+        self._timer = Timer(self._check)
         if any(True for _ in endpoints.ipc()):
             loop.set_timer(self._timer, loop.now + _INTERVAL)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         left = descriptors.limit() - descriptors.lowest_free()
         kept = descriptors.reserve()
         few = kept // 2
@@ -69,19 +69,19 @@ class Listeners:
         path = endpoint.path
         state = self._endpoints.file_of(endpoint)
         if state is FileState.OURS:
-            self._told.discard(path)
+            self._logged.discard(path)
         elif state is FileState.TAKEN:
-            self._tell_once(path, f"{path} is another's now: no new worker finds this daemon")
+            self._log_once(path, f"{path} is another's now: no new worker finds this daemon")
         else:
             try:
                 self._endpoints.bind_again(socket, endpoint)
             except (NotBound, OSError) as reason:
-                self._tell_once(path, f"{path} was removed, and cannot be made again: {reason}")
+                self._log_once(path, f"{path} was removed, and cannot be made again: {reason}")
             else:
-                self._told.discard(path)
+                self._logged.discard(path)
                 self._log.warning(f"{path} was removed; it is there again")
 
-    def _tell_once(self, path: str, text: str) -> None:
-        if path not in self._told:
-            self._told.add(path)
+    def _log_once(self, path: str, text: str) -> None:
+        if path not in self._logged:
+            self._logged.add(path)
             self._log.error(text)

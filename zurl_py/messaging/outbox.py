@@ -81,7 +81,7 @@ class _Outbox(Generic[Message]):
         self.held: list[tuple[bytes, Message]] = []
         self._waiting: dict[bytes, _Queue[Message]] = {}
         self.slow: Collection[bytes] = self._waiting.keys()
-        self._told: dict[bytes, dict[Callable[[], None], None]] = {}
+        self._when_caught_up: dict[bytes, dict[Callable[[], None], None]] = {}
         self.dropped = 0
         self.sent = 0
         self.unheard = 0
@@ -106,7 +106,7 @@ class _Outbox(Generic[Message]):
 
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
         """Call ``tell`` once when no message waits any more for a worker that is slow now."""
-        self._told.setdefault(worker, {})[tell] = None
+        self._when_caught_up.setdefault(worker, {})[tell] = None
 
     def _hold(self, worker: bytes, message: Message) -> None:
         held = self.held
@@ -164,7 +164,7 @@ class _Outbox(Generic[Message]):
         for worker in list(self._waiting):
             if self._worth_trying(worker) and self._send_waiting(worker):
                 del self._waiting[worker]
-                self._tell(worker)
+                self._call_caught_up(worker)
         if not self._waiting:
             self._loop.cancel_timer(self._timer)
 
@@ -181,19 +181,19 @@ class _Outbox(Generic[Message]):
         except zmq.Again:
             if self._loop.now - queue.moved >= _STUCK:
                 queue.moved = self._loop.now
-                if self._unstick(worker, messages[0]):
+                if self._handle_stuck(worker, messages[0]):
                     queue.size -= self._size(messages.popleft())
             return False
         return True
 
-    def _tell(self, worker: bytes) -> None:
-        for tell in self._told.pop(worker, ()):
+    def _call_caught_up(self, worker: bytes) -> None:
+        for tell in self._when_caught_up.pop(worker, ()):
             try:
                 tell()
             except Exception:  # a bug in one session
                 self._log.exception("a session could not go on")
 
-    def _unstick(self, worker: bytes, message: Message) -> bool:
+    def _handle_stuck(self, worker: bytes, message: Message) -> bool:
         """Act where there has been no room for long; True if this message need not wait longer."""
         return False
 
@@ -322,7 +322,7 @@ class Publisher(_Outbox[bytes]):
         finally:
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
 
-    def _unstick(self, worker: bytes, message: bytes) -> bool:
+    def _handle_stuck(self, worker: bytes, message: bytes) -> bool:
         """Send one packet to those receivers only that have room for it.
 
         The receiver that has none may be an old connection of the worker, whose end was not

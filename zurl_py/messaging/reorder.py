@@ -57,7 +57,7 @@ class ReorderBuffer:
         self._waiting: dict[_Key, _Early] = {}  # in order of arrival
         self._count = 0
         self._size = 0
-        self._timer = Timer(self._give_up_old)
+        self._timer = Timer(self._give_up_overdue)
 
     def __repr__(self) -> str:
         return f"<ReorderBuffer packets={self._count} bytes={self._size}>"
@@ -89,7 +89,7 @@ class ReorderBuffer:
         self._size -= early.size
         return early.packets
 
-    def _give_up_old(self) -> None:
+    def _give_up_overdue(self) -> None:
         now = self._loop.now
         patience = _PATIENCE if self._blocked() else _GRACE
         for key in [key for key, early in self._waiting.items() if early.since + patience <= now]:

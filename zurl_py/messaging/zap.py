@@ -58,11 +58,11 @@ class Authenticator:
             if key.decode() in self._access.clients:
                 user, known = key, True
             else:
-                self._tell(rest[1], key)
+                self._log_refusal(rest[1], key)
         status, text = (b"200", b"OK") if known else (b"400", b"No access")
         return [_VERSION, request, status, text, user, b""]
 
-    def _tell(self, address: bytes, key: bytes) -> None:
+    def _log_refusal(self, address: bytes, key: bytes) -> None:
         """Log a refused connection, but not every one of many."""
         self._refused += 1
         if self._loop.now >= self._next_line:

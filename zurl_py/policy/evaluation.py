@@ -114,7 +114,7 @@ class Ruleset:
             reported = self.report_deny.first(q.who, q.host, q.to, q.port, q.scheme)
             if reported is not None:
                 rule = f"report_deny={reported.text}"
-                return Decision(True, rule, q.who.text, _why(q, rule, ""), "deny", True)
+                return Decision(True, rule, q.who.text, _reason(q, rule, ""), "deny", True)
         if allowed is not None:
             return Decision(
                 True, f"allow={allowed.text}", q.who.text, f"allow={allowed.text}", "allow"
@@ -146,10 +146,10 @@ def _is_public(who: Subject) -> bool:
 
 
 def _refused(q: Question, rule: str, code: str, detail: str = "", hint: str = "") -> Decision:
-    return Decision(False, rule, q.who.text, _why(q, rule, detail) + hint, code)
+    return Decision(False, rule, q.who.text, _reason(q, rule, detail) + hint, code)
 
 
-def _why(q: Question, rule: str, detail: str) -> str:
+def _reason(q: Question, rule: str, detail: str) -> str:
     """The reason for a log line: the rule, and what the address is for."""
     if not detail and q.who.address is not None:
         detail = describe(q.who.address)

@@ -177,7 +177,7 @@ class StreamSession(HttpSession, WorkerSide):
 
     # -- packets to the worker -----------------------------------------------------------------
 
-    def _go_on(self) -> None:
+    def _resume_sending(self) -> None:
         if isinstance(self._transfer, StreamTransfer):
             self._grant_upload()
             self._flush()
@@ -268,7 +268,7 @@ class StreamSession(HttpSession, WorkerSide):
             when = min(when, self._flush_at)
         return when if self._grant_at is None else min(when, self._grant_at)
 
-    def _look_at_clock(self, now: float) -> None:
+    def _handle_timer(self, now: float) -> None:
         if not self._in_time():
             return
         if self._grant_at is not None:

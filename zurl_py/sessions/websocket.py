@@ -263,7 +263,7 @@ class WebSocketSession(WorkerSide):
         self._enter(_CLOSING)
         self._set_alarm(_CLOSE_DUE, now + self._s.websocket.close_timeout)
         if self._waiting:
-            self._hurry()
+            self._limit_wait_for_close()
 
     # -- reports of the transfer ---------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class WebSocketSession(WorkerSide):
     def websocket_moved(self) -> None:
         """There may be frames, or an end."""
         if self._waiting and self.state is _CLOSING:
-            self._hurry()
+            self._limit_wait_for_close()
         self._deliver()
 
     @entry
@@ -460,7 +460,7 @@ class WebSocketSession(WorkerSide):
         if not transfer.close_sent and transfer.unsent <= self._s.buffer_size:
             transfer.send_pong(ping.payload, tell=False)
 
-    def _go_on(self) -> None:
+    def _resume_sending(self) -> None:
         if self._owed is not None:
             owed, self._owed = self._owed, None
             self._send({"type": b"credit", "credits": owed})
@@ -479,7 +479,7 @@ class WebSocketSession(WorkerSide):
 
     # -- closing -------------------------------------------------------------------------------
 
-    def _hurry(self) -> None:
+    def _limit_wait_for_close(self) -> None:
         """Limit the wait after the worker's close: it may give no credits for frames that come
         before the origin's close.
 
@@ -552,7 +552,7 @@ class WebSocketSession(WorkerSide):
     def _next_alarm(self) -> float:
         return min(self._idle_at, min(self._alarms.values(), default=math.inf))
 
-    def _look_at_clock(self, now: float) -> None:
+    def _handle_timer(self, now: float) -> None:
         if now >= self._idle_at:
             self._shut(_GOING_AWAY)
             self._end_with_error(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")

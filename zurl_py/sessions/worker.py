@@ -21,15 +21,15 @@ class WorkerSide(Session):
         """Handle a later packet that is valid now; its credits were added already."""
         raise NotImplementedError
 
-    def _go_on(self) -> None:
+    def _resume_sending(self) -> None:
         """Go on sending: the worker takes packets again."""
         raise NotImplementedError
 
     def _next_alarm(self) -> float:
-        """Time when `_look_at_clock` is to be called."""
+        """Time when `_handle_timer` is to be called."""
         raise NotImplementedError
 
-    def _look_at_clock(self, now: float) -> None:
+    def _handle_timer(self, now: float) -> None:
         """Do what is due; called at ``_next_alarm`` or earlier."""
         raise NotImplementedError
 
@@ -64,7 +64,7 @@ class WorkerSide(Session):
             return
         self._receive(packet)
         if resumed and self.open:
-            self._go_on()
+            self._resume_sending()
 
     # -- handoff (RFC 33): the session goes from one worker to another ---------------------------
 
@@ -148,7 +148,7 @@ class WorkerSide(Session):
     @entry
     def _worker_caught_up(self) -> None:
         if self.open:
-            self._go_on()
+            self._resume_sending()
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class WorkerSide(Session):
     def _timer_fired(self) -> None:
         now = self._s.loop.now
         if self._final is None:
-            self._look_at_clock(now)
+            self._handle_timer(now)
         if not self.open:
             return
         if self._endpoint.expired(now):

@@ -52,7 +52,7 @@ class HostTable:
         figures = self._hosts.get(host)
         if figures is None:
             if len(self._hosts) >= self._most:
-                self._forget()
+                self._drop_least()
             figures = self._hosts[host] = HostFigures()
         figures.requests += 1
         figures.seconds += seconds
@@ -62,7 +62,7 @@ class HostTable:
             figures.errors += 1
             figures.last_error = error
 
-    def _forget(self) -> None:
+    def _drop_least(self) -> None:
         order = sorted(self._hosts.items(), key=lambda item: (item[1].errors, item[1].requests))
         self._hosts = dict(order[len(order) // 2 :])
 

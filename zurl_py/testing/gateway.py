@@ -199,11 +199,11 @@ class FakeGateway:
         session = _Session(packet, request, time.monotonic())
         self._sessions[packet.sender, packet.id] = session
         if packet.is_websocket:
-            self._say(session, _error_fields(FakeError("rejected"), code=404))
+            self._send_packet(session, _error_fields(FakeError("rejected"), code=404))
         elif packet.more:
-            self._say(session, {"type": b"credit", "credits": _UPLOAD_CREDITS})
+            self._send_packet(session, {"type": b"credit", "credits": _UPLOAD_CREDITS})
         else:
-            self._say(session, {"type": b"keep-alive"})
+            self._send_packet(session, {"type": b"keep-alive"})
             self._answer(session)
 
     def _later(self, frames: list[bytes]) -> None:
@@ -216,7 +216,7 @@ class FakeGateway:
         try:
             session.endpoint.receive(packet, packet.seq, time.monotonic())
         except PeerProtocolError:
-            self._say(session, {"type": b"cancel"})
+            self._send_packet(session, {"type": b"cancel"})
         if session.endpoint.closed:
             session.request.cancelled = True
             del self._sessions[packet.sender, packet.id]
@@ -224,7 +224,7 @@ class FakeGateway:
         if packet.type is None:
             session.request.body += packet.body
             if packet.more:
-                self._say(session, {"type": b"credit", "credits": len(packet.body)})
+                self._send_packet(session, {"type": b"credit", "credits": len(packet.body)})
             else:
                 self._answer(session)
         else:
@@ -233,15 +233,15 @@ class FakeGateway:
     def _answer(self, session: _Session) -> None:
         answer = self._answers(session.request)
         if isinstance(answer, FakeError):
-            self._say(session, _error_fields(answer))
+            self._send_packet(session, _error_fields(answer))
             return
         whole = isinstance(answer.body, bytes)
         session.parts = iter([answer.body] if isinstance(answer.body, bytes) else answer.body)
         fields = _head_fields(answer)
         if whole and len(answer.body) <= min(session.endpoint.credits, _LARGEST_PIECE):  # type: ignore[arg-type]
-            self._say(session, {**fields, "body": answer.body})
+            self._send_packet(session, {**fields, "body": answer.body})
             return
-        self._say(session, {**fields, "body": b"", "more": True})
+        self._send_packet(session, {**fields, "body": b"", "more": True})
         self._go_on(session)
 
     def _go_on(self, session: _Session) -> None:
@@ -251,17 +251,17 @@ class FakeGateway:
             if not session.rest:
                 part = next(session.parts, None)
                 if part is None:
-                    self._say(session, {"body": b""})
+                    self._send_packet(session, {"body": b""})
                     return
                 session.rest = part
                 continue
             room = min(endpoint.credits, _LARGEST_PIECE)
             if room <= 0:
                 return
-            self._say(session, {"body": session.rest[:room], "more": True})
+            self._send_packet(session, {"body": session.rest[:room], "more": True})
             session.rest = session.rest[room:]
 
-    def _say(self, session: _Session, fields: dict[str, Any]) -> None:
+    def _send_packet(self, session: _Session, fields: dict[str, Any]) -> None:
         peer = session.endpoint.peer
         assert peer is not None
         self._publish(peer, session.endpoint.send(fields, time.monotonic()))

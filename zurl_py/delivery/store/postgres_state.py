@@ -196,7 +196,7 @@ class PostgresState(SqlState):
             return found
         endpoint = Endpoint(row[0], name, settings, secrets)
         self.remember(endpoint)
-        self._tell()
+        self._notify()
         return endpoint
 
     def write_endpoint(self, endpoint: Endpoint) -> None:
@@ -208,7 +208,7 @@ class PostgresState(SqlState):
             " WHERE id = ?",
             (settings.order, settings.schedule[0], endpoint.id),
         )
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self.execute("SELECT pg_notify('zurl', 'endpoints')")

@@ -60,8 +60,8 @@ class Queries:
             SetSchedule: self._set_schedule,
             CountPending: self._count_pending,
             Sweep: self._sweep,
-            _Listing: self._go_on_listing,
-            _Replaying: self._go_on_replaying,
+            _Listing: self._continue_listing,
+            _Replaying: self._continue_replay,
         }
 
     def run(self, query: Query, now: float) -> QueryResult:
@@ -216,7 +216,7 @@ class Queries:
             if few is not None:
                 listing.which = f"seq IN ({self._state.LISTED})"
                 listing.values = (msgspec.json.encode(few).decode(),)
-        return self._go_on_listing(listing, now)
+        return self._continue_listing(listing, now)
 
     def _find_few(self, state: str, endpoint: Endpoint | None) -> list[int] | None:
         """The deliveries of a state by the indices, in any order; None where there are many."""
@@ -240,7 +240,7 @@ class Queries:
             ).fetchall()
         return found
 
-    def _go_on_listing(self, listing: _Listing, now: float) -> QueryResult:
+    def _continue_listing(self, listing: _Listing, now: float) -> QueryResult:
         query = listing.query
         found = listing.found
         rows = []
@@ -311,12 +311,12 @@ class Queries:
                 raise _unknown(query.id)
             self._refuse_deleted(row[1])
             count = self._revive([row[0]], now)
-            return QueryResult({"count": count}, self._look_again(row[1]))
+            return QueryResult({"count": count}, self._recovered(row[1]))
         endpoint = self._known(query.endpoint)
         (last,) = self._execute("SELECT max(seq) FROM delivery").fetchone()
-        return self._go_on_replaying(_Replaying(query, endpoint.id, last or 0), now)
+        return self._continue_replay(_Replaying(query, endpoint.id, last or 0), now)
 
-    def _go_on_replaying(self, replaying: _Replaying, now: float) -> QueryResult:
+    def _continue_replay(self, replaying: _Replaying, now: float) -> QueryResult:
         """Replay a slice of the deliveries that existed when the replay began."""
         query = replaying.query
         which = "state = 2" if query.state == "dead" else "TRUE"
@@ -336,7 +336,7 @@ class Queries:
         if len(rows) == _SLICE:
             replaying.after = rows[-1][0]
             return QueryResult(again=replaying)
-        return QueryResult({"count": replaying.count}, self._look_again(replaying.endpoint))
+        return QueryResult({"count": replaying.count}, self._recovered(replaying.endpoint))
 
     def _revive(self, seqs: list[int], now: float) -> int:
         """Make deliveries pending and due. Returns the number of those that were not leased."""
@@ -367,7 +367,7 @@ class Queries:
             count += 1
         return count
 
-    def _look_again(self, endpoint: int) -> list[Recovered]:
+    def _recovered(self, endpoint: int) -> list[Recovered]:
         return [Recovered(replace(self._state.known(endpoint)), self._next_due(endpoint))]
 
     def _refuse_deleted(self, endpoint: int) -> None:
@@ -416,7 +416,7 @@ class Queries:
         ).fetchall()
         killed = self._kill(expired, "expired", now, result)
         killed += self._kill(self._orphans(), "endpoint-deleted", now, result)
-        if max(killed, self._forget(now)) >= _SWEPT:
+        if max(killed, self._delete_old(now)) >= _SWEPT:
             result.again = sweep
         (result.next_sweep,) = self._execute(
             "SELECT min(expires) FROM delivery WHERE expires > ? AND (state = 0 OR blocked = 2)",
@@ -458,7 +458,7 @@ class Queries:
                     result.changed.append(Recovered(replace(endpoint), due))
         return killed
 
-    def _forget(self, now: float) -> int:
+    def _delete_old(self, now: float) -> int:
         """Delete old deliveries. Returns their number."""
         rows = self._execute(
             "SELECT seq, endpoint, state FROM delivery WHERE forget <= ? AND blocked <> ? LIMIT ?",

@@ -148,7 +148,7 @@ class SqliteStore:
                     continue
                 seq += 1
                 okey = order_of(endpoint, new.key)
-                blocked = int(okey is not None and self._waits(endpoint.id, okey, heads))
+                blocked = int(okey is not None and self._must_wait(endpoint.id, okey, heads))
                 due = first_due(new, endpoint)
                 result.endpoint = endpoint.id
                 result.due = None if blocked else due
@@ -190,7 +190,7 @@ class SqliteStore:
         name = name_of_uri(new.uri)
         return state.find(name) or state.insert_endpoint(name, by_uri(new.uri, state.schedule))
 
-    def _waits(self, endpoint: int, okey: str, heads: set[tuple[int, str]]) -> bool:
+    def _must_wait(self, endpoint: int, okey: str, heads: set[tuple[int, str]]) -> bool:
         """Whether another one with this key is open; ``heads``: the first ones of this batch."""
         if (endpoint, okey) in heads:
             return True
