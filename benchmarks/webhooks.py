@@ -1,7 +1,9 @@
 """``python -m benchmarks.webhooks``: what durable delivery costs, next to the bare work in it.
 
 Gateway, receiver (nginx) and load are on the same machine. The floor is a loop of SQLite commits of
-64 rows, and as many requests to the gateway by a bare DEALER.
+64 rows, and as many requests to the gateway by a bare DEALER; its latencies are those of a commit
+of one row, and of a request until it is at the receiver, at the same steady rate. They say what the
+disk and the load of the machine allow at that moment.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,23 +107,28 @@ def paced(worker: Worker, log: Path, rate: int, seconds: float) -> tuple[float, 
             answer = worker.receive()
             accepted[answer["id"]] = time.time()
     time.sleep(1.0)
-    arrived = {}
-    for line in log.read_text().splitlines():
-        moment, took, id = line.split(" ")
-        arrived[id] = float(moment) - float(took)
+    arrived = arrivals(log)
     waits = sorted(accepted[id] - asked[id] for id in accepted)
     sent = sorted(max(0.0, arrived[id] - accepted[id]) for id in accepted if id in arrived)
     return 1000 * waits[len(waits) * 99 // 100], 1000 * sent[len(sent) * 95 // 100]
 
 
-def floor(gateway: Daemon, uri: str, messages: int) -> Figures:
+def arrivals(log: Path) -> dict[str, float]:
+    """When each webhook came, by its id."""
+    arrived = {}
+    for line in log.read_text().splitlines():
+        moment, took, id = line.split(" ")
+        arrived[id] = float(moment) - float(took)
+    return arrived
+
+
+def floor(
+    gateway: Daemon, uri: str, log: Path, messages: int, rate: int, seconds: float
+) -> Figures:
     """Commits of 64 rows, then a bare loop of requests: what cannot be done without."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        connection = sqlite3.connect(f"{folder}/floor.db", isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, state INTEGER, body BLOB)")
+        connection = _database(folder)
         for _ in range(messages // _ROWS):
             connection.execute("BEGIN")
             rows = [(0, _BODY)] * _ROWS
@@ -139,7 +146,50 @@ def floor(gateway: Daemon, uri: str, messages: int) -> Figures:
                 sent += 1
             socket.recv_multipart()
             answered += 1
-    return Figures(messages / (time.monotonic() - began))
+        sustained_rate = messages / (time.monotonic() - began)
+        waits, sent_at = _bare(socket, fields, rate, seconds)
+    arrived = arrivals(log)
+    late = sorted(max(0.0, arrived[id] - sent_at[id]) for id in sent_at if id in arrived)
+    return Figures(
+        sustained_rate,
+        accept_p99=1000 * waits[len(waits) * 99 // 100],
+        sent_p95=1000 * late[len(late) * 95 // 100],
+    )
+
+
+def _bare(
+    socket: zmq.Socket[bytes], fields: Mapping[bytes, object], rate: int, seconds: float
+) -> tuple[list[float], dict[str, float]]:
+    """Commits of one row, each followed by a request: how long, sorted; and when it was sent."""
+    waits: list[float] = []
+    sent: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        connection = _database(folder)
+        began = time.time()
+        while len(waits) < int(rate * seconds):
+            if time.time() < began + len(waits) / rate:
+                if socket.poll(1):
+                    socket.recv_multipart()
+                continue
+            before = time.time()
+            connection.execute("INSERT INTO t (state, body) VALUES (0, ?)", (_BODY,))
+            after = time.time()
+            waits.append(after - before)
+            id = f"bare-{len(waits)}"
+            sent[id] = after
+            headers = [[b"webhook-id", id.encode()]]
+            socket.send_multipart((b"", b"T" + tnetstring.dumps({**fields, b"headers": headers})))
+        connection.close()
+    time.sleep(1.0)
+    return sorted(waits), sent
+
+
+def _database(folder: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{folder}/floor.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, state INTEGER, body BLOB)")
+    return connection
 
 
 def measure(store: str, messages: int, rate: int, seconds: float) -> Figures:
@@ -149,7 +199,7 @@ def measure(store: str, messages: int, rate: int, seconds: float) -> Figures:
         uri = stack.enter_context(receiver(folder / "arrivals"))
         gateway = stack.enter_context(Daemon(interfaces=("req",), arguments=("--loglevel=1",)))
         if store == "floor":
-            return floor(gateway, uri, messages)
+            return floor(gateway, uri, folder / "arrivals", messages, rate, seconds)
         settings = {}
         if store == "postgresql":
             server = Postgres(autovacuum="on", shared_buffers="128MB")
