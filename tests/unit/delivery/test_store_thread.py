@@ -50,6 +50,7 @@ class Breaking(SqliteStore):
         if self.error is not None:
             raise self.error
         self.finishes.append(len(batch))
+        self.verbs.append("finish")
         return super().finish(batch, now)
 
     def claim(self, batch: Sequence[Claim], now: float) -> list[Claimed]:
@@ -184,14 +185,17 @@ def test_results_that_gather_are_written_together(bench: Bench) -> None:
         if accepted.delivery is not None
     ]
     gate = threading.Event()
+    bench.store.verbs.clear()
     bench.store.gate = gate  # the thread is busy while they come in
     bench.thread.recover()
     wait_until(lambda: bench.store.busy, "the thread to be busy")
     for start in range(0, 30, 3):
         bench.thread.finish(finishes[start : start + 3])
+    bench.accept(1)
     gate.set()
     bench.wait(lambda: len(bench.finished) == 30)
     assert bench.store.finishes == [30]
+    assert bench.store.verbs == ["accept", "finish"]  # senders wait for their answer
 
 
 def test_messages_need_not_wait_for_all_claims(bench: Bench) -> None:

@@ -177,8 +177,8 @@ class StoreThread:
                 self._claims += content
             elif verb == "query":
                 # Work that was queued before the query has to be done before it.
-                self._finish(finishes)
                 self._accept(accepts)
+                self._finish(finishes)
                 accepts, finishes = [], []
                 self._query(content, answer)
             elif verb == "recover":
@@ -187,8 +187,8 @@ class StoreThread:
                 self._renew()
             else:
                 stopping = True
+        self._accept(accepts)  # first, as senders wait for it
         self._finish(finishes)
-        self._accept(accepts)
         if self._claims:
             # Those read the most: messages to accept that have come meanwhile go in between.
             claims = self._claims[: self._store.claims_at_once]
