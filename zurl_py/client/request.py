@@ -237,7 +237,8 @@ def first_packet(request: Request, websocket: bool = False) -> RequestPacket:
         if value is not None:
             setattr(packet, name, value.encode() if isinstance(value, str) else value)
     timeout = request.timeout
-    if timeout.connect is not None and timeout.connect > 0:
+    own = extra is not None and "connect-timeout" in extra
+    if timeout.connect is not None and timeout.connect > 0 and not own:
         packet.connect_timeout = milliseconds(timeout.connect)
     if timeout.total is not None:
         packet.timeout = milliseconds(timeout.total)

@@ -167,6 +167,12 @@ def test_options_become_fields_of_the_first_packet() -> None:
     }
 
 
+def test_what_ext_says_of_the_connection_holds() -> None:
+    made = request(ext={"connect-timeout": 700}, timeout=Timeout(connect=10))
+    assert first_packet(made).fields()["ext"] == {"connect-timeout": 700}
+    assert "connect-timeout" not in first_packet(made).fields()
+
+
 def test_json_that_has_no_form() -> None:
     with pytest.raises(ValueError, match="JSON"):
         request(json=math.inf)
