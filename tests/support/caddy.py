@@ -106,7 +106,11 @@ class Caddy:
         )
         home = {name: str(self.directory) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
         self._process = subprocess.Popen(
-            [program, "run", "--config", str(config), "--adapter", "caddyfile"],
+            # It ends with the test run, however that ends.
+            [
+                *("setpriv", "--pdeathsig", "KILL"),
+                *(program, "run", "--config", str(config), "--adapter", "caddyfile"),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(self.directory / "start.log").open("wb"),
