@@ -88,7 +88,7 @@ class Gateway:
         self._early = ReorderBuffer(services.loop, self._may_still_begin, self._cancel_unknown)
         self._patience = Timer(self._begin_overdue)
         self._sweeper = Timer(self._sweep)
-        self._swept = 0  # the number of the last session that was there in a sweep
+        self._swept = 0  # number of the last session at the last sweep
 
     def __repr__(self) -> str:
         return f"<Gateway sessions={len(self._open)} {self._admission!r}>"
@@ -278,7 +278,7 @@ class Gateway:
             self._outlet.publish(packet.sender, answer.encode(fields))
 
     def _sweep(self) -> None:
-        """Have whole requests keep time that began since the last sweep and are open still."""
+        """Set timers of whole requests that began since the last sweep and are still open."""
         young: list[SingleSession] = []
         for session in reversed(self._open):  # the last one first
             if session.account.session <= self._swept:

@@ -1,8 +1,7 @@
-"""Libraries of the system, for a package that brings its own and looks nowhere else.
+"""System libraries, for a package that contains its own and has no other search path.
 
-The Debian package runs isolated from the system's libraries. PostgreSQL and ed25519 are for few, so
-their libraries are not in it; where Debian's are installed they are found, and nothing else of the
-system's is.
+The Debian package runs isolated from the system's libraries. Few need PostgreSQL and ed25519, so it
+does not contain their libraries; if Debian's are installed it imports these, and no other ones.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NAMES: Final = frozenset(
 
 
 def find_in(folder: str) -> None:
-    """Import ``psycopg``, ``cryptography`` and what they need from a folder, too."""
+    """Import ``psycopg``, ``cryptography`` and their dependencies also from a directory."""
     sys.meta_path.append(_Finder(folder))
 
 

@@ -157,7 +157,7 @@ class _StandardKey:
         return b"v1," + binascii.b2a_base64(self._hmac(signed), newline=False)
 
     def _hmac(self, signed: bytes) -> bytes:
-        """HMAC-SHA256 (RFC 2104), by two hashes that have the key in them already."""
+        """HMAC-SHA256 (RFC 2104), from two hash objects that were fed with the key."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(signed)
         outer.update(inner.digest())

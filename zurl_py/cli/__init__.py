@@ -29,7 +29,7 @@ _COMMANDS = {
 }
 
 
-_INTERRUPTED = 130  # by Ctrl-C, as shells say it
+_INTERRUPTED = 130  # by Ctrl-C, as in shells
 
 
 class _LazyGroup(click.Group):
@@ -39,7 +39,7 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            # While modules are imported, or a second time: commands look after the first.
+            # During imports, or a second one: commands handle the first themselves.
             raise SystemExit(_INTERRUPTED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -158,7 +158,9 @@ def _retry_after(response: Response) -> float:
 def _print_error(error: ZurlError, options: dict[str, Any]) -> int:
     status = exit_code(error)
     if not options.get("silent") or options.get("show_error"):
-        lines = isinstance(error, GatewayError)  # ours, with the last lines of its log
+        lines = isinstance(
+            error, GatewayError
+        )  # of an embedded gateway: it has the last lines of its log
         tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
     return status
 

@@ -55,10 +55,10 @@ CERTIFICATE_OPTIONS: Final[Sequence[tuple[Sequence[str], dict[str, Any]]]] = (
 
 
 def client_certificate(options: Mapping[str, Any]) -> dict[str, Any]:
-    """``--cert`` and ``--key`` as the client has them.
+    """``--cert`` and ``--key`` as the client's options.
 
     Raises:
-        click.UsageError: there is a key alone, or a file cannot be read.
+        click.UsageError: there is a key without a certificate, or a file cannot be read.
     """
     if not options["cert"]:
         if options["key"]:
@@ -161,7 +161,7 @@ def connect(options: Mapping[str, Any]) -> Connected:
 
 
 def _with_addresses(rule: str) -> str:
-    """A rule of ``--allow``. The policy takes a name for the name alone, and denies its addresses.
+    """A rule of ``--allow``. A rule with a name alone does not allow the name's addresses.
 
     Where localhost is nobody's name server can say.
     """

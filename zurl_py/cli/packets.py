@@ -41,7 +41,7 @@ def show_packet(packet: PacketTrace) -> None:
 
 
 def _shown(name: str, value: Any) -> str:
-    """A field's value; of a secret only its size."""
+    """A field's value; for a secret only its size."""
     if name in _SECRET and isinstance(value, (bytes, str)):
         return f"({len(value)} bytes, not shown)"
     return _value(value)

@@ -124,7 +124,7 @@ def _command(method: str) -> click.Command:
     @_with(_REQUEST_OPTIONS, _ANSWER_OPTIONS)
     @gateway_options
     def command(url: str, items: tuple[str, ...], **options: Any) -> None:
-        options["head"] = options["head"] or method == "HEAD"  # there is nothing else to see
+        options["head"] = options["head"] or method == "HEAD"  # its answer has nothing else
         _run(options["method_option"] or method, url, items, options)
 
     return command

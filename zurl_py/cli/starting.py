@@ -27,7 +27,7 @@ def fill_standard_descriptors() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
+            os.open(os.devnull, os.O_RDWR)  # open takes the lowest free number, which is this one
 
 
 def listen_to_signals() -> None:

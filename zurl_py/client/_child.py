@@ -20,7 +20,7 @@ from ..ini import parse_ini
 
 
 def _misspelt(path: str) -> str | None:
-    """What is wrong with a key; the daemon itself ignores those that it does not know.
+    """What is wrong with a key; the daemon itself ignores unknown keys.
 
     A program's rule that is ignored leaves open what it was to close, and nobody reads the log.
     """

@@ -86,7 +86,7 @@ class ZurlError(Error):
     Attributes:
         condition: of ZHTTP's error packet, such as ``policy-violation``; None where there was none.
         error: a stable short name, such as ``name-not-resolved``; None where the gateway gave none.
-        detail: what happened, in words for people; the message, where no packet told of it.
+        detail: description of the error; the message, if it was not reported by a packet.
         request: the request, where it is known.
     """
 
@@ -147,7 +147,7 @@ class TlsError(ZurlError):
 
 
 class CertificateError(TlsError):
-    """The origin's certificate is not accepted, or the origin wants one of the client."""
+    """The origin's certificate is not accepted, or the origin demands a client certificate."""
 
 
 class ZurlTimeout(ZurlError, TimeoutError):

@@ -306,7 +306,7 @@ class Exchange:
 
 
 def _too_late(name: str, text: str) -> errors.ZurlError:
-    """As the gateway says it, which counts the whole time only."""
+    """The error with which the gateway reports its own timeout, which is for the whole request."""
     return error_of("session-timeout", name, text)
 
 
@@ -365,7 +365,7 @@ class HttpExchange(Exchange):
         elif request.body.whole:
             packet.body = request.body.whole
         started = now if started is None else started
-        # Over in_req_spec nothing is heard before the answer: it is waited for from the start.
+        # Over in_req_spec no packet comes before the answer: the read timeout runs from the start.
         answered_once = sender.address is None
         patience = math.inf if answered_once else _seconds(request.timeout.pool)
         window = request.options.get("credits", WINDOW)

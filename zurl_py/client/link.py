@@ -26,7 +26,7 @@ _HEARTBEAT: Final = (
 )  # milliseconds between pings to a silent peer, and until it counts as lost
 _MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon that does not read
 _MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known yet
-_LAST_ANSWERS: Final = 0.5  # seconds in which a daemon's other sockets close after the first
+_LAST_ANSWERS: Final = 0.5  # seconds within which a daemon's sockets close one after the other
 _BATCH: Final = 100  # messages read in one turn
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _STATES: Final = (
@@ -124,7 +124,7 @@ class Link:
             # Our credits bound the queue. With a limit here, a PUB socket would drop packets.
             socket.setsockopt(zmq.RCVHWM, 0)
         else:
-            # Nothing waits here for the next daemon. A SUB would lose what it has not read yet.
+            # Messages for the next daemon must not wait in these. A SUB would lose unread ones.
             socket.setsockopt(zmq.IMMEDIATE, 1)
             if kind == zmq.ROUTER:
                 socket.setsockopt(zmq.ROUTER_MANDATORY, 1)

@@ -375,9 +375,9 @@ def _carrying(error: Exception, cause: errors.ZurlError) -> Exception:
 
 
 class _Response(HTTPResponse):
-    """urllib3's answer, whose body may be larger than is allowed.
+    """urllib3's answer, whose body may be larger than allowed.
 
-    requests takes every error of urllib3 in a body for a wrong coding of chunks.
+    requests reports every error of urllib3 in a body as a chunked encoding error.
     """
 
     def __init__(self, request: requests.PreparedRequest, **arguments: Any) -> None:

@@ -58,7 +58,7 @@ class BodySource(Protocol):
 
 
 class Given:
-    """A body that is in memory, or that cannot be read any more."""
+    """A body that is in memory, or that can no longer be read."""
 
     def __init__(self, head: Head | None, last_ext: dict[str, Any] | None = None) -> None:
         self.head = head
@@ -69,7 +69,7 @@ class Given:
         return None
 
     def cancel(self) -> None:
-        """Nothing is left to be cancelled."""
+        """Do nothing: there is no session to cancel."""
 
 
 _TIMING: Final = (
@@ -111,7 +111,7 @@ class BaseResponse:
         self._closed = False
 
     def __getstate__(self) -> dict[str, Any]:
-        # An exception that holds one goes to other processes; what was not read stays here.
+        # So that an exception with a response can be pickled; unread parts are left out.
         source = Given(self._source.head, self._source.last_ext)
         return {**self.__dict__, "_source": source, "_closed": True}
 
@@ -416,7 +416,7 @@ class _AsyncItems(AsyncIterator[_Item]):
         parts: list[bytes],
         begin: Callable[[], None] | None = None,
     ) -> None:
-        self._answer = answer  # which is cancelled when nobody has it any more
+        self._answer = answer  # cancelled when the response is garbage-collected
         self._cutter = cutter
         self._more = more
         self._begin = begin

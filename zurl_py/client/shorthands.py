@@ -59,7 +59,7 @@ def read_certificate(cert: Any) -> dict[str, bytes]:
         raise TypeError("cert is a path, or a pair of paths")
     paths = [paths[0], paths[-1]]  # one file may hold both
     for path, what in zip(paths, ("certificate", "key"), strict=True):
-        if not os.path.exists(path):  # as requests says it, and before either is read
+        if not os.path.exists(path):  # requests' message, before either is read
             raise OSError(f"Could not find the TLS {what} file, invalid path: {path}")
     texts = []
     for path in paths:

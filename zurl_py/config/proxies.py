@@ -1,4 +1,4 @@
-"""Warnings about what proxies do to other keys."""
+"""Warnings about the effect of proxies on other keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def proxy_remarks(path: str, config: Config) -> Iterator[str]:
     """Warnings about keys that have no effect, or less, because of a proxy or without one.
 
     Args:
-        path: of the configuration.
+        path: path of the configuration.
     """
     origins = config.origins
     proxied = [section for section in config.hosts if section.values.get("proxy")]

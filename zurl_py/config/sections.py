@@ -108,7 +108,7 @@ class SectionReader:
             files = {"client_cert_file", "client_key_file"}
             certificate = None
             if files & set(draft.values):
-                # One of the two may come from [General]: then it is this section that does not fit.
+                # One of the two may come from [General]: then the section's does not match it.
                 lines = {**dict.fromkeys(files, draft.line), **draft.origins}
                 certificate = read_client_certificate(
                     self._path, {**general, **draft.values}, lines

@@ -399,7 +399,7 @@ def encode(format: Format, answer: dict[str, Any], user_data: Any = NO_USER_DATA
 
 
 def encode_accepted(format: Format, id: str, duplicate: bool) -> bytes:
-    """The answer of which there are the most, where it has no ``user-data``."""
+    """The most frequent answer, if it has no ``user-data``."""
     answer = {"type": "accepted", "id": id, "duplicate": duplicate}
     return b"J" + _json(answer) if format is Format.JSON else _encode(format, answer)
 

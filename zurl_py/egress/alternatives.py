@@ -36,7 +36,7 @@ class Alternatives:
 
     def __init__(self) -> None:
         self._known: dict[Key, tuple[int, float]] = {}
-        self._failed: dict[tuple[Key, int], float] = {}  # until when a port is not taken again
+        self._failed: dict[tuple[Key, int], float] = {}  # time until which a port is not used again
 
     def port(self, key: Key, now: float) -> int | None:
         """The port that an origin has named; None if it named none, or that has expired."""
@@ -44,7 +44,7 @@ class Alternatives:
         return known[0] if known is not None and now < known[1] else None
 
     def failed(self, key: Key, now: float) -> None:
-        """Remove an origin's port, as it does not answer; the origin will name it again."""
+        """Remove an origin's port that does not answer; the origin will name it again."""
         known = self._known.pop(key, None)
         if known is not None:
             remember(self._failed, (key, known[0]), now + WITHOUT_QUIC, _MAX_ORIGINS)

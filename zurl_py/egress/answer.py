@@ -24,11 +24,11 @@ __all__ = ["MISDIRECTED", "PIECE", "AnswerTransfer"]
 
 PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
 
-# RFC 9110 section 15.5.20: over another connection the origin may answer. QUIC was our choice.
+# RFC 9110 section 15.5.20: the origin may serve the request over another connection, here TCP.
 MISDIRECTED: Final = 421
 
 _NO_BODY: Final = (204, 304)
-# Why libcurl refuses an answer by a field that is about its body.
+# libcurl's reasons for refusing an answer by a field about its body.
 _ABOUT_BODIES: Final = (ErrorName.BAD_FRAMING, ErrorName.BAD_ENCODING, ErrorName.MAX_SIZE)
 _PARTIAL_CONTENT: Final = 206
 _SLACK: Final = 1 << 20  # decoded bytes to which max_expansion does not apply
@@ -175,7 +175,7 @@ class AnswerTransfer(HttpTransfer):
             self._decoder = self._choose_decoder(head)
 
     def _is_refused_redirect(self, failure: TransferError) -> bool:
-        """Whether libcurl refused a redirect for how it announces its body, which is ignored.
+        """Whether libcurl refused a redirect because of fields about its body, which is ignored.
 
         The head is known up to there: where Location comes behind it, there is no redirect.
         """

@@ -97,7 +97,7 @@ class Carrier(Protocol):
 
     @property
     def is_late(self) -> bool:
-        """Whether this turn of the loop has lasted so long that what can wait has to wait."""
+        """Whether this turn of the loop has lasted so long that other work waits for the next."""
 
     def add(self, transfer: Carried) -> None:
         """Start a transfer, or its next hop."""
@@ -106,7 +106,7 @@ class Carrier(Protocol):
         """Remove a transfer, finished or not; no error if it is not there."""
 
     def leave_quic(self, transfer: Carried) -> None:
-        """Ask again by TCP what the origin does not answer over QUIC."""
+        """Send a request again over TCP, as the origin does not serve it over QUIC."""
 
     def timed_out(self, transfer: Carried) -> None:
         """Note that a session's timeout came before the end of its transfer."""

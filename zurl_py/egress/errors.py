@@ -162,7 +162,7 @@ _BAD_PINNED_KEY, _BAD_STATUS, _CLIENT_CERT = 90, 91, 98
 # Codes whose message may name a TLS alert, or a proxy's refusal.
 _HIDES_ALERTS = frozenset((pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_SSL_CONNECT_ERROR))
 # Codes whose message may be about framing (RFC 9112 sections 6.3 and 7.1): malformed chunks are
-# E_RECV_ERROR, a malformed Content-Length is a "weird reply". So are fields that HTTP/2 forbids.
+# E_RECV_ERROR, a malformed Content-Length is a "weird reply", so are fields that HTTP/2 forbids.
 _HIDES_FRAMING = frozenset((pycurl.E_RECV_ERROR, _WEIRD_REPLY, _HTTP2_STREAM))
 _ON_FRAMING = re.compile(r"^chunk |chunked-encoding|Content-Length|^Invalid HTTP header")
 _WORDS = {_TOO_LARGE: "the head of the answer is too large"}  # for codes without a message

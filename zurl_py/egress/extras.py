@@ -103,7 +103,7 @@ class Extras:
             self._timing = _timing(self._request, handle, monotonic() - self._started)
             if first_byte is not None:
                 self._timing["first-byte"] = _phase(0.0, first_byte)
-                self._timing["http-version"] = "1.1"  # a WebSocket, which has no other
+                self._timing["http-version"] = "1.1"  # a WebSocket, which always uses it
 
     # -- for the field ext -----------------------------------------------------------------------
 

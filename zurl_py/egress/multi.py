@@ -207,7 +207,7 @@ class Multi:
     def _watch(self, fd: int, events: int) -> None:
         self._loop.watch(fd, events, self._ready)
         # Where a socket is closed and its number used again, only `KeptConnections.opened` tells.
-        # So nothing is known for sure of descriptors that libcurl makes for itself; but for the
+        # So the state of descriptors that libcurl makes for itself is unknown, except for the
         # eventfd that each multi handle has for its whole life.
         if fd in self.kept.hosts or _is_eventfd(fd):
             self.kept.watched[fd] = events

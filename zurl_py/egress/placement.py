@@ -144,7 +144,7 @@ class Placement:
             if full and not self._origins.takes_http1((target.host, target.port)):
                 if self._budget.used:
                     return NoRoom()
-                full = False  # the limit has no room for a single stream: they go one by one
+                full = False  # the budget is too small for one stream: one at a time is allowed
             if request.is_beyond_http2:
                 if not self._origins.takes_http1((target.host, target.port)):
                     return _beyond_http2()  # 2

@@ -93,7 +93,7 @@ class HttpRequest:
 
     @property
     def is_beyond_http2(self) -> bool:
-        """Whether fields and target, which is one in HTTP/2, are more than HTTP/2 can carry."""
+        """Whether fields and target (a field in HTTP/2) are larger than HTTP/2 can carry."""
         return self.headers.size + len(self.target.text) > _HTTP2_FIELDS
 
     @property

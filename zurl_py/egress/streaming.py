@@ -251,7 +251,7 @@ class StreamTransfer(AnswerTransfer):
         return not self.request.upload or self._upload.rewind()
 
     def _leave(self) -> None:
-        """Follow a redirect, without waiting for its body; or ask again by TCP."""
+        """Follow a redirect without waiting for its body; or repeat a 421 over TCP."""
         head = self.head
         assert head is not None
         if head.code == MISDIRECTED:

@@ -69,7 +69,7 @@ class HttpVersions:
         request = transfer.request
         target, now = request.target, self._loop.now
         port = self._alternatives.port((target.origin, request.privileged), now)
-        # The origin's own port is tried in any case, with TCP to take over.
+        # The origin's own port is tried in any case, and TCP after it.
         if port is not None and port != target.port and _may_go_to(port, request):
             handle.use_alternative(port)
             name, _ = connects_to(request)
@@ -88,7 +88,7 @@ class HttpVersions:
             # A kept QUIC connection whose other end is gone is silent; nothing reports its end.
             watch = self._watches[transfer] = Timer(partial(self._check_silence, transfer))
             self._loop.set_timer(watch, now + _PATIENCE)
-        else:  # it would wait for QUIC's idle timeout, and must not be sent twice before
+        else:  # it must not be sent twice, and would wait for QUIC's idle timeout
             handle.set(pycurl.MAXAGE_CONN, _UNSAFE_MAX_IDLE)
 
     def _bound_stream(self, handle: EasyHandle, request: HttpRequest) -> None:
@@ -138,7 +138,7 @@ class HttpVersions:
             multi.kept.speaks_http2((handle.peer, handle.peer_port))
 
     def refused_http1(self, transfer: Carried, code: int) -> bool:
-        """Note an origin that does not speak HTTP/1.1, where that was used although 2 is allowed.
+        """Note an origin that does not speak HTTP/1.1, which was used although 2 is allowed.
 
         Returns:
             Whether this transfer has found that out by failing.
@@ -150,7 +150,7 @@ class HttpVersions:
         if not handle.spares_memory:
             if request.target.scheme != "https" or not request.is_beyond_http2:
                 return False
-            # An origin of both may not take that much, or no TLS as we speak it.
+            # An origin of both versions may refuse so large fields, or our TLS.
             if code != pycurl.E_UNSUPPORTED_PROTOCOL and self._origins.version(origin) != 2:
                 return False
         self._origins.refused_http1(origin)
@@ -161,7 +161,7 @@ class HttpVersions:
         self._alternatives.failed((request.target.origin, request.privileged), self._loop.now)
 
     def leave_quic(self, request: HttpRequest) -> None:
-        """Note that an origin answers by TCP what it does not answer over QUIC."""
+        """Note that an origin serves over TCP what it does not serve over QUIC."""
         self.forget_alternative(request)
         target = request.target
         self._origins.quic_failed((target.host, target.port), self._loop.now)

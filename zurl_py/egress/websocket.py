@@ -58,7 +58,7 @@ class _State(enum.Enum):
     ENDED = enum.auto()
 
 
-# Python looks for a member of an enumeration for as long as for ten other attributes.
+# Looking up a member of an enumeration takes as long as ten other attributes.
 _CONNECTING, _HANDSHAKE, _OPEN, _LINGERING, _ENDED = _State
 
 _NEXT: Final = {

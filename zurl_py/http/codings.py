@@ -141,7 +141,7 @@ _Starter = Callable[[bytes], "_Stream | None"]
 
 
 def _start_gzip(head: bytes) -> _Stream | None:
-    """RFC 1952 section 2.3.1; method 8 is the only one that is defined, and so are five flags."""
+    """Check a gzip header (RFC 1952 section 2.3.1): only method 8 and five flags are defined."""
     if not _begins(head, b"\x1f\x8b\x08") or len(head) < 4:
         return None
     if head[3] & 0xE0:

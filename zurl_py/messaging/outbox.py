@@ -36,7 +36,7 @@ _LOOK_INTERVAL = 0.001  # seconds
 _MAX_KNOWN = 10_000  # addresses to remember, with and without a subscription
 
 _NUDGE_INTERVAL = 1.0  # seconds
-_NUDGES = 8  # in a row: one may fill up the next onlooker, who had room for one message
+_NUDGES = 8  # in a row: one may fill the queue of the next onlooker, which had room for one message
 _NUDGE = b'\0 J{"type":"keep-alive"}'  # no worker's address ends like that
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -263,7 +263,7 @@ class Publisher(_Outbox[bytes]):
             self._look_for_subscriptions()
 
     def _send_again(self, worker: bytes, message: bytes) -> None:
-        """Send a message that was refused, for which there may be room by now.
+        """Send a refused message again, as there may be room by now.
 
         Between two sends in a row libzmq takes no note of what receivers have read meanwhile.
         """
@@ -275,7 +275,7 @@ class Publisher(_Outbox[bytes]):
 
     def _take_note_of_reads(self) -> None:
         self._socket.getsockopt(zmq.EVENTS)
-        self._look_for_subscriptions()  # that may have reset the signal of one
+        self._look_for_subscriptions()  # sending may have reset the signal of one
 
     def _send_past_onlookers(self, worker: bytes, message: bytes) -> None:
         """Send a message that was refused, unless it is the worker that has no room for it.
@@ -305,7 +305,11 @@ class Publisher(_Outbox[bytes]):
             )
 
     def _nudge(self, nudge: bytes, message: bytes) -> bool:
-        """Send onlookers what they may miss until ``message`` can be sent; whether it was."""
+        """Fill the queues of onlookers with ``nudge`` until ``message`` can be sent.
+
+        Returns:
+            Whether it was sent.
+        """
         for _ in range(_NUDGES):
             self._send_to_those_with_room(nudge)
             try:

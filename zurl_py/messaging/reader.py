@@ -22,8 +22,8 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = zmq.EVENTS
 _POLLIN = int(zmq.POLLIN)
 
-# Messages that are read in one turn however long they take to handle, and seconds for what is read
-# beyond them: others wait for the end of the turn, and a request takes three or four turns.
+# Messages that are read in one turn in any case, and seconds for further ones: other work waits for
+# the end of the turn, and a request takes three or four turns.
 _FEW = 8
 _SHARE = 0.0001
 
@@ -51,7 +51,7 @@ class SocketReader:
         answers: bool = False,
         access: Access | None = None,
     ) -> None:
-        # Kept, as pyzmq's sockets look up each attribute by a function in Python.
+        # Bound methods are kept, as pyzmq looks up each attribute by a Python function.
         self._receive = socket.recv
         self._option = socket.getsockopt
         self._clock = loop.clock

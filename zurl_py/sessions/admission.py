@@ -97,7 +97,7 @@ class Admission(Generic[_Request]):
         """Count a session of this worker if it may begin now; else the request has to `wait`."""
         if self.waiting and worker in self._waiting:
             return False
-        # Where half of the places are free, only a limit of the worker's own counts.
+        # If half of the slots are free, only the limit per worker applies.
         if (self._max_per_worker or self.open * 2 >= self._max_open) and not self._has_share(
             worker
         ):

@@ -241,7 +241,7 @@ class Session:
     # ------------------------------------------------------------------------------------------
 
     def _wake_at(self, when: float) -> None:
-        """Have the timer fire at this time, and at no other."""
+        """Have the timer fire once, at this time."""
         timer = self._timer
         if timer is None:
             timer = self._timer = Timer(self._wake)

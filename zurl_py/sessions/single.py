@@ -58,7 +58,7 @@ class SingleSession(HttpSession):
 
     @entry
     def keep_time(self) -> None:
-        """Set the timer: of a request without a timeout, when it has been open for a while."""
+        """Set the timer of a request without a timeout, once it has been open for a while."""
         self._set_timer()
 
     def _check_upload(self, packet: RequestPacket) -> None:

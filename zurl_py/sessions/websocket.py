@@ -57,7 +57,7 @@ class State(enum.Enum):
     CLOSED = "the one final answer is given"
 
 
-# Python looks for a member of an enumeration for as long as for ten other attributes.
+# Looking up a member of an enumeration takes as long as ten other attributes.
 _CONNECTING, _OPEN, _CLOSING, _CLOSED_BY_ORIGIN, _CLOSED = State
 
 _NEXT: Final = {

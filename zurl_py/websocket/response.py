@@ -17,7 +17,7 @@ MAX_BODY: Final = 100_000
 """Bytes of a refusal's body that are handed on."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?")
-# Leniently, as libcurl reads a head: blanks after a name are no part of it.
+# Lenient, as libcurl: blanks after a name are ignored.
 _FIELD = re.compile(rb"([^\0-\x20:][^\r\n\0:]*?)[ \t]*:[ \t]*([^\r\n\0]*)")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -233,6 +233,6 @@ def _parse_head(head: bytes) -> Response:
         if field is None:
             raise BadResponse("invalid header line")
         headers.append((field[1], field[2].rstrip(b" \t")))
-    # What has no usable name is not handed on.
+    # Fields without a valid name are not handed on.
     headers = [pair for pair in headers if TOKEN.fullmatch(pair[0])]
     return Response(int(status[1]), status[2] or b"", headers)

@@ -37,7 +37,7 @@ class DecodeError(Error, ValueError):
 
 
 _JSON = msgspec.json.Decoder()
-# Python looks for a member of an enumeration for as long as for ten other attributes.
+# Looking up a member of an enumeration takes as long as ten other attributes.
 _FORMAT_JSON, _FORMAT_TNETSTRING = Format.JSON, Format.TNETSTRING
 _JSON_LETTER = ord("J")
 _TNETSTRING_LETTER = ord("T")

@@ -113,7 +113,7 @@ class Store(Protocol):
             not valid until the loop has noted that and calls ``renew``.
         processes: number of processes that share the store, this one included.
         takeovers: number of deliveries that we released after their process had died.
-        claims_at_once: number of claims after which other verbs have their turn.
+        claims_at_once: number of claims after which other operations have their turn.
     """
 
     in_flight: Container[int]

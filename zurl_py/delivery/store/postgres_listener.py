@@ -51,7 +51,7 @@ class Listener:
                 time.sleep(_AGAIN)
 
     def _listen(self, connection: psycopg.Connection[object]) -> None:
-        # By libpq's own calls: in psycopg 3.1, Debian 12's, notifies() has no timeout.
+        # By libpq's functions: in psycopg 3.1 (Debian 12) notifies() has no timeout.
         pgconn = connection.pgconn
         while not self._closing:
             select.select([connection], [], [], _PATIENCE)

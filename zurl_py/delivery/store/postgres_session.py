@@ -156,14 +156,14 @@ class Session:
         return connection
 
     def _check_pooler(self, connection: psycopg.Connection[Any]) -> None:
-        """Check that a pooler in between, if there is one, pools sessions.
+        """Check that a connection pooler, if there is one, pools sessions.
 
         Raises:
             StoreError: it pools transactions, or has no second connection for us.
         """
         (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         if pid == connection.info.backend_pid:
-            return  # a pooler gives numbers of its own
+            return  # a pooler reports numbers of its own
         with psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT) as second:
             other = _begin_within(second, _CONNECT)
             # While the second is in a transaction, the first must still have its server process.
@@ -219,7 +219,7 @@ def _begin_within(connection: psycopg.Connection[Any], seconds: float) -> int:
 
 
 def _place(url: str) -> str:
-    """Where the server is, for messages: not all versions of psycopg say it."""
+    """The server's address for messages: not all versions of psycopg have it."""
     try:
         host = psycopg.conninfo.conninfo_to_dict(url).get("host")
     except psycopg.Error:  # the URL is wrong, and the error says so

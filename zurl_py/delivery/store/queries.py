@@ -219,7 +219,7 @@ class Queries:
         return self._continue_listing(listing, now)
 
     def _find_few(self, state: str, endpoint: Endpoint | None) -> list[int] | None:
-        """The deliveries of a state by the indices, in any order; None where there are many."""
+        """The deliveries of a state by the indices, in any order; None if there are many."""
         if state == "leased":
             return self._state.leased()
         endpoints = [endpoint] if endpoint else list(self._state.by_name.values())
@@ -230,7 +230,7 @@ class Queries:
         return [row[0] for number in pending for row in self._pending(number, "seq", _SLICE)]
 
     def _pending(self, endpoint: int, columns: str, limit: int) -> list[tuple[Any, ...]]:
-        """What is pending and not leased of an endpoint, by two indices: due, or blocked."""
+        """An endpoint's pending deliveries without a lease, by two indices: due, or blocked."""
         found: list[tuple[Any, ...]] = []
         for which in (f"blocked = 0 AND {self._state.FREE}", "okey IS NOT NULL AND blocked = 1"):
             found += self._execute(

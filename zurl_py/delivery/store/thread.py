@@ -190,7 +190,7 @@ class StoreThread:
         self._accept(accepts)  # first, as senders wait for it
         self._finish(finishes)
         if self._claims:
-            # Those read the most: messages to accept that have come meanwhile go in between.
+            # Claims take longest: messages that have come meanwhile are accepted between them.
             claims = self._claims[: self._store.claims_at_once]
             del self._claims[: len(claims)]
             self._claim(claims)
