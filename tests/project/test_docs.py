@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -261,6 +262,19 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_rooms_of_the_design_are_in_the_order_of_their_layers() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = pyproject["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c["type"] == "layers")
+    height = {
+        name: -number for number, layer in enumerate(layers) for name in re.findall(r"\w+", layer)
+    }
+    table = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/design.md").read_text(), re.M)
+    rooms = [name for row in table for name in re.findall(r"`(\w+)(?:\.py|/)`", row)]
+    assert {*rooms, "__main__"} == {*height}
+    assert [height[room] for room in rooms] == sorted(height[room] for room in rooms)
 
 
 def test_the_worker_of_the_compose_example(origin: ScriptedOrigin) -> None:
