@@ -86,6 +86,8 @@ def _rows() -> tuple[Failure, ...]:
                 "ConnectionError", 8, "the answer's framing is broken"),
         Failure(other, "bad-encoding", e.DecodingError, "DecodingError", "ContentDecodingError", 61,
                 "the body is not coded as it says"),
+        Failure(other, "stopping", e.GatewayLost, "ReadError", "ConnectionError", 121,
+                "the gateway went away"),
         Failure(other, None, e.ReadError, "ReadError", "ConnectionError", 56,
                 "there is no usable answer"),
         Failure("max-size-exceeded", None, e.MaxSizeExceeded, "ReadError", "ConnectionError", 63,

@@ -384,6 +384,8 @@ class Hub:
         exchange = call.exchange
         first = not exchange.heard
         events = exchange.receive(answer, self.clock())
+        if events and _stops(events[-1]) and self._repeat(call, link):
+            return
         self._deliver(call, events)
         if first and not exchange.over:
             self._schedule(call)
@@ -438,12 +440,18 @@ class Hub:
         for call in lost:
             self._call_lost(call, link)
 
+    def _repeat(self, call: Call, lost: Link) -> bool:
+        """Ask another gateway, if one is there and that does no harm."""
+        other = self._choose(lost) if call.may_be_repeated else None
+        if other is None:
+            return False
+        self._remove_call(call)
+        call.repeat()
+        self._place(call, other)
+        return True
+
     def _call_lost(self, call: Call, link: Link) -> None:
-        other = self._choose(link) if call.may_be_repeated else None
-        if other is not None:
-            self._remove_call(call)
-            call.repeat()
-            self._place(call, other)
+        if self._repeat(call, link):
             return
         text = (
             f"{call.request.method} {call.request.url}: the gateway at {link.endpoints} went away"
@@ -534,3 +542,8 @@ class Hub:
             link.retry_later()
             if link.waits:
                 self._retry_soon()
+
+
+def _stops(event: Event) -> bool:
+    """Whether the gateway ends the request because it stops itself."""
+    return isinstance(event, Failed) and event.error.error == "stopping"

@@ -88,9 +88,10 @@ def test_one_that_is_away_is_not_asked(two: list[Daemon], origin: ScriptedOrigin
         wait_until(asked_again, "the one that is back to be asked", interval=0.05)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize(("method", "times"), [("GET", 2), ("PUT", 2), ("POST", 1), ("PATCH", 1)])
 def test_what_is_idempotent_is_tried_once_more(
-    two: list[Daemon], origin: ScriptedOrigin, method: str, times: int
+    two: list[Daemon], origin: ScriptedOrigin, method: str, times: int, number: int
 ) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
@@ -106,7 +107,7 @@ def test_what_is_idempotent_is_tried_once_more(
         origin.wait_request()
         line = f"{method} {origin.url()}"
         busy = wait_until(lambda: [one for one in two if line in one.log()], "a line in a log")
-        busy[0].signal(signal.SIGKILL)
+        busy[0].signal(number)
         thread.join(10)
         assert len(origin.requests) == times
         if times == 2:

@@ -32,6 +32,7 @@ CASES = [
     ("undefined-condition", "not-http", errors.RemoteProtocolError, 8),
     ("undefined-condition", "bad-framing", errors.RemoteProtocolError, 8),
     ("undefined-condition", "bad-encoding", errors.DecodingError, 61),
+    ("undefined-condition", "stopping", errors.GatewayLost, 121),
     ("undefined-condition", None, errors.ReadError, 56),
     ("max-size-exceeded", "max-size", errors.MaxSizeExceeded, 63),
     ("too-many-redirects", None, errors.TooManyRedirects, 47),
