@@ -127,6 +127,10 @@ class WebSocket(_WebSocket):
         """Close, and wait for the origin to do so too, ten seconds at most."""
         run(self._call.close(code, reason))
 
+    def wait_closed(self) -> None:
+        """Wait until it is closed, by whichever side."""
+        run(self._call.wait_closed())
+
     def __iter__(self) -> Iterator[str | bytes]:
         """Messages, until it is closed normally."""
         try:
@@ -199,6 +203,10 @@ class AsyncWebSocket(_WebSocket):
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the origin to do so too, ten seconds at most."""
         await self._call.close(code, reason)
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed, by whichever side."""
+        await self._call.wait_closed()
 
     def __aiter__(self) -> Self:
         """Messages, until it is closed normally."""

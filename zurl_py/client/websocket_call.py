@@ -255,6 +255,16 @@ class WebSocketCall(Call):
         if not self.over:
             self.cut()
 
+    async def wait_closed(self) -> None:
+        """Wait until it is closed, by whichever side."""
+        signal = self.runtime.signal()
+        self._closers.append(signal)
+        try:
+            while not self.over:
+                await signal.wait()
+        finally:
+            self._closers.remove(signal)
+
     # -- for the caller: receiving -------------------------------------------------------------
 
     async def recv(self, timeout: float | None = None, decode: bool | None = None) -> str | bytes:

@@ -222,10 +222,30 @@ def test_websockets(play: Callable[[Test], None], origin: ScriptedOrigin) -> Non
             await ws.send(part for part in ("pa", "rts"))
             assert [part async for part in ws.recv_streaming()] == ["pa", "rts"]
         assert ws.close_code == 1000
+        await ws.wait_closed()
         with pytest.raises(ConnectionClosedOK):
             await ws.recv()
 
     origin.script = echo
+    play(test)
+
+
+def test_waiting_for_the_end(play: Callable[[Test], None], origin: ScriptedOrigin) -> None:
+    def script(connection: Connection) -> None:
+        accept(connection)
+        connection.wait_for("bye")
+        connection.send(frame(8, b"\x03\xe8bye"))
+        read_frame(connection)
+
+    async def test(client: AsyncClient) -> None:
+        async with client.websocket(origin.url("/", "ws")) as ws:
+            assert await give_up(0.2, ws.wait_closed())
+            assert not origin.closed
+            origin.let("bye")
+            await ws.wait_closed()
+            assert (ws.close_code, ws.close_reason) == (1000, "bye")
+
+    origin.script = script
     play(test)
 
 

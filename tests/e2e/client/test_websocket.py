@@ -142,6 +142,7 @@ def test_our_close_has_code_and_reason(client: Client, origin: ScriptedOrigin) -
     origin.script = script
     ws = client.websocket(origin.url("/", "ws"))
     ws.close(4000, "enough")  # although two megabytes wait to be read
+    ws.wait_closed()
     assert got == [(FIN | CLOSE, (4000).to_bytes(2) + b"enough")]
     assert ws.close_code == 4000
     for code in (999, 1005, 1006, 1015, 2999, 5000):
