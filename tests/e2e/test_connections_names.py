@@ -35,6 +35,11 @@ def test_a_name_that_moves_costs_no_request(outcomes: Any) -> None:
     assert outcomes["a_name_that_moves"] == [200, 200]
 
 
+def test_a_silent_address_is_looked_up_again(outcomes: Any) -> None:
+    for what, found in outcomes["a_silent_address_is_looked_up_again"].items():
+        assert found == ["session-timeout", 403], what
+
+
 def test_requests_to_one_name_share_a_look_up(outcomes: Any) -> None:
     assert outcomes["one_look_up_for_all"] == [[200], 1]
 

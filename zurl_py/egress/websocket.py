@@ -285,9 +285,15 @@ class WebSocketTransfer(HttpTransfer):
 
     # -- used by sessions: ends ------------------------------------------------------------------
 
+    def timed_out(self) -> None:
+        """Note the session's timeout during the handshake; `cancel` or `finish` follows."""
+        if self._reader is None or self._reader.empty:
+            super().timed_out()
+
     def give_up(self) -> Response | None:
         """End the handshake without a report; returns the refusal, if its head has come."""
         reader = self._reader
+        self.timed_out()
         self._note_timing()
         self._sink = None
         self._remove()

@@ -554,6 +554,8 @@ class WebSocketSession(WorkerSide):
 
     def _handle_timer(self, now: float) -> None:
         if now >= self._idle_at:
+            if self.state is _CONNECTING:
+                self._connection.timed_out()
             self._shut(_GOING_AWAY)
             self._end_with_error(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")
             return

@@ -119,6 +119,48 @@ def a_name_that_moves(names: Names, _origin: ScriptedOrigin) -> Any:
     return codes
 
 
+def a_silent_address_is_looked_up_again(names: Names, _origin: ScriptedOrigin) -> Any:
+    """It takes no connection: its queue is full. Each has a timeout, of its own or the daemon's."""
+    requests: dict[str, dict[str, Any]] = {
+        "http": {"method": "GET", "stream": True, "timeout": 500},
+        "ws": {"timeout": 500},
+        "ws, idle": {},
+    }
+    found = {}
+    for what, fields in requests.items():
+        bench = Bench(timeout=1)
+        scheme = what.partition(",")[0]
+        name = f"silent-{len(what)}.test"
+        with socket.create_server(("127.0.0.4", 0), backlog=0) as full:
+            port = full.getsockname()[1]
+            waiting = [socket.socket() for _ in range(4)]
+            for sock in waiting:
+                sock.setblocking(False)
+                sock.connect_ex(("127.0.0.4", port))
+            names.addresses[name] = "127.0.0.4"
+            outcomes = [_first_outcome(bench, f"{scheme}://{name}:{port}/", fields)]
+            names.addresses[name] = "127.0.0.1"
+            with socket.create_server(("127.0.0.1", port)) as new:
+                threading.Thread(target=_refuse, args=(new,), daemon=True).start()
+                outcomes.append(_first_outcome(bench, f"{scheme}://{name}:{port}/", fields))
+            for sock in waiting:
+                sock.close()
+        bench.close()
+        found[what] = outcomes
+    return found
+
+
+def _first_outcome(bench: Bench, uri: str, fields: dict[str, Any]) -> Any:
+    answer = bench.worker.start(uri=uri, credits=100, **fields).skip(b"keep-alive")
+    return answer.get("code") or answer["condition"].decode()
+
+
+def _refuse(server: socket.socket) -> None:
+    sock, _ = server.accept()
+    sock.recv(65536)
+    sock.sendall(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+
+
 def _serve_once(server: socket.socket) -> None:
     sock, _ = server.accept()
     sock.recv(65536)
@@ -172,6 +214,7 @@ SCENARIOS: list[Callable[[Names, ScriptedOrigin], Any]] = [
     a_name_that_is_made_later,
     no_such_name_is_remembered_if_so_set,
     a_name_that_moves,
+    a_silent_address_is_looked_up_again,
     one_look_up_for_all,
     silent_names_delay_no_others,
     lifetimes,
