@@ -132,7 +132,7 @@ def timed(what: str, accepts: Accepts) -> Iterator[None]:
     )
 
 
-def measure(deliver: Deliver, page: str, seconds: float) -> None:
+def measure(deliver: Deliver, page: str, seconds: float, sweep: float) -> None:
     """Start it, and print what that and questions cost."""
     began = time.monotonic()
     deliver.start().wait_started(600)
@@ -165,7 +165,7 @@ def measure(deliver: Deliver, page: str, seconds: float) -> None:
             with timed(what, accepts):
                 ask()
         accepts.longest = 0.0
-        time.sleep(35)  # a sweep at least
+        time.sleep(sweep)
         print(f"| a sweep | | {1000 * accepts.longest:.0f} ms |")
         print(f"in the end {memory(deliver) // 1024} MB")
     finally:
@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--pending", type=int, default=10_000_000)
     parser.add_argument("--endpoints", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0, help="that deliveries are counted")
+    parser.add_argument("--sweep", type=float, default=35.0, help="seconds in which one comes")
     parser.add_argument("--directory", default="/tmp")
     options = parser.parse_args()
     room = shutil.disk_usage(options.directory).free
@@ -199,7 +200,7 @@ def main() -> None:
             str(gateway.config_path), loglevel=1, store=f"sqlite://{path}", http_listen=address
         )
         stack.callback(deliver.close)
-        measure(deliver, f"http://{address}/", options.seconds)
+        measure(deliver, f"http://{address}/", options.seconds, options.sweep)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,14 @@ RUN_ELSEWHERE = {
         "tests/e2e/operators/test_commands.py",
         'run("status", "--config", str(daemon.config_path))',
     ),
+    "python -m benchmarks.webhooks": (
+        "tests/e2e/delivery/test_benchmarks.py",
+        '"benchmarks.webhooks"',
+    ),
+    "python -m benchmarks.webhooks_backlog": (
+        "tests/e2e/delivery/test_benchmarks.py",
+        '"benchmarks.webhooks_backlog"',
+    ),
     "systemctl reload zurl": ("debian/tests/requests", "systemctl reload zurl.service"),
     "systemctl restart zurl": ("debian/tests/requests", "systemctl restart zurl.service"),
     "systemctl edit zurl.service": ("debian/tests/requests", "IPAddressDeny="),
