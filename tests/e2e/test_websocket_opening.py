@@ -164,6 +164,22 @@ class TestRejected:
         expect_error(message, b"rejected")
         assert message.header(b"location") == b"/x"
 
+    def test_daemons_timeout_with_a_refusal_in_part(
+        self, start_daemon: Start, origin: ScriptedOrigin
+    ) -> None:
+        """No shorter than the silence that ends a body: the head counts all the same."""
+
+        def script(connection: Connection) -> None:
+            connection.read_head()
+            connection.send(b"HTTP/1.1 403 No\r\n\r\npart")
+            connection.expect_end()
+
+        origin.script = script
+        _, worker = start_daemon(timeout=1)
+        message = outcome(worker, origin.url("/", "ws"))
+        expect_error(message, b"rejected")
+        assert (message["code"], message.body) == (403, b"part")
+
     def test_redirect_to_nowhere(self, worker: Worker, origin: ScriptedOrigin) -> None:
         origin.script = reply(b"HTTP/1.1 302 F\r\nLocation:\r\nContent-Length: 0\r\n\r\n")
         message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)

@@ -554,8 +554,9 @@ class WebSocketSession(WorkerSide):
 
     def _handle_timer(self, now: float) -> None:
         if now >= self._idle_at:
-            if self.state is _CONNECTING:
-                self._connection.timed_out()
+            if self.state is _CONNECTING and self._transfer is not None:
+                self._give_up_handshake(ErrorName.IDLE_TIMEOUT, "no activity")
+                return
             self._shut(_GOING_AWAY)
             self._end_with_error(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")
             return
@@ -565,13 +566,15 @@ class WebSocketSession(WorkerSide):
                 _RINGS[alarm](self)
 
     def _handshake_is_overdue(self) -> None:
+        self._give_up_handshake(ErrorName.TOTAL_TIMEOUT, "timeout of the handshake")
+
+    def _give_up_handshake(self, error: str, detail: str) -> None:
+        """End the session: with the origin's refusal, if its head has come."""
         response = self._connection.give_up()
         if response is not None:
             self.websocket_rejected(response)
-            return
-        self._end_with_error(
-            Condition.SESSION_TIMEOUT, ErrorName.TOTAL_TIMEOUT, "timeout of the handshake"
-        )
+        else:
+            self._end_with_error(Condition.SESSION_TIMEOUT, error, detail)
 
     # -- ends ---------------------------------------------------------------------------------
 
