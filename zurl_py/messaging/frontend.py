@@ -29,6 +29,10 @@ class _Handle(Protocol):
 
 
 _BATCH = 64  # messages read from one socket in one turn
+# Seconds of one turn for messages beyond the first few: for new requests, and for packets of
+# sessions, which cost less and most of which wait for credits.
+_SHARE = 0.0001
+_LATER_SHARE = 0.0005
 _SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
 _SETTLING_INTERVAL = 0.01  # seconds
 
@@ -85,7 +89,7 @@ class Frontend:
         self._loop = loop
         self._access = access
         self._first = self._reader(endpoints.in_)
-        self._later = self._reader(endpoints.in_stream)
+        self._later = self._reader(endpoints.in_stream, share=_LATER_SHARE)
         self._requests = self._reader(endpoints.in_req, answers=True)
         # An XPUB's messages are the workers' subscriptions; libzmq has acted on them already.
         self._subscriptions = self._reader(endpoints.out)
@@ -114,9 +118,11 @@ class Frontend:
         self._settle()
 
     def _reader(
-        self, socket: zmq.Socket[bytes] | None, answers: bool = False
+        self, socket: zmq.Socket[bytes] | None, answers: bool = False, share: float = _SHARE
     ) -> SocketReader | None:
-        return None if socket is None else SocketReader(socket, self._loop, answers, self._access)
+        if socket is None:
+            return None
+        return SocketReader(socket, self._loop, answers, self._access, share)
 
     @property
     def idle(self) -> bool:

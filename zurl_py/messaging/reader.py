@@ -22,10 +22,9 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = zmq.EVENTS
 _POLLIN = int(zmq.POLLIN)
 
-# Messages that are read in one turn in any case, and seconds for further ones: other work waits for
-# the end of the turn, and a request takes three or four turns.
+# Messages that are read in one turn in any case. For further ones there is little time: other work
+# waits for the end of the turn, and a request takes three or four turns.
 _FEW = 8
-_SHARE = 0.0001
 
 
 class SocketReader:
@@ -35,6 +34,7 @@ class SocketReader:
         answers: the socket is also written to, later in the turn; it is enough to ask after that
             whether more messages wait.
         access: identifies the client that has sent a message; None: clients have no keys.
+        share: seconds of one turn for messages beyond the first eight.
 
     Attributes:
         backlog: messages wait, or may wait; if not, ``read`` has nothing to do.
@@ -50,11 +50,13 @@ class SocketReader:
         loop: Loop,
         answers: bool = False,
         access: Access | None = None,
+        share: float = 0.0005,
     ) -> None:
         # Bound methods are kept, as pyzmq looks up each attribute by a Python function.
         self._receive = socket.recv
         self._option = socket.getsockopt
         self._clock = loop.clock
+        self._share = share
         self._answers = answers
         self._access = access
         self.client: CurveClient | None = None
@@ -93,7 +95,7 @@ class SocketReader:
                 return
             if number >= _FEW:
                 if number == _FEW:
-                    until = self._clock() + _SHARE
+                    until = self._clock() + self._share
                 elif self._clock() > until:
                     return
             if may_take is not None and not may_take():

@@ -9,7 +9,9 @@ import zmq
 
 from tests.support.clock import Clock
 from zurl_py.loop import Loop
-from zurl_py.messaging.reader import _FEW, _SHARE, SocketReader
+from zurl_py.messaging.reader import _FEW, SocketReader
+
+_SHARE = 0.001
 
 
 class Lab:
@@ -23,7 +25,7 @@ class Lab:
         pull.bind("inproc://in")
         self.push.connect("inproc://in")
         self.sockets = pull, self.push
-        self.reader = SocketReader(pull, self.loop)
+        self.reader = SocketReader(pull, self.loop, share=_SHARE)
         self.read: list[list[bytes]] = []
         self.costs = 0.0  # seconds for each message
 
