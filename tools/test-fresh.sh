@@ -15,7 +15,7 @@ work=$(mktemp -d)
 system=$work/system
 
 clean_up() {
-    for mount in dev/shm dev proc ""; do umount -l "$system/$mount" 2>/dev/null || true; done
+    for mount in dev/ptmx dev/pts dev/shm dev proc ""; do umount -l "$system/$mount" 2>/dev/null || true; done
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -39,6 +39,8 @@ mount -t overlay -o "lowerdir=$clean,upperdir=$work/upper,workdir=$work/overlay"
 mount -t proc none "$system/proc"
 mount --bind /dev "$system/dev"
 mount -t tmpfs none "$system/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 none "$system/dev/pts"
+mount --bind "$system/dev/pts/ptmx" "$system/dev/ptmx"
 cp /etc/resolv.conf "$system/etc/resolv.conf"
 # Whatever this machine trusts when it fetches packages
 cp /etc/ssl/certs/ca-certificates.crt "$system/etc/ssl/certs/ca-certificates.crt"

@@ -279,7 +279,7 @@ class Exchange:
             return []
         error = self._expired(now)
         if error is not None:
-            error.args = (f"{self._request.method} {self._request.url}: {error}",)
+            error.args = (f"{self._request.method} {self._request.shown_url}: {error}",)
             self.cancel(now)
             return [self._failed(error)]
         if self._endpoint.keep_alive_due(now):

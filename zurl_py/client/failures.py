@@ -160,5 +160,5 @@ def error_of(
         message += f": {detail}"
     message += f" ({condition}{f', {error}' if error else ''})"
     if request is not None:
-        message = f"{request.method} {request.url}: {message}"
+        message = f"{request.method} {request.shown_url}: {message}"
     return row.exception(message, condition=condition, error=error, detail=detail, request=request)

@@ -275,7 +275,8 @@ class Hub:
             try:
                 call.packet = call.begin(self._sender(call), self.clock())
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                text = f"{call.request.method} {call.request.url!r}: no packet can hold it: {error}"
+                asked = f"{call.request.method} {call.request.shown_url!r}"
+                text = f"{asked}: no packet can hold it: {error}"
                 self._fail(call, errors.BadRequest(text, condition="bad-request"))
                 return False
         return True
@@ -453,9 +454,8 @@ class Hub:
     def _call_lost(self, call: Call, link: Link) -> None:
         if self._repeat(call, link):
             return
-        text = (
-            f"{call.request.method} {call.request.url}: the gateway at {link.endpoints} went away"
-        )
+        asked = f"{call.request.method} {call.request.shown_url}"
+        text = f"{asked}: the gateway at {link.endpoints} went away"
         self._fail(call, errors.GatewayLost(text, error="gateway-lost"))
 
     def _give_up_unplaced(self, now: float) -> None:

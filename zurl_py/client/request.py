@@ -132,7 +132,7 @@ class Request:
     @property
     def shown_url(self) -> str:
         """The URL without what may be secret: user, password and query."""
-        return _USER.sub("//", self.url, count=1).partition("?")[0]
+        return shown(self.url)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions with a request are pickled; a body that can be read only once is left out.
@@ -140,6 +140,11 @@ class Request:
         return Request, (
             self.method, self.url, self.headers, body, self.timeout, self.options,
         )  # fmt: skip
+
+
+def shown(url: str) -> str:
+    """A URL without what may be secret: user, password and query."""
+    return _USER.sub("//", url, count=1).partition("?")[0]
 
 
 def build_request(

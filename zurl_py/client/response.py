@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 
 from .errors import HTTPStatusError, StreamError
 from .headers import Headers
-from .request import Request
+from .request import Request, shown
 from .running import run
 
 __all__ = [
@@ -198,7 +198,7 @@ class BaseResponse:
         """
         if self.status_code < 400:
             return self
-        text = f"{self.request.method} {self.url}: {self.status_code} {self.reason}".rstrip()
+        text = f"{self.request.method} {shown(self.url)}: {self.status_code} {self.reason}".rstrip()
         error = HTTPStatusError(text, request=self.request)
         error.response = self
         raise error

@@ -29,7 +29,7 @@ async def open_websocket(call: WebSocketCall) -> None:
         if rejected is not None:
             error.response = _whole(call.request, rejected.head, rejected.body)
             status = f"{error.response.status_code} {error.response.reason}".rstrip()
-            error.args = (f"{call.request.url}: the origin refused the WebSocket: {status}",)
+            error.args = (f"{call.request.shown_url}: the origin refused the WebSocket: {status}",)
         raise
 
 

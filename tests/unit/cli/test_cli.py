@@ -258,7 +258,7 @@ def test_check_config_fails_with_file_and_line(tmp_path: Path) -> None:
 
 def test_check_config_warns_and_strict_fails(tmp_path: Path) -> None:
     conf = tmp_path / "zurl.conf"
-    conf.write_text("in_req_spec=ipc:///a\ndeny=@private\nfoo=1\n")
+    conf.write_text(f"in_req_spec=ipc://{tmp_path}/a\ndeny=@private\nfoo=1\n")
     result = zurl_py_("check-config", "--quiet", str(conf))
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == f"warning: {conf}:3: unknown key 'foo', ignored\n"

@@ -7,6 +7,9 @@ import pytest
 from tests.support import ROOT
 from zurl_py.client import FAILURES, errors, exit_code
 from zurl_py.client.failures import error_of, failure_of, failure_of_exception
+from zurl_py.client.headers import Headers
+from zurl_py.client.request import RequestOptions, build_request
+from zurl_py.client.timeouts import Timeout
 
 CASES = [
     ("bad-request", "bad-uri", errors.BadRequest, 3),
@@ -86,3 +89,13 @@ def test_the_table_in_the_documentation_is_this_one() -> None:
             f"| {row.exit_code} |"
         )
         assert line in page
+
+
+def test_what_may_be_secret_in_a_url_is_in_no_text() -> None:
+    request = build_request(
+        "GET", "http://me:pass@h.test/a?token=x", {}, Headers(), Timeout(), RequestOptions()
+    )
+    text = str(error_of("bad-request", "bad-uri", "why", request))
+    assert text.startswith("GET http://h.test/a: ")
+    assert "pass" not in text
+    assert "token" not in text
