@@ -158,9 +158,8 @@ def _retry_after(response: Response) -> float:
 def _print_error(error: ZurlError, options: dict[str, Any]) -> int:
     status = exit_code(error)
     if not options.get("silent") or options.get("show_error"):
-        lines = isinstance(
-            error, GatewayError
-        )  # of an embedded gateway: it has the last lines of its log
+        # The error of an embedded gateway has the last lines of its log.
+        lines = isinstance(error, GatewayError)
         tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
     return status
 

@@ -116,9 +116,7 @@ def _open(
 
 def _print_error(error: ZurlError) -> int:
     status = exit_code(error)
-    lines = isinstance(
-        error, GatewayError
-    )  # of an embedded gateway: it has the last lines of its log
+    lines = isinstance(error, GatewayError)  # an embedded gateway's has the last lines of its log
     tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
     if isinstance(error, InvalidStatus) and error.response.content:
         tell(escape(error.response.text[:2000], lines=True))

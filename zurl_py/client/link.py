@@ -20,10 +20,8 @@ __all__ = ["Link", "Socket"]
 Socket = zmq.Socket[bytes]
 
 _RECONNECT: Final = (20, 1000)  # milliseconds between attempts: at first, and at most
-_HEARTBEAT: Final = (
-    10_000,
-    20_000,
-)  # milliseconds between pings to a silent peer, and until it counts as lost
+# Milliseconds between pings to a silent peer, and until it counts as lost
+_HEARTBEAT: Final = (10_000, 20_000)
 _MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon that does not read
 _MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known yet
 _LAST_ANSWERS: Final = 0.5  # seconds within which a daemon's sockets close one after the other

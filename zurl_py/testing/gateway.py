@@ -120,9 +120,8 @@ class FakeGateway:
         self.endpoints = Endpoints(**ends)
         self.requests: list[FakeRequest] = []
         self._sessions: dict[tuple[bytes, bytes], _Session] = {}
-        self._waiting: deque[tuple[bytes, bytes]] = (
-            deque()
-        )  # for a subscriber that has not connected yet
+        # For a subscriber that has not connected yet
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._subscribed: set[bytes] = set()
         self._stopping = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
