@@ -39,7 +39,8 @@ fi
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -S Timestamp)
 export SOURCE_DATE_EPOCH
 dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary
-lintian --fail-on error,warning ../*.changes
+# Overrides are for the lintians of several Debians: a tag may be unknown to one.
+lintian --suppress-tags alien-tag --fail-on error,warning ../*.changes
 mkdir -p "$out"
 cp ../*.deb ../*.changes ../*.buildinfo "$out"
 ls -l "$out"/*.deb
