@@ -20,12 +20,12 @@ from .handles import MOST_PIECES, EasyHandle
 from .request import HttpRequest
 from .transfer import HttpTransfer
 
-__all__ = ["MISDIRECTED", "PIECE", "AnswerTransfer"]
+__all__ = ["PIECE", "AnswerTransfer"]
 
 PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
 
 # RFC 9110 section 15.5.20: the origin may serve the request over another connection, here TCP.
-MISDIRECTED: Final = 421
+_MISDIRECTED: Final = 421
 
 _NO_BODY: Final = (204, 304)
 # libcurl's reasons for refusing an answer by a field about its body.
@@ -167,7 +167,7 @@ class AnswerTransfer(HttpTransfer):
             TransferError: its content coding cannot be decoded.
         """
         self.head = head
-        if head.code == MISDIRECTED and head.version == "3" and not self.request.upload:
+        if head.code == _MISDIRECTED and head.version == "3" and not self.request.upload:
             self._redirecting = True
         else:
             self._redirecting = self.request.follow_redirects and is_redirect(head)
@@ -181,6 +181,8 @@ class AnswerTransfer(HttpTransfer):
         """
         handle = self.handle
         if self.head is not None or handle is None or failure.error not in _ABOUT_BODIES:
+            return False
+        if not self.request.follow_redirects:
             return False
         try:
             head = read_head([*handle.header_lines, b"\r\n"])
@@ -236,6 +238,19 @@ class AnswerTransfer(HttpTransfer):
         return piece
 
     # -- redirects -----------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Follow a redirect without its body, or repeat a 421 over TCP."""
+        head, self.head = self.head, None
+        assert head is not None
+        if head.code == _MISDIRECTED:
+            self._egress.leave_quic(self)
+            return
+        self._egress.remove(self)
+        try:
+            self._follow(head.location, head.code)
+        except TransferError as stop:
+            self.fail(stop)
 
     def _follow(self, location: bytes, code: int) -> None:
         """Follow a redirect, and note this hop in the extras.

@@ -15,7 +15,7 @@ import pycurl
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, read_head, read_interim, read_trailers, trailer_fields
 from ..zhttp import Condition, JsonText
-from .answer import MISDIRECTED, PIECE, AnswerTransfer
+from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle, with_slack
@@ -135,7 +135,7 @@ class BufferedTransfer(AnswerTransfer):
         handle = self.handle
         assert handle is not None
         failure = self._refusal or (self._failure(code, message) if code else None)
-        if failure and self.request.follow_redirects and self._is_refused_redirect(failure):
+        if failure and self._is_refused_redirect(failure):
             self._leave()
             return
         if self._cut:
@@ -187,19 +187,6 @@ class BufferedTransfer(AnswerTransfer):
         except TransferError as failure:
             return failure
         return None
-
-    def _leave(self) -> None:
-        """Follow a redirect, whatever follows its head; or repeat a 421 over TCP."""
-        head = self.head
-        assert head is not None
-        if head.code == MISDIRECTED:
-            self._egress.leave_quic(self)
-            return
-        self._egress.remove(self)
-        try:
-            self._follow(head.location, head.code)
-        except TransferError as failure:
-            self._report(failure)
 
     def _unpack(self, decoder: BodyDecoder) -> None:
         """Decode one piece; the rest in other turns of the loop."""

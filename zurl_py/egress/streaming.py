@@ -9,7 +9,7 @@ import pycurl
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, trailer_fields
 from ..zhttp import Condition
-from .answer import MISDIRECTED, PIECE, AnswerTransfer
+from .answer import PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle
@@ -214,7 +214,7 @@ class StreamTransfer(AnswerTransfer):
         failure = None if self._cut else self._refusal
         if code and not self._cut and failure is None:
             failure = self._failure(code, message)
-            if failure and self.request.follow_redirects and self._is_refused_redirect(failure):
+            if failure and self._is_refused_redirect(failure):
                 self._leave()
                 return
         if failure is None and self.head is None:
@@ -249,21 +249,6 @@ class StreamTransfer(AnswerTransfer):
     def rewind(self) -> bool:
         """Prepare to send the request again from its beginning; False if that is impossible."""
         return not self.request.upload or self._upload.rewind()
-
-    def _leave(self) -> None:
-        """Follow a redirect without waiting for its body; or repeat a 421 over TCP."""
-        head = self.head
-        assert head is not None
-        if head.code == MISDIRECTED:
-            self.head = None
-            self._egress.leave_quic(self)
-            return
-        self._egress.remove(self)
-        self.head = None
-        try:
-            self._follow(head.location, head.code)
-        except TransferError as stop:
-            self._end(stop)
 
     def _start_hop(self, hop: HttpRequest) -> None:
         """Start the next hop; its body, if it has one, is sent from the beginning."""
