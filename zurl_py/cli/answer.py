@@ -14,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from ..client import Client, GatewayError, PolicyViolation, Request, Response, ZurlError, exit_code
+from ..client import Client, PolicyViolation, Request, Response, ZurlError, exit_code
 from ..errors import Error
 from .connecting import Connected
+from .errors import tell_error
 from .terminal import (
     colours,
     escape,
@@ -158,9 +159,7 @@ def _retry_after(response: Response) -> float:
 def _print_error(error: ZurlError, options: dict[str, Any]) -> int:
     status = exit_code(error)
     if not options.get("silent") or options.get("show_error"):
-        # The error of an embedded gateway has the last lines of its log.
-        lines = isinstance(error, GatewayError)
-        tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
+        tell_error(error)
     return status
 
 

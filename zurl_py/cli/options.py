@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
 
-__all__ = ["config_option", "log_options"]
+__all__ = ["config_option", "log_options", "with_options"]
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -45,5 +45,16 @@ def log_options(text: str, default: int | None = None) -> _Decorator:
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         return _LOGFILE(level(_VERBOSE(command)))
+
+    return decorate
+
+
+def with_options(*groups: Sequence[tuple[Any, Any]]) -> _Decorator:
+    """Adds groups of options, each as its names and the other arguments of ``click.option``."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for names, settings in reversed([option for group in groups for option in group]):
+            command = click.option(*names, **settings)(command)
+        return command
 
     return decorate

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ from .connecting import (
     gateway_options,
 )
 from .items import Asked, add_items, curl_data, form_part, full_url, split_header, urlencoded
+from .options import with_options
 from .packets import show_packet
 from .terminal import is_terminal
 
@@ -106,22 +107,13 @@ _ANSWER_OPTIONS: Final = (
 )  # fmt: skip
 
 
-def _with(*groups: Sequence[tuple[Any, Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for names, settings in reversed([option for group in groups for option in group]):
-            command = click.option(*names, **settings)(command)
-        return command
-
-    return decorate
-
-
 def _command(method: str) -> click.Command:
     part = "head" if method == "HEAD" else "body"
 
     @click.command(method.lower(), help=f"{method} URL, and print the answer's {part}.\n\n{_ITEMS}")
     @click.argument("url")
     @click.argument("items", nargs=-1, metavar="[ITEM]...")
-    @_with(_REQUEST_OPTIONS, _ANSWER_OPTIONS)
+    @with_options(_REQUEST_OPTIONS, _ANSWER_OPTIONS)
     @gateway_options
     def command(url: str, items: tuple[str, ...], **options: Any) -> None:
         options["head"] = options["head"] or method == "HEAD"  # its answer has nothing else
@@ -147,7 +139,7 @@ head = _command("HEAD")
 @click.argument("method")
 @click.argument("url")
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
-@_with(_REQUEST_OPTIONS, _ANSWER_OPTIONS)
+@with_options(_REQUEST_OPTIONS, _ANSWER_OPTIONS)
 @gateway_options
 def request(method: str, url: str, items: tuple[str, ...], **options: Any) -> None:
     """Any method; see ``_command``."""
@@ -160,7 +152,7 @@ def request(method: str, url: str, items: tuple[str, ...], **options: Any) -> No
 )
 @click.argument("url")
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
-@_with(_REQUEST_OPTIONS)
+@with_options(_REQUEST_OPTIONS)
 @gateway_options
 def send(url: str, items: tuple[str, ...], **options: Any) -> None:
     """Without an answer."""

@@ -12,17 +12,19 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import click
 
-from ..client import Client, GatewayError, InvalidStatus, ZurlError, exit_code
+from ..client import Client, InvalidStatus, ZurlError, exit_code
 from ..client.errors import ConnectionClosed, ConnectionClosedOK
 from ..client.websocket import WebSocket
 from .connecting import CERTIFICATE_OPTIONS, client_certificate, connect, gateway_options
+from .errors import tell_error
 from .items import full_url, split_header
+from .options import with_options
 from .packets import show_packet
 from .terminal import colours, escape, is_terminal, tell
 
@@ -34,12 +36,6 @@ _LONGEST_LINE: Final = 100_000_000  # bytes
 _HISTORY: Final = 1000  # lines
 _PROMPT: Final = "> "
 _GRACE: Final = 10.0  # seconds for the origin to answer our close
-
-
-def _with_certificates(command: Callable[..., Any]) -> Callable[..., Any]:
-    for names, settings in reversed(CERTIFICATE_OPTIONS):
-        command = click.option(*names, **settings)(command)
-    return command
 
 
 @click.command()
@@ -54,7 +50,7 @@ def _with_certificates(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--origin", metavar="URL", help="The Origin header.")
 @click.option("--jsonrpc", is_flag=True, help="A line 'method a, b' is a JSON-RPC 2.0 call.")
 @click.option("-k", "--insecure", is_flag=True, help="Accept any certificate.")
-@_with_certificates
+@with_options(CERTIFICATE_OPTIONS)
 @click.option("--connect-timeout", type=click.FloatRange(0), default=10.0, help="Seconds to open.")
 @click.option("--max-size", type=click.IntRange(1), default=_LONGEST_LINE, metavar="BYTES",
               help="Of a message from the origin.")  # fmt: skip
@@ -115,9 +111,7 @@ def _open(
 
 
 def _print_error(error: ZurlError) -> int:
-    status = exit_code(error)
-    lines = isinstance(error, GatewayError)  # an embedded gateway's has the last lines of its log
-    tell(f"zurl-py: ({status}) {escape(str(error), lines)}")
+    status = tell_error(error)
     if isinstance(error, InvalidStatus) and error.response.content:
         tell(escape(error.response.text[:2000], lines=True))
     return status
