@@ -13,9 +13,8 @@ import shutil
 import signal
 import sys
 import threading
-from difflib import get_close_matches
 
-from ..config import KEYS
+from ..config import KEYS, hint_at_key
 from ..ini import parse_ini
 
 
@@ -27,9 +26,7 @@ def _misspelt(path: str) -> str | None:
     with open(path, encoding="utf-8") as file:
         for entry in parse_ini(file.read(), lambda _line, _text: None):
             if entry.key not in KEYS:
-                close = get_close_matches(entry.key, KEYS, 1)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                return f"policy: unknown key {entry.key!r}{hint}"
+                return f"policy: unknown key {entry.key!r}{hint_at_key(entry.key, KEYS)}"
     return None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 
 from ..errors import Error
 from ..ini import Entry
 
-__all__ = ["ConfigError", "both_or_neither", "refuse_comment"]
+__all__ = ["ConfigError", "both_or_neither", "hint_at_key", "refuse_comment"]
 
 
 class ConfigError(Error, ValueError):
@@ -54,6 +55,12 @@ def both_or_neither(
         line=lines.get(there, 0),
         key=there,
     )
+
+
+def hint_at_key(unknown: str, keys: Collection[str]) -> str:
+    """The end of a text about an unknown key: which one may be meant; "" if none is like it."""
+    close = get_close_matches(unknown.lower(), keys, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def refuse_comment(path: str, entry: Entry) -> None:

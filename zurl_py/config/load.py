@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +13,7 @@ from ..policy.rulelist import RuleList
 from . import values
 from .check import check_endpoints, endpoints, relative_paths
 from .curve import read_curve
-from .errors import ConfigError, refuse_comment
+from .errors import ConfigError, hint_at_key, refuse_comment
 from .exposure import exposure
 from .model import KEYS, NEEDS_VALUE, Config
 from .proxies import proxy_remarks
@@ -116,8 +115,7 @@ def _unknown(path: str, entry: Entry, keys: Collection[str]) -> str:
             f"{where} in section [{entry.section}], ignored; keys belong into [General], some also "
             "into [host NAME]"
         )
-    close = get_close_matches(entry.key.lower(), keys, 1)
-    return f"{where}, ignored" + (f"; did you mean {close[0]}?" if close else "")
+    return f"{where}, ignored{hint_at_key(entry.key, keys)}"
 
 
 def _convert(path: str, entry: Entry, convert: values.Converter) -> object:

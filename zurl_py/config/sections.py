@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from ..ini import Entry
-from .errors import ConfigError, refuse_comment
+from .errors import ConfigError, hint_at_key, refuse_comment
 from .hosts import BadHost, HostSection, host_pattern
 from .model import HOST_KEYS, KEYS
 from .tls_files import check_ca_file, read_client_certificate
@@ -86,8 +85,7 @@ class SectionReader:
                 line=entry.line,
                 key=entry.key,
             )
-        close = get_close_matches(entry.key.lower(), HOST_KEYS, 1)
-        hint = f"; did you mean {close[0]}?" if close else f"; known are {allowed}"
+        hint = hint_at_key(entry.key, HOST_KEYS) or f"; known are {allowed}"
         self.warnings.append(
             f"{self._path}:{entry.line}: unknown key {entry.key!r} in [host {host}], ignored{hint}"
         )
