@@ -17,7 +17,7 @@ from ..log import Log
 from ..loop import Loop, Timer
 from .access import Access
 from .outbox import Publisher, Replier
-from .reader import SocketReader
+from .reader import SHARE, SocketReader
 from .sockets import Endpoints
 from .subscribers import Subscribers
 
@@ -29,10 +29,9 @@ class _Handle(Protocol):
 
 
 _BATCH = 64  # messages read from one socket in one turn
-# Seconds of one turn for messages beyond the first few: for new requests, and for packets of
-# sessions, which cost less and most of which wait for credits.
+# Seconds of one turn for new requests beyond the first few. Packets of sessions get more: they cost
+# less, and most of them wait for credits.
 _SHARE = 0.0001
-_LATER_SHARE = 0.0005
 _SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
 _SETTLING_INTERVAL = 0.01  # seconds
 
@@ -89,7 +88,7 @@ class Frontend:
         self._loop = loop
         self._access = access
         self._first = self._reader(endpoints.in_)
-        self._later = self._reader(endpoints.in_stream, share=_LATER_SHARE)
+        self._later = self._reader(endpoints.in_stream, share=SHARE)
         self._requests = self._reader(endpoints.in_req, answers=True)
         # An XPUB's messages are the workers' subscriptions; libzmq has acted on them already.
         self._subscriptions = self._reader(endpoints.out)

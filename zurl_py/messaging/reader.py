@@ -16,7 +16,7 @@ from ..config.curve import CurveClient
 from ..loop import READ, Loop
 from .access import Access
 
-__all__ = ["SocketReader"]
+__all__ = ["SHARE", "SocketReader"]
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = zmq.EVENTS
@@ -25,6 +25,8 @@ _POLLIN = int(zmq.POLLIN)
 # Messages that are read in one turn in any case. For further ones there is little time: other work
 # waits for the end of the turn, and a request takes three or four turns.
 _FEW = 8
+SHARE = 0.0005
+"""Seconds of one turn for them, where nothing else is said."""
 
 
 class SocketReader:
@@ -50,7 +52,7 @@ class SocketReader:
         loop: Loop,
         answers: bool = False,
         access: Access | None = None,
-        share: float = 0.0005,
+        share: float = SHARE,
     ) -> None:
         # Bound methods are kept, as pyzmq looks up each attribute by a Python function.
         self._receive = socket.recv
