@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 @pytest.fixture
 def strict_origin(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
     """An origin that says whose certificate it was shown, and insists on one."""
-    context = authority.server_context()
-    context.load_verify_locations(authority.path)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = authority.server_context(mutual=True)
 
     def script(connection: Connection) -> None:
         while True:
@@ -45,16 +42,11 @@ def strict_origin(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
     made.close()
 
 
-def pem(authority: CertificateAuthority, name: str) -> dict[str, Any]:
-    certificate, key = authority.leaf(name)
-    return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
-
-
 def test_client_certificates_of_messages_have_connections_of_their_own(
     worker: Worker, strict_origin: ScriptedOrigin, authority: CertificateAuthority
 ) -> None:
     uri = strict_origin.url(host="localhost")
-    one, other = pem(authority, "one"), pem(authority, "other")
+    one, other = authority.pem("one"), authority.pem("other")
 
     def ask(**fields: Any) -> bytes:
         return worker.request(method="GET", uri=uri, **fields).body
@@ -124,7 +116,7 @@ def test_an_origin_that_hangs_up_is_not_connected_to_again(
 def test_half_a_pair_is_refused(
     worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority, missing: str
 ) -> None:
-    fields = pem(authority, "one")
+    fields = authority.pem("one")
     del fields[missing]
     answer = worker.request(method="GET", uri=tls_origin.url(host="localhost"), **fields)
     assert answer.get("condition") == b"bad-request"
@@ -135,7 +127,7 @@ def test_half_a_pair_is_refused(
 def test_a_pair_that_does_not_fit_is_refused(
     worker: Worker, tls_origin: ScriptedOrigin, authority: CertificateAuthority
 ) -> None:
-    fields = {**pem(authority, "one"), "client_key": pem(authority, "other")["client_key"]}
+    fields = {**authority.pem("one"), "client_key": authority.pem("other")["client_key"]}
     answer = worker.request(method="GET", uri=tls_origin.url(host="localhost"), **fields)
     assert answer["ext"]["error"] == b"bad-client-cert"
     assert tls_origin.connections == 0
@@ -161,7 +153,7 @@ def test_a_certificate_does_not_follow_to_another_origin(
             method="GET",
             uri=first.url(host="localhost"),
             follow_redirects=True,
-            **pem(authority, "one"),
+            **authority.pem("one"),
         )
     assert got.get("condition") == b"tls-error"
 
@@ -180,7 +172,7 @@ def test_client_certificates_of_keys_and_sections(
     other, other_key = authority.leaf("section")
     daemon.section("localhost", client_cert_file=other, client_key_file=other_key)
     assert worker.request(method="GET", uri=uri).body == b"1 section"
-    assert worker.request(method="GET", uri=uri, **pem(authority, "message")).body == b"2 message"
+    assert worker.request(method="GET", uri=uri, **authority.pem("message")).body == b"2 message"
     # A section's file with new content, under the same name.
     for source, target in zip(authority.leaf("renewed"), (other, other_key), strict=True):
         shutil.copy(source, target)
@@ -191,9 +183,7 @@ def test_client_certificates_of_keys_and_sections(
 def test_a_wss_origin_is_shown_the_certificate_as_well(
     worker: Worker, authority: CertificateAuthority
 ) -> None:
-    context = authority.server_context()
-    context.load_verify_locations(authority.path)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = authority.server_context(mutual=True)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     shown: list[Any] = []
 
@@ -203,7 +193,7 @@ def test_a_wss_origin_is_shown_the_certificate_as_well(
 
     with ScriptedOrigin(script, tls=context) as origin:
         uri = origin.url(scheme="wss", host="localhost")
-        worker.start(uri=uri, credits=10, **pem(authority, "one")).finish()
+        worker.start(uri=uri, credits=10, **authority.pem("one")).finish()
         assert "one" in str(shown[0]["subject"])
 
 
@@ -224,7 +214,7 @@ def test_they_go_through_proxies(
             environment={"SSL_CERT_FILE": authority.path},
         )
         uri = strict_origin.url(host="localhost")
-        one, other = pem(authority, "one"), pem(authority, "other")
+        one, other = authority.pem("one"), authority.pem("other")
         assert worker.request(method="GET", uri=uri, **one).body == b"0 one"
         assert worker.request(method="GET", uri=uri, **other).body == b"1 other"
         streamed = worker.start(method="GET", uri=uri, stream=True, credits=99, **one)
@@ -256,7 +246,7 @@ def test_a_section_has_a_proxy_and_a_certificate(
         )
         uri = strict_origin.url(host="localhost")
         assert worker.request(method="GET", uri=uri).body == b"0 section"
-        assert worker.request(method="GET", uri=uri, **pem(authority, "own")).body == b"1 own"
+        assert worker.request(method="GET", uri=uri, **authority.pem("own")).body == b"1 own"
         assert [request.line.split()[0] for request in proxy.requests] == [b"CONNECT"] * 2
 
 
@@ -280,7 +270,7 @@ def test_they_are_shown_over_http3(
     quic_worker: Worker, strict_quic: Http3Origin, authority: CertificateAuthority
 ) -> None:
     uri = f"https://localhost:{strict_quic.port}/who"
-    one, other = pem(authority, "one"), pem(authority, "other")
+    one, other = authority.pem("one"), authority.pem("other")
 
     def ask(**fields: Any) -> bytes:
         return quic_worker.request(method="GET", uri=uri, **fields).body
@@ -316,7 +306,7 @@ def test_an_origin_of_http3_that_insists_is_named_and_stays_one_of_http3(
     assert strict_quic.refused == 1
     assert not strict_origin.requests
     strict_origin.close()  # TCP could be faster
-    shown = quic_worker.request(method="GET", uri=uri, **pem(authority, "one"))
+    shown = quic_worker.request(method="GET", uri=uri, **authority.pem("one"))
     strict_quic.close()
     assert shown.body == b"over h3 CN=one"
 
@@ -341,4 +331,4 @@ def test_the_settings_certificate_is_shown_over_http3(
     )
     uri = f"https://localhost:{strict_quic.port}/who"
     assert worker.request(method="GET", uri=uri).body == b"over h3 CN=general"
-    assert worker.request(method="GET", uri=uri, **pem(authority, "own")).body == b"over h3 CN=own"
+    assert worker.request(method="GET", uri=uri, **authority.pem("own")).body == b"over h3 CN=own"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,11 +34,6 @@ def socket_origin() -> Iterator[ScriptedOrigin]:
         yield made
 
 
-def pem(authority: CertificateAuthority) -> dict[str, str]:
-    certificate, key = authority.leaf("client")
-    return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
-
-
 def open_socket(worker: Worker, origin: ScriptedOrigin, **fields: Any) -> Message:
     """The gateway's first word about a WebSocket."""
     session = worker.start(uri=origin.url("/", "ws"), credits=99, **fields)
@@ -50,16 +44,15 @@ def open_socket(worker: Worker, origin: ScriptedOrigin, **fields: Any) -> Messag
 
 # -- client certificates -----------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"client_cert": "x"},
-        {"client_key": "x"},
-        {"client_cert": "", "client_key": ""},
-        {"client_cert": "x", "client_key": "y"},
-    ],
+UNUSABLE = (
+    {"client_cert": "x"},
+    {"client_key": "x"},
+    {"client_cert": "", "client_key": ""},
+    {"client_cert": "x", "client_key": "y"},
 )
+
+
+@pytest.mark.parametrize("fields", UNUSABLE)
 def test_without_tls_certificates_are_ignored_whatever_they_are(
     worker: Worker, origin: ScriptedOrigin, socket_origin: ScriptedOrigin, fields: dict[str, Any]
 ) -> None:
@@ -69,15 +62,7 @@ def test_without_tls_certificates_are_ignored_whatever_they_are(
 
 
 @pytest.mark.parametrize("scheme", ["https", "wss"])
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"client_cert": "x"},
-        {"client_key": "x"},
-        {"client_cert": "", "client_key": ""},
-        {"client_cert": "x", "client_key": "y"},
-    ],
-)
+@pytest.mark.parametrize("fields", UNUSABLE)
 def test_with_tls_what_cannot_be_used_is_refused(
     worker: Worker, tls_origin: ScriptedOrigin, scheme: str, fields: dict[str, Any]
 ) -> None:

@@ -11,7 +11,7 @@ from tests.conftest import require_peer
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker, reply, wait_until
 from tests.support.http2_only import http2_only
 from tests.support.nginx import Nginx
-from tests.support.worker import NoAnswer, Session
+from tests.support.worker import NoAnswer
 
 Start = Callable[..., tuple[Daemon, Worker]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -25,15 +25,6 @@ def nginx(authority: CertificateAuthority) -> Iterator[Nginx]:
     made.close()
 
 
-def read_all(session: Session, credits: int = 400_000) -> bytes:
-    """Reads an answer, giving back what came."""
-    while not session.messages or not session.messages[-1].is_final:
-        message = session.next()
-        if message.body:
-            session.credit(len(message.body))
-    return session.body
-
-
 def connections(nginx: Nginx) -> set[str]:
     """Numbers of the connections that requests came by."""
     return {line.split()[-1] for line in nginx.protocols()}
@@ -42,7 +33,7 @@ def connections(nginx: Nginx) -> set[str]:
 def test_streams_and_whole_requests_share_a_connection(worker: Worker, nginx: Nginx) -> None:
     worker.request(method="GET", uri=nginx.url())
     session = worker.start(method="GET", uri=nginx.url("/file"), stream=True, credits=500_000)
-    assert read_all(session) == FILE
+    assert session.read_all() == FILE
     assert all(line.startswith("HTTP/2.0") for line in nginx.protocols())
     assert len(connections(nginx)) == 1
 
@@ -53,7 +44,7 @@ def test_a_fast_reader_is_not_throttled(worker: Worker, nginx: Nginx) -> None:
     import time
 
     begin = time.monotonic()
-    assert read_all(session) == FILE
+    assert session.read_all() == FILE
     assert time.monotonic() - begin < 8
 
 
@@ -73,7 +64,7 @@ def test_a_stalled_stream_delays_no_other_and_is_bounded(
     # 200 kB are the session's own; without care libcurl holds 16 MB.
     assert (daemon.memory() - before) / count < 800_000
     fast = worker.start(method="GET", uri=nginx.url("/file"), stream=True, credits=1_000_000)
-    assert read_all(fast) == FILE
+    assert fast.read_all() == FILE
     assert (daemon.memory() - before) / count < 1_500_000
     assert len(connections(nginx)) == 1
 
@@ -103,7 +94,7 @@ def test_beyond_the_budget_streams_have_connections_of_their_own(
         session.skip(b"keep-alive")
     for session in sessions:
         session.credit(1_000_000)
-        assert read_all(session) == FILE
+        assert session.read_all() == FILE
     versions = sorted(line.split()[0] for line in nginx.protocols())
     assert versions == ["HTTP/1.1", "HTTP/1.1", "HTTP/2.0"]
 
@@ -222,13 +213,13 @@ def test_an_origin_of_http2_alone(worker: Worker, only: ScriptedOrigin) -> None:
     uri = only.url(host="localhost")
     assert worker.request(method="GET", uri=uri).body.startswith(b"only h2 ")
     download = worker.start(method="GET", uri=uri, stream=True, credits=100_000)
-    assert len(read_all(download)) == 300_008
+    assert len(download.read_all()) == 300_008
     upload = worker.start(
         method="POST", uri=uri, stream=True, credits=500_000, more=True, body="one "
     )
     upload.next()
     upload.send(body="two ")
-    assert read_all(upload).startswith(b"only h2 one two x")
+    assert upload.read_all().startswith(b"only h2 one two x")
     assert only.connections == 1
 
 
@@ -265,7 +256,7 @@ def test_an_origin_of_http2_alone_waits_for_memory(
         others[0].skip(b"keep-alive", timeout=0.3)
     first.credit(100_000)
     for session in (first, *others):
-        assert len(read_all(session)) == 300_008
+        assert len(session.read_all()) == 300_008
 
 
 def test_without_memory_for_streams_an_origin_of_http2_alone_is_asked_one_by_one(
@@ -275,4 +266,4 @@ def test_without_memory_for_streams_an_origin_of_http2_alone_is_asked_one_by_one
     uri = only.url(host="localhost")
     sessions = [worker.start(method="GET", uri=uri, stream=True, credits=400_000) for _ in range(3)]
     for session in sessions:
-        assert len(read_all(session)) == 300_008
+        assert len(session.read_all()) == 300_008

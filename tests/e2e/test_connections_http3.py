@@ -13,7 +13,6 @@ import pytest
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker, reply
 from tests.support.daemon import free_port
 from tests.support.http3 import Http3Origin
-from tests.support.worker import Session
 
 Start = Callable[..., tuple[Daemon, Worker]]
 OVER_TCP = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nover tcp"
@@ -52,19 +51,11 @@ def quic_worker(start_daemon: Start, authority: CertificateAuthority) -> Worker:
     return start_daemon(environment={"SSL_CERT_FILE": authority.path}, http_version="3")[1]
 
 
-def read_all(session: Session) -> bytes:
-    while not session.messages or not session.messages[-1].is_final:
-        message = session.next()
-        if message.body:
-            session.credit(len(message.body))
-    return session.body
-
-
 def test_whole_and_streamed_requests_share_a_connection(quic_worker: Worker, both: Both) -> None:
     assert quic_worker.request(method="GET", uri=both.uri).body == b"over h3 GET "
     assert quic_worker.request(method="PUT", uri=both.uri, body="x").body == b"over h3 PUT x"
     session = quic_worker.start(method="GET", uri=both.uri + "file", stream=True, credits=100_000)
-    assert read_all(session) == FILE
+    assert session.read_all() == FILE
     assert len(both.quic.connections) == 1
     assert both.tcp.connections == 0
 
@@ -106,7 +97,7 @@ def test_an_upload_that_is_cancelled_disturbs_no_other(quic_worker: Worker, both
     download.skip(b"keep-alive")
     upload.cancel()
     download.credit(100_000)
-    assert read_all(download) == FILE
+    assert download.read_all() == FILE
 
 
 def test_it_is_off_by_default_and_asked_for_by_message(worker: Worker, both: Both) -> None:

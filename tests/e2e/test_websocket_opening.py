@@ -678,10 +678,8 @@ class TestTls:
     def test_origin_asks_for_a_certificate(
         self, worker: Worker, authority: CertificateAuthority, version: ssl.TLSVersion
     ) -> None:
-        context = authority.server_context()
+        context = authority.server_context(mutual=True)
         context.minimum_version = context.maximum_version = version
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(authority.path)
         with ScriptedOrigin(echo, tls=context) as insists:
             message = outcome(worker, insists.url("/", "wss"))
             expect_error(message, b"tls-error")
@@ -692,9 +690,7 @@ class TestTls:
     def test_client_certificate_of_the_message(
         self, worker: Worker, authority: CertificateAuthority
     ) -> None:
-        context = authority.server_context()
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(authority.path)
+        context = authority.server_context(mutual=True)
         chain, key = (Path(path).read_text() for path in authority.leaf("worker"))
         with ScriptedOrigin(echo, tls=context) as insists:
             uri = insists.url("/", "wss")

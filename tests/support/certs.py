@@ -5,6 +5,7 @@ import ipaddress
 import ssl
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -83,14 +84,23 @@ class CertificateAuthority:
         )
         return str(certificate_path), str(key_path)
 
+    def pem(self, name: str) -> dict[str, Any]:
+        """A client certificate with its key, as the fields of a message."""
+        certificate, key = self.leaf(name)
+        return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
+
     def server_context(
         self,
         *names: str,
         expired: bool = False,
         self_signed: bool = False,
         alpn: tuple[str, ...] = (),
+        mutual: bool = False,
     ) -> ssl.SSLContext:
-        """A context for a TLS server; without `names` it is good for localhost and 127.0.0.1."""
+        """A context for a TLS server; without `names` it is good for localhost and 127.0.0.1.
+
+        With `mutual` it insists on a client certificate of this authority.
+        """
         paths = self.leaf(
             *(names or ("localhost", "127.0.0.1")), expired=expired, self_signed=self_signed
         )
@@ -98,6 +108,9 @@ class CertificateAuthority:
         context.load_cert_chain(*paths)
         if alpn:
             context.set_alpn_protocols(list(alpn))
+        if mutual:
+            context.load_verify_locations(self.path)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
 
     def close(self) -> None:

@@ -74,6 +74,14 @@ class Session:
             self.next(timeout)
         return self.messages
 
+    def read_all(self) -> bytes:
+        """Reads until the final packet, giving back the credits of what comes; returns the body."""
+        while not self.messages or not self.messages[-1].is_final:
+            message = self.next()
+            if message.body:
+                self.credit(len(message.body))
+        return self.body
+
     @property
     def body(self) -> bytes:
         """Bodies of all data packets read so far, joined."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,9 +21,7 @@ VERSION = "%{http_version}"
 @pytest.fixture
 def strict(authority: CertificateAuthority) -> Iterator[ScriptedOrigin]:
     """An origin of HTTP and WebSockets that insists on a certificate."""
-    context = authority.server_context()
-    context.load_verify_locations(authority.path)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = authority.server_context(mutual=True)
 
     def script(connection: Connection) -> None:
         request = connection.read_request()

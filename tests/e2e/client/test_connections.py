@@ -77,9 +77,7 @@ def test_certificates_of_the_client(
 def test_a_certificate_that_is_missing_is_named_so(
     client: Client, authority: CertificateAuthority
 ) -> None:
-    context = authority.server_context()
-    context.load_verify_locations(authority.path)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = authority.server_context(mutual=True)
     words = "the origin wants a client certificate"
     with (
         ScriptedOrigin(tls=context) as strict,

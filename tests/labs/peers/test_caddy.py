@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.conftest import require_peer
 from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker
 from tests.support.caddy import Caddy
 from tests.support.websocket import echo_frames, switch
-from tests.support.worker import Session
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
@@ -65,19 +63,6 @@ def make(authority: CertificateAuthority, behind: ScriptedOrigin) -> Iterator[Ma
         caddy.close()
 
 
-def pem(authority: CertificateAuthority, name: str) -> dict[str, str]:
-    certificate, key = authority.leaf(name)
-    return {"client_cert": Path(certificate).read_text(), "client_key": Path(key).read_text()}
-
-
-def read_all(session: Session) -> bytes:
-    while not session.messages or not session.messages[-1].is_final:
-        message = session.next()
-        if message.body:
-            session.credit(len(message.body))
-    return session.body
-
-
 @pytest.mark.parametrize("version", ["1.1", "2", "3"])
 def test_whole_streamed_and_uploaded(worker: Worker, make: Make, version: str) -> None:
     caddy = make()
@@ -90,7 +75,7 @@ def test_whole_streamed_and_uploaded(worker: Worker, make: Make, version: str) -
     download = worker.start(
         method="GET", uri=caddy.url("/file"), stream=True, credits=100_000, ext=ext
     )
-    assert read_all(download) == FILE
+    assert download.read_all() == FILE
     upload = worker.start(
         method="PUT",
         uri=caddy.url("/x"),
@@ -143,7 +128,7 @@ def test_client_certificates(
     _, worker = start_daemon(environment={"SSL_CERT_FILE": authority.path}, http_version=version)
     asked = {"method": "GET", "uri": caddy.url("/x")}
     one, other, foreign = (
-        pem(issuer, name)
+        issuer.pem(name)
         for issuer, name in ((authority, "one"), (authority, "other"), (stranger, "foreign"))
     )
     streams: tuple[dict[str, Any], ...] = ({}, {"stream": True, "credits": 999})
@@ -171,7 +156,7 @@ def test_as_it_is_for_client_certificates_all_goes_by_tcp(
 ) -> None:
     """Caddy 2.6 answers HTTP/3 with 421 there: it cannot compare names."""
     caddy = make(authority=authority.path, compares_names=True)
-    shown: dict[str, Any] = {**pem(authority, "one"), "ext": {"http-version": "3"}}
+    shown: dict[str, Any] = {**authority.pem("one"), "ext": {"http-version": "3"}}
     for _ in range(2):
         answer = worker.request(method="GET", uri=caddy.url("/x"), **shown)
         assert answer.body == b"GET 0"
@@ -184,7 +169,7 @@ def test_websockets(
     worker: Worker, authority: CertificateAuthority, make: Make, certificate: bool
 ) -> None:
     caddy = make(authority=authority.path) if certificate else make()
-    shown = pem(authority, "one") if certificate else {}
+    shown = authority.pem("one") if certificate else {}
     uri = caddy.url("/ws", "wss")
     # The version is of no matter here.
     session = worker.start(uri=uri, credits=999, ext={"http-version": "3"}, **shown)

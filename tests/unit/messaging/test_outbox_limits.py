@@ -245,75 +245,67 @@ def test_a_send_that_may_have_swallowed_a_signal_is_followed_by_a_look(lab: Lab)
     assert lab.used
 
 
-def test_a_subscriber_that_hangs_does_not_silence_the_others() -> None:
+class SmallQueues:
+    """A publisher with a real XPUB and subscribers whose queues hold two messages each."""
+
+    def __init__(self) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.out = self.context.socket(zmq.XPUB)
+        self.out.setsockopt(zmq.XPUB_NODROP, 1)
+        self.out.set_hwm(2)
+        self.out.bind("inproc://out")
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.publisher = Publisher(self.out, self.loop, cast(Log, Lines()), lambda: None)
+
+    def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
+        made = self.context.socket(zmq.SUB)
+        made.set_hwm(2)
+        made.subscribe(topic)
+        made.connect("inproc://out")
+        self.publisher.subscription([self.out.recv()])
+        return made
+
+
+@pytest.fixture
+def queues() -> Iterator[SmallQueues]:
+    made = SmallQueues()
+    yield made
+    made.loop.close()
+    made.context.destroy(linger=0)
+
+
+def test_a_subscriber_that_hangs_does_not_silence_the_others(queues: SmallQueues) -> None:
     """Two subscriptions may cover one address: an onlooker's, or a connection that died unseen."""
-    with zmq.Context() as context:
-        out = context.socket(zmq.XPUB)
-        out.setsockopt(zmq.XPUB_NODROP, 1)
-        out.linger = 0
-        out.set_hwm(2)
-        out.bind("inproc://out")
-        subscribers = []
-        for topic in (b"", b"w "):
-            subscriber = context.socket(zmq.SUB)
-            subscriber.linger = 0
-            subscriber.set_hwm(2)
-            subscriber.subscribe(topic)
-            subscriber.connect("inproc://out")
-            subscribers.append(subscriber)
-        hangs, reads = subscribers
-        clock = Clock()
-        loop = Loop(clock)
-        publisher = Publisher(out, loop, cast(Log, Lines()), lambda: None)
-        for _ in range(2):
-            publisher.subscription([out.recv()])
-        got: list[bytes] = []
-        for number in range(50):
-            publisher.publish(b"w", b"w %d" % number)
-        for _ in range(100):  # nearly two minutes
-            publisher.flush()
-            out.getsockopt(zmq.EVENTS)  # libzmq takes note of what was read, as it does with time
-            while reads.poll(0):
-                got.append(reads.recv())
-            clock.now += 1
-            loop.turn(wait=False)
-        loop.close()
-        for socket in (out, hangs, reads):
-            socket.close()
+    queues.subscriber(b"")
+    reads = queues.subscriber(b"w ")
+    got: list[bytes] = []
+    for number in range(50):
+        queues.publisher.publish(b"w", b"w %d" % number)
+    for _ in range(100):  # nearly two minutes
+        queues.publisher.flush()
+        queues.out.getsockopt(
+            zmq.EVENTS
+        )  # libzmq takes note of what was read, as it does with time
+        while reads.poll(0):
+            got.append(reads.recv())
+        queues.clock.now += 1
+        queues.loop.turn(wait=False)
     assert got == [b"w %d" % number for number in range(50)]
 
 
-def test_onlookers_that_hang_one_after_the_other_delay_no_packet() -> None:
+def test_onlookers_that_hang_one_after_the_other_delay_no_packet(queues: SmallQueues) -> None:
     """What tells them from the worker is a packet more, which may fill up the next of them."""
-    with zmq.Context() as context:
-        out = context.socket(zmq.XPUB)
-        out.setsockopt(zmq.XPUB_NODROP, 1)
-        out.linger = 0
-        out.set_hwm(2)
-        out.bind("inproc://out")
-        publisher = Publisher(out, Loop(Clock()), cast(Log, Lines()), lambda: None)
-
-        def subscriber(topic: bytes) -> zmq.Socket[bytes]:
-            made = context.socket(zmq.SUB)
-            made.linger = 0
-            made.set_hwm(2)
-            made.subscribe(topic)
-            made.connect("inproc://out")
-            publisher.subscription([out.recv()])
-            return made
-
-        reads = subscriber(b"worker ")
-        onlookers: list[zmq.Socket[bytes]] = []
-        for number, prefix in enumerate((b"", b"wo", b"work", b"work", b"work", *[b"work"] * 12)):
-            if len(onlookers) < 3:
-                onlookers.append(subscriber(prefix))
-            message = b"worker %d" % number
-            publisher.publish(b"worker", message)
-            publisher.flush()
-            assert reads.poll(0), f"packet {number} waits"
-            assert reads.recv() == message
-        for socket in (out, reads, *onlookers):
-            socket.close()
+    reads = queues.subscriber(b"worker ")
+    onlookers = [b"", b"wo", b"work"]
+    for number in range(17):
+        if onlookers:
+            queues.subscriber(onlookers.pop(0))
+        message = b"worker %d" % number
+        queues.publisher.publish(b"worker", message)
+        queues.publisher.flush()
+        assert reads.poll(0), f"packet {number} waits"
+        assert reads.recv() == message
 
 
 def test_what_waits_for_one_worker_is_bounded_in_bytes(lab: Lab) -> None:
