@@ -11,6 +11,23 @@ DEADLINE = float(os.environ.get("ZURL_TEST_DEADLINE", "20"))
 """Seconds after which something that should have happened counts as not happening."""
 
 
+def ask_when_gone(ask: Callable[[], object]) -> None:
+    """Asks by a client until it has seen that its gateway is gone; raises what `ask` raises then.
+
+    What is asked before, in the moment in which the gateway ends, is lost with it.
+    """
+
+    def lost() -> bool:
+        try:
+            ask()
+        except Exception as error:
+            if "went away" not in str(error):
+                raise
+        return False
+
+    wait_until(lost, "an error that says that no gateway is there")
+
+
 def wait_until(
     condition: Callable[[], T], what: str, timeout: float = DEADLINE, interval: float = 0.005
 ) -> T:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import Connection, Daemon, ScriptedOrigin, Worker, ask_when_gone, reply
 
 OK = b"HTTP/1.1 200 Fine\r\nX: 1\r\nx: 2\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -173,7 +173,7 @@ def test_refusals_are_connect_errors_with_more_to_say(
         assert told.value.condition == "policy-violation"
         daemon.stop()
         with pytest.raises(ours.GatewayUnavailable, match=str(daemon.directory)):
-            client.get("http://127.0.0.1:1/", timeout=0.3)
+            ask_when_gone(lambda: client.get("http://127.0.0.1:1/", timeout=0.3))
 
 
 @pytest.mark.parametrize(

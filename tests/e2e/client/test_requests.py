@@ -12,7 +12,15 @@ import pytest
 import requests
 from urllib3.util import Retry
 
-from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import (
+    CertificateAuthority,
+    Connection,
+    Daemon,
+    ScriptedOrigin,
+    Worker,
+    ask_when_gone,
+    reply,
+)
 from zurl_py.client.requests import (
     GatewayUnavailable,
     MaxSizeExceeded,
@@ -164,7 +172,7 @@ def test_refusals_and_a_gateway_that_is_away(
         assert told.value.condition == "policy-violation"  # type: ignore[attr-defined]
         daemon.stop()
         with pytest.raises(GatewayUnavailable, match=str(daemon.directory)):
-            session.get("http://127.0.0.1:1/", timeout=0.3)
+            ask_when_gone(lambda: session.get("http://127.0.0.1:1/", timeout=0.3))
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
