@@ -33,7 +33,6 @@ _SYMMETRIC = "whsec_"
 _PRIVATE = "whsk_"
 _PUBLIC = "whpk_"
 _LEAST_KEY, _MOST_KEY = 24, 64  # bytes of an HMAC key, by the specification
-_BLOCK = 64  # bytes of a block of SHA-256
 _SEED = 32  # bytes of an ed25519 seed, and of its public key
 _MAX_SIGNATURES = 64  # checked of one header, as strangers choose its length
 
@@ -131,19 +130,17 @@ class _StandardKey:
     """One key of the specification: symmetric, private or public."""
 
     def __init__(self, secret: str) -> None:
-        self._key = b""
+        self._symmetric: hmac.HMAC | None = None  # fed with the key alone
         self._private: Ed25519PrivateKey | None = None
         self._public: Ed25519PublicKey | None = None
         if secret.startswith(_SYMMETRIC):
-            self._key = _decode(secret, _SYMMETRIC)
-            if not _LEAST_KEY <= len(self._key) <= _MOST_KEY:
+            key = _decode(secret, _SYMMETRIC)
+            if not _LEAST_KEY <= len(key) <= _MOST_KEY:
                 raise SecretError(
                     f"behind whsec_ must be {_LEAST_KEY} to {_MOST_KEY} bytes in base64, "
-                    f"found {len(self._key)} bytes"
+                    f"found {len(key)} bytes"
                 )
-            block = self._key.ljust(_BLOCK, b"\0")
-            self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-            self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+            self._symmetric = hmac.new(key, digestmod="sha256")
         elif secret.startswith(_PRIVATE):
             self._load_private(_decode(secret, _PRIVATE))
         elif secret.startswith(_PUBLIC):
@@ -154,20 +151,16 @@ class _StandardKey:
     def sign(self, signed: bytes) -> bytes:
         if self._private is not None:
             return b"v1a," + base64.b64encode(self._private.sign(signed))
-        return b"v1," + binascii.b2a_base64(self._hmac(signed), newline=False)
-
-    def _hmac(self, signed: bytes) -> bytes:
-        """HMAC-SHA256 (RFC 2104), from two hash objects that were fed with the key."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(signed)
-        outer.update(inner.digest())
-        return outer.digest()
+        assert self._symmetric is not None
+        code = self._symmetric.copy()
+        code.update(signed)
+        return b"v1," + base64.b64encode(code.digest())
 
     def verify(self, signed: bytes, signature: bytes) -> bool:
         version, comma, value = signature.partition(b",")
         if not comma:
             return False
-        if version == b"v1" and self._key:
+        if version == b"v1" and self._symmetric is not None:
             return hmac.compare_digest(value, self.sign(signed)[len("v1,") :])
         if version == b"v1a" and self._public is not None:
             return _verify_ed25519(self._public, signed, value)
