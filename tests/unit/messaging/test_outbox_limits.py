@@ -257,12 +257,14 @@ class SmallQueues:
         self.clock = Clock()
         self.loop = Loop(self.clock)
         self.publisher = Publisher(self.out, self.loop, cast(Log, Lines()), lambda: None)
+        self._open: list[zmq.Socket[bytes]] = []  # one that nobody holds would be closed
 
     def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
         made = self.context.socket(zmq.SUB)
         made.set_hwm(2)
         made.subscribe(topic)
         made.connect("inproc://out")
+        self._open.append(made)
         self.publisher.subscription([self.out.recv()])
         return made
 
