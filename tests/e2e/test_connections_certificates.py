@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import (
+    CertificateAuthority,
+    Connection,
+    Daemon,
+    Message,
+    ScriptedOrigin,
+    Worker,
+    reply,
+)
 from tests.support.daemon import free_port
 from tests.support.http3 import Http3Origin
 from tests.support.proxies import Socks5, tunnel
@@ -78,15 +86,59 @@ def test_an_origin_that_insists_on_a_certificate_is_named(
     assert b"alert certificate required" in answer["ext"]["detail"]
 
 
+def outcome(worker: Worker, scheme: str, **fields: Any) -> Message:
+    """The last message of a session; https is asked by the request interface."""
+    if scheme == "https":
+        return worker.request(method="GET", **fields)
+    return worker.start(method="GET", stream=True, credits=9, **fields).finish()[-1]
+
+
+def losing_its_alert(authority: CertificateAuthority) -> ScriptedOrigin:
+    """An origin that insists on a certificate, and whose first alert is lost by a reset."""
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        origin.tls = authority.server_context(mutual=True)
+        connection.reset()
+
+    origin = ScriptedOrigin(script, tls=authority.server_context())
+    return origin
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_an_alert_that_was_lost_is_looked_for(
+    worker: Worker, authority: CertificateAuthority, scheme: str
+) -> None:
+    with losing_its_alert(authority) as origin:
+        answer = outcome(worker, scheme, uri=origin.url(scheme=scheme, host="localhost"))
+        assert answer.get("condition") == b"tls-error"
+        assert answer["ext"]["error"] == b"certificate-required"
+        assert len(origin.requests) == 1
+        assert origin.connections == 2
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_a_lost_alert_is_looked_for_under_the_name_that_was_verified(
+    worker: Worker, authority: CertificateAuthority, scheme: str
+) -> None:
+    with losing_its_alert(authority) as origin:
+        elsewhere = {"connect_host": "localhost", "connect_port": origin.port}
+        answer = outcome(
+            worker, scheme, uri=f"{scheme}://example.org/", trust_connect_host=True, **elsewhere
+        )
+        assert answer["ext"]["error"] == b"certificate-required"
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
 def test_a_reset_without_an_alert_stays_a_reset(
-    worker: Worker, authority: CertificateAuthority
+    worker: Worker, authority: CertificateAuthority, scheme: str
 ) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.reset()
 
     with ScriptedOrigin(script, tls=authority.server_context()) as origin:
-        answer = worker.request(method="GET", uri=origin.url(host="localhost"))
+        answer = outcome(worker, scheme, uri=origin.url(scheme=scheme, host="localhost"))
         assert answer.get("condition") == b"undefined-condition"
         assert answer["ext"]["error"] == b"connection-reset"
         assert len(origin.requests) == 1

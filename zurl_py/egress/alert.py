@@ -18,17 +18,30 @@ from .carrier import Carrier
 from .errors import TransferError
 from .handles import EasyHandle
 from .request import HttpRequest
+from .stream_socket import connect_only
 from .transfer import HttpTransfer
 
-__all__ = ["AlertProbe"]
+__all__ = ["AlertProbe", "may_have_lost_an_alert"]
 
 _PATIENCE = 1.0  # seconds to wait for an alert
+
+
+def may_have_lost_an_alert(message: str) -> bool:
+    """Whether an alert may have been lost with a connection that ended before an answer.
+
+    A connection that the origin closed properly was read to its end: it had no alert.
+
+    Args:
+        message: libcurl's text about the end.
+    """
+    return not ("alert" in message or "unexpected eof" in message)
 
 
 class AlertProbe(HttpTransfer):
     """A connection over which no request is sent.
 
     Args:
+        verifies_connect_host: the certificate must be the connect host's, not the URI's.
         found: called once, with the failure that the alert means; None if none came.
     """
 
@@ -39,9 +52,11 @@ class AlertProbe(HttpTransfer):
         egress: Carrier,
         loop: Loop,
         request: HttpRequest,
+        verifies_connect_host: bool,
         found: Callable[[TransferError | None], None],
     ) -> None:
         super().__init__(egress, replace(request, http_version="1.1"))
+        self.verifies_connect_host = verifies_connect_host
         self._loop = loop
         self._found = found
         self._fd = -1
@@ -60,8 +75,7 @@ class AlertProbe(HttpTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options for a connection without a request (``CURLOPT_CONNECT_ONLY``)."""
         super().prepare(handle)
-        handle.set(pycurl.CONNECT_ONLY, 1)
-        handle.set(pycurl.FRESH_CONNECT, 1)
+        connect_only(handle, self.request, self.verifies_connect_host)
 
     def ended(self, code: int, message: str) -> None:
         """libcurl has connected, or has failed to."""

@@ -75,7 +75,7 @@ class AnswerTransfer(HttpTransfer):
         self.head = self._refusal = self._decoder = None
         self._redirecting = self._rests = False
         self._pieces = 0
-        handle.apply(self.request, self._verify_connect_host)
+        handle.apply(self.request, self.verifies_connect_host)
 
     def moved(self) -> None:
         """Do what callbacks may not do; called once per turn of the loop."""

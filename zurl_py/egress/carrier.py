@@ -32,6 +32,7 @@ class Carried(Protocol):
         avoids_kept: it needs a new connection, because a kept one was lost under it.
         patience: until when it may wait for another's connection; 0: it has not waited yet.
         names_since: it may use names that were looked up since then, on the loop's clock.
+        verifies_connect_host: the certificate must be the connect host's, not the URI's.
     """
 
     request: HttpRequest
@@ -44,6 +45,7 @@ class Carried(Protocol):
     avoids_kept: bool
     patience: float
     names_since: float
+    verifies_connect_host: bool
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
@@ -107,6 +109,13 @@ class Carrier(Protocol):
 
     def leave_quic(self, transfer: Carried) -> None:
         """Send a request again over TCP, as the origin does not serve it over QUIC."""
+
+    def look_for_an_alert(self, transfer: Carried, failure: TransferError) -> None:
+        """Find the TLS alert that a reset may have hidden; `fail` is called, with it if it came.
+
+        Args:
+            failure: what is reported otherwise.
+        """
 
     def timed_out(self, transfer: Carried) -> None:
         """Note that a session's timeout came before the end of its transfer."""

@@ -12,7 +12,7 @@ import pycurl
 from ..log import Log
 from ..loop import Loop
 from ..zhttp import Condition
-from .alert import AlertProbe
+from .alert import AlertProbe, may_have_lost_an_alert
 from .breaker import HostBreaker
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
@@ -351,32 +351,33 @@ class Egress:
         if self._breaker.most:
             self._count(transfer, code)
         if code in _RESET and self._may_hide_an_alert(transfer, message):
-            self._look_for_an_alert(transfer, TransferError.from_curl(code, message))
+            self.look_for_an_alert(transfer, TransferError.from_curl(code, message))
         else:
             transfer.ended(code, message)
 
     def _may_hide_an_alert(self, transfer: Carried, message: str) -> bool:
-        """Whether a new TLS connection was reset before a byte of an answer.
-
-        A connection that the origin closed properly was read to its end: it had no alert.
-        """
+        """Whether a new TLS connection was reset before a byte of an answer."""
         handle = transfer.handle
         return (
             handle is not None
             and transfer.request.target.scheme == "https"
-            and not ("alert" in message or "unexpected eof" in message)
+            and may_have_lost_an_alert(message)
             and bool(handle.curl.getinfo(pycurl.APPCONNECT_TIME))
             and not handle.answer_began
         )
 
-    def _look_for_an_alert(self, transfer: Carried, failure: TransferError) -> None:
+    def look_for_an_alert(self, transfer: Carried, failure: TransferError) -> None:
+        """Make a failed transfer's connection once more, and report the alert that it gets."""
+
         def found(alert: TransferError | None) -> None:
             transfer.leave = None
             is_alert = alert is not None and alert.condition == Condition.TLS_ERROR
             transfer.fail(alert if alert is not None and is_alert else failure)
 
         self.remove(transfer)
-        probe = AlertProbe(self, self._loop, transfer.request, found)
+        probe = AlertProbe(
+            self, self._loop, transfer.request, transfer.verifies_connect_host, found
+        )
         transfer.leave = probe.cancel
         probe.start()
 

@@ -12,8 +12,14 @@ import pycurl
 from ..loop import HANG_UP, READ, WRITE, Loop, Timer
 from ..zhttp import Condition
 from .errors import ErrorName, TransferError
+from .handles import EasyHandle
+from .request import HttpRequest, connect_host_url
 
-__all__ = ["StreamSocket"]
+__all__ = ["StreamSocket", "connect_only"]
+
+# libcurl gets URLs of WebSockets with http or https: its schemes ws and wss have no ALPN.
+_HTTP_SCHEMES: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+_HTTP_SCHEME: Final = {"ws": "http", "wss": "https"}
 
 _READ_SIZE: Final = 65536
 _READS_PER_TURN: Final = 4  # then other connections have their turn
@@ -21,6 +27,25 @@ _READS_PER_TURN: Final = 4  # then other connections have their turn
 # after a read, or after this time, which doubles with each attempt.
 _FIRST_RETRY: Final = 0.02  # seconds
 _LAST_RETRY: Final = 2.0
+
+
+def connect_only(handle: EasyHandle, request: HttpRequest, verify_connect_host: bool) -> None:
+    """Have libcurl connect and do TLS, and send no request; `EasyHandle.apply` has been called.
+
+    It is a new connection, over HTTP/1.1, through a tunnel if there is a proxy.
+    """
+    target = request.target
+    if target.scheme in _HTTP_SCHEME:
+        here = connect_host_url(request) if verify_connect_host else target.curl_url
+        as_http = pycurl.CurlUrl(here.url, pycurl.U_PATH_AS_IS)
+        as_http.scheme = _HTTP_SCHEME[target.scheme]
+        handle.set(pycurl.CURLU, as_http)
+        handle.set(pycurl.PROTOCOLS, _HTTP_SCHEMES)
+    handle.set(pycurl.CONNECT_ONLY, 1)
+    # With FORBID_REUSE libcurl would close the connection now.
+    handle.set(pycurl.FRESH_CONNECT, 1)
+    handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    handle.set(pycurl.HTTPPROXYTUNNEL, 1)
 
 
 class StreamSocket:

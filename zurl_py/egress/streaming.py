@@ -178,7 +178,7 @@ class StreamTransfer(AnswerTransfer):
         handle.set(pycurl.CUSTOMREQUEST, request.method)
         handle.set(pycurl.READFUNCTION, self._body_wanted)
         handle.set(pycurl.UPLOAD_BUFFERSIZE, _UPLOAD_BUFFER)
-        lines = [*header_lines(request, self._verify_connect_host), b"Expect:"]
+        lines = [*header_lines(request, self.verifies_connect_host), b"Expect:"]
         if request.content_length is not None:
             handle.set(pycurl.INFILESIZE_LARGE, request.content_length)
         else:

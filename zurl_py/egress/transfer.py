@@ -34,7 +34,6 @@ class HttpTransfer:
 
     __slots__ = (
         "_egress",
-        "_verify_connect_host",
         "attempts",
         "avoids_kept",
         "handle",
@@ -46,12 +45,13 @@ class HttpTransfer:
         "request",
         "rules",
         "streamed",
+        "verifies_connect_host",
     )
 
     def __init__(self, egress: Carrier, request: HttpRequest) -> None:
         self._egress = egress
         self.request = request
-        self._verify_connect_host = False
+        self.verifies_connect_host = False
         self.hops = 0
         self.rules = egress.rules
         self.handle: EasyHandle | None = None
@@ -90,7 +90,7 @@ class HttpTransfer:
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
-        handle.apply(self.request, self._verify_connect_host)
+        handle.apply(self.request, self.verifies_connect_host)
 
     def rewind(self) -> bool:
         """Prepare to send the request again from its beginning; False if that is impossible."""
@@ -143,12 +143,12 @@ class HttpTransfer:
         request = self.request
         if (
             code != pycurl.E_PEER_FAILED_VERIFICATION
-            or self._verify_connect_host
+            or self.verifies_connect_host
             or not request.trust_connect_host
             or request.connect_host is None
         ):
             return False
-        self._verify_connect_host = True
+        self.verifies_connect_host = True
         self._egress.remove(self)
         self._egress.add(self)
         return True
@@ -170,5 +170,5 @@ class HttpTransfer:
             TransferError: the request cannot be sent again.
         """
         self.request = hop
-        self._verify_connect_host = False
+        self.verifies_connect_host = False
         self._egress.add(self)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import enum
 from typing import Final, Protocol
 
-import pycurl
-
 from .. import url
 from ..loop import Loop, Timer
 from ..websocket import (
@@ -25,19 +23,16 @@ from ..websocket import (
     ResponseReader,
 )
 from ..zhttp import Condition
+from .alert import may_have_lost_an_alert
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .extras import Extras
 from .handles import EasyHandle
-from .request import HttpRequest, connect_host_url
-from .stream_socket import StreamSocket
+from .request import HttpRequest
+from .stream_socket import StreamSocket, connect_only
 from .transfer import HttpTransfer
 
 __all__ = ["WebSocketSink", "WebSocketTransfer"]
-
-# libcurl gets the handshake's URL with http or https: its schemes ws and wss have no ALPN.
-_SCHEMES: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-_HTTP_SCHEME: Final = {"ws": "http", "wss": "https"}
 
 _LINGER: Final = 2.0  # seconds for the origin to hang up after the closing handshake
 # A refusal is handed on with the part of its body that comes within this time (seconds).
@@ -328,18 +323,7 @@ class WebSocketTransfer(HttpTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of this hop."""
         super().prepare(handle)
-        target = self.request.target
-        # Of what `apply` has set, only the URL changes: to the same one with http or https.
-        here = connect_host_url(self.request) if self._verify_connect_host else target.curl_url
-        as_http = pycurl.CurlUrl(here.url, pycurl.U_PATH_AS_IS)
-        as_http.scheme = _HTTP_SCHEME[target.scheme]
-        handle.set(pycurl.CURLU, as_http)
-        handle.set(pycurl.CONNECT_ONLY, 1)
-        handle.set(pycurl.PROTOCOLS, _SCHEMES)
-        # A new connection, without HTTP/2 by ALPN. (With FORBID_REUSE libcurl would close it now.)
-        handle.set(pycurl.FRESH_CONNECT, 1)
-        handle.set(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        handle.set(pycurl.HTTPPROXYTUNNEL, 1)
+        connect_only(handle, self.request, self.verifies_connect_host)
 
     def ended(self, code: int, message: str) -> None:
         """libcurl has connected, or has failed to."""
@@ -366,7 +350,7 @@ class WebSocketTransfer(HttpTransfer):
         self._socket.try_reading()
         early = self._socket.read()
         if self._socket.lost is not None:
-            self.fail(self._socket.lost)
+            self._lose(self._socket, self._reader)
             return
         request = self._handshake.request(
             _request_target(target), self.request.host_header, target.authorization
@@ -473,12 +457,34 @@ class WebSocketTransfer(HttpTransfer):
         except TransferError as failure:
             self.fail(failure)
 
+    def _lose(self, socket: StreamSocket, reader: ResponseReader) -> None:
+        """Report a connection that was lost before the head of an answer was complete."""
+        lost = socket.lost
+        assert lost is not None
+        if reader.empty and socket.ended:
+            self.fail(
+                TransferError(
+                    Condition.UNDEFINED_CONDITION,
+                    f"no answer: {lost.detail}",
+                    error=ErrorName.EMPTY_ANSWER,
+                )
+            )
+        elif (
+            reader.empty
+            and self.request.target.scheme == "wss"
+            and may_have_lost_an_alert(lost.detail)
+        ):
+            self._enter(_CONNECTING)
+            self._drop_connection()
+            self._egress.look_for_an_alert(self, lost)
+        else:
+            self.fail(lost)
+
     def _next_response(self, data: bytes) -> Response | None:
         """The answer, as soon as it is complete.
 
         Raises:
             BadResponse: the bytes are no HTTP response.
-            TransferError: the connection is lost.
         """
         socket, reader = self._socket, self._reader
         assert socket is not None
@@ -495,13 +501,7 @@ class WebSocketTransfer(HttpTransfer):
         elif socket.lost is not None:
             if reader.refused:
                 return reader.end()
-            if reader.empty and socket.ended:
-                raise TransferError(
-                    Condition.UNDEFINED_CONDITION,
-                    f"no answer: {socket.lost.detail}",
-                    error=ErrorName.EMPTY_ANSWER,
-                )
-            raise socket.lost
+            self._lose(socket, reader)
         return None
 
     def _wait_for_body(self, reader: ResponseReader) -> None:
