@@ -104,7 +104,7 @@ PANELS: list[tuple[str, str, str, list[tuple[str, str]]]] = [
     (
         "Look-ups",
         "ops",
-        "Look-ups of names by outcome; and names that are remembered.",
+        "Look-ups of names by outcome; and names in the cache.",
         [
             ("sum by (outcome) (rate(zurl_lookups_total{WHERE}RATE))", "{{outcome}}"),
             ("sum(zurl_dns_cache_entries{WHERE})", "remembered (number)"),
@@ -133,7 +133,7 @@ PANELS: list[tuple[str, str, str, list[tuple[str, str]]]] = [
         ],
     ),
     (
-        "Messages of no use",
+        "Messages dropped or refused",
         "ops",
         "From or for workers, by socket and reason; and answers that were given up.",
         [

@@ -41,7 +41,7 @@ __all__ = ["Daemon", "run"]
 # libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
-_REST = 1.0  # seconds for answering requests that wait in our queues at a stop
+_REJECT_TIME = 1.0  # seconds at a stop for answering requests that wait in ZeroMQ's queues
 _LINGER = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
 
 
@@ -68,7 +68,7 @@ def run(config: Config, config_path: str, log: Log, log_level: int | None = None
     )
     daemon = Daemon(config, log, config_path, log_level)
     log.info("started", "started")
-    log.hurry()
+    log.flush_soon()
     systemd.notify("READY=1")
     try:
         status = daemon.run()
@@ -132,19 +132,9 @@ class Daemon:
         self._endpoints.bind()
         self._listeners = Listeners(self._endpoints, self.loop, log)
         self._frontend = Frontend(self._endpoints, self.loop, log, self._access)
-        self._services = services = Services(
-            loop=self.loop,
-            egress=self._egress,
-            log=log,
-            journal=self._journal,
-            policy=self._policy_of(config),
-            instance_id=instance_id,
-            host_timeout=self._egress.timeout_of,
-            outlet=self._frontend.outlet,
-            **_session_settings(config),
-        )
+        self._services = self._make_services(config, instance_id)
         self.gateway = Gateway(
-            services,
+            self._services,
             self._frontend.replier,
             Admission(max(0, config.max_open_requests), config.max_requests_per_client),
             lambda: self._frontend.first_packets_wait,
@@ -155,9 +145,22 @@ class Daemon:
         self._listener = self._listen(instance_id) if config.metrics_listen else None
         self._stop_timer = Timer(self._drain_over)
         self._drained = False
-        self._rest_until: float | None = None
+        self._reject_until: float | None = None
         self._linger_until: float | None = None
         self._watchdog = Watchdog(self.loop)
+
+    def _make_services(self, config: Config, instance_id: bytes) -> Services:
+        return Services(
+            loop=self.loop,
+            egress=self._egress,
+            log=self._log,
+            journal=self._journal,
+            policy=self._policy_of(config),
+            instance_id=instance_id,
+            host_timeout=self._egress.timeout_of,
+            outlet=self._frontend.outlet,
+            **_session_settings(config),
+        )
 
     def _listen(self, instance_id: bytes) -> StatusListener:
         """Make the status listener.
@@ -188,7 +191,7 @@ class Daemon:
             config.ipc_file_mode,
             self.loop,
             self._log,
-            Pages(journal.metrics, reporting.ill, reporting.status),
+            Pages(journal.metrics, reporting.unhealthy_reason, reporting.status),
             monitors,
         )
 
@@ -213,14 +216,7 @@ class Daemon:
                 # A bug in one timer or event must not end other sessions.
                 self._log.exception("an event could not be handled")
             for number in self.loop.take_signals():
-                if number == signal.SIGHUP:
-                    self._reload()
-                elif self._stopping:
-                    self._log.warning("second signal: stopping at once")
-                    self._log.close()
-                    os._exit(0)
-                else:
-                    self._stop()
+                self._handle_signal(number)
             try:
                 more = self._turn()
             except Exception:
@@ -229,13 +225,24 @@ class Daemon:
             if observe_turn is not None:
                 observe_turn(self.loop.clock() - self.loop.now)
             if self._stopping and (self._drained or self._idle):
-                if self._rest_until is None:
-                    self._turn_away_rest()
+                if self._reject_until is None:
+                    self._reject_queued()
                     more = True
-                elif (not more or self.loop.now >= self._rest_until) and self._has_lingered():
+                elif (not more or self.loop.now >= self._reject_until) and self._lingered():
                     break
         self._close()
         return 0
+
+    def _handle_signal(self, number: int) -> None:
+        """Reload on SIGHUP; stop on any other one, at once if it is the second."""
+        if number == signal.SIGHUP:
+            self._reload()
+        elif self._stopping:
+            self._log.warning("second signal: stopping at once")
+            self._log.close()
+            os._exit(0)
+        else:
+            self._stop()
 
     def _turn(self) -> bool:
         """Do the work of one turn, without waiting. True if there is more to do."""
@@ -255,13 +262,13 @@ class Daemon:
         return not len(self.gateway) and self._frontend.idle
 
     def _stop(self) -> None:
-        """Take no more requests, and let those in flight finish for a while."""
+        """Read no more requests; those in flight may finish within ``drain_timeout``."""
         self._stopping = True
         systemd.notify("STOPPING=1")
         self.gateway.stop()
         waiting = len(self.gateway)
         self._log.info(f"stopping; {waiting} sessions open", "stop", sessions=waiting)
-        self._log.hurry()
+        self._log.flush_soon()
         self.loop.set_timer(self._stop_timer, self.loop.now + self._config.drain_timeout)
 
     def _drain_over(self) -> None:
@@ -273,15 +280,15 @@ class Daemon:
         held = sum(session.bytes_held for session in self.gateway.sessions())
         return held + sum(size for _, _, size in self._frontend.backlog())
 
-    def _turn_away_rest(self) -> None:
-        """Answer requests that wait in our queues: they will not be carried out.
+    def _reject_queued(self) -> None:
+        """Answer requests that wait in ZeroMQ's queues: they will not be carried out.
 
         They would be lost with the sockets, and their workers would wait in vain.
         """
-        self._rest_until = self.loop.now + _REST
-        self.gateway.turn_away_rest("stopping", "the gateway is stopping")
+        self._reject_until = self.loop.now + _REJECT_TIME
+        self.gateway.reject_queued("stopping", "the gateway is stopping")
 
-    def _has_lingered(self) -> bool:
+    def _lingered(self) -> bool:
         """Whether WebSockets' last frames were sent, and the origins had time to hang up.
 
         A connection closed earlier, with unread bytes, is reset, and the frame may be lost.
@@ -341,10 +348,10 @@ class Daemon:
         listener = self._config.metrics_listen  # needs a restart
         port = parse_listener(listener).port if listener else 0
         policy = config.policy({*self._endpoints.ports, port}, is_local)
-        policy.observe = self._tell_reported
+        policy.observe = self._log_report
         return policy
 
-    def _tell_reported(self, decision: Decision) -> None:
+    def _log_report(self, decision: Decision) -> None:
         code = decision.code.replace("_", "-")
         self._journal.reported(decision.subject, code, decision.rule, decision.reason)
 
@@ -355,7 +362,7 @@ class Daemon:
             self._log.info(f"refusals by rule: {refusals}", "refusals", rules=dict(counts))
 
     def _close(self) -> None:
-        self._journal.tell_sums()
+        self._journal.log_sums()
         self._log_counts()
         if self._listener is not None:
             self._listener.close()

@@ -26,12 +26,12 @@ _Streamed = StreamSession | WebSocketSession
 _Reply = Callable[[bytes], None]
 _Key = tuple[bytes, bytes]  # a worker's address and its id for a session
 
-_LOOK_INTERVAL = 0.25  # seconds between checks for waiting requests that have timed out
+_OVERDUE_INTERVAL = 0.25  # seconds between checks for waiting requests that have timed out
 _SWEEP_INTERVAL = 0.5  # seconds until new requests are given timers; most have ended by then
 
 
-class _Asked(NamedTuple):
-    """A request that waits.
+class _HeldRequest(NamedTuple):
+    """A request that was read, and waits until its worker may begin another session.
 
     Attributes:
         reply: sends the answer of the request interface; None for in_spec.
@@ -67,7 +67,7 @@ class Gateway:
         self,
         services: Services,
         replier: Replier,
-        admission: Admission[_Asked],
+        admission: Admission[_HeldRequest],
         first_packets_wait: Callable[[], bool],
         access: Access | None = None,
     ) -> None:
@@ -81,14 +81,17 @@ class Gateway:
         self.has_room = admission.has_room
         self._first_packets_wait = first_packets_wait
         self._access = access
-        self._turned_away: tuple[str, str] | None = None  # name and detail of the error
+        # Name and detail of the error for new requests; None: they begin sessions.
+        self._rejection: tuple[str, str] | None = None
         self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: dict[Session, bytes] = {}  # open sessions, with their workers
-        self._early = ReorderBuffer(services.loop, self._may_still_begin, self._cancel_unknown)
-        self._patience = Timer(self._begin_overdue)
+        self._reorder_buffer = ReorderBuffer(
+            services.loop, self._may_still_begin, self._cancel_unknown
+        )
+        self._overdue_timer = Timer(self._start_overdue)
         self._sweeper = Timer(self._sweep)
-        self._swept = 0  # number of the last session at the last sweep
+        self._last_swept = 0  # number of the last session at the last sweep
 
     def __repr__(self) -> str:
         return f"<Gateway sessions={len(self._open)} {self._admission!r}>"
@@ -121,26 +124,26 @@ class Gateway:
         try:
             envelope = frames[: frames.index(b"", 1) + 1]
         except ValueError:
-            self._drop("in_req_spec", "no empty frame before the packet")
+            self._drop_malformed("in_req_spec", "no empty frame before the packet")
             return
         if len(frames) != len(envelope) + 1:
             found = len(frames) - len(envelope)
-            self._drop("in_req_spec", f"{found} frames after the empty one, not 1")
+            self._drop_malformed("in_req_spec", f"{found} frames after the empty one, not 1")
             return
         try:
             packet = RequestPacket.parse(frames[-1])
             if packet.ids is not None:
                 raise PacketError("id must be one, not a list of several", packet.format)
         except PacketError as error:
-            self._note("in_req_spec", error, answered=True)
+            self._log_malformed("in_req_spec", error, answered=True)
             self._answer_bad_request(envelope, error)
             return
         worker = b"request " + envelope[0]
         reply = functools.partial(self._replier.reply, envelope)
-        if client is not None and self._is_refused("in_req_spec", packet, reply, client):
+        if client is not None and self._refuse_privileges("in_req_spec", packet, reply, client):
             return
-        if self._turned_away is not None:
-            self._turn_away(packet, reply, self._turned_away)
+        if self._rejection is not None:
+            self._reject(packet, reply, self._rejection)
         elif self._admission.enter(worker):
             self._start(worker, packet, reply, self._loop.now)
         else:
@@ -159,7 +162,7 @@ class Gateway:
     def begin(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """PULL: the first packet of a session."""
         if len(frames) != 1:
-            self._drop("in_spec", f"{len(frames)} frames, not 1")
+            self._drop_malformed("in_spec", f"{len(frames)} frames, not 1")
             return
         try:
             packet = RequestPacket.parse(frames[0])
@@ -167,11 +170,11 @@ class Gateway:
             self._refuse("in_spec", error)
             return
         if packet.ids is not None:
-            self._drop("in_spec", "a first packet with a list of ids")
+            self._drop_malformed("in_spec", "a first packet with a list of ids")
             return
         if not self._may_use("in_spec", packet, client):
             return
-        if client is not None and self._is_refused("in_spec", packet, None, client):
+        if client is not None and self._refuse_privileges("in_spec", packet, None, client):
             return
         # Its type is ignored, as with Zurl: clients may rely on that.
         key: Hashable = (packet.sender, packet.id) if packet.sender and packet.id else None
@@ -180,8 +183,8 @@ class Gateway:
             self._journal.refused("in_spec", "its id is in use", packet.id, packet.sender)
             return
         worker = b"stream " + packet.sender if packet.sender else b"stream "
-        if self._turned_away is not None:
-            self._turn_away(packet, None, self._turned_away)
+        if self._rejection is not None:
+            self._reject(packet, None, self._rejection)
         elif self._admission.enter(worker):
             self._start(worker, packet, None, self._loop.now)
         else:
@@ -189,7 +192,7 @@ class Gateway:
 
     # -- sessions begin and end ----------------------------------------------------------------
 
-    def _turn_away(self, packet: RequestPacket, reply: _Reply | None, why: tuple[str, str]) -> None:
+    def _reject(self, packet: RequestPacket, reply: _Reply | None, why: tuple[str, str]) -> None:
         where = "in_spec" if reply is None else "in_req_spec"
         self._journal.metrics.packets_dropped.add(where, "turned-away")
         self._journal.refused(where, why[1], packet.id, packet.sender)
@@ -201,9 +204,9 @@ class Gateway:
         """Keep a request until its worker may begin another session, or the request times out."""
         now = self._loop.now
         deadline = None if packet.timeout is None else now + packet.timeout / 1000.0
-        asked = _Asked(packet, reply, now)
-        self._admission.wait(Waiting(worker, key, asked, size, deadline))
-        self._loop.set_timer(self._patience, now + _LOOK_INTERVAL)
+        request = _HeldRequest(packet, reply, now)
+        self._admission.wait(Waiting(worker, key, request, size, deadline))
+        self._loop.set_timer(self._overdue_timer, now + _OVERDUE_INTERVAL)
 
     def admit_waiting(self) -> None:
         """Begin requests that have waited for their worker's share, as far as there is room."""
@@ -211,12 +214,12 @@ class Gateway:
             for waiting in self._admission.admitted():
                 self._start(waiting.worker, *waiting.request)
 
-    def _begin_overdue(self) -> None:
+    def _start_overdue(self) -> None:
         """Begin requests that have waited until their deadline: their sessions time out at once."""
         for waiting in self._admission.overdue(self._loop.now):
             self._start(waiting.worker, *waiting.request)
         if self._admission.waiting:
-            self._loop.set_timer(self._patience, self._loop.now + _LOOK_INTERVAL)
+            self._loop.set_timer(self._overdue_timer, self._loop.now + _OVERDUE_INTERVAL)
 
     def _start(
         self, worker: bytes, packet: RequestPacket, reply: _Reply | None, arrived: float
@@ -260,7 +263,7 @@ class Gateway:
         self._streams[key] = session
         self._by_id.setdefault(packet.id, []).append(session)
         session.start(packet)
-        for early, seq in self._early.take(key):
+        for early, seq in self._reorder_buffer.take(key):
             self._continue(early, packet.id, seq, 0)
 
     def _answer(
@@ -281,11 +284,11 @@ class Gateway:
         """Set timers of whole requests that began since the last sweep and are still open."""
         young: list[SingleSession] = []
         for session in reversed(self._open):  # the last one first
-            if session.account.session <= self._swept:
+            if session.account.session <= self._last_swept:
                 break
             if isinstance(session, SingleSession):
                 young.append(session)
-        self._swept = self._journal.accepted
+        self._last_swept = self._journal.accepted
         for single in young:
             single.keep_time()
 
@@ -302,26 +305,26 @@ class Gateway:
                 del self._by_id[session.id]
 
     def stop(self) -> None:
-        """Take no more requests."""
+        """Read no more requests: the daemon stops."""
         self._admission.accepting = False
 
-    def open(self) -> None:
-        """Take requests again, after `shut` or `turn_away`."""
-        self._turned_away = None
-        self._admission.shut = False
+    def resume(self) -> None:
+        """Begin new requests again, after `pause` or `reject`."""
+        self._rejection = None
+        self._admission.paused = False
 
-    def shut(self) -> None:
+    def pause(self) -> None:
         """Read no more requests for now."""
-        self._admission.shut = True
+        self._admission.paused = True
 
-    def turn_away(self, error: str, detail: str) -> None:
+    def reject(self, error: str, detail: str) -> None:
         """Answer requests that are read from now on with an error."""
-        self._turned_away = error, detail
-        self._admission.shut = False
+        self._rejection = error, detail
+        self._admission.paused = False
 
-    def turn_away_rest(self, error: str, detail: str) -> None:
-        """Read the requests that wait in our queues, even after `stop`, and turn them away."""
-        self.turn_away(error, detail)
+    def reject_queued(self, error: str, detail: str) -> None:
+        """Read the requests that wait in ZeroMQ's queues, even after `stop`, and reject them."""
+        self.reject(error, detail)
         self._admission.accept_all()
 
     def abort_all(self, error: str, detail: str) -> None:
@@ -336,7 +339,7 @@ class Gateway:
     def go_on(self, frames: list[bytes], client: CurveClient | None = None) -> None:
         """DEALER, from a worker's ROUTER: an empty frame, then a later packet of a session."""
         if len(frames) != 2 or frames[0]:
-            self._drop("in_stream_spec", "not an empty frame and a packet")
+            self._drop_malformed("in_stream_spec", "not an empty frame and a packet")
             return
         try:
             packet = RequestPacket.parse(frames[1])
@@ -357,10 +360,10 @@ class Gateway:
         sender = packet.sender
         session = self._streams.get((sender, id)) if sender else self._find_by_id(packet, id)
         if session is None and sender:
-            session = self._adopted(sender, id, seq)
+            session = self._take_over_handoff(sender, id, seq)
         if session is not None:
             session.receive(packet, seq)
-        elif sender and not self._wait_for_session((sender, id), packet, seq, size):
+        elif sender and not self._keep_early((sender, id), packet, seq, size):
             self._cancel_unknown(packet, id)
 
     def _find_by_id(self, packet: RequestPacket, id: bytes) -> _Streamed | None:
@@ -375,7 +378,7 @@ class Gateway:
         session = candidates[0]
         return session if session.expects(packet.seq) else None
 
-    def _adopted(self, sender: bytes, id: bytes, seq: int | None) -> _Streamed | None:
+    def _take_over_handoff(self, sender: bytes, id: bytes, seq: int | None) -> _Streamed | None:
         """The session of this id that its worker has handed off; it becomes this worker's."""
         found = [s for s in self._by_id.get(id, ()) if s.handed_off and s.expects(seq)]
         if len(found) != 1:
@@ -391,17 +394,15 @@ class Gateway:
         self._open[session] = worker
         return session
 
-    def _wait_for_session(
-        self, key: _Key, packet: RequestPacket, seq: int | None, size: int
-    ) -> bool:
-        """Keep a packet that may be early; False if there is no room for it."""
+    def _keep_early(self, key: _Key, packet: RequestPacket, seq: int | None, size: int) -> bool:
+        """Keep a packet whose session may still begin; False if there is no room for it."""
         if packet.type == b"cancel" and self._admission.forget(key) is not None:
-            self._early.take(key)
+            self._reorder_buffer.take(key)
             return True
-        return self._early.keep(key, packet, seq, size)
+        return self._reorder_buffer.keep(key, packet, seq, size)
 
     def _may_still_begin(self) -> bool:
-        """Whether first packets wait, among which may be that of any session."""
+        """Whether first packets wait, so that an unknown session may be among them."""
         return self._admission.waiting > 0 or self._first_packets_wait()
 
     def _cancel_unknown(self, packet: RequestPacket, id: bytes) -> None:
@@ -425,10 +426,10 @@ class Gateway:
         if not allowed and client is not None:
             address = show_address(packet.sender or b"")
             reason = f"from {address} does not belong to the key of {client.name}"
-            self._note_refusal(where, packet, reason)
+            self._log_refusal(where, packet, reason)
         return allowed
 
-    def _is_refused(
+    def _refuse_privileges(
         self, where: str, packet: RequestPacket, reply: _Reply | None, client: CurveClient
     ) -> bool:
         """Refuse a request with a privilege that its client does not have; False if it has all."""
@@ -439,11 +440,11 @@ class Gateway:
             if not withheld:
                 return False
             reason = f"{', '.join(withheld)} is not granted to {client.name}"
-        self._note_refusal(where, packet, reason)
+        self._log_refusal(where, packet, reason)
         self._answer(packet, reply, error_fields(Condition.POLICY_VIOLATION, "privilege", reason))
         return True
 
-    def _note_refusal(self, where: str, packet: RequestPacket, reason: str) -> None:
+    def _log_refusal(self, where: str, packet: RequestPacket, reason: str) -> None:
         self._journal.metrics.packets_dropped.add(where, "not-allowed")
         self._journal.refused(where, reason, packet.id, packet.sender)
 
@@ -462,19 +463,19 @@ class Gateway:
     def _refuse(self, where: str, error: PacketError) -> None:
         """Answer a malformed packet, if its sender could be read; the session goes on."""
         answered = bool(error.sender and error.ids) and error.type not in (b"cancel", b"error")
-        self._note(where, error, answered)
+        self._log_malformed(where, error, answered)
         if answered and error.sender:
             format = error.format or Format.TNETSTRING
             answer = Envelope(format, None, error.ids[0], address=error.sender)
             fields = error_fields(Condition.BAD_REQUEST, "bad-message", error.reason)
             self._outlet.publish(error.sender, answer.encode(fields))
 
-    def _note(self, where: str, error: PacketError, answered: bool) -> None:
+    def _log_malformed(self, where: str, error: PacketError, answered: bool) -> None:
         self._journal.metrics.packets_dropped.add(where, "malformed")
         id = error.ids[0] if error.ids else None
         self._journal.refused(where, error.reason, id, error.sender, answered)
 
-    def _drop(self, where: str, reason: str) -> None:
+    def _drop_malformed(self, where: str, reason: str) -> None:
         self._journal.metrics.packets_dropped.add(where, "malformed")
         self._journal.refused(where, reason)
 

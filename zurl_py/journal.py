@@ -140,8 +140,8 @@ class Journal:
         self._refusals: Repeats[tuple[str, str]] = Repeats(("any socket", "any reason"))
         self._reports: Repeats[tuple[str, str]] = Repeats(("any rule", "any name"))
         self._misspelt: set[str] = set()
-        self._timer = Timer(self.tell_sums)
-        self._timed = False
+        self._sum_timer = Timer(self.log_sums)
+        self._sums_scheduled = False
 
     def __repr__(self) -> str:
         return f"<Journal accepted={self.accepted} answered={self.answered}>"
@@ -216,10 +216,10 @@ class Journal:
             self._misspelt.add(field)
             self._log.warning(
                 f"the field {field} is not known and ignored, {field.replace('_', '-')} is; "
-                f"id={show_id(account.id)} from={show_id(account.sender)} (told once)",
+                f"id={show_id(account.id)} from={show_id(account.sender)} (logged once)",
                 "misspelt",
                 field=field,
-                **_names(account.id, account.sender),
+                **_id_fields(account.id, account.sender),
             )
 
     def answered_with(self, account: Account, code: int, size: int) -> None:
@@ -271,9 +271,9 @@ class Journal:
         level = WARNING
         if account.quiet:
             level = DEBUG
-        elif not self._failures.is_news((account.outcome, account.error, account.host)):
+        elif not self._failures.is_new((account.outcome, account.error, account.host)):
             level = INFO
-        self._expect_sums()
+        self._schedule_sums()
         log = self._log
         if (log.warning_on, log.info_on, log.debug_on)[level - 1]:
             log.add(level, _ENDED, account)
@@ -301,8 +301,8 @@ class Journal:
             answered: its sender got ``bad-request``.
         """
         reason = reason[:_MAX_SHOWN]
-        self._expect_sums()
-        if self._refusals.is_news((socket, reason)):
+        self._schedule_sums()
+        if self._refusals.is_new((socket, reason)):
             what = "answered with bad-request" if answered else "dropped"
             self._log.warning(
                 f"{socket}: a message was {what}: {reason}; "
@@ -311,7 +311,7 @@ class Journal:
                 socket=socket,
                 detail=reason,
                 answered=answered,
-                **_names(id, sender),
+                **_id_fields(id, sender),
             )
 
     def reported(self, subject: str, code: str, rule: str, reason: str) -> None:
@@ -321,25 +321,25 @@ class Journal:
             subject: the name or address.
             code, rule: the kind of rule, and the rule as the operator wrote it.
         """
-        self._expect_sums()
-        if self._reports.is_news((rule, subject)):
+        self._schedule_sums()
+        if self._reports.is_new((rule, subject)):
             text = f"policy report: {subject} would be {reason}"
             self._log.warning(text, "policy-report", subject=subject, rule=rule, error=code)
 
     # -- sums ----------------------------------------------------------------------------------
 
-    def _expect_sums(self) -> None:
-        if not self._timed:
-            self._timed = True
-            self._loop.set_timer(self._timer, self._loop.now + _SUM_INTERVAL)
+    def _schedule_sums(self) -> None:
+        if not self._sums_scheduled:
+            self._sums_scheduled = True
+            self._loop.set_timer(self._sum_timer, self._loop.now + _SUM_INTERVAL)
 
-    def tell_sums(self) -> None:
+    def log_sums(self) -> None:
         """Log sums of repeated events since the last sums; also called when the daemon stops."""
-        self._timed = False
+        self._sums_scheduled = False
         for (outcome, error, host), count in self._failures.sums():
             what = f"condition={outcome} error={error} host={host[:_MAX_SHOWN] or '-'}"
             self._log.warning(
-                f"{count} more with {what}, since this was said last",
+                f"{count} more with {what} since the last report",
                 "outcome-sum",
                 condition=outcome,
                 error=error,
@@ -348,7 +348,7 @@ class Journal:
             )
         for (socket, reason), count in self._refusals.sums():
             self._log.warning(
-                f"{socket}: {count} more messages of no use, since this was said last: {reason}",
+                f"{socket}: {count} more messages were refused since the last report: {reason}",
                 "refused-sum",
                 socket=socket,
                 detail=reason,
@@ -356,14 +356,14 @@ class Journal:
             )
         for (rule, subject), count in self._reports.sums():
             self._log.warning(
-                f"policy report: {subject} {count} more times by {rule}, since this was said last",
+                f"policy report: {subject} {count} more times by {rule} since the last report",
                 "policy-report-sum",
                 subject=subject,
                 rule=rule,
                 count=count,
             )
         if self._failures or self._refusals or self._reports:
-            self._expect_sums()
+            self._schedule_sums()
 
 
 # -- formats ---------------------------------------------------------------------------------------
@@ -398,13 +398,13 @@ def show_id(id: bytes | None) -> str:
 
 def _began_text(account: Account) -> str:
     url = account.url[:_MAX_URL]
-    return f"IN id={show_id(account.id)}, {account.method} {url} {_told_apart(account)}"
+    return f"IN id={show_id(account.id)}, {account.method} {url} {_identity(account)}"
 
 
 def account_text(account: Account) -> str:
     """The line of a closed account, in Zurl's form with further fields."""
     id, ms = show_id(account.id), account.seconds * 1000.0
-    more = f"{_told_apart(account)} method={account.method} url={account.url[:_MAX_URL]}"
+    more = f"{_identity(account)} method={account.method} url={account.url[:_MAX_URL]}"
     if account.http_version:
         more += f" http_version={account.http_version}"
     if account.error:
@@ -417,7 +417,7 @@ def account_text(account: Account) -> str:
     return f"OUT id={id} code={account.code} {account.size} {ms:.0f}ms {more}"
 
 
-def _told_apart(account: Account) -> str:
+def _identity(account: Account) -> str:
     text = f"session={account.session}"
     if account.sender:
         text += f" from={show_id(account.sender)}"
@@ -429,7 +429,7 @@ def _told_apart(account: Account) -> str:
 def _began_fields(account: Account) -> dict[str, object]:
     found: dict[str, object] = {
         "session": account.session,
-        **_names(account.id, account.sender),
+        **_id_fields(account.id, account.sender),
         "interface": _INTERFACE_NAMES[account.interface],
         "method": account.method,
         "url": account.url[:_MAX_URL],
@@ -457,7 +457,7 @@ def account_fields(account: Account) -> dict[str, object]:
     return found
 
 
-def _names(id: bytes | None, sender: bytes | None) -> dict[str, object]:
+def _id_fields(id: bytes | None, sender: bytes | None) -> dict[str, object]:
     found: dict[str, object] = {}
     if id:
         found["id"] = id[:_MAX_SHOWN].decode("utf-8", "backslashreplace")

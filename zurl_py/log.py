@@ -27,15 +27,15 @@ __all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "Kind", "Log", "level_of", "prin
 
 ERROR, WARNING, INFO, DEBUG = range(4)
 
-_GATHER = 0.5  # seconds that lines gather before they are written
+_WRITE_INTERVAL = 0.5  # seconds between two writes, unless a line is urgent
 _MAX_WAITING = 100_000  # lines; more are dropped and counted
-_PATIENCE = 1.0  # seconds that the writer waits for a non-blocking pipe that is full
-_LAST_WORDS = 2.0  # seconds that close() waits for the writer
+_PIPE_TIMEOUT = 1.0  # seconds that the writer waits for a non-blocking pipe that is full
+_CLOSE_TIMEOUT = 2.0  # seconds that close() waits for the writer
 
 _TAGS = ("[ERR]", "[WARN]", "[INFO]", "[DEBUG]")
 _NAMES = ("error", "warning", "info", "debug")
 _PRIORITIES = ("<3>", "<4>", "<6>", "<7>")  # sd-daemon(3)
-_STARTS = tuple(map("".join, zip(_PRIORITIES, _TAGS, strict=True)))
+_PREFIXES = tuple(map("".join, zip(_PRIORITIES, _TAGS, strict=True)))
 
 _PLAIN = bytes(range(0x20, 0x7F))  # printable ASCII
 
@@ -106,13 +106,13 @@ class Log:
         self._second = -1  # Unix time of the next two
         self._local = ""
         self._utc = ""
-        self._torn = False  # the last write stopped within a line
+        self._ends_within_line = False  # the last write stopped in the middle of a line
         self._idle = False  # the writer sleeps until there is a line
         self._urgent = False  # the writer must write now
         self._closing = False
         self._reopening = False
         self._wake = threading.Event()
-        self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
+        self._writer = threading.Thread(target=self._run_writer, name="log", daemon=True)
         self._writer.start()
 
     def __repr__(self) -> str:
@@ -152,7 +152,7 @@ class Log:
             about: further fields of its JSON object.
         """
         self.add(ERROR, event, (text, about))
-        self.hurry()
+        self.flush_soon()
 
     def exception(self, text: str) -> None:
         """Log an error with the traceback of the exception being handled: a bug."""
@@ -191,40 +191,40 @@ class Log:
             self._idle = False
             self._wake.set()
 
-    def hurry(self) -> None:
-        """Have the waiting lines written at once."""
+    def flush_soon(self) -> None:
+        """Have the waiting lines written at once, by the log's thread."""
         self._urgent = True
         self._wake.set()
 
     def reopen(self) -> None:
         """Open the file again after a rotation; if that fails, keep the old descriptor."""
         self._reopening = True
-        self.hurry()
+        self.flush_soon()
 
     def close(self) -> None:
         """Write the waiting lines, for two seconds at most, and stop."""
         self._closing = True
-        self.hurry()
-        self._writer.join(_LAST_WORDS)
+        self.flush_soon()
+        self._writer.join(_CLOSE_TIMEOUT)
 
     # -- the writing thread ------------------------------------------------------------------
 
-    def _write_on(self) -> None:
+    def _run_writer(self) -> None:
         while not self._closing:
-            self._gather()
+            self._wait_for_lines()
             self._write_waiting()
             if self._reopening:
                 self._reopening = False
                 self._reopen()
         self._write_waiting()
 
-    def _gather(self) -> None:
+    def _wait_for_lines(self) -> None:
         """Return when lines are to be written: half a second after the first one, or at once.
 
         While lines come, this wakes twice a second, however many they are. After half a second
         without any it sleeps until the next one wakes it.
         """
-        if not self._wake.wait(_GATHER) and not self._lines:
+        if not self._wake.wait(_WRITE_INTERVAL) and not self._lines:
             self._idle = True
             # A line that is added from here on sets the event; one added before is seen here.
             if not self._lines:
@@ -232,14 +232,14 @@ class Log:
             self._idle = False
             self._wake.clear()
             if not self._urgent:
-                self._wake.wait(_GATHER)
+                self._wake.wait(_WRITE_INTERVAL)
         self._wake.clear()
         self._urgent = False
 
     def _write_waiting(self) -> None:
         waiting, form = self._lines, self._form
         taken = [waiting.popleft() for _ in range(len(waiting))]
-        lines = [*form(taken), *form(self._losses())]
+        lines = [*form(taken), *form(self._lost_line_entries())]
         if not lines:
             return
         data = _joined(lines)
@@ -248,10 +248,13 @@ class Log:
             data = _joined(line if line.isprintable() else printable(line) for line in lines)
         self._write(data)
 
-    def _losses(self) -> Iterator[_Entry]:
+    def _lost_line_entries(self) -> Iterator[_Entry]:
         """Entries that report the lines lost since the last report."""
         for number, (lost, why) in enumerate(
-            ((self._overflowed, "too many at once"), (self._unwritten, "not to be written"))
+            (
+                (self._overflowed, "too many came at once"),
+                (self._unwritten, "they could not be written"),
+            )
         ):
             news = lost - self._reported[number]
             if news:
@@ -260,7 +263,7 @@ class Log:
                 yield time.time(), WARNING, "log-lines-lost", about
 
     def _to_text(self, entries: Iterable[_Entry]) -> Iterator[str]:
-        starts = _STARTS if self._to_journal else _TAGS
+        prefixes = _PREFIXES if self._to_journal else _TAGS
         stamped, stamp = -1, ""  # under load many lines have the same millisecond
         for now, level, kind, what in entries:
             moment = int(now * 1000)
@@ -268,7 +271,7 @@ class Log:
                 self._set_second(moment // 1000)
                 stamped, stamp = moment, f"{self._local}{moment % 1000:03d}"
             text = what[0] if isinstance(kind, str) else kind.text(what)
-            yield f"{starts[level]} {stamp} {text}"
+            yield f"{prefixes[level]} {stamp} {text}"
 
     def _to_json(self, entries: Iterable[_Entry]) -> Iterator[str]:
         about: Mapping[str, object]
@@ -293,26 +296,26 @@ class Log:
             self._utc = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
 
     def _write(self, data: bytes) -> None:
-        if self._torn:
+        if self._ends_within_line:
             data = b"\n" + data
         rest = data
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:  # the parent has made the pipe non-blocking
-                if not self._wait_for_room():
+                if not self._wait_for_pipe():
                     break
             except OSError:  # a full disk, a closed pipe: reported with the next lines
                 break
         written = data[: len(data) - len(rest)]
         if written:
-            self._torn = not written.endswith(b"\n")
+            self._ends_within_line = not written.endswith(b"\n")
         self._unwritten += rest.count(b"\n")
 
-    def _wait_for_room(self) -> bool:
+    def _wait_for_pipe(self) -> bool:
         poller = select.poll()
         poller.register(self._fd, select.POLLOUT)
-        return bool(poller.poll(_PATIENCE * 1000))
+        return bool(poller.poll(_PIPE_TIMEOUT * 1000))
 
     def _reopen(self) -> None:
         if self.path is None:
@@ -323,7 +326,7 @@ class Log:
             self.error(f"cannot reopen {self.path}: {error.strerror}", "log-reopen")
             return
         before, self._fd = self._fd, fresh
-        self._torn = False
+        self._ends_within_line = False
         os.close(before)
 
 

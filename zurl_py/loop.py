@@ -76,7 +76,7 @@ class Loop:
         self.now = clock()  # seconds; refreshed once per turn, good enough for every deadline
         self.epoll = select.epoll()
         self._urgent: set[int] = set()  # descriptors that are handled in every turn
-        self._unheard: dict[int, int] = {}  # those left over from the last turn, with their order
+        self._deferred: dict[int, int] = {}  # those left over from the last turn, with their order
         self._handlers: dict[int, Callable[[int, int], None]] = {}
         self._buckets: dict[float, set[Timer]] = {}
         self._bucket_heap: list[float] = []
@@ -188,7 +188,7 @@ class Loop:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in signals:
             signal.signal(number, lambda n, _frame: self._signals.append(n))
-        self.watch(reader, READ, _empty, urgent=True)
+        self.watch(reader, READ, _drain_pipe, urgent=True)
 
     def take_signals(self) -> list[int]:
         """The signals that came since the last call, in order."""
@@ -214,32 +214,32 @@ class Loop:
                     timeout = left if left > 0.0 else 0.0
         events = self.epoll.poll(timeout, _MAX_EVENTS)
         self.now = self.clock()
-        if self._unheard:
+        if self._deferred:
             events.sort(key=self._precedence)
-        self._hear(events)
+        self._dispatch(events)
         if heap and heap[0] <= self.now:
             self._fire_timers()
 
     def _precedence(self, event: tuple[int, int]) -> int:
         fd = event[0]
-        return -1 if fd in self._urgent else self._unheard.get(fd, _MAX_EVENTS)
+        return -1 if fd in self._urgent else self._deferred.get(fd, _MAX_EVENTS)
 
-    def _hear(self, events: list[tuple[int, int]]) -> None:
+    def _dispatch(self, events: list[tuple[int, int]]) -> None:
         """Call handlers until the time is used up; the epoll reports the other events again."""
         handlers, clock = self._handlers, self.clock
         until = self.now + _EVENTS_SHARE
         late = False
-        unheard: dict[int, int] = {}
+        deferred: dict[int, int] = {}
         for fd, mask in events:
             if late and fd not in self._urgent:
-                unheard[fd] = len(unheard)
+                deferred[fd] = len(deferred)
                 continue
             # None if the handler of an earlier event has closed it.
             handler = handlers.get(fd)
             if handler is not None:
                 handler(fd, mask)
                 late = clock() > until
-        self._unheard = unheard
+        self._deferred = deferred
 
     def close(self) -> None:
         """Release the descriptors."""
@@ -250,6 +250,6 @@ class Loop:
         self.epoll.close()
 
 
-def _empty(fd: int, _events: int) -> None:
+def _drain_pipe(fd: int, _events: int) -> None:
     """Drain the wake-up pipe of signals."""
     os.read(fd, 512)

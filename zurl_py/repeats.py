@@ -29,7 +29,7 @@ class Repeats(Generic[Key]):
     def __len__(self) -> int:
         return len(self._counts)
 
-    def is_news(self, key: Key) -> bool:
+    def is_new(self, key: Key) -> bool:
         """True if the key is new and to be logged in full; else it was counted."""
         counts = self._counts
         if key not in counts:

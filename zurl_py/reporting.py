@@ -34,7 +34,7 @@ __all__ = ["Parts", "Reporting"]
 
 _SHOWN = 10  # entries of each list
 _OLDEST = 20
-_LOOKED_AT = 2000  # sessions whose stage is counted; of more, every second, third and so on
+_SAMPLED = 2000  # sessions whose stage is counted; of more, every second, third and so on
 _MAX_WORKER = 200  # characters of a worker's address
 
 _SOCKETS_IN = ("in_spec", "in_stream_spec", "in_req_spec")
@@ -106,7 +106,7 @@ class Reporting:
         self._process = (-1.0, read_process())
         parts.journal.watchers.append(self._ended)
         parts.egress.measure(Meter(parts.journal.metrics))
-        self._add_numbers(parts.journal.metrics)
+        self._add_families(parts.journal.metrics)
 
     def _ended(self, account: Account) -> None:
         if account.host:
@@ -117,45 +117,49 @@ class Reporting:
 
     # -- /metrics ------------------------------------------------------------------------------
 
-    def _add_numbers(self, metrics: Metrics) -> None:
-        parts = self._parts
+    def _add_families(self, metrics: Metrics) -> None:
+        """Add the metrics whose values the parts have."""
         self._add_sockets(metrics)
         self._add_policy(metrics)
-        metrics.gauge(
-            "zurl_transfers_open", "Transfers that libcurl has.", lambda: len(parts.egress)
-        )
-        metrics.gauge(
-            "zurl_connections_idle",
-            "Connections to origins that are kept and not in use.",
-            lambda: parts.egress.idle_connections,
-        )
-        metrics.gauge(
-            "zurl_dns_cache_entries",
-            "Names whose addresses, or that they have none, are remembered.",
-            lambda: parts.egress.known_names,
-        )
-        metrics.gauge(
-            "zurl_credits_withheld",
-            "Bytes of bodies from workers that are not credited yet, as origins take none.",
-            lambda: self._survey().withheld,
-        )
-        metrics.gauge(
-            "zurl_websockets_open",
-            "WebSockets whose handshake is over.",
-            lambda: self._survey().websockets,
-        )
-        metrics.observed(
-            "zurl_log_lines_dropped", "Log lines that were lost.", lambda: parts.log.dropped
-        )
+        self._add_egress(metrics)
+        self._add_sessions(metrics)
+        log = self._parts.log
+        metrics.observed("zurl_log_lines_dropped", "Log lines that were lost.", lambda: log.dropped)
         metrics.info(
             "zurl_build",
-            "What this daemon is, and what it is made of.",
+            "Versions of this daemon and of the libraries that it uses.",
             version=__version__,
             libcurl=pycurl.version_info()[1],
             libzmq=zmq.zmq_version(),
             python=platform.python_version(),
         )
         self._add_process(metrics)
+
+    def _add_egress(self, metrics: Metrics) -> None:
+        egress = self._parts.egress
+        metrics.gauge("zurl_transfers_open", "Transfers that libcurl has.", lambda: len(egress))
+        metrics.gauge(
+            "zurl_connections_idle",
+            "Connections to origins that are kept and not in use.",
+            lambda: egress.idle_connections,
+        )
+        metrics.gauge(
+            "zurl_dns_cache_entries",
+            "Results of look-ups in the cache, failed ones included.",
+            lambda: egress.known_names,
+        )
+
+    def _add_sessions(self, metrics: Metrics) -> None:
+        metrics.gauge(
+            "zurl_credits_withheld",
+            "Bytes of bodies from workers without new credits, as origins have not read them.",
+            lambda: self._survey().withheld,
+        )
+        metrics.gauge(
+            "zurl_websockets_open",
+            "Open WebSockets, after their handshake.",
+            lambda: self._survey().websockets,
+        )
 
     def _add_sockets(self, metrics: Metrics) -> None:
         frontend = self._parts.frontend
@@ -207,7 +211,7 @@ class Reporting:
         codes = [rule.replace("-", "_") for rule in _REFUSALS]
         metrics.observed(
             "zurl_policy_reports",
-            "What would have been refused, but for report_deny or policy_mode=report.",
+            "Refusals that report_deny or policy_mode=report only reported, by the kind of rule.",
             lambda: [policy.reports.get(code, 0) for code in codes],
             rule=_REFUSALS,
         )
@@ -238,7 +242,7 @@ class Reporting:
 
     # -- /healthz ------------------------------------------------------------------------------
 
-    def ill(self) -> str:
+    def unhealthy_reason(self) -> str:
         """Why no requests are accepted; "" if they are.
 
         The answer itself shows that the loop runs.
@@ -304,7 +308,7 @@ class Reporting:
 
     def _sessions(self) -> dict[str, object]:
         sessions = self._parts.gateway.sessions()
-        step = -(-len(sessions) // _LOOKED_AT) or 1
+        step = -(-len(sessions) // _SAMPLED) or 1
         stages: dict[str, int] = {}
         for session in sessions[::step]:
             stages[session.stage] = stages.get(session.stage, 0) + step
@@ -375,15 +379,16 @@ class Reporting:
         gateway = self._parts.gateway
         if not gateway.has_room():
             yield (
-                "open sessions to end: as many are open as may be, and workers' messages wait"
+                "open sessions to end: max_open_requests or max_memory is reached, and new "
+                "requests are not read"
                 if self._state() == "running"
-                else "open sessions to end, before the daemon does"
+                else "open sessions to end: the daemon is stopping"
             )
         if gateway.waiting:
-            yield f"shares: {gateway.waiting} requests of workers that have many open already"
+            yield f"shares: {gateway.waiting} requests of workers that have many open"
         backlog = self._parts.frontend.backlog()
         if backlog:
-            yield f"workers to read: {len(backlog)} of them have answers that wait"
+            yield f"workers to read: answers wait for {len(backlog)} of them"
 
 
 def _worker(address: bytes) -> str:

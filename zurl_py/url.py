@@ -125,9 +125,9 @@ def parse(uri: bytes) -> Target:
                 remember(_targets, uri, target, _MAX_TARGETS)
             return target
     if _FORBIDDEN.search(uri):
-        raise BadUrl('a blank, a control character or one of \\<>" in it')
+        raise BadUrl('it has a blank, a control character or one of \\<>", which must be escaped')
     if _BROKEN_ESCAPE.search(uri):
-        raise BadUrl("a % without two hexadecimal digits")
+        raise BadUrl("it has a % without two hexadecimal digits; a plain % is written %25")
     try:
         uri.decode()
     except UnicodeDecodeError:
@@ -145,7 +145,7 @@ def resolve(base: Target, location: bytes) -> Target:
         BadUrl: as for ``parse``.
     """
     if _DANGEROUS.search(location):
-        raise BadUrl("a control character or a backslash in it")
+        raise BadUrl("it has a control character or a backslash")
     reference = location.strip(b" ").partition(b"#")[0].replace(b" ", b"%20")
     if _SCHEME.match(reference):
         return _absolute(reference, _as_is)
@@ -172,7 +172,7 @@ def _absolute(uri: bytes, rewrite: Callable[[bytes], bytes]) -> Target:
     """
     found = _URL.fullmatch(uri)
     if found is None:
-        raise BadUrl("not scheme://host…")
+        raise BadUrl("not of the form scheme://host[:port]/path")
     scheme_text, user, host_text, port_text, rest = found.groups()
     scheme = scheme_text.decode().lower()
     default = _DEFAULT_PORTS.get(scheme)
@@ -181,7 +181,7 @@ def _absolute(uri: bytes, rewrite: Callable[[bytes], bytes]) -> Target:
     authorization = _authorization(user) if user else None
     host, curl_host = _host(host_text)
     if port_text and (not _PORT.fullmatch(port_text) or int(port_text) > 65535):
-        raise BadUrl(f"port {port_text.decode()}")
+        raise BadUrl(f"the port {port_text.decode()} is not one from 1 to 65535")
     port = int(port_text) if port_text else default
     suffix = "" if port == default else f":{port}"
     rest = rewrite(rest or b"/")

@@ -106,8 +106,8 @@ def test_a_failure_is_a_warning_once_and_then_counted(path: Path) -> None:
         "method=GET url=http://example.com/path error=certificate-expired: it is over",
         "[WARN] OUT ERR id=a condition=tls-error 0ms session=1001 from=w "
         "method=GET url=http://other.example/ error=certificate-expired: it is over",
-        "[WARN] 999 more with condition=tls-error error=certificate-expired host=example.com, "
-        "since this was said last",
+        "[WARN] 999 more with condition=tls-error error=certificate-expired host=example.com "
+        "since the last report",
     ]
 
 
@@ -123,7 +123,7 @@ def test_the_stop_tells_the_sums(path: Path) -> None:
     desk = Desk(path, WARNING)
     for _ in range(3):
         desk.journal.failed(desk.begin(), "tls-error", "x", "")
-    desk.journal.tell_sums()
+    desk.journal.log_sums()
     assert desk.lines()[-1].startswith("[WARN] 2 more with condition=tls-error error=x")
 
 
@@ -150,7 +150,7 @@ def test_a_flood_of_bad_messages_is_bounded_and_told_apart(path: Path) -> None:
         "[WARN] in_spec: a message was answered with bad-request: uri must be text; "
         "id='id\\n1' from=w",
         "[WARN] in_req_spec: a message was dropped: no empty frame; id=- from=-",
-        "[WARN] in_spec: 19999 more messages of no use, since this was said last: uri must be text",
+        "[WARN] in_spec: 19999 more messages were refused since the last report: uri must be text",
     ]
 
 

@@ -198,7 +198,7 @@ def test_a_pipe_that_nobody_reads_stalls_nobody_and_losses_are_told(
     dropped = log.dropped
     log.close()
     lines = parse(bytes(got).decode().rpartition("\n")[0])
-    assert ("WARN", f"{dropped} log lines were lost, too many at once") in lines
+    assert ("WARN", f"{dropped} log lines were lost, too many came at once") in lines
 
 
 def test_a_non_blocking_pipe_loses_nothing_that_fits_in_time(pipe: tuple[int, int]) -> None:
@@ -258,7 +258,7 @@ def test_hurry_writes_what_waits(path: Path) -> None:
     time.sleep(0.6)
     begun = time.monotonic()
     log.info("now")
-    log.hurry()
+    log.flush_soon()
     wait_until(lambda: "now" in path.read_text(), "the line")
     assert time.monotonic() - begun < 0.3
     log.close()
@@ -411,14 +411,14 @@ def test_lines_that_cannot_be_written_are_counted_and_said(
     full = True
     for _ in range(5):
         log.info("lost")
-    log.hurry()
+    log.flush_soon()
     wait_until(lambda: log.dropped == 5, "the losses")
     full = False
     log.error("room again")
     log.close()
     assert parse(path.read_text()) == [
         ("ERR", "room again"),
-        ("WARN", "5 log lines were lost, not to be written"),
+        ("WARN", "5 log lines were lost, they could not be written"),
     ]
 
 
@@ -439,7 +439,7 @@ def test_after_half_a_line_the_next_begins_a_new_one(
     log = Log(INFO, str(path))
     monkeypatch.setattr(zurl_py.log.os, "write", write)  # type: ignore[attr-defined]
     log.info("half of this is written")
-    log.hurry()
+    log.flush_soon()
     wait_until(lambda: log.dropped == 1, "the loss")
     room = 1000
     log.error("whole")

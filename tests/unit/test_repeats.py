@@ -5,30 +5,30 @@ from zurl_py.repeats import Repeats
 
 def test_each_key_is_news_once_and_then_counted() -> None:
     repeats = Repeats("rest")
-    assert [repeats.is_news(key) for key in ("a", "b", "a", "a")] == [True, True, False, False]
+    assert [repeats.is_new(key) for key in ("a", "b", "a", "a")] == [True, True, False, False]
     assert repeats.sums() == [("a", 2)]
 
 
 def test_what_goes_on_is_not_news_again() -> None:
     repeats = Repeats("rest")
     for _ in range(3):
-        repeats.is_news("a")
+        repeats.is_new("a")
     repeats.sums()
-    assert not repeats.is_news("a")
+    assert not repeats.is_new("a")
     assert repeats.sums() == [("a", 1)]
 
 
 def test_what_was_quiet_between_two_sums_is_news_again() -> None:
     repeats = Repeats("rest")
-    repeats.is_news("a")
+    repeats.is_new("a")
     assert repeats.sums() == []
-    assert repeats.is_news("a")
+    assert repeats.is_new("a")
 
 
 def test_keys_are_bounded_and_the_rest_is_one() -> None:
     """Bound: 100 keys, whatever strangers choose."""
     repeats = Repeats("rest")
-    news = sum(repeats.is_news(f"host{number}") for number in range(20_000))
+    news = sum(repeats.is_new(f"host{number}") for number in range(20_000))
     assert news == 100
     assert len(repeats) == 101
     assert repeats.sums() == [("rest", 19_900)]

@@ -118,7 +118,7 @@ class Metrics:
         )
         self.phases = Histogram(
             "zurl_request_phase_seconds",
-            "Time of each phase of a transfer; those that a kept connection saves are left out.",
+            "Time of each phase of a transfer; a kept connection has no phases before the request.",
             _REQUEST_BOUNDS,
             phase=PHASES,
         )
@@ -130,7 +130,7 @@ class Metrics:
         )
         self.lags = Histogram(
             "zurl_loop_lag_seconds",
-            "Time by which timers fired late: what was due had to wait for as long.",
+            "Time by which timers fired late, as other work came first.",
             _TURN_BOUNDS,
         )
         self._families: list[Family] = [
@@ -161,7 +161,7 @@ class Metrics:
     def _count_packets(self) -> None:
         self.packets_dropped = Counter(
             "zurl_packets_dropped",
-            "Messages from or for workers that were of no use, by socket and reason.",
+            "Messages from or for workers that were dropped or refused, by socket and reason.",
             socket=("in_spec", "in_stream_spec", "in_req_spec", "out_spec"),
             reason=_DROPS,
         )

@@ -49,7 +49,7 @@ class Admission(Generic[_Request]):
 
     Attributes:
         accepting: new requests are read; False when the daemon stops.
-        shut: no requests are read for now.
+        paused: no requests are read for now.
         open: number of open sessions.
         waiting: number of requests that wait here.
     """
@@ -62,7 +62,7 @@ class Admission(Generic[_Request]):
         self.waiting = 0
         self._size = 0
         self.accepting = True
-        self.shut = False
+        self.paused = False
         self.open = 0
 
     def configure(self, max_open: int, max_per_worker: int) -> None:
@@ -81,7 +81,7 @@ class Admission(Generic[_Request]):
         """Whether another request may be read."""
         return (
             self.accepting
-            and not self.shut
+            and not self.paused
             and (not self._max_open or self.open < self._max_open)
             and (
                 not self.waiting or (self.waiting < _MAX_WAITING and self._size < _MAX_WAITING_SIZE)
@@ -90,7 +90,7 @@ class Admission(Generic[_Request]):
 
     def accept_all(self) -> None:
         """Let all requests be read, as no session begins any more."""
-        self.accepting, self.shut = True, False
+        self.accepting, self.paused = True, False
         self.configure(0, 0)
 
     def enter(self, worker: bytes) -> bool:

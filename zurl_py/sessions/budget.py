@@ -9,21 +9,21 @@ from ..loop import Loop, Timer
 
 __all__ = ["Budget", "Gate"]
 
-_LOOK_INTERVAL: Final = 0.1  # seconds between two sums
-_SHARE: Final = 0.02  # the part of the loop's time that summing up may take
-_PATIENCE: Final = 5.0  # seconds that new requests wait for memory
+_CHECK_INTERVAL: Final = 0.1  # seconds between two sums
+_TIME_SHARE: Final = 0.02  # the part of the loop's time that summing up may take
+_WAIT_LIMIT: Final = 5.0  # seconds that new requests wait for memory
 
 
 class Gate(Protocol):
     """Controls whether new requests begin, wait, or are refused."""
 
-    def open(self) -> None:
+    def resume(self) -> None:
         """New requests may begin."""
 
-    def shut(self) -> None:
+    def pause(self) -> None:
         """New requests are not read."""
 
-    def turn_away(self, error: str, detail: str) -> None:
+    def reject(self, error: str, detail: str) -> None:
         """New requests are read and answered with an error."""
 
 
@@ -44,40 +44,40 @@ class Budget:
         self._loop = loop
         self._held = held
         self._gate = gate
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._exceeded_at: float | None = None
-        self._turning_away = False
-        self._timer = Timer(self.look)
+        self._rejecting = False
+        self._timer = Timer(self.check)
 
     def configure(self, limit: int) -> None:
         """Set another limit."""
         self._limit = limit
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     def turn(self) -> None:
-        """Call ``look`` from time to time; to be called in each turn of the loop."""
-        if self._limit and self._loop.now >= self._next_look:
-            self.look()
+        """Call ``check`` from time to time; to be called in each turn of the loop."""
+        if self._limit and self._loop.now >= self._next_check:
+            self.check()
 
-    def look(self) -> None:
-        """Sum up the bytes, and open or shut the gate accordingly."""
+    def check(self) -> None:
+        """Sum up the bytes; pause, reject or resume new requests accordingly."""
         loop = self._loop
         now, began = loop.now, loop.clock()
         held = self._held()
-        self._next_look = now + max(_LOOK_INTERVAL, (loop.clock() - began) / _SHARE)
+        self._next_check = now + max(_CHECK_INTERVAL, (loop.clock() - began) / _TIME_SHARE)
         if not self._limit or held <= self._limit:
             if self._exceeded_at is not None:
                 self._exceeded_at = None
-                self._turning_away = False
-                self._gate.open()
+                self._rejecting = False
+                self._gate.resume()
             return
-        loop.set_timer(self._timer, self._next_look)
+        loop.set_timer(self._timer, self._next_check)
         if self._exceeded_at is None:
             self._exceeded_at = now
-            self._gate.shut()
-        elif not self._turning_away and now >= self._exceeded_at + _PATIENCE:
-            self._turning_away = True
-            self._gate.turn_away(
+            self._gate.pause()
+        elif not self._rejecting and now >= self._exceeded_at + _WAIT_LIMIT:
+            self._rejecting = True
+            self._gate.reject(
                 "max-memory",
                 f"the gateway holds {held} bytes of bodies, and may hold {self._limit}; try later",
             )

@@ -49,18 +49,18 @@ class Pages:
 
     Args:
         metrics: for ``/metrics``.
-        ill: for ``/healthz``: why the daemon is not healthy; "" if it is.
+        unhealthy_reason: for ``/healthz``: why the daemon is not healthy; "" if it is.
         status: for ``/status``.
     """
 
     def __init__(
         self,
         metrics: HasFamilies,
-        ill: Callable[[], str],
+        unhealthy_reason: Callable[[], str],
         status: Callable[[], Mapping[str, object]],
     ) -> None:
         self._metrics = metrics
-        self._ill = ill
+        self._unhealthy_reason = unhealthy_reason
         self._status = status
 
     def get(self, path: str, accept: str) -> Page:
@@ -73,8 +73,8 @@ class Pages:
             kind = OPENMETRICS if _wants_openmetrics(accept) else TEXT
             return Page(200, kind, render(self._metrics.families(), kind))
         if path == "/healthz":
-            ill = self._ill()
-            return Page(503 if ill else 200, _PLAIN, f"{ill or 'ok'}\n".encode())
+            reason = self._unhealthy_reason()
+            return Page(503 if reason else 200, _PLAIN, f"{reason or 'ok'}\n".encode())
         if path == "/status":
             return Page(200, _JSON, msgspec.json.encode(self._status()) + b"\n")
         if path == "/":
