@@ -28,9 +28,10 @@ run: $(VENV)/made
 	$(BIN)/zurl-py serve --config $(RUN_DIR)/zurl.conf
 
 # A file of tests runs in one process, files side by side in as many as there are processors.
+# A few that fail beside others are run once more by themselves.
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 test: $(VENV)/made-dev
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
+	PYTHON=$(BIN)/python sh tools/run-tests.sh $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered --sort=cover $(COVERAGE_ARGS)
 
