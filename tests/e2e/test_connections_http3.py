@@ -182,24 +182,43 @@ def test_a_connection_that_was_closed_while_idle_costs_no_request(
         time.sleep(0.05)
 
 
-def test_a_server_that_has_vanished_is_asked_again_by_tcp(quic_worker: Worker, both: Both) -> None:
-    assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
-    both.quic.fall_silent()
-    begin = time.monotonic()
-    assert quic_worker.request(method="GET", uri=both.uri).body == b"over tcp"
-    assert time.monotonic() - begin < 10
-
-
-@pytest.mark.last
-def test_what_cannot_be_asked_twice_trusts_no_connection_that_was_long_idle(
-    quic_worker: Worker, both: Both
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_has_vanished_is_asked_again_by_tcp(
+    quic_worker: Worker, both: Both, method: str
 ) -> None:
     assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
-    time.sleep(6)
     both.quic.fall_silent()
     begin = time.monotonic()
-    assert quic_worker.request(method="POST", uri=both.uri, body="x").body == b"over tcp"
+    assert quic_worker.request(method=method, uri=both.uri).body == b"over tcp"
     assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_was_restarted_is_asked_again(
+    quic_worker: Worker, both: Both, authority: CertificateAuthority, method: str
+) -> None:
+    """It knows nothing of the connection, and says nothing."""
+    assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
+    both.quic.crash()
+    both.quic = Http3Origin(authority.leaf("localhost", "127.0.0.1"), both.tcp.port)
+    begin = time.monotonic()
+    answer = quic_worker.request(method=method, uri=both.uri)
+    assert answer.body == b"over h3 %b " % method.encode()
+    assert time.monotonic() - begin < 10
+    assert len(both.quic.requests) == 1
+
+
+def test_a_slow_answer_is_waited_for(quic_worker: Worker, both: Both) -> None:
+    """A connection whose peer acknowledges what it gets is not dead."""
+    assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
+    sessions = [
+        quic_worker.start(method=method, uri=both.uri + "slow") for method in ("GET", "POST")
+    ]
+    for session in sessions:
+        session.finish()
+        assert session.body.startswith(b"over h3")
+    assert len(both.quic.requests) == 3
+    assert len(both.quic.connections) == 1
 
 
 def test_through_a_proxy_it_is_two_at_most(

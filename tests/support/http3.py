@@ -24,6 +24,7 @@ from tests.support.deadline import wait_until
 __all__ = ["Http3Origin"]
 
 _PIECE = 65536
+_SLOW = 4.0  # seconds until /slow is answered
 _CERTIFICATE_REQUIRED = 0x100 + 116  # RFC 9001 section 4.8, RFC 8446 section 6.2
 
 
@@ -87,15 +88,19 @@ class _Protocol(QuicConnectionProtocol):
             self.http.send_data(stream, b"no", end_stream=True)
             self.transmit()
             return
+        if path == b"/slow":
+            asyncio.get_running_loop().call_later(_SLOW, self._send, self.http, stream, answer)
+            return
         if path == b"/extras":
             self._answer_with_extras(self.http, stream)
             return
-        self.http.send_headers(
-            stream, [(b":status", b"200"), (b"content-length", b"%d" % len(answer))]
-        )
+        self._send(self.http, stream, answer)
+
+    def _send(self, http: H3Connection, stream: int, answer: bytes) -> None:
+        http.send_headers(stream, [(b":status", b"200"), (b"content-length", b"%d" % len(answer))])
         for start in range(0, len(answer), _PIECE):
-            self.http.send_data(stream, answer[start : start + _PIECE], end_stream=False)
-        self.http.send_data(stream, b"", end_stream=True)
+            http.send_data(stream, answer[start : start + _PIECE], end_stream=False)
+        http.send_data(stream, b"", end_stream=True)
         self.transmit()
 
     def _answer_with_extras(self, http: H3Connection, stream: int) -> None:
@@ -169,16 +174,21 @@ class Http3Origin:
         self._loop.run_forever()
 
     def fall_silent(self) -> None:
-        """Takes what comes and says nothing, as if the machine had vanished."""
+        """Reads nothing and says nothing from now on, as if the machine had vanished."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
 
-        def deaf(*_: object) -> None:
-            pass
+    def crash(self) -> None:
+        """Ends as a killed process does: no connection is told."""
 
         def stop() -> None:
             assert self._server is not None
-            self._server.datagram_received = deaf  # type: ignore[method-assign, assignment]
+            assert self._server._transport is not None
+            self._server._transport.abort()
+            self._loop.call_soon(self._loop.stop)
 
         self._loop.call_soon_threadsafe(stop)
+        self._thread.join(10)
 
     def close_connections(self) -> None:
         """Ends all connections in good order."""

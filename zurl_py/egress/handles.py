@@ -18,6 +18,7 @@ from .. import descriptors
 from ..http.codings import OFFERED
 from ..log import Log
 from ..policy import Decision
+from . import datagrams
 from .kept import KeptConnections
 from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
@@ -511,6 +512,8 @@ class EasyHandle:
             if sock.fileno() >= self._pool.most_descriptors:
                 # The rest is reserved for sockets of workers, files and look-ups.
                 raise OSError(errno.EMFILE, "no descriptor is left: raise LimitNOFILE")
+            if protocol == socket.IPPROTO_UDP:
+                datagrams.keep_time(sock.fileno())
             if source is not None:
                 # connect() chooses the port, so that connections to many peers may share one.
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)

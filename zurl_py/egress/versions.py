@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -12,6 +13,7 @@ from ..loop import Loop, Timer
 from .alternatives import Alternatives
 from .answer import AnswerTransfer
 from .carrier import Carried
+from .datagrams import heard_since
 from .handles import EasyHandle
 from .origins import Origins
 from .placement import Place, connects_to
@@ -22,8 +24,10 @@ from .window import StreamBudget
 __all__ = ["HttpVersions"]
 
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-_PATIENCE: Final = 3.0  # seconds that a kept QUIC connection may be silent
-_UNSAFE_MAX_IDLE: Final = 5  # seconds
+# Seconds that the peer of a kept QUIC connection may leave a request unacknowledged: one that can
+# be sent twice without harm, and others.
+_PATIENCE: Final = 1.0
+_UNSAFE_PATIENCE: Final = 3.0
 _VERSIONS: Final = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
 
 
@@ -84,12 +88,12 @@ class HttpVersions:
         if request.upload:
             # When a streamed upload is aborted, libcurl closes the whole connection.
             handle.use_once()
-        elif request.method in _SAFE and not request.body and not transfer.avoids_kept:
+        elif not transfer.avoids_kept:
             # A kept QUIC connection whose other end is gone is silent; nothing reports its end.
-            watch = self._watches[transfer] = Timer(partial(self._check_silence, transfer))
-            self._loop.set_timer(watch, now + _PATIENCE)
-        else:  # it must not be sent twice, and would wait for QUIC's idle timeout
-            handle.set(pycurl.MAXAGE_CONN, _UNSAFE_MAX_IDLE)
+            patience = _PATIENCE if request.method in _SAFE else _UNSAFE_PATIENCE
+            check = partial(self._check_silence, transfer, time.time())
+            watch = self._watches[transfer] = Timer(check)
+            self._loop.set_timer(watch, now + patience)
 
     def _bound_stream(self, handle: EasyHandle, request: HttpRequest) -> None:
         """Limit what libcurl holds of a streamed answer, if its connection may be shared."""
@@ -98,10 +102,16 @@ class HttpVersions:
         else:
             handle.open_window(self._budget, self._loop.now)
 
-    def _check_silence(self, transfer: Carried) -> None:
-        """Check a request over QUIC whose time to be answered is over."""
+    def _check_silence(self, transfer: Carried, began: float) -> None:
+        """Send a request again if its kept QUIC connection was silent since it ``began``.
+
+        Not one datagram came, so none of the request's was received; or, if all acknowledgements
+        were lost, the connection was lost as one by TCP is: before a byte of an answer.
+        """
         handle = transfer.handle
         if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):
+            return
+        if heard_since(handle.curl.getinfo(pycurl.ACTIVESOCKET), began):
             return
         handle.set(pycurl.FORBID_REUSE, 1)
         self._ask_again(transfer)

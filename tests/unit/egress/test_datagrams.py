@@ -1,0 +1,51 @@
+"""When a UDP socket last received something."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from zurl_py.egress.datagrams import heard_since, keep_time
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        for sock in (one, other):
+            sock.bind(("127.0.0.1", 0))
+        one.connect(other.getsockname())
+        keep_time(one.fileno())
+        other.sendto(b"1", one.getsockname())
+        assert one.recv(9) == b"1"
+        yield one, other
+
+
+def test_a_datagram_is_dated_by_its_arrival(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = pair
+    began = time.time()
+    assert not heard_since(here.fileno(), began)
+    there.sendto(b"2", here.getsockname())
+    here.recv(9)
+    read_at = time.time()
+    assert heard_since(here.fileno(), began)
+    assert not heard_since(here.fileno(), read_at)
+
+
+def test_where_nothing_is_known_the_peer_is_alive(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    here, there = pair
+    assert heard_since(there.fileno(), time.time())  # it has received nothing
+    assert heard_since(-1, time.time())
+    assert heard_since(here.fileno(), time.time() + 99), "the clock was set back"
+    reader, writer = os.pipe()
+    assert heard_since(reader, time.time())
+    os.close(reader)
+    os.close(writer)
