@@ -62,7 +62,7 @@ class FakeTransfer:
     def start(self) -> None:
         self._maybe("start")
 
-    def sign_of_life(self, _now: float) -> float:
+    def last_activity(self, _now: float) -> float:
         return 0.0
 
     def read(self, size: int) -> bytes:
@@ -88,7 +88,7 @@ class FakeTransfer:
 
     def resume(self) -> None: ...
 
-    def cancel(self, *_farewell: object) -> None:
+    def cancel(self, *_final_close: object) -> None:
         self.released += 1
         self._maybe("cancel")
 
@@ -349,7 +349,7 @@ def _slow(bench: Bench, transfer: FakeTransfer, broken: str) -> None:
         _moved(transfer)
     else:
         _later(bench, body="x")
-        transfer.sink._waiting.append("no event")
+        transfer.sink._frames_waiting.append("no event")
     transfer.broken = broken
     bench.outlet.catch_up()
 

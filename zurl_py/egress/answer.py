@@ -63,7 +63,7 @@ class AnswerTransfer(HttpTransfer):
         self.extras = Extras(request) if Extras.wanted(request) else None
         self._decoder: BodyDecoder | None = None
         self._heard_at = 0.0
-        self._seen = (0, 0)  # hops and progress at the last call of `sign_of_life`
+        self._seen = (0, 0)  # hops and progress at the last call of `last_activity`
         self._dirty = False  # `moved` is going to be called
         self._pieces = 0  # of the body, and interim heads, in this turn
         self._rests = False  # paused until its next turn
@@ -94,7 +94,7 @@ class AnswerTransfer(HttpTransfer):
         self._mark()
         return True
 
-    def sign_of_life(self, now: float) -> float:
+    def last_activity(self, now: float) -> float:
         """Time when the origin last sent anything, as far as is known at ``now``.
 
         Any byte on the connection counts, also a part of a line. Where transfers share the

@@ -11,7 +11,7 @@ __all__ = ["Admission", "Waiting"]
 
 _MAX_WAITING: Final = 10_000  # requests; while so many wait, no more are read
 _MAX_WAITING_SIZE: Final = 64 << 20  # bytes of requests that wait
-_FEWEST_SHARED: Final = 4  # slots; fewer are not divided into shares
+_MIN_SHARED: Final = 4  # slots; fewer are not divided into shares
 
 _Request = TypeVar("_Request")
 
@@ -22,7 +22,7 @@ class Waiting(Generic[_Request]):
 
     Attributes:
         worker: the worker that sent it.
-        key: its name, by which it can be cancelled; None if it has none.
+        key: the worker's address and the request's id, for a cancel; None if it has no id.
         request: the request itself.
         size: its bytes.
         deadline: time when it times out; seconds.
@@ -56,7 +56,7 @@ class Admission(Generic[_Request]):
 
     def __init__(self, max_open: int, max_per_worker: int = 0) -> None:
         self.configure(max_open, max_per_worker)
-        self._held: dict[bytes, int] = {}
+        self._open_by_worker: dict[bytes, int] = {}
         self._waiting: dict[bytes, deque[Waiting[_Request]]] = {}
         self._by_key: dict[Hashable, Waiting[_Request]] = {}
         self.waiting = 0
@@ -71,10 +71,11 @@ class Admission(Generic[_Request]):
         self._max_per_worker = max_per_worker
 
     def __repr__(self) -> str:
-        return f"<Admission open={self.open} workers={len(self._held)} waiting={self.waiting}>"
+        workers = len(self._open_by_worker)
+        return f"<Admission open={self.open} workers={workers} waiting={self.waiting}>"
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether a request with this name waits."""
+        """Whether a request with this key waits."""
         return key in self._by_key
 
     def has_room(self) -> bool:
@@ -108,17 +109,17 @@ class Admission(Generic[_Request]):
     def begin(self, worker: bytes) -> None:
         """Count a session of this worker that begins, whatever its share is."""
         self.open += 1
-        held = self._held
-        held[worker] = held[worker] + 1 if worker in held else 1
+        by_worker = self._open_by_worker
+        by_worker[worker] = by_worker[worker] + 1 if worker in by_worker else 1
 
     def ended(self, worker: bytes) -> None:
         """Count the end of a session of this worker."""
         self.open -= 1
-        held = self._held[worker] - 1
-        if held:
-            self._held[worker] = held
+        left = self._open_by_worker[worker] - 1
+        if left:
+            self._open_by_worker[worker] = left
         else:
-            del self._held[worker]
+            del self._open_by_worker[worker]
 
     def wait(self, waiting: Waiting[_Request]) -> None:
         """Keep a request until its worker may begin another session."""
@@ -129,7 +130,7 @@ class Admission(Generic[_Request]):
         self._size += waiting.size
 
     def forget(self, key: Hashable) -> Waiting[_Request] | None:
-        """Remove the request with this name, which was cancelled."""
+        """Remove the request with this key, which was cancelled; None if none waits."""
         waiting = self._by_key.get(key)
         if waiting is not None:
             self._remove(waiting)
@@ -179,17 +180,17 @@ class Admission(Generic[_Request]):
         self._size -= waiting.size
 
     def _has_share(self, worker: bytes) -> bool:
-        if self._max_per_worker and self._held.get(worker, 0) >= self._max_per_worker:
+        if self._max_per_worker and self._open_by_worker.get(worker, 0) >= self._max_per_worker:
             return False
         most = self._max_open
         if not most or self.open * 2 < most:
             return True
         if self.open >= most:
             return False
-        return most < _FEWEST_SHARED or self._held.get(worker, 0) < self._share(worker)
+        return most < _MIN_SHARED or self._open_by_worker.get(worker, 0) < self._share(worker)
 
     def _share(self, worker: bytes) -> int:
         """Slots for one worker: all but a tenth for each other one, and a tenth for a new one."""
-        others = len(self._held) + 1 - (worker in self._held)
+        others = len(self._open_by_worker) + 1 - (worker in self._open_by_worker)
         most = self._max_open
         return most - min(most // 2, max(1, most // 10) * others)

@@ -140,8 +140,8 @@ class Session:
         "_deadline",
         "_ended",
         "_endpoint",
-        "_final",
-        "_held",
+        "_final_packet",
+        "_handoff_queue",
         "_s",
         "_timer",
         "account",
@@ -173,8 +173,8 @@ class Session:
             interface, packet.id, packet.sender, began, packet.quiet
         )
         self._deadline: float | None = None
-        self._held: list[dict[str, Any]] | None = None  # packets to send after a handoff
-        self._final: dict[str, Any] | None = None  # the last packet, to send after a handoff
+        self._handoff_queue: list[dict[str, Any]] | None = None  # packets to send after a handoff
+        self._final_packet: dict[str, Any] | None = None  # the last packet, to send after a handoff
         self._timer: Timer | None = None
 
     def __repr__(self) -> str:
@@ -197,7 +197,7 @@ class Session:
         return self.withheld
 
     @property
-    def bytes_given(self) -> int:
+    def bytes_sent(self) -> int:
         """Bytes of body that were sent to the worker."""
         return 0
 
@@ -211,7 +211,7 @@ class Session:
     def abort(self, error: str, detail: str) -> None:
         """End the session with an error, for a reason that lies in the daemon."""
         if self.open:
-            self._shut()
+            self._choose_close()
             self._end_with_error(Condition.UNDEFINED_CONDITION, error, detail)
 
     @entry
@@ -228,15 +228,15 @@ class Session:
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Release the session's transfer."""
+        """Cancel the session's transfer."""
         raise NotImplementedError
 
     def _error_extras(self) -> dict[str, Any]:
         """Further items of an error's ``ext``, beside its name and detail."""
         return {}
 
-    def _shut(self) -> None:
-        """Tell the origin that the session ends, where its protocol has a way to."""
+    def _choose_close(self) -> None:
+        """Choose how the connection to the origin ends, where its protocol has a way to say so."""
 
     # ------------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class Session:
             condition.decode(),
             error,
             detail if log is None else log,
-            self.bytes_given,
+            self.bytes_sent,
         )
         fields = error_fields(condition, error, detail)
         fields["ext"].update(self._error_extras())
@@ -325,11 +325,11 @@ class Session:
             elif not self._endpoint.closed:  # the exception came while the final answer was made
                 self._send(error_fields(Condition.UNDEFINED_CONDITION, "internal", _BUG))
         except Exception:
-            log.exception("and it could not be ended in good order")
+            log.exception("another bug, while that session was ended")
 
     # -- records in the journal ------------------------------------------------------------------
 
-    def _tell_began(self, packet: RequestPacket, target: Target | None) -> None:
+    def _record_began(self, packet: RequestPacket, target: Target | None) -> None:
         """Record the request; ``target`` is None where the URI cannot be used."""
         journal, account = self._s.journal, self.account
         if packet.misspelt:
@@ -341,13 +341,13 @@ class Session:
                 account, packet.method, target.scheme, target.host, target.text, packet.headers
             )
 
-    def _tell_answered(self, code: int) -> None:
+    def _record_answered(self, code: int) -> None:
         """Record an answer, which is complete with the next packet."""
-        self._s.journal.answered_with(self.account, code, self.bytes_given)
+        self._s.journal.answered_with(self.account, code, self.bytes_sent)
 
-    def _tell_ended(self, outcome: str, why: str) -> None:
+    def _record_ended(self, outcome: str, why: str) -> None:
         """Record that the session ends without a final answer."""
-        self._s.journal.ended(self.account, outcome, why, self.bytes_given)
+        self._s.journal.ended(self.account, outcome, why, self.bytes_sent)
 
 
 _BUG = "a bug in the gateway, whose log has the details"

@@ -42,7 +42,7 @@ class Budget:
     def __init__(self, limit: int, loop: Loop, held: Callable[[], int], gate: Gate) -> None:
         self._limit = limit
         self._loop = loop
-        self._held = held
+        self._bytes_held = held
         self._gate = gate
         self._next_check = 0.0
         self._exceeded_at: float | None = None
@@ -63,7 +63,7 @@ class Budget:
         """Sum up the bytes; pause, reject or resume new requests accordingly."""
         loop = self._loop
         now, began = loop.now, loop.clock()
-        held = self._held()
+        held = self._bytes_held()
         self._next_check = now + max(_CHECK_INTERVAL, (loop.clock() - began) / _TIME_SHARE)
         if not self._limit or held <= self._limit:
             if self._exceeded_at is not None:

@@ -17,13 +17,13 @@ __all__ = ["HttpSession"]
 
 # libcurl collects a buffered answer without calling Python. So a session checks this many times in
 # its activity timeout whether bytes have come.
-_LOOKS_PER_TIMEOUT = 8
+_CHECKS_PER_TIMEOUT = 8
 
 
 class HttpSession(Session):
     """A session with an HTTP transfer."""
 
-    __slots__ = ("_given", "_last_activity", "_transfer")
+    __slots__ = ("_body_sent", "_last_activity", "_transfer")
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class HttpSession(Session):
     ) -> None:
         Session.__init__(self, services, packet, sender, ended, arrived, interface)
         self._transfer: BufferedTransfer | StreamTransfer | None = None
-        self._given = 0  # bytes of response body given to the worker
+        self._body_sent = 0  # bytes of response body sent to the worker
         self._last_activity = services.loop.now
 
     @property
-    def bytes_given(self) -> int:
+    def bytes_sent(self) -> int:
         """Bytes of body that were sent to the worker."""
-        return self._given
+        return self._body_sent
 
     @property
     def stage(self) -> str:
@@ -56,10 +56,10 @@ class HttpSession(Session):
                 self._check_upload(packet)
             request = open_http(packet, self._s.policy, self._s.user_agent)
         except Refused as refused:
-            self._tell_began(packet, refused.target)
+            self._record_began(packet, refused.target)
             self._refuse(refused)
             return None
-        self._tell_began(packet, request.target)
+        self._record_began(packet, request.target)
         return request
 
     def _check_upload(self, packet: RequestPacket) -> None:
@@ -84,26 +84,26 @@ class HttpSession(Session):
 
     @entry
     def response_came(self, head: Head, body: bytes | JsonText) -> None:
-        """The answer has come."""
+        """Send the whole answer to the worker."""
         if self.open:
             assert self._transfer is not None
-            self._given = len(body)
+            self._body_sent = len(body)
             fields: dict[str, Any] = {"body": body}
-            self._give_head(fields, head)
-            self._tell_answered(head.code)
+            self._add_head(fields, head)
+            self._record_answered(head.code)
             if self._transfer.extras is not None:
                 add_ext(fields, self._transfer.extras.whole())
             self._finish(fields)
 
     @entry
     def request_failed(self, failure: TransferError) -> None:
-        """The transfer has failed: there will be no answer."""
+        """Send an error, as the transfer has failed."""
         if self.open:
             self._end_with_failure(failure)
 
     # ------------------------------------------------------------------------------------------
 
-    def _give_head(self, fields: dict[str, Any], head: Head) -> None:
+    def _add_head(self, fields: dict[str, Any], head: Head) -> None:
         """Add the head of the answer to a packet for the worker."""
         self.account.http_version = head.version
         add_head(fields, head)
@@ -123,33 +123,35 @@ class HttpSession(Session):
             return s.activity_timeout
         return s.host_timeout(self._transfer.request.target)
 
-    def _blame_origin(self) -> None:
+    def _report_timeout(self) -> None:
+        """Tell the egress, which counts it as a failure of the origin."""
         if self._transfer is not None:
             self._transfer.timed_out()
 
-    def _next_look(self) -> float:
+    def _next_check(self) -> float:
         """Time when the time limits are to be checked again."""
         s = self._s
         if isinstance(self._transfer, StreamTransfer):
             when = self._last_activity + self._activity_timeout()
         else:
-            when = s.loop.now + self._activity_timeout() / _LOOKS_PER_TIMEOUT
+            when = s.loop.now + self._activity_timeout() / _CHECKS_PER_TIMEOUT
         if self._deadline is not None and self._deadline < when:
             return self._deadline
         return when
 
-    def _in_time(self) -> bool:
+    def _check_time_limits(self) -> bool:
         """Check both time limits; False if one is exceeded, which has ended the session."""
         s = self._s
         now = s.loop.now
         if self._transfer is not None:
-            self._last_activity = max(self._last_activity, self._transfer.sign_of_life(now))
+            self._last_activity = max(self._last_activity, self._transfer.last_activity(now))
         if self._deadline is not None and now >= self._deadline:
-            self._blame_origin()
+            self._report_timeout()
             self._time_out()
         elif now >= self._last_activity + self._activity_timeout():
-            self._blame_origin()
-            self._end_with_error(Condition.SESSION_TIMEOUT, "idle-timeout", "no activity")
+            self._report_timeout()
+            detail = f"no activity for {self._activity_timeout():g} s"
+            self._end_with_error(Condition.SESSION_TIMEOUT, "idle-timeout", detail)
         return self.open
 
 

@@ -79,13 +79,13 @@ def _request_to(
     request.follow_redirects = packet.follow_redirects
     request.as_json = packet.format is _JSON
     if packet.ext is not None:
-        _apply_wishes(request, packet)
+        _apply_ext(request, packet)
     apply_transport(request, packet, policy)
     return request
 
 
-def _apply_wishes(request: HttpRequest, packet: RequestPacket) -> None:
-    """Apply the options of ``ext``."""
+def _apply_ext(request: HttpRequest, packet: RequestPacket) -> None:
+    """Apply the options in the packet's ``ext``."""
     request.raw = packet.raw
     request.truncate = packet.truncate
     request.timing = packet.timing
@@ -200,7 +200,9 @@ def _connect_host(text: bytes) -> str:
         raise Refused.bad_request(f"connect-host: {error}") from None
     more = text.startswith(b"[") and not text.endswith(b"]")
     if more or target.port != 80 or any(mark in text for mark in (b"/", b"?", b"#", b"@")):
-        raise Refused.bad_request("connect-host must be a host name or an address, and no more")
+        raise Refused.bad_request(
+            f"connect-host must be a host name or an address and nothing else, not {_shown(text)}"
+        )
     return target.host
 
 
@@ -211,8 +213,14 @@ def _host(text: bytes) -> bytes:
     except BadUrl as error:
         raise Refused.bad_request(f"host: {error}") from None
     if target.authorization is not None or any(mark in text for mark in b"/?#@\\ "):
-        raise Refused.bad_request("host must be a host name or an address, and perhaps a port")
+        raise Refused.bad_request(
+            f"host must be a host name or an address, with or without a port, not {_shown(text)}"
+        )
     return text
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:64].decode("utf-8", "replace"))
 
 
 def _upload_length(headers: RequestHeaders) -> int | None:
@@ -220,5 +228,7 @@ def _upload_length(headers: RequestHeaders) -> int | None:
     if text is None:
         return None
     if not text.isdigit() or len(text) > 18:
-        raise Refused.bad_request("headers: Content-Length must be a number", "bad-header")
+        raise Refused.bad_request(
+            f"headers: Content-Length must be a number of bytes, not {_shown(text)}", "bad-header"
+        )
     return int(text)

@@ -62,7 +62,9 @@ class SingleSession(HttpSession):
         self._set_timer()
 
     def _check_upload(self, packet: RequestPacket) -> None:
-        raise Refused.bad_request("more must be false: this interface takes whole requests")
+        raise Refused.bad_request(
+            "more must be false: only the streaming interface takes a body in several packets"
+        )
 
     def _refuse(self, refused: Refused) -> None:
         if self._reply is None and self.sender:
@@ -75,8 +77,8 @@ class SingleSession(HttpSession):
 
     def _set_timer(self) -> None:
         if self.open:
-            self._wake_at(self._next_look())
+            self._wake_at(self._next_check())
 
     def _timer_fired(self) -> None:
-        if self._in_time():
+        if self._check_time_limits():
             self._set_timer()

@@ -24,8 +24,8 @@ _GRANT_SHARE = 0.5
 # A packet of data costs as much as many kilobytes, too. So while credits are short, data is not
 # sent in small pieces, but when this share of the worker's window is free, or when it has waited
 # this long (RFC 9293 section 3.8.6.2.1: the sender's silly window avoidance).
-_WINDOW_SHARE = 2  # half of the window
-_PATIENCE = 0.02  # seconds
+_WINDOW_DIVISOR = 2  # the share is half of the window
+_SEND_DELAY = 0.02  # seconds
 
 
 class StreamSession(HttpSession, WorkerSide):
@@ -54,8 +54,8 @@ class StreamSession(HttpSession, WorkerSide):
     ) -> None:
         super().__init__(services, packet, packet.sender, ended, arrived)
         self._granted = 0  # bytes of upload credited so far
-        self._next_grant = services.loop.now  # time from which any number of bytes may be credited
-        self._grant_at: float | None = None  # the same, while bytes wait to be credited
+        self._next_grant = services.loop.now  # time of the next grant, however few the bytes are
+        self._grant_at: float | None = None  # the same, while there are bytes to grant credits for
         self._flush_at: float | None = None  # time when data is sent, however few the credits are
         self._window = 0  # the largest number of credits at one time
         self._stream = packet.stream
@@ -88,7 +88,7 @@ class StreamSession(HttpSession, WorkerSide):
 
     def _check_upload(self, packet: RequestPacket) -> None:
         if packet.seq != 0:
-            raise Refused.bad_request("seq must be 0 where more follows")
+            raise Refused.bad_request(f"seq must be 0 where more is true, not {packet.seq}")
 
     def _start_transfer(self, request: HttpRequest) -> None:
         s = self._s
@@ -115,22 +115,29 @@ class StreamSession(HttpSession, WorkerSide):
         assert isinstance(transfer, StreamTransfer)
         transfer.feed(packet.body)
         if transfer.unsent > MAX_OVERSTEP * self._s.buffer_size + len(packet.body):
-            self._bad_request("far more body than the credits given")
+            self._end_with_bad_request(
+                f"{transfer.unsent} bytes of body wait for the origin, far more than the credits"
+                " allow: wait for credits before you send more"
+            )
         elif not packet.more:
             if self._upload_left:
-                self._bad_request(
+                self._end_with_bad_request(
                     f"the body is {self._upload_left} bytes short of its Content-Length"
                 )
             else:
                 transfer.end_upload()
 
     def _count_upload(self, body: bytes) -> bool:
-        """Check the body against the worker's Content-Length: surplus bytes would become part of
-        the next request on the connection. Returns False if that has ended the session."""
+        """Check the body against the worker's Content-Length; False if that has ended the session.
+
+        Surplus bytes would become part of the next request on the connection.
+        """
         if self._upload_left is not None:
             self._upload_left -= len(body)
             if self._upload_left < 0:
-                self._bad_request("the body is longer than its Content-Length")
+                self._end_with_bad_request(
+                    f"the body is {-self._upload_left} bytes longer than its Content-Length"
+                )
                 return False
         return True
 
@@ -138,17 +145,17 @@ class StreamSession(HttpSession, WorkerSide):
 
     @entry
     def transfer_moved(self) -> None:
-        """The transfer has a head, body, room for upload, or an end."""
+        """Handle progress of the transfer: a head, body, room for upload, or its end."""
         if self.open:
             self._last_activity = self._s.loop.now
             if self._endpoint.theirs is SENDING:
                 self._grant_upload()
             transfer = self._transfer
             if self._stream and transfer is not None and transfer.extras is not None:
-                self._tell_interim(transfer.extras)
+                self._send_interim(transfer.extras)
             self._flush()
 
-    def _tell_interim(self, extras: Extras) -> None:
+    def _send_interim(self, extras: Extras) -> None:
         """Send interim heads, which need no credits."""
         for head in extras.take_interim():
             interim: dict[str, Any] = {}
@@ -183,7 +190,7 @@ class StreamSession(HttpSession, WorkerSide):
             self._flush()
 
     def _flush(self) -> None:
-        """Send the data that there is, within the credits and the size of a packet."""
+        """Send the data that has come, within the credits and the size of a packet."""
         transfer = self._transfer
         if not isinstance(transfer, StreamTransfer):
             return
@@ -207,7 +214,7 @@ class StreamSession(HttpSession, WorkerSide):
             self._window = credits
         room = min(credits, self._s.buffer_size)
         buffered = transfer.buffered
-        if 0 < room < buffered and self._worth_waiting(room):
+        if 0 < room < buffered and self._should_wait_for_credits(room):
             return False
         body = transfer.read(room) if room > 0 and buffered else b""
         first = self._endpoint.ours is IDLE
@@ -218,22 +225,22 @@ class StreamSession(HttpSession, WorkerSide):
             return False
         fields: dict[str, Any] = {"body": body, "more": True}
         if first:
-            self._give_head(fields, head)
+            self._add_head(fields, head)
             if transfer.extras is not None:
                 add_ext(fields, transfer.extras.with_head())
-        self._given += len(body)
+        self._body_sent += len(body)
         self._send(fields)
         return transfer.ended_well or buffered > len(body)
 
-    def _worth_waiting(self, room: int) -> bool:
+    def _should_wait_for_credits(self, room: int) -> bool:
         """Whether to wait for more credits, as there is more data than credits."""
         now = self._s.loop.now
-        share = min(self._window, self._s.buffer_size) // _WINDOW_SHARE
+        share = min(self._window, self._s.buffer_size) // _WINDOW_DIVISOR
         if room >= share or (self._flush_at is not None and now >= self._flush_at):
             self._flush_at = None
             return False
         if self._flush_at is None:
-            self._flush_at = now + _PATIENCE
+            self._flush_at = now + _SEND_DELAY
             self._set_timer()
         return True
 
@@ -245,11 +252,11 @@ class StreamSession(HttpSession, WorkerSide):
             self._send_last(transfer.head, transfer.read(transfer.buffered), True)
 
     def _send_last(self, head: Head, body: bytes | bytearray, first: bool) -> None:
-        self._given += len(body)
+        self._body_sent += len(body)
         fields: dict[str, Any] = {"body": body}
         if first:
-            self._give_head(fields, head)
-        self._tell_answered(head.code)
+            self._add_head(fields, head)
+        self._record_answered(head.code)
         extras = self._transfer.extras if self._transfer is not None else None
         if extras is not None:
             add_ext(fields, self._last_extras(extras, first))
@@ -263,13 +270,13 @@ class StreamSession(HttpSession, WorkerSide):
     # -- time ----------------------------------------------------------------------------------
 
     def _next_alarm(self) -> float:
-        when = self._next_look()
+        when = self._next_check()
         if self._flush_at is not None:
             when = min(when, self._flush_at)
         return when if self._grant_at is None else min(when, self._grant_at)
 
     def _handle_timer(self, now: float) -> None:
-        if not self._in_time():
+        if not self._check_time_limits():
             return
         if self._grant_at is not None:
             self._grant_upload()

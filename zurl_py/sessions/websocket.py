@@ -31,9 +31,9 @@ from .websocket_packets import (
 )
 from .worker import WorkerSide
 
-__all__ = ["PING_PATIENCE", "State", "WebSocketSession"]
+__all__ = ["PING_CREDIT_TIMEOUT", "State", "WebSocketSession"]
 
-PING_PATIENCE: Final = 5.0
+PING_CREDIT_TIMEOUT: Final = 5.0
 """Seconds that a ping waits for the worker's credits until the gateway answers it."""
 
 # Number of frames and packets that may wait; further ones are not read.
@@ -73,16 +73,17 @@ class _Alarm(enum.IntEnum):
     """What happens at a certain time."""
 
     HANDSHAKE = 0  # the handshake times out
-    LOOK = 1  # pings among the frames that wait for credits are answered
-    CLOSING = 2  # the wait for the origin's close times out
+    ANSWER_PINGS = 1  # pings among the frames that wait for credits are answered
+    CLOSE_DUE = 2  # the wait for the origin's close times out
     PING = 3  # the gateway sends its next ping
     PONG = 4  # the wait for bytes of the origin after a ping times out
 
 
-_HANDSHAKE, _LOOK, _CLOSE_DUE, _PING, _PONG = _Alarm
+_HANDSHAKE, _ANSWER_PINGS, _CLOSE_DUE, _PING, _PONG = _Alarm
 
 
 _NO_STATUS, _ABNORMAL = 1005, 1006  # RFC 6455 section 7.4.1
+_NO_ACTIVITY: Final = "neither side has sent anything within the configured timeout"
 
 
 class WebSocketSession(WorkerSide):
@@ -95,18 +96,18 @@ class WebSocketSession(WorkerSide):
     __slots__ = (
         "_alarms",
         "_auto_pong",
+        "_before_open",
+        "_before_open_size",
         "_close_code",
-        "_early",
-        "_early_size",
-        "_farewell",
+        "_credits_due",
+        "_final_close",
+        "_frames_waiting",
         "_json",
         "_last_activity",
-        "_owed",
         "_pinged_at",
         "_received",
         "_token",
         "_transfer",
-        "_waiting",
         "state",
     )
 
@@ -122,32 +123,32 @@ class WebSocketSession(WorkerSide):
         self._alarms: dict[_Alarm, float] = {}
         self._close_code = _ABNORMAL
         self._auto_pong = packet.auto_pong
-        self._early: list[RequestPacket] = []  # packets that came during the handshake
-        self._early_size = 0
+        self._before_open: list[RequestPacket] = []  # packets that came during the handshake
+        self._before_open_size = 0
         # The close frame to send at the end, if none was sent; None: close the connection at once.
-        self._farewell: tuple[int, bytes] | None = None
+        self._final_close: tuple[int, bytes] | None = None
         self._json = JsonFrames() if packet.format is Format.JSON else None
         self._last_activity = services.loop.now
-        self._owed: int | None = None  # credits to grant when the worker has caught up
+        self._credits_due: int | None = None  # credits to grant when the worker has caught up
         self._pinged_at = 0.0
         self._received = 0  # bytes of the origin's frames that were sent to the worker
         self._token = b""  # payload of the gateway's own pings
         self._transfer: WebSocketTransfer | None = None
         # A list: there are few, usually none, and a deque needs ten times the memory.
-        self._waiting: list[Event] = []  # frames that wait for credits
+        self._frames_waiting: list[Event] = []  # frames that wait for credits
 
     def __repr__(self) -> str:
         return f"<WebSocketSession {show_id(self.id)} {self.state.name} {self._endpoint!r}>"
 
     @property
-    def bytes_given(self) -> int:
+    def bytes_sent(self) -> int:
         """Bytes of frames that were sent to the worker."""
         return self._received
 
     @property
     def stage(self) -> str:
         """What the session waits for, in a word for people."""
-        return "waits for its worker" if self._waiting else self.state.name.lower()
+        return "waits for its worker" if self._frames_waiting else self.state.name.lower()
 
     @property
     def withheld(self) -> int:
@@ -177,10 +178,10 @@ class WebSocketSession(WorkerSide):
         try:
             request, handshake = open_websocket(packet, s)
         except Refused as refused:
-            self._tell_began(packet, refused.target)
+            self._record_began(packet, refused.target)
             self._end_with_failure(refused)
             return
-        self._tell_began(packet, request.target)
+        self._record_began(packet, request.target)
         if not self._set_deadline(packet):
             return
         if self._deadline is not None:
@@ -194,57 +195,66 @@ class WebSocketSession(WorkerSide):
     def _receive(self, packet: RequestPacket) -> None:
         if packet.type in _SENDS:
             if self.state is _CONNECTING:
-                self._keep_for_later(packet)
+                self._keep_until_open(packet)
             else:
-                self._send_frame(packet)
-        if packet.credits and self._waiting and self.open:
+                self._send_frame_to_origin(packet)
+        if packet.credits and self._frames_waiting and self.open:
             self._deliver()
 
-    def _keep_for_later(self, packet: RequestPacket) -> None:
-        self._early.append(packet)
-        self._early_size += len(packet.body)
-        if len(self._early) > _MAX_WAITING or self._early_size > MAX_OVERSTEP * self._s.buffer_size:
-            self._bad_request("too much before the handshake was over")
+    def _keep_until_open(self, packet: RequestPacket) -> None:
+        self._before_open.append(packet)
+        self._before_open_size += len(packet.body)
+        if (
+            len(self._before_open) > _MAX_WAITING
+            or self._before_open_size > MAX_OVERSTEP * self._s.buffer_size
+        ):
+            self._end_with_bad_request(
+                f"more than {_MAX_WAITING} packets or {MAX_OVERSTEP} times buffer_size before the "
+                "handshake was over: wait for its answer"
+            )
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
         if self.state is _CONNECTING:
-            self._keep_for_later(packet)  # it is refused when the packets before it are sent
+            self._keep_until_open(packet)  # it is refused when the packets before it are sent
         else:
-            self._bad_request(reason)
+            self._end_with_bad_request(reason)
 
-    def _bad_request(self, detail: str) -> None:
+    def _end_with_bad_request(self, detail: str) -> None:
         """End the session for a bad packet of the worker; the origin gets a neutral close code."""
-        self._shut(_INTERNAL_ERROR)
+        self._choose_close(_INTERNAL_ERROR)
         if self._endpoint.closed:
             # Both sides have closed: the worker expects no packet any more.
-            self._tell_ended("cancelled", f"ended: {detail}")
+            self._record_ended("cancelled", f"ended: {detail}")
             self._finish(None)
         else:
-            super()._bad_request(detail)
+            super()._end_with_bad_request(detail)
 
-    def _send_frame(self, packet: RequestPacket) -> None:
+    def _send_frame_to_origin(self, packet: RequestPacket) -> None:
         """Send a worker's data, ping, pong or close to the origin."""
         transfer, body, kind = self._connection, packet.body, packet.type
         credits = 0
         try:
             if kind is None:
                 credits = len(body)
-                gone = transfer.send_data(body, packet.content_type == b"binary", packet.more)
+                sent = transfer.send_data(body, packet.content_type == b"binary", packet.more)
             elif kind == b"ping":
-                gone = transfer.send_ping(body)
+                sent = transfer.send_ping(body)
             elif kind == b"pong":
-                gone = transfer.send_pong(self._json.pong(body) if self._json else body)
+                sent = transfer.send_pong(self._json.pong(body) if self._json else body)
             else:
                 self._send_close(packet)
                 return
         except BadInput as error:
-            self._bad_request(str(error))
+            self._end_with_bad_request(str(error))
             return
         self._last_activity = self._s.loop.now
-        if gone:
+        if sent:
             self._grant(credits)
         elif transfer.unsent - len(body) > MAX_OVERSTEP * self._s.buffer_size:
-            self._bad_request("far more than the credits given")
+            self._end_with_bad_request(
+                f"{transfer.unsent} bytes of frames wait for the origin, far more than the credits"
+                " allow: wait for credits before you send more"
+            )
 
     def _send_close(self, packet: RequestPacket) -> None:
         """Send the worker's close frame.
@@ -255,15 +265,15 @@ class WebSocketSession(WorkerSide):
         now = self._s.loop.now
         self._connection.send_close(None if packet.code == -1 else packet.code, packet.body)
         self._last_activity = now
-        self._silence(_PING, _PONG)
+        self._clear_alarms(_PING, _PONG)
         if self.state is _CLOSED_BY_ORIGIN:
             # Both close frames were sent, and the worker has the origin's.
             self._end_closed(None, None)
             return
         self._enter(_CLOSING)
         self._set_alarm(_CLOSE_DUE, now + self._s.websocket.close_timeout)
-        if self._waiting:
-            self._limit_wait_for_close()
+        if self._frames_waiting:
+            self._shorten_close_timeout()
 
     # -- reports of the transfer ---------------------------------------------------------------
 
@@ -271,7 +281,7 @@ class WebSocketSession(WorkerSide):
     def websocket_opened(self, response: Response) -> None:
         """The handshake succeeded: send the answer to the worker, early packets to the origin."""
         self._enter(_OPEN)
-        self._silence(_HANDSHAKE)
+        self._clear_alarms(_HANDSHAKE)
         self._last_activity = self._s.loop.now
         interval = self._s.websocket.ping_interval
         if interval:
@@ -279,10 +289,10 @@ class WebSocketSession(WorkerSide):
             self._set_alarm(_PING, self._s.loop.now + interval)
         extras = self._connection.extras
         self._send(opened_fields(response, self._s.buffer_size, extras))
-        early, self._early = self._early, []
-        for packet in early:
+        packets, self._before_open = self._before_open, []
+        for packet in packets:
             if self.open:
-                self._send_frame(packet)
+                self._send_frame_to_origin(packet)
         if self.open:
             self._deliver()
 
@@ -295,19 +305,19 @@ class WebSocketSession(WorkerSide):
 
     @entry
     def websocket_failed(self, failure: TransferError) -> None:
-        """The connection could not be made."""
+        """End the session, as the connection could not be made."""
         self._end_with_failure(failure)
 
     @entry
     def websocket_moved(self) -> None:
-        """There may be frames, or an end."""
-        if self._waiting and self.state is _CLOSING:
-            self._limit_wait_for_close()
+        """Handle progress of the transfer: frames may have come, or its end."""
+        if self._frames_waiting and self.state is _CLOSING:
+            self._shorten_close_timeout()
         self._deliver()
 
     @entry
     def websocket_wrote(self, size: int) -> None:
-        """A worker's frame that had to wait was sent."""
+        """Grant credits for a worker's frame that had to wait, and was sent now."""
         self._last_activity = self._s.loop.now
         self._grant(size)
 
@@ -315,15 +325,15 @@ class WebSocketSession(WorkerSide):
 
     def _deliver(self) -> None:
         """Send frames to the worker as far as its credits allow."""
-        waiting, transfer = self._waiting, self._connection
+        waiting, transfer = self._frames_waiting, self._connection
         while True:
-            event = waiting[0] if waiting else self._fetch()
+            event = waiting[0] if waiting else self._next_frame()
             if event is None:
                 break
             if isinstance(event, _FRAMES):
-                rest = self._hand_on(event)
+                rest = self._send_frame_to_worker(event)
                 if rest is not None:
-                    self._stall(rest)
+                    self._hold_frame(rest)
                     return
             elif not self._end_event(event):
                 return
@@ -335,10 +345,10 @@ class WebSocketSession(WorkerSide):
             self._end_with_failure(transfer.lost)
             return
         if self._alarms:
-            self._silence(_LOOK)
+            self._clear_alarms(_ANSWER_PINGS)
         transfer.resume()
 
-    def _fetch(self) -> Event | None:
+    def _next_frame(self) -> Event | None:
         """The origin's next frame for the worker."""
         transfer = self._transfer
         assert transfer is not None
@@ -351,7 +361,7 @@ class WebSocketSession(WorkerSide):
                 continue  # the answer to a ping of the gateway's own
             return event
 
-    def _hand_on(self, event: Data | Ping | Pong) -> Event | None:
+    def _send_frame_to_worker(self, event: Data | Ping | Pong) -> Event | None:
         """Send a frame to the worker; returns the part that has to wait, None if there is none."""
         if self._auto_pong and isinstance(event, Ping):
             self._pong(event)
@@ -392,12 +402,12 @@ class WebSocketSession(WorkerSide):
                 self._end_closed(event.code, close_fields(event))
                 return False
             self._enter(_CLOSED_BY_ORIGIN)
-            self._silence(_PING, _PONG)
+            self._clear_alarms(_PING, _PONG)
             self._send(close_fields(event))
             return True
         assert isinstance(event, ProtocolViolation)
         self._close_code = event.code
-        self._shut(event.code, event.reason.encode())
+        self._choose_close(event.code, event.reason.encode())
         condition = (
             Condition.FRAME_TOO_LARGE if event.code == _TOO_BIG else Condition.UNDEFINED_CONDITION
         )
@@ -408,30 +418,30 @@ class WebSocketSession(WorkerSide):
     def _end_closed(self, code: int | None, last: dict[str, object] | None) -> None:
         """End the session: both sides have closed."""
         self._close_code = code or self._close_code
-        self._shut(code or 1000)
-        self._tell_answered(code or 101)
+        self._choose_close(code or 1000)
+        self._record_answered(code or 101)
         self._finish(last)
 
     # -- waiting for credits -------------------------------------------------------------------
 
-    def _stall(self, event: Event) -> None:
+    def _hold_frame(self, event: Event) -> None:
         """Keep a frame for which the worker has given no credits, and stop reading."""
-        if self._waiting:
-            self._waiting[0] = event
+        if self._frames_waiting:
+            self._frames_waiting[0] = event
         else:
-            self._waiting.append(event)
+            self._frames_waiting.append(event)
         self._connection.pause()
-        self._silence(_PONG)  # the origin's bytes are not read
-        if _LOOK not in self._alarms:
-            self._set_alarm(_LOOK, self._s.loop.now + PING_PATIENCE)
+        self._clear_alarms(_PONG)  # the origin's bytes are not read
+        if _ANSWER_PINGS not in self._alarms:
+            self._set_alarm(_ANSWER_PINGS, self._s.loop.now + PING_CREDIT_TIMEOUT)
 
-    def _look_ahead(self) -> None:
+    def _read_ahead(self) -> None:
         """Read frames behind the one that waits, at most another buffer_size."""
-        transfer, waiting = self._connection, self._waiting
+        transfer, waiting = self._connection, self._frames_waiting
         transfer.look_ahead()
         size = sum(len(event.payload) for event in waiting[1:] if isinstance(event, Data))
         while len(waiting) < _MAX_WAITING and size < self._s.buffer_size:
-            event = self._fetch()
+            event = self._next_frame()
             if event is None:
                 break
             waiting.append(event)
@@ -443,13 +453,15 @@ class WebSocketSession(WorkerSide):
 
         Without an answer the origin would take the connection of a slow worker for dead.
         """
-        self._look_ahead()
-        for event in self._waiting:
+        self._read_ahead()
+        for event in self._frames_waiting:
             if isinstance(event, Ping):
                 self._pong(event)
-        self._waiting = [event for event in self._waiting if not isinstance(event, Ping)]
-        if self._waiting:
-            self._set_alarm(_LOOK, self._s.loop.now + PING_PATIENCE)
+        self._frames_waiting = [
+            event for event in self._frames_waiting if not isinstance(event, Ping)
+        ]
+        if self._frames_waiting:
+            self._set_alarm(_ANSWER_PINGS, self._s.loop.now + PING_CREDIT_TIMEOUT)
         else:
             self._deliver()
 
@@ -461,25 +473,25 @@ class WebSocketSession(WorkerSide):
             transfer.send_pong(ping.payload, tell=False)
 
     def _resume_sending(self) -> None:
-        if self._owed is not None:
-            owed, self._owed = self._owed, None
-            self._send({"type": b"credit", "credits": owed})
-        if self._waiting:
+        if self._credits_due is not None:
+            credits, self._credits_due = self._credits_due, None
+            self._send({"type": b"credit", "credits": credits})
+        if self._frames_waiting:
             self._deliver()
 
     def _grant(self, credits: int) -> None:
         """Grant credits for frames that were sent; in one packet later, if the worker is slow."""
-        if self._owed is not None:
-            self._owed += credits
+        if self._credits_due is not None:
+            self._credits_due += credits
         elif self._worker_is_slow:
-            self._owed = credits
+            self._credits_due = credits
             self._wait_for_worker()
         else:
             self._send({"type": b"credit", "credits": credits})
 
     # -- closing -------------------------------------------------------------------------------
 
-    def _limit_wait_for_close(self) -> None:
+    def _shorten_close_timeout(self) -> None:
         """Limit the wait after the worker's close: it may give no credits for frames that come
         before the origin's close.
 
@@ -489,12 +501,12 @@ class WebSocketSession(WorkerSide):
             soon = self._s.loop.now + _LAST_CREDITS
             self._set_alarm(_CLOSE_DUE, min(soon, self._alarms.get(_CLOSE_DUE, soon)))
 
-    def _closing_is_over(self) -> None:
+    def _close_is_overdue(self) -> None:
         """End a closing that takes too long: no close of the origin, or no credits."""
         transfer = self._connection
-        if self._waiting:
-            self._look_ahead()
-            for event in self._waiting:
+        if self._frames_waiting:
+            self._read_ahead()
+            for event in self._frames_waiting:
                 if isinstance(event, Close):
                     self._end_closed(event.code, close_fields(event))
                     return
@@ -513,7 +525,7 @@ class WebSocketSession(WorkerSide):
         """Send a ping of the gateway's own, to check whether the origin answers."""
         websocket, now = self._s.websocket, self._s.loop.now
         self._set_alarm(_PING, now + websocket.ping_interval)
-        if self._waiting:
+        if self._frames_waiting:
             return  # the answer would not be read
         if not self._connection.unsent:
             self._connection.send_ping(self._token, tell=False)
@@ -524,7 +536,7 @@ class WebSocketSession(WorkerSide):
     def _pong_is_overdue(self) -> None:
         if self._connection.heard_at >= self._pinged_at:
             return
-        self._shut(_INTERNAL_ERROR, b"no answer to a ping")
+        self._choose_close(_INTERNAL_ERROR, b"no answer to a ping")
         self._end_with_error(
             Condition.SESSION_TIMEOUT,
             "ping-timeout",
@@ -537,12 +549,13 @@ class WebSocketSession(WorkerSide):
         self._alarms[alarm] = when
         self._set_timer()
 
-    def _silence(self, *alarms: _Alarm) -> None:
+    def _clear_alarms(self, *alarms: _Alarm) -> None:
         for alarm in alarms:
             self._alarms.pop(alarm, None)
 
     @property
     def _idle_at(self) -> float:
+        """Time when the session ends unless worker or origin sends something until then."""
         heard = self._transfer.heard_at if self._transfer is not None else 0.0
         timeout = self._s.activity_timeout
         if self._s.host_timeout is not None and self._transfer is not None:
@@ -555,18 +568,20 @@ class WebSocketSession(WorkerSide):
     def _handle_timer(self, now: float) -> None:
         if now >= self._idle_at:
             if self.state is _CONNECTING and self._transfer is not None:
-                self._give_up_handshake(ErrorName.IDLE_TIMEOUT, "no activity")
+                self._give_up_handshake(ErrorName.IDLE_TIMEOUT, _NO_ACTIVITY)
                 return
-            self._shut(_GOING_AWAY)
-            self._end_with_error(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, "no activity")
+            self._choose_close(_GOING_AWAY)
+            self._end_with_error(Condition.SESSION_TIMEOUT, ErrorName.IDLE_TIMEOUT, _NO_ACTIVITY)
             return
         for alarm in sorted(alarm for alarm, when in self._alarms.items() if now >= when):
             if self.open:
-                self._silence(alarm)
-                _RINGS[alarm](self)
+                self._clear_alarms(alarm)
+                _ALARM_HANDLERS[alarm](self)
 
     def _handshake_is_overdue(self) -> None:
-        self._give_up_handshake(ErrorName.TOTAL_TIMEOUT, "timeout of the handshake")
+        self._give_up_handshake(
+            ErrorName.TOTAL_TIMEOUT, "the handshake took longer than the request's timeout"
+        )
 
     def _give_up_handshake(self, error: str, detail: str) -> None:
         """End the session: with the origin's refusal, if its head has come."""
@@ -584,9 +599,9 @@ class WebSocketSession(WorkerSide):
         extras = self._transfer.extras
         return extras.with_head() if extras is not None else {}
 
-    def _shut(self, code: int = _GOING_AWAY, reason: bytes = b"") -> None:
+    def _choose_close(self, code: int = _GOING_AWAY, reason: bytes = b"") -> None:
         """Choose the close frame with which the connection to the origin ends."""
-        self._farewell = (code, reason)
+        self._final_close = (code, reason)
 
     def _release(self) -> None:
         if self.is_open:
@@ -596,16 +611,16 @@ class WebSocketSession(WorkerSide):
         transfer, self._transfer = self._transfer, None
         if transfer is None:
             return
-        if self._farewell is not None:
-            transfer.finish(*self._farewell)
+        if self._final_close is not None:
+            transfer.finish(*self._final_close)
         else:
             transfer.cancel()
 
 
-_RINGS: Final[dict[_Alarm, Callable[[WebSocketSession], None]]] = {
+_ALARM_HANDLERS: Final[dict[_Alarm, Callable[[WebSocketSession], None]]] = {
     _HANDSHAKE: WebSocketSession._handshake_is_overdue,
-    _LOOK: WebSocketSession._answer_waiting_pings,
-    _CLOSE_DUE: WebSocketSession._closing_is_over,
+    _ANSWER_PINGS: WebSocketSession._answer_waiting_pings,
+    _CLOSE_DUE: WebSocketSession._close_is_overdue,
     _PING: WebSocketSession._ping,
     _PONG: WebSocketSession._pong_is_overdue,
 }

@@ -38,7 +38,7 @@ def _connection_to(
     target: Target, packet: RequestPacket, services: Services
 ) -> tuple[HttpRequest, Handshake]:
     if packet.seq != 0:
-        raise Refused.bad_request("seq must be 0")
+        raise Refused.bad_request(f"seq must be 0 in a first packet, not {packet.seq}")
     try:
         headers = with_user_agent(packet.headers, services.user_agent)
         handshake = Handshake(headers, services.websocket.compression)

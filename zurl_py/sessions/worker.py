@@ -45,16 +45,16 @@ class WorkerSide(Session):
             endpoint.receive(packet, seq, self._s.loop.now)
         except PeerProtocolError as error:
             if error.condition is None:
-                self._tell_ended("cancelled", error.reason)
+                self._record_ended("cancelled", error.reason)
                 self._finish({"type": b"cancel"})
             else:
                 self._refuse_packet(packet, error.reason)
             return
         if packet.type == b"cancel":
-            self._tell_ended("cancelled", "cancelled by the worker")
+            self._record_ended("cancelled", "cancelled by the worker")
             self._finish(None)
             return
-        resumed = self._held is not None
+        resumed = self._handoff_queue is not None
         if resumed:
             self._resume()
             if not self.open:
@@ -71,7 +71,7 @@ class WorkerSide(Session):
     @property
     def handed_off(self) -> bool:
         """Whether no worker has the session now; the next packet in sequence says which one has."""
-        return self._held is not None
+        return self._handoff_queue is not None
 
     def adopt(self, sender: bytes) -> None:
         """Give the session to another worker."""
@@ -81,41 +81,41 @@ class WorkerSide(Session):
     def _hand_off(self) -> None:
         """Stop sending until a worker sends a packet, and stop reading from the origin."""
         self._send({"type": b"handoff-proceed"})
-        self._held = []
+        self._handoff_queue = []
         self._set_timer()
 
     def _resume(self) -> None:
-        held, self._held = self._held, None
+        held, self._handoff_queue = self._handoff_queue, None
         for fields in held or ():
             self._send(fields)
-        if self._final is not None:
-            self._finish(self._final)
+        if self._final_packet is not None:
+            self._finish(self._final_packet)
         self._set_timer()
 
     def _finish(self, last: dict[str, Any] | None) -> None:
         """End the session; during a handoff the last packet waits for the next worker."""
-        if self._held is None or last is None:
+        if self._handoff_queue is None or last is None:
             super()._finish(last)
-        elif self._final is None:
-            self._final = last
+        elif self._final_packet is None:
+            self._final_packet = last
             self._set_timer()
 
     def crash(self) -> None:
         """Handle an exception, which is a bug, at once, also during a handoff."""
-        self._held = None
+        self._handoff_queue = None
         super().crash()
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
         """Refuse a packet that may not be sent any more."""
-        self._bad_request(reason)
+        self._end_with_bad_request(reason)
 
-    def _bad_request(self, detail: str) -> None:
+    def _end_with_bad_request(self, detail: str) -> None:
         """End the session with an error: the worker's packet cannot be carried out."""
         self._end_with_error(Condition.BAD_REQUEST, "bad-message", detail)
 
     def _send(self, fields: dict[str, Any]) -> None:
-        if self._held is not None:
-            self._held.append(fields)  # only a few, as the origin's data is not read
+        if self._handoff_queue is not None:
+            self._handoff_queue.append(fields)  # only a few, as the origin's data is not read
             return
         s = self._s
         assert self.sender is not None
@@ -129,8 +129,8 @@ class WorkerSide(Session):
     def packet_dropped(self) -> None:
         """End the session: a packet to the worker was dropped, so its sequence has a gap."""
         if self.open:
-            self._tell_ended("expired", "ended: a packet for its worker was dropped")
-            self._shut()
+            self._record_ended("expired", "ended: a packet for its worker was dropped")
+            self._choose_close()
             self._finish(None)
 
     # -- slow workers --------------------------------------------------------------------------
@@ -138,11 +138,11 @@ class WorkerSide(Session):
     @property
     def _worker_is_slow(self) -> bool:
         """Whether packets wait for the worker already; then no more should be sent."""
-        return self._held is not None or self.sender in self._s.outlet.slow
+        return self._handoff_queue is not None or self.sender in self._s.outlet.slow
 
     def _wait_for_worker(self) -> None:
         assert self.sender is not None
-        if self._held is None:  # during a handoff it goes on with the next worker
+        if self._handoff_queue is None:  # during a handoff it goes on with the next worker
             self._s.outlet.when_caught_up(self.sender, self._worker_caught_up)
 
     @entry
@@ -156,23 +156,23 @@ class WorkerSide(Session):
         if self.open:
             endpoint = self._endpoint
             when = endpoint.expires_at
-            if self._final is None:
+            if self._final_packet is None:
                 when = min(when, self._next_alarm())
-            if self._held is None:
+            if self._handoff_queue is None:
                 when = min(when, endpoint.keep_alive_at)
             self._wake_at(when)
 
     def _timer_fired(self) -> None:
         now = self._s.loop.now
-        if self._final is None:
+        if self._final_packet is None:
             self._handle_timer(now)
         if not self.open:
             return
         if self._endpoint.expired(now):
-            self._tell_ended("expired", "expired: nothing heard of the worker")
-            self._shut()
+            self._record_ended("expired", "expired: nothing heard of the worker")
+            self._choose_close()
             self._finish(None)
             return
-        if self._held is None and self._endpoint.keep_alive_due(now):
+        if self._handoff_queue is None and self._endpoint.keep_alive_due(now):
             self._send({"type": b"keep-alive"})
         self._set_timer()

@@ -1,4 +1,4 @@
-"""What a row of the tables of intended differences is."""
+"""One row of the tables of intended differences."""
 
 import fnmatch
 from dataclasses import dataclass
@@ -25,3 +25,8 @@ class Difference:
     def covers(self, name: str) -> bool:
         """Whether exchange `name` shows this difference."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exchanges)
+
+
+def difference(topic: str, zurl: str, ours: str, why: str, *exchanges: str) -> Difference:
+    """A row of the tables."""
+    return Difference(topic, zurl, ours, why, exchanges)

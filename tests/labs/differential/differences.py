@@ -1,8 +1,8 @@
-"""Where the two are meant to differ, and why: the one source of docs/compatibility.md.
+"""Intended differences between Zurl and zurl_py, with their reasons.
 
-The rows are in the modules table_*. An exchange that is named there must differ, and our side of
-it must be what expected.txt says; every other exchange must be the same on both sides. After a
-change of ours that is meant:
+The rows are in the modules table_*; the tables of docs/compatibility.md are generated from them. An
+exchange that a row names must differ, and the transcript of zurl_py must be that in expected.txt.
+Every other exchange must be the same on both sides. After an intended change of zurl_py:
 
     python -m tests.labs.differential.accept      # writes expected.txt anew; read the diff
     python -m tests.labs.differential.document    # writes the table of docs/compatibility.md anew

@@ -1,26 +1,20 @@
-"""Intended differences in what goes out: requests, connections, certificates, policy."""
+"""Intended differences in requests: URIs, headers, connections, certificates, policy."""
 
-from tests.labs.differential.difference import Difference
+from tests.labs.differential.difference import Difference, difference
 
+_URI = "URIs"
+_HEADERS = "Methods, headers and bodies"
+_CONNECT = "Connecting"
+_TLS = "TLS"
+_POLICY = "Policy"
 
-def _row(topic: str, zurl: str, ours: str, why: str, *exchanges: str) -> Difference:
-    return Difference(topic, zurl, ours, why, exchanges)
-
-
-_URI, _HEADERS, _CONNECT, _TLS, _POLICY = (
-    "URIs",
-    "Methods, headers and bodies",
-    "Connecting",
-    "TLS",
-    "Policy",
-)
-
-ROWS = [
-    _row(
+ROWS: list[Difference] = [
+    difference(
         _URI,
-        "A malformed URI with a good scheme is `undefined-condition`, after a keep-alive.",
-        "It is `bad-request`, at once.",
-        "It is the worker's mistake, and the condition says so.",
+        "A malformed URI with a supported scheme ends with `undefined-condition`, after a "
+        "keep-alive.",
+        "It ends with `bad-request`, at once.",
+        "The mistake is the worker's, and the condition should say so.",
         "target-bad-character-[78]",
         "uri-inner-blank",
         "uri-bad-escape",
@@ -32,20 +26,20 @@ ROWS = [
         "name-empty-label",
         "name-too-long",
     ),
-    _row(
+    difference(
         _URI,
-        "`{`, `}`, `|`, `^` and a backtick in path or query are `undefined-condition`.",
-        "They are sent, escaped where the WHATWG URL standard escapes them.",
-        "Browsers send them, and services ask for them: `?streams=a|b`.",
+        "`{`, `}`, `|`, `^` and a backtick in path or query end with `undefined-condition`.",
+        "They are sent, escaped if the WHATWG URL standard escapes them.",
+        "Browsers send them, and some services need them: `?streams=a|b`.",
         "target-bad-character-[2-6]",
     ),
-    _row(
+    difference(
         _URI,
-        "Other spellings of an IPv4 address (`127.1`, `0x7f.1`, `2130706433`, octal) are read as "
-        "that address.",
-        "They are `bad-request`, in `connect-host` too; so are percent-encoded hosts and "
+        "Unusual spellings of an IPv4 address (`127.1`, `0x7f.1`, `2130706433`, octal numbers) "
+        "are accepted.",
+        "They end with `bad-request`, in `connect-host` as well; so do percent-encoded hosts and "
         "several `@`.",
-        "Nobody but an attacker writes them: parsers disagree about what they mean.",
+        "Parsers disagree about their meaning, and hardly anyone but attackers uses them.",
         "uri-number-host",
         "uri-hex-host",
         "policy-deny-number",
@@ -54,34 +48,35 @@ ROWS = [
         "policy-deny-short-address",
         "policy-deny-connect-host-number",
     ),
-    _row(
+    difference(
         _URI,
-        "Port 0 and an empty host are tried: `remote-connection-failed`.",
-        "They are `bad-request`.",
-        "There is nothing to connect to.",
+        "Port 0 and an empty host are tried, and end with `remote-connection-failed`.",
+        "They end with `bad-request`.",
+        "No connection to them is possible.",
         "uri-port-zero",
         "uri-no-host",
     ),
-    _row(
+    difference(
         _URI,
-        "`localhost.` with a trailing dot is looked up in the DNS, and fails.",
-        "It is this machine, as `localhost` is.",
-        "libcurl resolves both (RFC 6761); policy sees the name without its dot.",
+        "`localhost.` with a trailing dot is looked up in the DNS, and the look-up fails.",
+        "It means this machine, like `localhost`.",
+        "libcurl resolves both without a look-up (RFC 6761); the policy checks the name without "
+        "its dot.",
         "uri-trailing-dot",
     ),
-    _row(
+    difference(
         _URI,
-        "An IPv6 address goes into Host without its brackets.",
-        "With brackets.",
-        "RFC 9110 section 7.2.",
+        "An IPv6 address is written into Host without its brackets.",
+        "It is written with brackets.",
+        "RFC 9110 section 7.2 requires them.",
         "ipv6",
     ),
-    _row(
+    difference(
         _HEADERS,
-        "CR, LF and NUL in a method, a header's name or value go out as they are; so do names with "
-        "blanks or colons and methods that are no token.",
-        "Such a request is `bad-request`.",
-        "They would let whoever chose the text write requests of its own.",
+        "CR, LF and NUL in a method or in a header's name or value are sent unchanged; so are "
+        "names with blanks or colons, and methods that are no token.",
+        "Such a request ends with `bad-request`.",
+        "Whoever chose that text could add requests of their own.",
         "method-with-*",
         "method-not-ascii",
         "headers-newline-in-*",
@@ -92,50 +87,51 @@ ROWS = [
         "headers-empty-name",
         "headers-semicolon-name",
     ),
-    _row(
+    difference(
         _HEADERS,
         "Headers with an empty value are left out.",
         "They are sent.",
-        "An empty value is a value.",
+        "An empty value is valid, and may have a meaning.",
         "headers-empty-value",
         "headers-blank-value",
     ),
-    _row(
+    difference(
         _HEADERS,
-        "A Content-Length that contradicts a whole body is believed: the rest runs into the next "
-        "request, or the request hangs.",
-        "The true length is sent.",
-        "A request of one worker must not become part of another's.",
+        "A Content-Length that contradicts a whole body is sent: the surplus becomes a part of "
+        "the next request, or the request hangs.",
+        "The actual length is sent.",
+        "The body of one worker must not become a part of another's request.",
         "length-too-small",
         "length-too-big",
         "length-no-number",
         "length-negative",
         "length-missing-body-post",
     ),
-    _row(
+    difference(
         _HEADERS,
-        "HEAD with a body: keep-alive, then `content-not-allowed`.",
-        "`content-not-allowed` at once, before policy is asked.",
-        "It is known before anything is started.",
+        "HEAD with a body ends with `content-not-allowed`, after a keep-alive.",
+        "It ends with `content-not-allowed` at once, before the policy is asked.",
+        "The error is certain before anything is started.",
         "method-HEAD-with-body",
         "policy-before-method",
     ),
-    _row(
+    difference(
         _CONNECT,
-        "`connect-host` alone is `undefined-condition`, `connect-port` alone is ignored.",
-        "Each works alone.",
-        "As for WebSockets.",
+        "`connect-host` without `connect-port` ends with `undefined-condition`; `connect-port` "
+        "without `connect-host` is ignored.",
+        "Each of them works alone.",
+        "WebSockets of Zurl permit that, too.",
         "connect-host-alone",
         "connect-port-alone",
         "field-connect-port-text-J",
         "field-connect-port-no-number-J",
     ),
-    _row(
+    difference(
         _CONNECT,
-        "An unusable `connect-host` or `connect-port` is `undefined-condition` or "
-        "`remote-connection-failed`; -1, which means absent elsewhere, as well.",
-        "It is `bad-request`; -1 is absent.",
-        "It is the worker's mistake, and the condition says so.",
+        "An invalid `connect-host` or `connect-port` ends with `undefined-condition` or "
+        '`remote-connection-failed`; so does -1, which means "absent" in other fields.',
+        'It ends with `bad-request`; -1 means "absent".',
+        "The mistake is the worker's, and the condition should say so.",
         "connect-port-zero",
         "connect-port-minus-one",
         "connect-port-too-big",
@@ -143,73 +139,75 @@ ROWS = [
         "connect-host-with-port",
         "connect-host-newline",
     ),
-    _row(
+    difference(
         _CONNECT,
-        "Proxies named in the environment are used.",
-        "They are not.",
-        "The policy would see the proxy's address only.",
+        "Proxies that environment variables name are used.",
+        "They are not used.",
+        "The policy would check the proxy's address only.",
         "proxy-of-environment",
     ),
-    _row(
+    difference(
         _TLS,
-        "For https only the name in a certificate is checked, neither who signed it nor its dates.",
-        "Certificates are verified in full.",
-        "A name that anybody may write into a certificate proves nothing.",
+        "For https only the name in a certificate is checked: not its issuer, and not its dates.",
+        "Certificates are verified completely.",
+        "Anybody can make a certificate with any name.",
         "tls-self-signed",
         "tls-expired",
     ),
-    _row(
+    difference(
         _TLS,
-        "An address in a certificate is not accepted for an address in the URI.",
-        "It is.",
-        "RFC 9110 section 4.3.5.",
+        "A certificate with an IP address is not accepted for a URI with that address.",
+        "It is accepted.",
+        "RFC 9110 section 4.3.5 describes it.",
         "tls-good-address",
     ),
-    _row(
+    difference(
         _TLS,
         "After a redirect from http to https the certificate is verified against the system's "
-        "store, whatever SSL_CERT_FILE says.",
-        "One store for all: `ca_file`, else SSL_CERT_FILE and SSL_CERT_DIR, else the system's.",
-        "What is trusted does not depend on the way there.",
+        "store, even if SSL_CERT_FILE is set.",
+        "All requests use the same store: `ca_file`, else SSL_CERT_FILE and SSL_CERT_DIR, else "
+        "the system's.",
+        "Trust must not depend on how the request came to the origin.",
         "tls-redirect-from-http",
     ),
-    _row(
+    difference(
         _TLS,
-        "A TLS handshake that fails for another reason than the certificate is "
+        "A TLS handshake that fails for a reason other than the certificate ends with "
         "`undefined-condition`.",
-        "It is `tls-error`.",
-        "A better name for it.",
+        "It ends with `tls-error`.",
+        "That condition says more.",
         "tls-to-plain-port",
         "tls-peer-hangs-up",
     ),
-    _row(
+    difference(
         _TLS,
-        "A body that lasts to the end of a TLS connection is whole even if the connection just "
-        "stops.",
-        "`undefined-condition`: the end must be announced (close_notify).",
-        "It cannot be told from a body that somebody cut off; OpenSSL 3 refuses it.",
+        "A body without a length is complete when a TLS connection ends without an announcement "
+        "(close_notify).",
+        "It ends with `undefined-condition`.",
+        "Somebody may have cut the body off; OpenSSL 3 refuses it.",
         "tls-end-without-close-notify",
     ),
-    _row(
+    difference(
         _POLICY,
         "A trailing dot evades rules about names.",
-        "Names are compared without it.",
-        "Both reach the same host.",
+        "Names are compared without a trailing dot.",
+        "Both spellings lead to the same host.",
         "policy-deny-name-trailing-dot",
     ),
-    _row(
+    difference(
         _POLICY,
-        "Targets of redirects are checked by address only, and a refused one is "
+        "Targets of redirects are checked by address only, and a refused one ends with "
         "`remote-connection-failed`.",
-        "Names and addresses of every hop are checked; a refusal is `policy-violation`.",
-        "A redirect is no way around the rules.",
+        "Names and addresses of every hop are checked; a refused one ends with `policy-violation`.",
+        "A redirect must not evade the rules.",
         "policy-redirect-to-denied-*",
     ),
-    _row(
+    difference(
         _POLICY,
-        "A kept connection that was opened with `ignore-policies` serves requests without it.",
-        "Policy is asked again when a connection is used again.",
-        "A privilege ends with its request.",
+        "A kept connection that was opened with `ignore-policies` is used by requests without "
+        "that field.",
+        "The policy is asked again when a connection is reused.",
+        "A privilege is valid for its own request only.",
         "policy-not-ridden-on-kept-connection",
     ),
 ]

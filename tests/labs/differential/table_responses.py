@@ -1,210 +1,206 @@
-"""Intended differences in what comes back: answers and redirects."""
+"""Intended differences in answers of origins, and in redirects."""
 
-from tests.labs.differential.difference import Difference
+from tests.labs.differential.difference import Difference, difference
 
+_ANSWERS = "Answers"
+_REDIRECTS = "Redirects"
 
-def _row(topic: str, zurl: str, ours: str, why: str, *exchanges: str) -> Difference:
-    return Difference(topic, zurl, ours, why, exchanges)
-
-
-_ANSWERS, _REDIRECTS = "Answers", "Redirects"
-
-ROWS = [
-    _row(
+ROWS: list[Difference] = [
+    difference(
         _ANSWERS,
-        "A status line that ends after the code is `undefined-condition`; so is a header without a "
-        "blank after its colon, with a tab, without a value, or on two lines.",
-        "All of them are understood.",
-        "RFC 9112 sections 4 and 5.",
+        "A status line that ends after its code ends with `undefined-condition`; so does a header"
+        " without a blank after its colon, with a tab there, without a value, or on two lines.",
+        "All of them are accepted.",
+        "RFC 9112 sections 4 and 5 permit them.",
         "status-no-reason",
         "response-header-no-blank",
         "response-header-tab",
         "response-header-empty",
         "response-header-folded",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "A head that breaks off is an answer with code 0.",
-        "It is `undefined-condition`.",
-        "It is no answer.",
+        "A head that is cut off is delivered as an answer with code 0.",
+        "It ends with `undefined-condition`.",
+        "An incomplete head is no answer.",
         "answer-head-breaks-off",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "103 well before the answer is delivered as if it were the answer, in stream mode.",
-        "Interim answers are passed over.",
-        "RFC 9110 section 15.2.",
+        "In stream mode, a 103 that comes well before the final answer is delivered as the answer.",
+        "Interim answers are skipped.",
+        "The final answer follows them (RFC 9110 section 15.2).",
         "interim-early-103",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "101 to a request that asked for no upgrade is delivered, with what follows as its body.",
-        "It is `undefined-condition`.",
-        "RFC 9110 section 15.2.2: the peer speaks a protocol that nobody asked for.",
+        "101 is delivered to a worker that requested no upgrade, with the following bytes as its "
+        "body.",
+        "It ends with `undefined-condition`.",
+        "These bytes belong to another protocol (RFC 9110 section 15.2.2).",
         "interim-101",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "A coding that was not offered, and bytes behind gzip data, are `undefined-condition`.",
-        "The body comes as it is, with its header; bytes behind the data are passed over.",
-        "As browsers do: some servers name a character set there, or pad.",
+        "A content coding that was not offered, and bytes after the end of gzip data, end with "
+        "`undefined-condition`.",
+        "The body is delivered without decoding, with its Content-Encoding; bytes after gzip data"
+        " are ignored.",
+        "Browsers do the same: some servers write a character set there, or pad the data.",
         "coding-unknown",
         "coding-gzip-surplus",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "Up to five codings are undone, one after the other.",
-        "One is; several that we know are `undefined-condition`.",
-        "A kilobyte that was packed four times stopped the daemon for half a minute.",
+        "Up to five content codings are decoded, one after the other.",
+        "One is decoded; several known ones end with `undefined-condition`.",
+        "A kilobyte that was compressed four times kept the daemon busy for half a minute.",
         "coding-twice",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "A blank behind a header's name is handed on as a part of it.",
-        "It is taken away; a field that would then be framing is left out.",
-        "RFC 9112 section 5.1; the body was not framed by it.",
+        "A blank between a header's name and its colon is delivered as a part of the name.",
+        "The blank is removed. If the header would then describe the body's framing, it is left "
+        "out.",
+        "RFC 9112 section 5.1 requires it, and libcurl did not use that header for the framing.",
         "response-header-blank-before-colon",
     ),
-    _row(
-        _ANSWERS,
-        "Codings are offered with HEAD.",
-        "They are not, nor with Range; a 206 is never undone.",
-        "The answer to HEAD is to tell the length of what a GET would bring; a part of coded data "
-        "cannot be undone.",
-        "max-size-head-method",
-        "redirect-302-HEAD",
-        "redirect-303-HEAD",
-    ),
-    _row(
+    difference(
         _ANSWERS,
         "In JSON a body ends at its first NUL.",
-        "It is whole.",
-        "Bytes must not vanish.",
+        "The body is complete.",
+        "No bytes may be lost.",
         "body-nul-json",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "In JSON each bad byte of a cut UTF-8 sequence becomes a U+FFFD.",
-        "The sequence becomes one.",
-        "As Unicode recommends and as most decoders do.",
+        "In JSON each invalid byte of an incomplete UTF-8 sequence becomes a U+FFFD.",
+        "The whole sequence becomes one U+FFFD.",
+        "Unicode recommends it, and most decoders do it.",
         "body-cut-utf8-json",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "Of two Content-Lengths that differ the last is believed.",
-        "`undefined-condition`.",
-        "RFC 9112 section 6.3: such an answer may have been smuggled.",
+        "If an answer has two different Content-Lengths, the last one is used.",
+        "It ends with `undefined-condition`.",
+        "Such an answer may be an attempt at smuggling (RFC 9112 section 6.3).",
         "body-lengths-differ",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "A Content-Length beyond 64 bits means: to the end of the connection.",
-        "A buffered answer of that size is `max-size-exceeded`.",
-        "It is beyond `max_response_size`.",
+        "A Content-Length beyond 64 bits is ignored: the body lasts until the connection ends.",
+        "A buffered answer with such a length ends with `max-size-exceeded`.",
+        "The length is beyond `max_response_size`.",
         "body-huge-length",
     ),
-    _row(
-        _REDIRECTS,
-        "After 303 methods other than PUT keep their name but lose body and length.",
-        "All but HEAD become GET.",
-        "RFC 9110 section 15.4.4.",
-        "redirect-303-POST",
-        "redirect-303-POST-no-body",
-        "redirect-303-POST-length",
-        "redirect-303-DELETE",
-        "redirect-303-PATCH",
-    ),
-    _row(
-        _REDIRECTS,
-        "A redirect that drops the body keeps Content-Type and the like.",
-        "Without a body, nothing is said about it.",
-        "RFC 9110 section 15.4.",
-        "redirect-303-PUT",
-    ),
-    _row(
-        _REDIRECTS,
-        "On another port of the same host, Host stays that of the first URI.",
-        "Host is that of the URI redirected to.",
-        "The origin there may be another one.",
-        "redirect-secrets-other-port",
-        "redirect-userinfo-other-host",
-    ),
-    _row(
-        _REDIRECTS,
-        "Authorization and Cookie are sent again when a redirect leads back to the first origin.",
-        "Once left behind they stay behind.",
-        "Another site sent us there.",
-        "redirect-secrets-back-again",
-    ),
-    _row(
-        _REDIRECTS,
-        "Escapes in a Location are followed as written.",
-        "Their digits become capital letters.",
-        "libcurl does it; the two are the same (RFC 3986 section 6.2.2.1).",
-        "location-escapes",
-        "location-not-ascii",
-    ),
-    _row(
-        _REDIRECTS,
-        "A Location without a host is tried: `remote-connection-failed`.",
-        "`undefined-condition`, as for every Location that cannot be used.",
-        "It is the origin's mistake, and nothing was connected to.",
-        "location-no-host",
-    ),
-    _row(
-        _REDIRECTS,
-        "A redirect to ftp is connected to.",
-        "Only http and https are followed.",
-        "The policy is about web requests.",
-        "redirect-to-ftp-connects",
-        "location-ftp",
-    ),
-    _row(
-        _REDIRECTS,
-        "A body of more than about 1 MB cannot be sent again: `undefined-condition`.",
-        "A whole body can.",
-        "It is there.",
-        "redirect-with-large-body",
-    ),
-    _row(
-        _REDIRECTS,
-        "An empty Location ends with the redirect as answer, without its headers.",
-        "With its headers.",
-        "It is the answer.",
-        "location-empty",
-    ),
-    _row(
-        _REDIRECTS,
-        "Of two Locations the first is followed.",
-        "`undefined-condition`.",
-        "libcurl refuses them: proxies on the way may have read the other one.",
-        "redirect-two-locations",
-    ),
-    _row(
+    difference(
         _ANSWERS,
-        "HEAD, and a request with Range, offer codings.",
-        "They offer none, unless the worker asked for them.",
-        "The length that HEAD tells would be the coded one, and a range of coded bytes cannot be "
+        "Content codings are offered for HEAD and for requests with Range.",
+        "They are not offered for these, unless the worker asks for them, and a 206 is never "
+        "decoded.",
+        "HEAD would report the length of the coded body, and a part of coded data cannot be "
         "decoded.",
         "head",
         "headers-kept",
         "no-body-HEAD-*",
         "no-body-head-with-body",
         "upload-HEAD-empty",
+        "max-size-head-method",
+        "redirect-302-HEAD",
+        "redirect-303-HEAD",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "An answer without a body, 204 or 304, loses its Content-Length if it names a coding.",
-        "It keeps it.",
-        "Nothing was decoded, so the length is the origin's.",
+        "An answer without a body (204 or 304) loses its Content-Length if it names a content "
+        "coding.",
+        "It keeps its Content-Length.",
+        "Nothing was decoded, so the origin's length is correct.",
         "no-body-GET-204-gzip",
         "no-body-GET-304-gzip",
     ),
-    _row(
+    difference(
         _ANSWERS,
-        "Of Transfer-Encoding and Content-Length both are handed on.",
+        "If an answer has Transfer-Encoding and Content-Length, both are delivered.",
         "Content-Length is left out.",
-        "Chunked holds (RFC 9112, section 6.3), and the length is wrong.",
+        "Transfer-Encoding overrides it (RFC 9112 section 6.3), so it may be wrong.",
         "chunked-and-length",
+    ),
+    difference(
+        _REDIRECTS,
+        "After 303, methods other than PUT are kept, but lose body and length.",
+        "All methods but HEAD become GET.",
+        "RFC 9110 section 15.4.4 requires it.",
+        "redirect-303-POST",
+        "redirect-303-POST-no-body",
+        "redirect-303-POST-length",
+        "redirect-303-DELETE",
+        "redirect-303-PATCH",
+    ),
+    difference(
+        _REDIRECTS,
+        "If a redirect drops the body, Content-Type and similar headers are kept.",
+        "Headers that describe the body are dropped with it.",
+        "RFC 9110 section 15.4 requires it.",
+        "redirect-303-PUT",
+    ),
+    difference(
+        _REDIRECTS,
+        "After a redirect to another port of the same host, Host has the first URI's port.",
+        "Host has the host and port of the redirect's target.",
+        "A different origin may serve that port.",
+        "redirect-secrets-other-port",
+        "redirect-userinfo-other-host",
+    ),
+    difference(
+        _REDIRECTS,
+        "Authorization and Cookie are sent again if redirects lead back to the first origin.",
+        "They are not sent again after a redirect to another origin.",
+        "Another site chose that request.",
+        "redirect-secrets-back-again",
+    ),
+    difference(
+        _REDIRECTS,
+        "Escapes in a Location are sent as they are written.",
+        "Their hexadecimal digits become capital letters.",
+        "libcurl changes them; the meaning is the same (RFC 3986 section 6.2.2.1).",
+        "location-escapes",
+        "location-not-ascii",
+    ),
+    difference(
+        _REDIRECTS,
+        "A Location without a host is tried, and ends with `remote-connection-failed`.",
+        "It ends with `undefined-condition`, like every invalid Location.",
+        "The mistake is the origin's, and no connection was tried.",
+        "location-no-host",
+    ),
+    difference(
+        _REDIRECTS,
+        "A redirect to an ftp URL is followed.",
+        "Only redirects to http and https are followed.",
+        "The policy is made for HTTP requests.",
+        "redirect-to-ftp-connects",
+        "location-ftp",
+    ),
+    difference(
+        _REDIRECTS,
+        "A body of more than about 1 MB cannot be sent again after a redirect: "
+        "`undefined-condition`.",
+        "A body that came in one packet is sent again, whatever its size.",
+        "The gateway still has it.",
+        "redirect-with-large-body",
+    ),
+    difference(
+        _REDIRECTS,
+        "A redirect with an empty Location is delivered without its headers.",
+        "It is delivered with its headers.",
+        "It is an answer like any other.",
+        "location-empty",
+    ),
+    difference(
+        _REDIRECTS,
+        "If a redirect has two Locations, the first is followed.",
+        "It ends with `undefined-condition`.",
+        "Proxies on the way may have used the other one; libcurl refuses such an answer.",
+        "redirect-two-locations",
     ),
 ]

@@ -243,7 +243,7 @@ def test_what_is_held_while_nobody_has_the_session_is_bounded(bench: Bench) -> N
         paused = bool(bench.body(1)) or paused
     assert paused
     assert bench.session.bytes_held <= BUFFER
-    assert bench.session._held == []
+    assert bench.session._handoff_queue == []
 
 
 def test_a_timeout_meanwhile_is_told_later_and_costs_no_loop(bench: Bench) -> None:
