@@ -37,7 +37,8 @@ WITH RECURSIVE number(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM number WH
 INSERT INTO delivery
     (seq, id, endpoint, state, blocked, due, attempt, tries, size, accepted, digest)
 SELECT n, printf('msg_%032x', n), 1 + n % :endpoints, 0, 0,
-    :now + CASE WHEN n % 2 THEN n * 1e-6 ELSE 86400 END, 0, 0, :size, :now, zeroblob(16)
+    coalesce(:due, :now + CASE WHEN n % 2 THEN n * 1e-6 ELSE 86400 END), :tries, :tries, :size,
+    :now, zeroblob(16)
 FROM number
 """
 _PAYLOADS = """
@@ -46,11 +47,15 @@ INSERT INTO payload (seq, body) SELECT n, zeroblob(:size) FROM number
 """
 
 
-def fill(path: Path, pending: int, endpoints: int, uri: str) -> None:
-    """Make a store. Half of its deliveries are due now, the other half in a day.
+def fill(
+    path: Path, pending: int, endpoints: int, uri: str, tries: int = 0, due: float | None = None
+) -> None:
+    """Make a store.
 
     Args:
         uri: the URI of all endpoints; endpoint ``e1`` and so on.
+        tries: attempts that each delivery has had.
+        due: when all are due, seconds since 1970; None: half of them now, the others in a day.
     """
     SqliteStore(f"sqlite://{path}", SecretBox(), (0.0,)).close()
     settings = to_text(Settings(uri))
@@ -77,6 +82,8 @@ def fill(path: Path, pending: int, endpoints: int, uri: str) -> None:
                 "endpoints": endpoints,
                 "now": now,
                 "size": _BODY,
+                "tries": tries,
+                "due": due,
             }
             connection.execute("BEGIN")
             connection.execute(_DELIVERIES, values)

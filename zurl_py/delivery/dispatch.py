@@ -13,7 +13,7 @@ from .counts import Counts
 from .gateway import ANSWER_KEPT, GatewayLink
 from .history import History
 from .lane import Lane
-from .model import Claim, Claimed, Finish, Finished, Recovered, SaveEndpoint
+from .model import Claim, Claimed, Finish, Finished, Recovered
 from .requests import RequestEncoder
 from .scheduler import Flight, Scheduler
 from .store.base import Store
@@ -128,7 +128,7 @@ class Dispatcher:
             self._log_attempt(flight, outcome)
             self._log_end(finish)
         if lane.changed:
-            finish.save = self._news(lane)
+            finish.save = lane.take_changes()
         if lane.ready and lane.shut(now):
             self._finishes += self._scheduler.give_back(lane, now)
         for event in events:
@@ -164,19 +164,6 @@ class Dispatcher:
         elif finish.state is State.DONE and self._log.debug_on:
             self._log.debug(f"webhook {finish.delivery.id}: done")
 
-    def _news(self, lane: Lane) -> SaveEndpoint:
-        """The changes of a lane's endpoint, for the store."""
-        endpoint = lane.endpoint
-        lane.changed = False
-        lane.saves += 1
-        return SaveEndpoint(
-            endpoint.id,
-            endpoint.disabled,
-            endpoint.hold_until,
-            endpoint.failing_since,
-            endpoint.noticed,
-        )
-
     def give_all_back(self) -> None:
         """Give all leased deliveries that wait back to the store, at a stop."""
         now = time.time()
@@ -209,7 +196,7 @@ class Dispatcher:
             if finish.save is not None:
                 lane = self._scheduler.lanes.get(endpoint)
                 if lane is not None:
-                    lane.saves -= 1
+                    lane.saved()
             if result.stale:
                 self._counts.stale += 1
                 self._log.warning(f"webhook {finish.delivery.id}: a result came too late, dropped")

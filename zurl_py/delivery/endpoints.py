@@ -97,7 +97,7 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
         shown["headers"] = [list(pair) for pair in settings.headers]
     shown["disabled"] = bool(endpoint.disabled)
     if endpoint.disabled:
-        shown["reason"] = endpoint.disabled
+        shown["reason"] = endpoint.why_disabled
     if endpoint.hold_until:
         shown["hold-until"] = endpoint.hold_until
     return shown

@@ -9,7 +9,7 @@ from typing import Final
 from ..signatures import Signer
 from .attempts import Health, Outcome, Verdict
 from .breaker import Breaker
-from .model import Delivery, Endpoint
+from .model import Delivery, Endpoint, SaveEndpoint
 from .references import resolve
 from .requests import RequestEncoder
 
@@ -35,6 +35,7 @@ class Lane:
         queued: it is in the scheduler's round.
         wake_at: time when the scheduler looks at it again, seconds since 1970.
         changed: ``endpoint`` has changes that the store does not have.
+        disabling: why we have disabled it, until the store has that.
         encoder: of its requests, once there was one.
         saves: number of changes that are on their way to the store.
     """
@@ -44,9 +45,11 @@ class Lane:
         "_allowance_at",
         "_limit",
         "_signers",
+        "_unsent",
         "breaker",
         "changed",
         "claiming",
+        "disabling",
         "encoder",
         "endpoint",
         "in_flight",
@@ -69,6 +72,7 @@ class Lane:
         self.queued = False
         self.wake_at = NEVER
         self.changed = False
+        self.disabling = self._unsent = ""
         self.saves = 0
         self.encoder: RequestEncoder | None = None
         self._limit = endpoint.settings.concurrency
@@ -85,9 +89,10 @@ class Lane:
     def put(self, endpoint: Endpoint) -> None:
         """Take over an endpoint that was changed in the store."""
         before = self.endpoint
-        if self.saves:
+        if self.saves or self.changed:
             # Keep our own changes: they were not in the store yet.
-            endpoint.disabled, endpoint.hold_until = before.disabled, before.hold_until
+            endpoint.disabled = endpoint.disabled or self.disabling
+            endpoint.hold_until = before.hold_until
             endpoint.failing_since, endpoint.noticed = before.failing_since, before.noticed
         self.endpoint = endpoint
         self._signers.clear()
@@ -197,8 +202,7 @@ class Lane:
         elif verdict.charged and (verdict.health is not Health.UNKNOWN or verdict.disable):
             events += self._failed(now)
         if verdict.disable and not self.endpoint.disabled:
-            self.endpoint.disabled = verdict.reason
-            self.changed = True
+            self._disable(verdict.reason)
             events.append("disabled")
         return events
 
@@ -210,8 +214,7 @@ class Lane:
             return []
         share = 100.0 * (now - endpoint.failing_since) / DISABLE_AFTER
         if share >= 100.0 and not endpoint.disabled:
-            endpoint.disabled = "failing"
-            self.changed = True
+            self._disable("failing")
             return ["disabled"]
         for percent in _NOTICES:
             if share >= percent > endpoint.noticed:
@@ -219,6 +222,30 @@ class Lane:
                 self.changed = True
                 return [f"failing-{percent}"]
         return []
+
+    def _disable(self, reason: str) -> None:
+        self.endpoint.disabled = self.disabling = self._unsent = reason
+        self.changed = True
+
+    def take_changes(self) -> SaveEndpoint:
+        """The changes of the endpoint, for the store; ``saved`` follows when it has them.
+
+        ``disabled`` is one only by an attempt: what the operator does with it meanwhile must not be
+        undone by what we knew before.
+        """
+        endpoint = self.endpoint
+        disabled, self._unsent = self._unsent, ""
+        self.changed = False
+        self.saves += 1
+        return SaveEndpoint(
+            endpoint.id, disabled, endpoint.hold_until, endpoint.failing_since, endpoint.noticed
+        )
+
+    def saved(self) -> None:
+        """Note that the store has the changes that were taken."""
+        self.saves -= 1
+        if not self.saves:
+            self.disabling = self._unsent
 
     # -- signing -------------------------------------------------------------------------------
 

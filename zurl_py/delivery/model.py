@@ -11,6 +11,7 @@ from .attempts import DEFAULT_SCHEDULE, Outcome, State
 __all__ = [
     "DEFAULT_CONCURRENCY",
     "DEFAULT_TIMEOUT",
+    "ORDERING",
     "Accepted",
     "Claim",
     "Claimed",
@@ -26,6 +27,7 @@ __all__ = [
 
 DEFAULT_CONCURRENCY: Final = 64
 DEFAULT_TIMEOUT: Final = 15_000  # milliseconds
+ORDERING: Final = "ordering"  # beginning of the mark of an endpoint that is being ordered anew
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -69,6 +71,11 @@ class Endpoint:
     failing_since: float = 0.0
     noticed: int = 0
     deleted: bool = False
+
+    @property
+    def why_disabled(self) -> str:
+        """Why it is disabled, for people."""
+        return ORDERING if self.disabled.startswith(ORDERING) else self.disabled
 
 
 @dataclass(slots=True)
@@ -180,7 +187,11 @@ class Claimed:
 
 @dataclass(slots=True)
 class SaveEndpoint:
-    """Changes of an endpoint by an attempt, to be written together with its result."""
+    """Changes of an endpoint by an attempt, to be written together with its result.
+
+    Attributes:
+        disabled: why the attempt disables it; "" if it does not.
+    """
 
     id: int
     disabled: str

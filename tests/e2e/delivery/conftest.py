@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.delivery.bench import Bench
 from tests.e2e.delivery.postgres import Postgres
 from tests.e2e.delivery.process import Deliver, Worker
 from tests.e2e.delivery.receiver import Receiver
@@ -87,3 +89,20 @@ def worker(shared_deliver: Deliver) -> Iterator[Worker]:
     made = Worker(shared_deliver.endpoint)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    made: str = request.getfixturevalue("postgres").make_database()
+    return made
+
+
+@pytest.fixture
+def bench(store_url: str) -> Iterator[Bench]:
+    """A store of each kind, used by its verbs."""
+    made = Bench(store_url)
+    yield made
+    made.store.close()

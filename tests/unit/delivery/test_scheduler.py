@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,6 +224,33 @@ def test_a_success_ends_the_count_of_failures(bench: Bench) -> None:
     assert lane.endpoint.failing_since == NOW
     bench.end(second, 200)
     assert lane.endpoint.failing_since == 0
+
+
+def test_what_the_operator_does_is_not_undone_by_what_the_lane_knew(bench: Bench) -> None:
+    """A result that is on its way to the store must not enable or disable anything by the way."""
+    lane = bench.put(1)
+    bench.lease(1, 3)
+    first, second, third = bench.take()
+    bench.end(first, 500)
+    save = lane.take_changes()
+    assert (save.disabled, save.failing_since) == ("", NOW)
+    lane.put(replace(lane.endpoint, disabled="operator", failing_since=0.0))
+    assert (lane.endpoint.disabled, lane.endpoint.failing_since) == ("operator", NOW)
+    lane.saved()
+    bench.end(second, 200)
+    save = lane.take_changes()
+    assert save.disabled == ""
+    lane.put(replace(lane.endpoint, disabled=""))
+    assert not lane.endpoint.disabled
+    lane.saved()
+    bench.end(third, 410)
+    save = lane.take_changes()
+    assert save.disabled == "gone"
+    lane.put(replace(lane.endpoint, disabled=""))
+    assert lane.shut(NOW)  # the store did not have that yet
+    lane.saved()
+    lane.put(replace(lane.endpoint, disabled=""))
+    assert not lane.endpoint.disabled
 
 
 def test_policy_violations_do_not_disable(bench: Bench) -> None:

@@ -114,7 +114,7 @@ class Pages:
             lane.endpoint.name,
             pending,
             0.0 if due is None else max(0.0, now - due),
-            lane.endpoint.disabled,
+            lane.endpoint.why_disabled,
             lane.breaker.state,
             self._history.of(number, now),
         )

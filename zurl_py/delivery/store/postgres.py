@@ -639,7 +639,8 @@ class PostgresStore:
             result = self._queries.run(query, now)
             self._state.write_counts()
             if isinstance(query, Sweep):
-                self._state.fold_counts()
+                if self._state.fold_counts():
+                    result.again = result.again or query
             elif isinstance(query, Stats):
                 # Old transactions of any client keep dead rows from being removed, which slows
                 # claims.

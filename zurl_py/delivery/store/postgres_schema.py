@@ -238,7 +238,13 @@ CREATE TABLE zurl.change (
 );
 """
 
-MIGRATIONS: Final = (_TABLES + _FUNCTIONS, _COUNTERS + COUNT_ALL + ";" + _DELIVER)
+# Of each key the delivery that is sent or may be sent, which is asked when others are replayed.
+_OPEN: Final = """
+CREATE INDEX delivery_open ON zurl.delivery (endpoint, okey)
+    WHERE okey IS NOT NULL AND state = 0 AND blocked = 0
+"""
+
+MIGRATIONS: Final = (_TABLES + _FUNCTIONS, _COUNTERS + COUNT_ALL + ";" + _DELIVER, _OPEN)
 LATEST: Final = len(MIGRATIONS)
 
 

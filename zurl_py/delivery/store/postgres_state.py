@@ -34,13 +34,15 @@ INSERT INTO change SELECT (row ->> 0)::bigint, (row ->> 1)::bigint, (row ->> 2):
 _FOLD_COUNTS: Final = """
 WITH gone AS (
     DELETE FROM change WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM change LIMIT 100000 FOR UPDATE SKIP LOCKED)) RETURNING *
+        SELECT ctid FROM change LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING *
 )
 INSERT INTO counter SELECT endpoint, sum(pending), sum(done), sum(dead) FROM gone
 GROUP BY endpoint ORDER BY endpoint
 ON CONFLICT (endpoint) DO UPDATE SET pending = counter.pending + excluded.pending,
     done = counter.done + excluded.done, dead = counter.dead + excluded.dead
 """
+_COUNT_LOG: Final = "SELECT count(*) FROM (SELECT 1 FROM change LIMIT ?) AS entries"
+_FOLDED: Final = 10_000  # entries of the log that are added by one transaction
 
 _NEXT_DUE: Final = """
 WITH RECURSIVE next(endpoint) AS (
@@ -69,6 +71,11 @@ class PostgresState(SqlState):
     )
     FREE: ClassVar = "owner IS NULL"
     LISTED: ClassVar = "SELECT value::bigint FROM json_array_elements_text(?::json)"
+    LISTED_TEXT: ClassVar = "SELECT value FROM json_array_elements_text(?::json)"
+    PAIRS: ClassVar = (
+        "SELECT (value ->> 0)::bigint AS seq, (value ->> 1)::float8 AS number"
+        " FROM json_array_elements(?::json)"
+    )
 
     def __init__(self, box: SecretBox, schedule: tuple[float, ...]) -> None:
         super().__init__(box, schedule)
@@ -90,12 +97,14 @@ class PostgresState(SqlState):
         assert self.connection is not None
         return self.connection.execute(statement, values).fetchall()
 
-    def is_leased(self, endpoint: int, seq: int) -> bool:
-        """Whether it is leased; if not, the row is locked, so that nobody can lease it."""
-        row = self.execute(
-            "SELECT owner IS NOT NULL FROM delivery WHERE seq = ? FOR UPDATE", (seq,)
-        ).fetchone()
-        return bool(row and row[0])
+    def lock_free(self, deliveries: Sequence[tuple[int, int]]) -> list[int]:
+        """Those that are not leased; they are locked, so that nobody can lease them."""
+        rows = self.execute(
+            f"SELECT seq FROM delivery WHERE seq IN ({self.LISTED}) AND owner IS NULL"
+            " ORDER BY seq FOR UPDATE",
+            (msgspec.json.encode([seq for _, seq in deliveries]).decode(),),
+        )
+        return [seq for (seq,) in rows]
 
     def count_states(self, endpoint: int = 0) -> dict[int, int]:
         """Numbers of deliveries in each state."""
@@ -121,9 +130,11 @@ class PostgresState(SqlState):
             self.execute(_ADD_COUNTS, (msgspec.json.encode(rows).decode(),))
             self.counted = {}
 
-    def fold_counts(self) -> None:
-        """Add the log of changes to the table."""
-        self.execute(_FOLD_COUNTS)
+    def fold_counts(self) -> bool:
+        """Add entries of the log of changes to the table. Returns whether there may be more."""
+        (before,) = self.execute(_COUNT_LOG, (_FOLDED,)).fetchone()
+        self.execute(_FOLD_COUNTS, (_FOLDED,))
+        return bool(before == _FOLDED)
 
     def next_dues(self) -> dict[int, float]:
         """Times when each endpoint has a delivery due next."""
@@ -134,6 +145,16 @@ class PostgresState(SqlState):
         self.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"{endpoint}:{okey}",)
         )
+
+    def hold_keys(self, endpoint: int, okeys: Sequence[str]) -> None:
+        """Lock keys, which are in order, until the end of the transaction."""
+        if okeys:
+            names = msgspec.json.encode([f"{endpoint}:{okey}" for okey in okeys]).decode()
+            self.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(value, 0))"
+                f" FROM ({self.LISTED_TEXT}) AS key",
+                (names,),
+            )
 
     # -- endpoints -----------------------------------------------------------------------------
 

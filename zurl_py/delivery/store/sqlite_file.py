@@ -18,7 +18,7 @@ from .base import StoreError
 __all__ = ["look_at", "open_file", "path_of"]
 
 _APPLICATION: Final = 0x5A55524C  # "ZURL", in the file's header
-_VERSION: Final = 2
+_VERSION: Final = 3
 _MAGIC: Final = b"SQLite format 3\0"
 _CHECKED_WHOLE: Final = 64 << 20  # bytes; a complete check of a larger file takes too long
 _PAGE_CACHE: Final = 16_384  # kB
@@ -100,13 +100,20 @@ CREATE TABLE counter (
 );
 """
 
+# Of each key the delivery that is sent or may be sent, which is asked when others are replayed.
+_OPEN = """
+CREATE INDEX delivery_open ON delivery (endpoint, okey)
+    WHERE okey IS NOT NULL AND state = 0 AND blocked = 0;
+"""
+
 # From version 1, which counted the states of all endpoints together.
-_UPGRADE = f"""
+_COUNT_ANEW = f"""
 DROP TABLE counter;
 {_COUNTER}
 INSERT INTO counter SELECT endpoint, sum(state = 0), sum(state = 1), sum(state = 2)
 FROM delivery GROUP BY endpoint;
 """
+_UPGRADES = (_COUNT_ANEW, _OPEN)  # from version 1, from version 2
 
 
 def path_of(url: str) -> str:
@@ -187,7 +194,7 @@ def _make(path: str) -> None:
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(
-                f"BEGIN; {_SCHEMA} {_COUNTER} PRAGMA application_id = {_APPLICATION};"
+                f"BEGIN; {_SCHEMA} {_COUNTER} {_OPEN} PRAGMA application_id = {_APPLICATION};"
                 f"PRAGMA user_version = {_VERSION}; COMMIT;"
             )
         finally:
@@ -266,9 +273,8 @@ def _check_identity(connection: sqlite3.Connection, path: str) -> None:
 
 def _upgrade(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 1:
-        upgrade = f"BEGIN; {_UPGRADE} PRAGMA user_version = {_VERSION}; COMMIT;"
-        connection.executescript(upgrade)
+    for number, upgrade in enumerate(_UPGRADES[version - 1 :], version + 1):
+        connection.executescript(f"BEGIN; {upgrade} PRAGMA user_version = {number}; COMMIT;")
 
 
 def _check_content(connection: sqlite3.Connection, path: str) -> None:

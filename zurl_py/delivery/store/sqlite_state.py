@@ -76,6 +76,11 @@ class SqliteState(SqlState):
     )
     FREE: ClassVar = "TRUE"
     LISTED: ClassVar = "SELECT value FROM json_each(?)"
+    LISTED_TEXT: ClassVar = LISTED
+    PAIRS: ClassVar = (
+        "SELECT json_extract(value, '$[0]') AS seq, json_extract(value, '$[1]') AS number"
+        " FROM json_each(?)"
+    )
 
     def __init__(
         self, connection: sqlite3.Connection, box: SecretBox, schedule: tuple[float, ...]
@@ -105,6 +110,9 @@ class SqliteState(SqlState):
     def hold_key(self, endpoint: int, okey: str) -> None:
         """Do nothing: no other process can use the file."""
 
+    def hold_keys(self, endpoint: int, okeys: Sequence[str]) -> None:
+        """Do nothing: no other process can use the file."""
+
     def next_dues(self) -> dict[int, float]:
         """Times when each endpoint has a delivery due next."""
         return dict(self.connection.execute(_NEXT_DUE).fetchall())
@@ -122,9 +130,10 @@ class SqliteState(SqlState):
         """Note that deliveries are leased."""
         self.leases.setdefault(endpoint, set()).update(seqs)
 
-    def is_leased(self, endpoint: int, seq: int) -> bool:
-        """Whether a delivery is leased."""
-        return seq in self.leases.get(endpoint, ())
+    def lock_free(self, deliveries: Sequence[tuple[int, int]]) -> list[int]:
+        """Those that are not leased."""
+        leases = self.leases
+        return [seq for endpoint, seq in deliveries if seq not in leases.get(endpoint, ())]
 
     def release(self, endpoint: int, seqs: Iterable[int]) -> None:
         """Note that the leases of deliveries have ended."""

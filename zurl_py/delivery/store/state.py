@@ -13,6 +13,7 @@ import msgspec
 
 from ..attempts import State, horizon
 from ..endpoints import from_text, to_text
+from ..messages import QuestionError
 from ..model import Delivery, Endpoint, Finish, NewDelivery, Recovered, Settings
 from .secrets import SecretBox
 
@@ -29,6 +30,7 @@ __all__ = [
     "first_due",
     "leased_at_once",
     "order_of",
+    "unknown_delivery",
 ]
 
 PENDING, DONE, DEAD = range(3)
@@ -64,6 +66,11 @@ def order_of(endpoint: Endpoint, key: str | None) -> str | None:
 def first_due(new: NewDelivery, endpoint: Endpoint) -> float:
     """Time when the first attempt of a delivery is due."""
     return max(new.accepted + endpoint.settings.schedule[0], new.not_before)
+
+
+def unknown_delivery(id: str) -> QuestionError:
+    """The error for a question about a delivery that does not exist."""
+    return QuestionError("unknown-delivery", "unknown-delivery", f"there is no delivery {id!r}")
 
 
 def leased_at_once(
@@ -121,6 +128,8 @@ class SqlState:
     Attributes:
         SHOWN: the beginning of a SELECT of the columns that are shown of a delivery.
         LISTED: a SELECT of the numbers in one value, a JSON list.
+        LISTED_TEXT: the same for texts, as ``value``.
+        PAIRS: the same for pairs of numbers, as ``seq`` and ``number``.
         FREE: the condition that a delivery is not leased, which the index of due times needs.
         endpoints: endpoints by number, deleted ones included.
         by_name: endpoints by name, without deleted ones.
@@ -131,6 +140,8 @@ class SqlState:
 
     SHOWN: ClassVar[str]
     LISTED: ClassVar[str]
+    LISTED_TEXT: ClassVar[str]
+    PAIRS: ClassVar[str]
     FREE: ClassVar[str]
 
     def __init__(self, box: SecretBox, schedule: tuple[float, ...]) -> None:
@@ -147,8 +158,12 @@ class SqlState:
         """Run a statement."""
         raise NotImplementedError
 
-    def is_leased(self, endpoint: int, seq: int) -> bool:
-        """Whether a delivery is leased; if not, nobody can lease it until the transaction ends."""
+    def lock_free(self, deliveries: Sequence[tuple[int, int]]) -> list[int]:
+        """Those that are not leased, and nobody can lease until the transaction ends.
+
+        Args:
+            deliveries: numbers of an endpoint and of its delivery.
+        """
         raise NotImplementedError
 
     def count(self, endpoint: int, *changes: tuple[int, int]) -> None:
@@ -181,6 +196,10 @@ class SqlState:
 
     def hold_key(self, endpoint: int, okey: str) -> None:
         """Lock a key until the end of the transaction."""
+        raise NotImplementedError
+
+    def hold_keys(self, endpoint: int, okeys: Sequence[str]) -> None:
+        """Lock keys, which are in order, until the end of the transaction."""
         raise NotImplementedError
 
     # -- endpoints -----------------------------------------------------------------------------
@@ -227,6 +246,19 @@ class SqlState:
     def find(self, name: str) -> Endpoint | None:
         """The current endpoint of a name."""
         return self.by_name.get(name)
+
+    def known_by_name(self, name: str) -> Endpoint:
+        """The current endpoint of a name in a question.
+
+        Raises:
+            QuestionError: there is none.
+        """
+        endpoint = self.find(name)
+        if endpoint is None:
+            raise QuestionError(
+                "unknown-endpoint", "unknown-endpoint", f"there is no endpoint {name!r}"
+            )
+        return endpoint
 
     def find_number(self, number: int) -> Endpoint | None:
         """The current endpoint of a number."""
@@ -276,6 +308,27 @@ class SqlState:
         ]
 
     # -- rows ----------------------------------------------------------------------------------
+
+    def next_due(self, endpoint: int) -> float | None:
+        """Time when an endpoint has a delivery due next."""
+        (due,) = self.execute(
+            "SELECT min(due) FROM delivery WHERE endpoint = ? AND state = 0 AND blocked = 0"
+            f" AND {self.FREE}",
+            (endpoint,),
+        ).fetchone()
+        found: float | None = due
+        return found
+
+    def pending(self, endpoint: int, columns: str, limit: int) -> list[tuple[Any, ...]]:
+        """An endpoint's pending deliveries without a lease, by two indices: due, or blocked."""
+        found: list[tuple[Any, ...]] = []
+        for which in (f"blocked = 0 AND {self.FREE}", "okey IS NOT NULL AND blocked = 1"):
+            found += self.execute(
+                f"SELECT {columns} FROM delivery WHERE endpoint = ? AND state = 0 AND {which}"
+                " LIMIT ?",
+                (endpoint, limit - len(found)),
+            ).fetchall()
+        return found
 
     def head(self, endpoint: int, okey: str) -> tuple[int, int, int, float] | None:
         """The first open delivery of a key: seq, state, blocked and due."""
