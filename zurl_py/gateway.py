@@ -243,7 +243,9 @@ class Gateway:
                 packet,
                 reply,
                 error_fields(
-                    Condition.UNDEFINED_CONDITION, "internal", "a bug in the gateway: see its log"
+                    Condition.UNDEFINED_CONDITION,
+                    "internal",
+                    "a bug in the gateway, whose log has the details",
                 ),
             )
             return

@@ -201,7 +201,7 @@ def test_a_request_under_way_obeys_new_rules(start_daemon: Start, origin: Script
     reload(daemon, deny="127.0.0.0/8")
     assert condition(session.finish()[-1]) == b"policy-violation"
     assert condition(single.finish()[-1]) == b"policy-violation"
-    daemon.wait_log("by rules that came meanwhile")
+    daemon.wait_log("by the rules of a reload")
 
 
 def test_a_request_that_is_held_back_obeys_new_rules(

@@ -23,7 +23,7 @@ from .transfer import HttpTransfer
 
 __all__ = ["AlertProbe", "may_have_lost_an_alert"]
 
-_PATIENCE = 1.0  # seconds to wait for an alert
+_ALERT_TIMEOUT = 1.0  # seconds to wait for an alert
 
 
 def may_have_lost_an_alert(message: str) -> bool:
@@ -64,7 +64,7 @@ class AlertProbe(HttpTransfer):
 
     def start(self) -> None:
         """Connect."""
-        self._loop.set_timer(self._timer, self._loop.now + _PATIENCE)
+        self._loop.set_timer(self._timer, self._loop.now + _ALERT_TIMEOUT)
         self._egress.add(self)
 
     def cancel(self) -> None:

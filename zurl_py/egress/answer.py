@@ -46,13 +46,13 @@ class AnswerTransfer(HttpTransfer):
 
     __slots__ = (
         "_decoder",
-        "_dirty",
         "_heard_at",
         "_pieces",
         "_redirecting",
         "_refusal",
-        "_rests",
+        "_report_queued",
         "_seen",
+        "_yielded",
         "extras",
         "head",
     )
@@ -64,16 +64,16 @@ class AnswerTransfer(HttpTransfer):
         self._decoder: BodyDecoder | None = None
         self._heard_at = 0.0
         self._seen = (0, 0)  # hops and progress at the last call of `last_activity`
-        self._dirty = False  # `moved` is going to be called
+        self._report_queued = False  # `moved` will be called
         self._pieces = 0  # of the body, and interim heads, in this turn
-        self._rests = False  # paused until its next turn
+        self._yielded = False  # paused by `_must_yield` until its next turn
         self._redirecting = False  # the head is a redirect, so the body is ignored
         self._refusal: TransferError | None = None  # why we made libcurl stop
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         self.head = self._refusal = self._decoder = None
-        self._redirecting = self._rests = False
+        self._redirecting = self._yielded = False
         self._pieces = 0
         handle.apply(self.request, self.verifies_connect_host)
 
@@ -81,17 +81,17 @@ class AnswerTransfer(HttpTransfer):
         """Do what callbacks may not do; called once per turn of the loop."""
         raise NotImplementedError
 
-    def _mark(self) -> None:
-        if not self._dirty:
-            self._dirty = True
+    def _queue_report(self) -> None:
+        if not self._report_queued:
+            self._report_queued = True
             self._egress.moved.append(self)
 
-    def _lets_others_go(self) -> bool:
+    def _must_yield(self) -> bool:
         """Whether libcurl has to pause the transfer, whose next turn resumes it."""
         if not self._egress.is_late:
             return False
-        self._rests = True
-        self._mark()
+        self._yielded = True
+        self._queue_report()
         return True
 
     def last_activity(self, now: float) -> float:
@@ -136,7 +136,7 @@ class AnswerTransfer(HttpTransfer):
 
     def _block_ended(self, lines: list[bytes]) -> int | None:
         """A head is complete. Remove its lines: lines after the final head are trailers."""
-        if self._pieces > MOST_PIECES and self._lets_others_go():
+        if self._pieces > MOST_PIECES and self._must_yield():
             lines.pop()
             return int(pycurl.WRITEFUNC_PAUSE)  # the same line comes again
         self._pieces += 1
@@ -157,7 +157,7 @@ class AnswerTransfer(HttpTransfer):
             self._refusal = refusal
             return 0
         lines.clear()
-        self._mark()
+        self._queue_report()
         return None
 
     def _take_head(self, head: Head) -> None:
@@ -239,7 +239,7 @@ class AnswerTransfer(HttpTransfer):
 
     # -- redirects -----------------------------------------------------------------------------
 
-    def _leave(self) -> None:
+    def _leave_response(self) -> None:
         """Follow a redirect without its body, or repeat a 421 over TCP."""
         head, self.head = self.head, None
         assert head is not None

@@ -6,9 +6,9 @@ from typing import Final
 
 from ..cache import remember
 
-__all__ = ["REST", "HostBreaker"]
+__all__ = ["OPEN_TIME", "HostBreaker"]
 
-REST: Final = 10.0
+OPEN_TIME: Final = 10.0
 """Seconds until one request tries such a host again."""
 
 _MAX_HOSTS: Final = 16_384
@@ -31,7 +31,7 @@ class HostBreaker:
         self._trials: dict[Host, object] = {}
         self._until: dict[Host, float] = {}  # open breakers, and until when
 
-    def rests(self, host: Host, now: float, who: object) -> float:
+    def open_for(self, host: Host, now: float, who: object) -> float:
         """Seconds that the breaker of a host stays open; 0: a request may go.
 
         After that time the first request (``who``) goes, and all others fail until its outcome is
@@ -42,7 +42,7 @@ class HostBreaker:
             return 0.0
         if now < until:
             return until - now
-        self._until[host] = now + REST
+        self._until[host] = now + OPEN_TIME
         remember(self._trials, host, who, _MAX_HOSTS)
         return 0.0
 
@@ -54,7 +54,7 @@ class HostBreaker:
         remember(self._failures, host, count, _MAX_HOSTS)
         self._trials.pop(host, None)
         if count >= self.most:
-            remember(self._until, host, now + REST, _MAX_HOSTS)
+            remember(self._until, host, now + OPEN_TIME, _MAX_HOSTS)
 
     def answered(self, host: Host) -> None:
         """Close the breaker: an answer came, with whatever status."""

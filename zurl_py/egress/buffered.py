@@ -26,9 +26,9 @@ __all__ = ["BufferedTransfer", "ResponseSink"]
 
 # Bodies that expand to more than this are decoded one after the other, as each is held whole.
 _LARGE: Final = 1 << 20  # bytes
-# Larger bodies are encoded as JSON text one after the other, in pieces of _WORDS.
+# Larger bodies are encoded as JSON text one after the other, in pieces of _TEXT_PIECE bytes.
 _LARGE_TEXT: Final = 1 << 18  # bytes
-_WORDS: Final = 1 << 15  # bytes
+_TEXT_PIECE: Final = 1 << 15  # bytes
 
 
 class ResponseSink(Protocol):
@@ -56,7 +56,7 @@ class BufferedTransfer(AnswerTransfer):
         self._output: BytesIO | None = None  # the decoded body
         self._body = memoryview(b"")  # the rest to be encoded as JSON text
         self._text: JsonText | None = None
-        self._cut = False  # the body is truncated: no more of it is needed
+        self._cut = False  # enough of a body to be truncated has come
         self._is_large = False  # it has a place in `Carrier.large_bodies`
 
     @property
@@ -84,7 +84,7 @@ class BufferedTransfer(AnswerTransfer):
         """Set the options of the current hop."""
         AnswerTransfer.prepare(self, handle)
         self._cut = False
-        handle.rests = self._lets_others_go
+        handle.must_yield = self._must_yield
         if self.request.truncate and self._most is not None:
             handle.watch(self._header_came, self._body_came)
         elif self.request.follow_redirects:
@@ -97,7 +97,7 @@ class BufferedTransfer(AnswerTransfer):
         handle, most = self.handle, self._most
         if handle is None or most is None:
             return None
-        if self._pieces > MOST_PIECES and self._lets_others_go():
+        if self._pieces > MOST_PIECES and self._must_yield():
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         handle.body.write(data)
@@ -110,18 +110,18 @@ class BufferedTransfer(AnswerTransfer):
 
     def moved(self) -> None:
         """Follow a redirect without reading its body, or decode or encode a piece of a body."""
-        self._dirty = False
+        self._report_queued = False
         if self._sink is None:
             return
         if self.handle is not None:
             if self._redirecting:
-                self._leave()
-            elif self._rests:
-                self._rests = False
+                self._leave_response()
+            elif self._yielded:
+                self._yielded = False
                 self._pieces = 0
                 self.handle.curl.unpause()
         elif self._text is not None:
-            self._put_into_words(self._text)
+            self._encode_piece(self._text)
         elif self._decoder is not None:
             self._unpack(self._decoder)
 
@@ -130,20 +130,20 @@ class BufferedTransfer(AnswerTransfer):
         if code and self._retry_as_connect_host(code):
             return
         if self._redirecting:
-            self._leave()  # a redirect's body is ignored, and so is the way in which it ended
+            self._leave_response()  # body and result of a redirect are ignored
             return
         handle = self.handle
         assert handle is not None
         failure = self._refusal or (self._failure(code, message) if code else None)
         if failure and self._is_refused_redirect(failure):
-            self._leave()
+            self._leave_response()
             return
         if self._cut:
             failure = None
         if failure is None:
             failure = self._complete_head(handle)
             if self._redirecting:
-                self._leave()
+                self._leave_response()
                 return
         body = handle.body.getvalue()
         if self.extras is not None:
@@ -154,7 +154,7 @@ class BufferedTransfer(AnswerTransfer):
         elif self._decoder is not None:
             self._output = BytesIO()
             self._decoder.feed(body)
-            self._mark()
+            self._queue_report()
         else:
             self._hand_over(body)
 
@@ -192,7 +192,7 @@ class BufferedTransfer(AnswerTransfer):
         """Decode one piece; the rest in other turns of the loop."""
         output, most = self._output, self._most
         assert output is not None
-        if output.tell() > _LARGE and not self._is_its_turn():
+        if output.tell() > _LARGE and not self._take_turn():
             return
         try:
             output.write(self._unpack_piece(decoder, PIECE))
@@ -202,7 +202,7 @@ class BufferedTransfer(AnswerTransfer):
         if most is not None and decoder.produced > most:
             self._hand_over(output.getvalue())
         elif not decoder.hungry:
-            self._mark()
+            self._queue_report()
         else:
             self._hand_over(output.getvalue())
 
@@ -219,22 +219,22 @@ class BufferedTransfer(AnswerTransfer):
             body = body[:most]
         if self.request.as_json and len(body) > _LARGE_TEXT:
             self._text, self._body = JsonText(), memoryview(body)
-            self._mark()
+            self._queue_report()
         else:
             self._finish(body)
 
-    def _put_into_words(self, text: JsonText) -> None:
+    def _encode_piece(self, text: JsonText) -> None:
         """Encode one piece as JSON text; the rest in other turns of the loop."""
-        if not self._is_its_turn():
+        if not self._take_turn():
             return
-        piece, self._body = self._body[:_WORDS], self._body[_WORDS:]
+        piece, self._body = self._body[:_TEXT_PIECE], self._body[_TEXT_PIECE:]
         text.feed(piece, last=not self._body)
         if self._body:
-            self._mark()
+            self._queue_report()
         else:
             self._finish(text)
 
-    def _is_its_turn(self) -> bool:
+    def _take_turn(self) -> bool:
         self._is_large = True
         return self._egress.large_bodies.enter(self)
 

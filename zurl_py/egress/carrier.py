@@ -30,7 +30,7 @@ class Carried(Protocol):
         rules: the `Carrier.rules` under which the policy last allowed it.
         attempts: how often this hop was given to libcurl.
         avoids_kept: it needs a new connection, because a kept one was lost under it.
-        patience: until when it may wait for another's connection; 0: it has not waited yet.
+        share_until: until when it may wait for another's connection; 0: it has not waited yet.
         names_since: it may use names that were looked up since then, on the loop's clock.
         verifies_connect_host: the certificate must be the connect host's, not the URI's.
     """
@@ -43,7 +43,7 @@ class Carried(Protocol):
     rules: int
     attempts: int
     avoids_kept: bool
-    patience: float
+    share_until: float
     names_since: float
     verifies_connect_host: bool
 

@@ -20,9 +20,9 @@ from .handles import EasyHandle, HandlePool
 from .meter import Meter
 from .multi import Multi
 from .one_by_one import OneByOne
-from .origins import PATIENCE, FirstConnections, Origins
+from .origins import SHARE_TIMEOUT, FirstConnections, Origins
 from .permission import check_peer, check_request
-from .placement import LookUp, NoRoom, Place, Placement, Share, connects_to
+from .placement import AwaitConnection, AwaitLookUp, AwaitMemory, Place, Placement, connects_to
 from .pools import MultiGroup
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
@@ -37,7 +37,7 @@ __all__ = ["Egress"]
 # An idle connection costs a descriptor, and some 50 kB with TLS.
 _MAX_IDLE_CONNECTIONS = 16_384
 # Seconds between look-ups of a host that closes its kept connections.
-_MOVES_NO_SOONER = 1.0
+_MIN_NAME_AGE = 1.0
 # Results if the origin answers with HTTP/2 although HTTP/1.1 was requested, or not at all.
 _NO_HTTP1 = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, 8, 35, pycurl.E_RECV_ERROR))
 _RESET = frozenset((pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR))
@@ -79,13 +79,13 @@ class Egress:
         self.max_expansion = options.max_expansion
         self._ipv6 = _uses_ipv6(options)  # read by other threads as well
         self._due: list[Multi] = []
-        self._kicked_in = 0.0  # the turn of the loop (its time) of the last `kick`
+        self._kicked_at = 0.0  # the turn of the loop (its time) of the last `kick`
         self._finished: list[Multi] = []
         self._resolver = make_resolver(
             loop, options.dns_cache, options.dns_negative_cache, self._look_up
         )
-        self._settled: list[EasyHandle] = []
-        self._hungry: list[Carried] = []  # streams that wait for memory
+        self._connected: list[EasyHandle] = []
+        self._waiting_for_memory: list[Carried] = []  # streams that wait for memory
         self._routes = Routes(options.connections, self._make_route)
         self.timeout_of = self._routes.timeout_of
         origins = Origins()
@@ -102,10 +102,10 @@ class Egress:
         )
         self._retired: list[Multi] = []  # get no more requests
         self._closing: list[Multi] = []  # have none in flight either
-        self._versions = HttpVersions(loop, origins, self._resolver, self._budget, self._ask_again)
+        self._versions = HttpVersions(loop, origins, self._resolver, self._budget, self._resend)
         self._transfers: dict[pycurl.Curl, Carried] = {}
-        self._stillborn: list[tuple[Carried, TransferError]] = []
-        self.moved: TurnQueue[Mover] = TurnQueue(loop, self._tell_moved)
+        self._failed_early: list[tuple[Carried, TransferError]] = []
+        self.moved: TurnQueue[Mover] = TurnQueue(loop, self._report_moved)
         self.large_bodies: OneByOne[Mover] = OneByOne(self.moved.append)
         self.lingering: set[Carried] = set()
         self.meter: Meter | None = None
@@ -115,12 +115,12 @@ class Egress:
         return look_up(name, self._ipv6)
 
     def _make_route(self, settings: ConnectionSettings) -> Route:
-        pool = HandlePool(settings, self.max_response_size, self._log, self._settled)
+        pool = HandlePool(settings, self.max_response_size, self._log, self._connected)
         most = settings.max_connections
         return Route(settings, pool, lambda: self._make_multi(most), self._retire_group)
 
     def _make_multi(self, max_host_connections: int) -> Multi:
-        multi = Multi(self._loop, self._due, self._finished, self._lost_kept)
+        multi = Multi(self._loop, self._due, self._finished, self._distrust_host)
         if max_host_connections:
             multi.limit_hosts(max_host_connections)
         self._share_connections(multi)
@@ -171,7 +171,7 @@ class Egress:
         """Start a transfer, or its next hop."""
         transfer.attempts = 0
         transfer.avoids_kept = False
-        transfer.patience = 0.0
+        transfer.share_until = 0.0
         transfer.names_since = self._loop.now
         self._place(transfer)
 
@@ -181,21 +181,21 @@ class Egress:
         place = refused or self._placement.place(transfer, self._loop.now)
         if isinstance(place, Place):
             self._launch(transfer, place)
-        elif isinstance(place, LookUp):
+        elif isinstance(place, AwaitLookUp):
             self._resolver.ask(place.name, transfer)
             transfer.leave = partial(self._resolver.leave, place.name, transfer)
-        elif isinstance(place, NoRoom):
-            self._hungry.append(transfer)
-            transfer.leave = partial(self._hungry.remove, transfer)
-        elif isinstance(place, Share):
-            transfer.patience = transfer.patience or self._loop.now + PATIENCE
+        elif isinstance(place, AwaitMemory):
+            self._waiting_for_memory.append(transfer)
+            transfer.leave = partial(self._waiting_for_memory.remove, transfer)
+        elif isinstance(place, AwaitConnection):
+            transfer.share_until = transfer.share_until or self._loop.now + SHARE_TIMEOUT
             self._firsts.wait(place.key, transfer)
             transfer.leave = partial(self._firsts.leave, place.key, transfer)
         else:
             if place.error == ErrorName.NAME_NOT_RESOLVED:
                 target = transfer.request.target
                 self._breaker.failed((target.host, target.port), self._loop.now)
-            self._stillborn.append((transfer, place))
+            self._failed_early.append((transfer, place))
 
     def _launch(self, transfer: Carried, place: Place) -> None:
         """Give a transfer to libcurl; if libcurl refuses it, it fails in the next turn."""
@@ -217,8 +217,10 @@ class Egress:
         except (pycurl.error, ValueError, OverflowError) as error:
             # libcurl refuses an option; reported later, as callers expect.
             handle.give_back()
-            failure = TransferError(Condition.BAD_REQUEST, f"libcurl does not take it: {error}")
-            self._stillborn.append((transfer, failure))
+            failure = TransferError(
+                Condition.BAD_REQUEST, f"libcurl refuses an option of this request: {error}"
+            )
+            self._failed_early.append((transfer, failure))
             return
         multi.add(handle.curl)
         if place.first is not None and not self._firsts.leads(place.first):
@@ -260,13 +262,13 @@ class Egress:
         if self._due:
             self.kick()
         if self._resolver.finished:
-            self._go_on_with_names()
-        if self._settled:
-            self._settle()
+            self._place_looked_up()
+        if self._connected:
+            self._release_connected()
         if self._firsts.released:
-            self._go_on_with_connections()
+            self._place_connected()
         if self._budget.freed:
-            self._go_on_with_room()
+            self._place_within_memory()
         while self._finished:
             multi = self._finished.pop()
             for transfer, curl, code, message in self._results(multi):
@@ -280,23 +282,23 @@ class Egress:
                 self._abandon(multi)
         while self._closing:
             self._closing.pop().close()
-        while self._stillborn:
-            transfer, failure = self._stillborn.pop()
+        while self._failed_early:
+            transfer, failure = self._failed_early.pop()
             self.report(transfer, transfer.fail, failure)
         moved = self.moved
         if moved.fresh or moved.resumed:
             moved.run()
 
-    def _tell_moved(self, mover: Mover) -> None:
+    def _report_moved(self, mover: Mover) -> None:
         try:
             mover.moved()
         except Exception:
             self._end_by_bug(mover)
         handle = mover.handle
         if handle is not None and handle.window is not None:
-            self._look_at_window(mover, handle, handle.window)
+            self._update_window(mover, handle, handle.window)
 
-    def _look_at_window(self, transfer: Carried, handle: EasyHandle, window: ReceiveWindow) -> None:
+    def _update_window(self, transfer: Carried, handle: EasyHandle, window: ReceiveWindow) -> None:
         try:
             if handle.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_1_1:
                 window.lift()
@@ -306,29 +308,29 @@ class Egress:
         except pycurl.error as error:
             self.report(transfer, transfer.fail, TransferError.from_curl(*error.args[:2]))
 
-    def _go_on_with_names(self) -> None:
+    def _place_looked_up(self) -> None:
         for transfer, answer in self._resolver.collect():
             transfer.leave = None
             transfer.names_since = min(transfer.names_since, answer.made_at)
             self._place(transfer)
 
-    def _settle(self) -> None:
+    def _release_connected(self) -> None:
         """Release transfers that wait for connections which have been made now."""
-        settled, self._settled[:] = self._settled[:], []
+        settled, self._connected[:] = self._connected[:], []
         for handle in settled:
             transfer = self._transfers.get(handle.curl)
             if transfer is not None and transfer.handle is handle:
                 first, handle.first = handle.first, None
                 self._firsts.settle(first, transfer, connected=True)
 
-    def _go_on_with_room(self) -> None:
+    def _place_within_memory(self) -> None:
         self._budget.freed = False
-        hungry, self._hungry = self._hungry, []
-        for transfer in hungry:
+        waiting, self._waiting_for_memory = self._waiting_for_memory, []
+        for transfer in waiting:
             transfer.leave = None
             self._place(transfer)
 
-    def _go_on_with_connections(self) -> None:
+    def _place_connected(self) -> None:
         released, self._firsts.released = self._firsts.released, []
         for transfer in released:
             transfer.leave = None
@@ -339,7 +341,7 @@ class Egress:
             request = transfer.request
             sends = bool(request.body) or request.upload
             self.meter.transfer_ended(transfer.handle.curl, sends, not code)
-        if code and self._is_to_repeat(transfer, code) and transfer.rewind():
+        if code and self._should_repeat(transfer, code) and transfer.rewind():
             self.remove(transfer)
             self._place(transfer)
             return
@@ -399,7 +401,7 @@ class Egress:
             if not handle.peer:  # no connection was made: its address may have changed
                 self._distrust_names(transfer)
 
-    def _ask_again(self, transfer: Carried) -> None:
+    def _resend(self, transfer: Carried) -> None:
         """Send a request again on a new connection, as a kept one was silent for too long."""
         transfer.avoids_kept = True
         self.remove(transfer)
@@ -411,7 +413,7 @@ class Egress:
         self.remove(transfer)
         self._place(transfer)
 
-    def _is_to_repeat(self, transfer: Carried, code: int) -> bool:
+    def _should_repeat(self, transfer: Carried, code: int) -> bool:
         """Whether to make another attempt, because the failure does not lie with the origin.
 
         0. The port that the origin has named for QUIC does not answer: use its own.
@@ -442,10 +444,10 @@ class Egress:
             return transfer.avoids_kept
         return False
 
-    def _lost_kept(self, host: str) -> None:
+    def _distrust_host(self, host: str) -> None:
         """Distrust a host's addresses, as it has closed a kept connection and may have moved."""
         answer = self._resolver.known(host)
-        if answer is not None and answer.made_at < self._loop.now - _MOVES_NO_SOONER:
+        if answer is not None and answer.made_at < self._loop.now - _MIN_NAME_AGE:
             self._resolver.distrust(host)
 
     def _distrust_names(self, transfer: Carried) -> bool:
@@ -476,7 +478,7 @@ class Egress:
             transfer.fail(
                 TransferError(
                     Condition.UNDEFINED_CONDITION,
-                    "an error of the gateway",
+                    "a bug in the gateway, whose log has the details",
                     error=ErrorName.INTERNAL,
                 )
             )
@@ -489,11 +491,11 @@ class Egress:
             or self._finished
             or self.moved.fresh
             or self.moved.resumed
-            or self._stillborn
+            or self._failed_early
             or self._closing
-            or self._settled
+            or self._connected
             or self._firsts.released
-            or (self._budget.freed and self._hungry)
+            or (self._budget.freed and self._waiting_for_memory)
             or self._resolver.finished
         )
 
@@ -503,8 +505,8 @@ class Egress:
         One call serves all transfers of a multi handle that have more to read. If the turn has
         lasted too long, the remaining multi handles are called first in the next one.
         """
-        due, is_first = self._due, self._kicked_in != self._loop.now
-        self._kicked_in = self._loop.now
+        due, is_first = self._due, self._kicked_at != self._loop.now
+        self._kicked_at = self._loop.now
         for _ in range(len(due)):
             if not is_first and self.is_late:
                 return
@@ -554,7 +556,7 @@ class Egress:
             *self._transfers.values(),
             *self._resolver.waiting(),
             *self._firsts.waiting(),
-            *self._hungry,
+            *self._waiting_for_memory,
         ]
 
     def configure(self, options: TransportOptions) -> None:
@@ -603,7 +605,7 @@ class Egress:
             decision = check_peer(transfer.request, peer)
         if decision.allowed:
             return None
-        detail = f"{decision.subject} {decision.reason}, by rules that came meanwhile"
+        detail = f"{decision.subject} {decision.reason}, by the rules of a reload"
         return TransferError(Condition.POLICY_VIOLATION, detail, error=ErrorName.POLICY_RELOADED)
 
     def close(self) -> None:

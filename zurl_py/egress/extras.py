@@ -1,4 +1,4 @@
-"""Further facts about an answer, for ``ext``, where the worker asked for them."""
+"""What a worker can ask for beside the answer (``ext``): timing, redirects, trailers and so on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERSIONS: Final = {
 
 
 class Extras:
-    """Collects them for one transfer, hop by hop.
+    """Collects what the worker asked for, for one transfer, hop by hop.
 
     Attributes:
         interim: interim heads of the current hop that were not sent yet, a few at most.
@@ -34,11 +34,11 @@ class Extras:
 
     __slots__ = (
         "_head",
+        "_interim_count",
         "_redirects",
         "_request",
         "_started",
         "_timing",
-        "_told",
         "interim",
         "trailers",
         "truncated",
@@ -49,7 +49,7 @@ class Extras:
         self._redirects: list[dict[str, Any]] = []
         self._timing: dict[str, Any] = {}
         self._started = monotonic()
-        self._told = 0  # number of interim heads of this hop, sent or waiting
+        self._interim_count = 0  # number of interim heads of this hop, sent or waiting
         self._head: Head | None = None  # the final head of this hop, if the engine did not read it
         self.interim: list[Head] = []
         self.trailers: list[Pair] = []
@@ -74,7 +74,7 @@ class Extras:
         self._request = hop
         self._head = None
         self.interim.clear()
-        self._told = 0
+        self._interim_count = 0
 
     def head_came(self, head: Head) -> None:
         """Note the final head of the current hop."""
@@ -82,9 +82,9 @@ class Extras:
 
     def interim_came(self, head: Head) -> bool:
         """Add an interim head; returns whether it is to be sent to the worker."""
-        if not self._request.interim or self._told >= MAX_INTERIM:
+        if not self._request.interim or self._interim_count >= MAX_INTERIM:
             return False
-        self._told += 1
+        self._interim_count += 1
         self.interim.append(head)
         return True
 

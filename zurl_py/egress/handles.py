@@ -44,7 +44,7 @@ _INET6 = socket.AF_INET6
 _NO_TIME = 1e-5  # seconds
 _GO_ON = int(pycurl.PREREQFUNC_OK)
 _ABORT = int(pycurl.PREREQFUNC_ABORT)
-_ALTERNATIVE_PATIENCE = 1000  # milliseconds
+_ALTERNATIVE_TIMEOUT = 1000  # milliseconds
 _QUIC_MAX_IDLE = 20  # seconds
 _PROBES = 4
 _PROBE_INTERVAL = 15  # seconds
@@ -77,8 +77,8 @@ class EasyHandle:
         curl: the handle itself.
         header_lines: header lines of a buffered answer, as libcurl gives them.
         body: body of a buffered answer, as the origin sent it.
-        rests: called when a body comes in many pieces; true pauses the transfer, so that others
-            have their turn.
+        must_yield: called when a body comes in many pieces; true pauses the transfer, so that
+            others have their turn.
         refused: the policy decision that refused an address, if one did.
         tried: number of addresses that the policy allowed.
         peer: address of the connection in use, once known.
@@ -87,7 +87,7 @@ class EasyHandle:
         wanted_socket: libcurl asked for a socket although ``kept_only``, and got none.
         broken: a bug of ours in a callback has ended the transfer.
         kept: the kept connections of its multi handle.
-        starved: there was no descriptor for a connection.
+        out_of_descriptors: no file descriptor was left for a connection.
         was_dead: libcurl was about to send the request on a dead connection.
         problem: why no socket could be made, if none could.
         offers_http2: the request may use a version above HTTP/1.1.
@@ -118,15 +118,15 @@ class EasyHandle:
         "header_lines",
         "kept",
         "kept_only",
+        "must_yield",
         "offers_http2",
+        "out_of_descriptors",
         "peer",
         "peer_port",
         "problem",
         "proxied",
         "refused",
-        "rests",
         "spares_memory",
-        "starved",
         "tried",
         "tries_quic",
         "wanted_socket",
@@ -151,10 +151,10 @@ class EasyHandle:
         self.problem = ""
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
-        self.rests: Callable[[], bool] | None = None
+        self.must_yield: Callable[[], bool] | None = None
         self._pieces = 0
         self.refused: Decision | None = None
-        self.starved = False
+        self.out_of_descriptors = False
         self.tried = 0
         self.peer: str | None = None
         self._request: HttpRequest | None = None
@@ -242,7 +242,7 @@ class EasyHandle:
         """
         self._request = request
         self.refused = None
-        self.starved = False
+        self.out_of_descriptors = False
         self.tried = 0
         self.peer = None
         self.problem = ""
@@ -309,7 +309,7 @@ class EasyHandle:
 
     def _collect(self, data: bytes) -> int | None:
         """``CURLOPT_WRITEFUNCTION`` of a buffered answer."""
-        if self._pieces > MOST_PIECES and self.rests is not None and self.rests():
+        if self._pieces > MOST_PIECES and self.must_yield is not None and self.must_yield():
             self._pieces = 0
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         self._pieces += 1 + (len(data) >> PIECE_SHIFT)
@@ -412,7 +412,7 @@ class EasyHandle:
         self.alternative = True
         self.set(pycurl.CONNECT_TO, [f":::{port}"])
         self.set(pycurl.HTTP_VERSION, _HTTP3_ONLY)
-        self.set(pycurl.CONNECTTIMEOUT_MS, _ALTERNATIVE_PATIENCE)
+        self.set(pycurl.CONNECTTIMEOUT_MS, _ALTERNATIVE_TIMEOUT)
 
     def limit_to_tcp(self) -> None:
         """Do not try QUIC, which does not get through to this origin."""
@@ -447,7 +447,7 @@ class EasyHandle:
             self.window.close()
             self.window = None
         self.header_lines.clear()
-        self.rests = None
+        self.must_yield = None
         self._pieces = 0
         if self.body.tell():
             self.body.seek(0)
@@ -493,7 +493,7 @@ class EasyHandle:
             return fd
         except OSError as error:  # libcurl reports a failed connect
             self.problem = f"no socket for {address[3][0]}: {error.strerror}"
-            self.starved = error.errno in (errno.EMFILE, errno.ENFILE)
+            self.out_of_descriptors = error.errno in (errno.EMFILE, errno.ENFILE)
             return bad
         except Exception:
             return self.fail(bad)
@@ -525,7 +525,7 @@ class EasyHandle:
         try:
             self.peer, self.peer_port = address, port
             if self.first is not None:
-                self._pool.settled.append(self)
+                self._pool.connected.append(self)
             kept = self.kept
             if kept is not None:
                 here = (local, local_port)
@@ -573,7 +573,7 @@ class HandlePool:
     Attributes:
         settings: settings of their connections.
         most_descriptors: descriptors of connections are below this number.
-        settled: handles that have a connection now which other transfers wait for.
+        connected: handles that have a connection now which other transfers wait for.
         max_response_size: bytes of a buffered answer; 0 is unlimited.
         idle: handles that were given back.
     """
@@ -583,13 +583,13 @@ class HandlePool:
         settings: ConnectionSettings,
         max_response_size: int,
         log: Log,
-        settled: list[EasyHandle],
+        connected: list[EasyHandle],
     ) -> None:
         self.settings = settings
         self.max_response_size = max_response_size
         self.log = log
         self.most_descriptors = descriptors.limit() - descriptors.reserve()
-        self.settled: list[EasyHandle] = settled
+        self.connected: list[EasyHandle] = connected
         self.idle: list[EasyHandle] = []
 
     def __repr__(self) -> str:

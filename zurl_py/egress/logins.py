@@ -16,7 +16,7 @@ from .request import HttpRequest
 __all__ = ["Logins"]
 
 _SCHEMES = (b"ntlm", b"negotiate")
-_MOST = 256  # pairs of worker and origin; beyond that, the least recently used are closed
+_MAX_LOGINS = 256  # pairs of worker and origin; beyond that, the least recently used are closed
 _IDLE_SECONDS = 300.0
 
 Key = tuple[bytes, tuple[str, str, int], bool]
@@ -57,7 +57,7 @@ class Logins:
     def _make_room(self, now: float) -> None:
         for key in list(self.known):
             old = now - self._used_at[key] > _IDLE_SECONDS
-            if not old and len(self.known) < _MOST:
+            if not old and len(self.known) < _MAX_LOGINS:
                 return
             del self._used_at[key]
             self._retire(self.known.pop(key))

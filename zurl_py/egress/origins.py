@@ -8,16 +8,16 @@ from typing import Generic, TypeVar
 from ..cache import remember
 from ..loop import Loop, Timer
 
-__all__ = ["PATIENCE", "WITHOUT_QUIC", "FirstConnections", "Origins"]
+__all__ = ["SHARE_TIMEOUT", "WITHOUT_QUIC", "FirstConnections", "Origins"]
 
 _Waiter = TypeVar("_Waiter")
 
 WITHOUT_QUIC = 300.0
-"""Seconds that an origin is left alone with QUIC, after that did not get through."""
+"""Seconds until QUIC is tried again with an origin that could not be reached over it."""
 
-_WARM = 1.0  # seconds
+_WARM = 1.0  # seconds after a connection was made in which no request waits for another's
 _MAX_ORIGINS = 16_384
-PATIENCE = 1.0
+SHARE_TIMEOUT = 1.0
 """Seconds that a request waits for another's connection, to share it."""
 
 
@@ -94,7 +94,7 @@ class FirstConnections(Generic[_Waiter]):
         if waiting is None:
             waiting = self._waiting[key] = deque()
             timer = self._timers[key] = Timer(lambda: self._release(key))
-            self._loop.set_timer(timer, self._loop.now + PATIENCE)
+            self._loop.set_timer(timer, self._loop.now + SHARE_TIMEOUT)
         waiting.append(waiter)
 
     def leave(self, key: object, waiter: _Waiter) -> None:

@@ -22,29 +22,29 @@ from .resolver import Resolver
 from .routes import Route, Routes
 from .window import START, StreamBudget
 
-__all__ = ["LookUp", "NoRoom", "Place", "Placement", "Share", "connects_to"]
+__all__ = ["AwaitConnection", "AwaitLookUp", "AwaitMemory", "Place", "Placement", "connects_to"]
 
 
 _LOOPBACK = ("127.0.0.1", "::1")
-_MAX_WAYS = 4096
+_MAX_DESTINATIONS = 4096
 
 
 @dataclass(slots=True)
-class LookUp:
+class AwaitLookUp:
     """Wait for the look-up of this name, then decide again."""
 
     name: str
 
 
 @dataclass(slots=True)
-class Share:
+class AwaitConnection:
     """Wait for a connection that another transfer is making, then decide again."""
 
     key: object
 
 
 @dataclass(slots=True)
-class NoRoom:
+class AwaitMemory:
     """Wait until libcurl holds less for streams that share connections, then decide again."""
 
 
@@ -91,7 +91,7 @@ class Placement:
 
     def place(
         self, transfer: Carried, now: float
-    ) -> Place | LookUp | Share | NoRoom | TransferError:
+    ) -> Place | AwaitLookUp | AwaitConnection | AwaitMemory | TransferError:
         """Decide where a transfer goes.
 
         0. The circuit breaker of its host is open: it fails.
@@ -112,22 +112,27 @@ class Placement:
         target = request.target
         route = self._routes.of(request)
         if self._breaker.most:
-            rest = self._breaker.rests((target.host, target.port), now, transfer)
-            if rest:
-                return _host_failing(target.host, rest)  # 0
+            seconds = self._breaker.open_for((target.host, target.port), now, transfer)
+            if seconds:
+                return _host_failing(target.host, seconds)  # 0
         kept_only = False
-        way = (target.scheme, target.host_header, request.connect_host, request.connect_port)
-        names = route.names.get(way)
+        destination = (
+            target.scheme,
+            target.host_header,
+            request.connect_host,
+            request.connect_port,
+        )
+        names = route.names.get(destination)
         if names is None:
             names = self._names(request, route)
-            remember(route.names, way, names, _MAX_WAYS)
+            remember(route.names, destination, names, _MAX_DESTINATIONS)
         for name, _ in names:
             answer = self._resolver.known(name)
             if answer is None:
-                return LookUp(name)  # 1
+                return AwaitLookUp(name)  # 1
             if now >= answer.good_until and answer.made_at < transfer.names_since:
                 if transfer.attempts or not answer.addresses:
-                    return LookUp(name)  # 1
+                    return AwaitLookUp(name)  # 1
                 kept_only = True
             elif not answer.addresses:
                 return _not_resolved(name, answer.problem)  # 2
@@ -143,7 +148,7 @@ class Placement:
             full = transfer.streamed and not self._budget.allows(START)
             if full and not self._origins.takes_http1((target.host, target.port)):
                 if self._budget.used:
-                    return NoRoom()
+                    return AwaitMemory()
                 full = False  # the budget is too small for one stream: one at a time is allowed
             if request.is_beyond_http2:
                 if not self._origins.takes_http1((target.host, target.port)):
@@ -155,7 +160,7 @@ class Placement:
                 if first is not None and self._firsts.is_warm(first):
                     first = None
             if self._may_share(first, transfer, now):
-                return Share(first)  # 4
+                return AwaitConnection(first)  # 4
         resolve = self._resolve(request, route, multi, names) if names or route.checks_here else []
         if isinstance(resolve, TransferError):
             return resolve  # 2
@@ -166,7 +171,7 @@ class Placement:
         return (
             first is not None
             and self._firsts.leads(first)
-            and (not transfer.patience or now < transfer.patience)
+            and (not transfer.share_until or now < transfer.share_until)
         )
 
     def _resolve(
@@ -274,10 +279,10 @@ def _not_resolved(name: str, problem: str) -> TransferError:
     )
 
 
-def _host_failing(host: str, rest: float) -> TransferError:
+def _host_failing(host: str, seconds: float) -> TransferError:
     return TransferError(
         Condition.REMOTE_CONNECTION_FAILED,
-        f"{host} has failed max_host_errors times in a row; it is tried again in {rest:.0f} s",
+        f"{host} has failed max_host_errors times in a row; it is tried again in {seconds:.0f} s",
         error=ErrorName.HOST_FAILING,
     )
 

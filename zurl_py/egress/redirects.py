@@ -37,7 +37,9 @@ def next_hop(request: HttpRequest, code: int, location: bytes, hops: int) -> Htt
             refuses it.
     """
     if hops >= request.max_redirects:
-        raise TransferError(Condition.TOO_MANY_REDIRECTS, f"more than {request.max_redirects}")
+        raise TransferError(
+            Condition.TOO_MANY_REDIRECTS, f"more than {request.max_redirects} redirects"
+        )
     here = request.target.scheme
     if here in ("ws", "wss"):
         scheme, colon, rest = location.partition(b":")
@@ -45,7 +47,7 @@ def next_hop(request: HttpRequest, code: int, location: bytes, hops: int) -> Htt
     try:
         target = url.resolve(request.target, location)
     except url.BadUrl as error:
-        raise _bad_redirect(f"unusable redirect: {error}") from None
+        raise _bad_redirect(f"invalid Location of a redirect: {error}") from None
     if here == "wss" and target.scheme == "ws":
         # As browsers do: a request over TLS does not continue without.
         raise TransferError(

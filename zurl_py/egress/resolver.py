@@ -23,7 +23,7 @@ __all__ = ["Answer", "Resolver", "look_up"]
 
 _Waiter = TypeVar("_Waiter")
 Outcome = tuple[tuple[str, ...], str]
-"""Addresses, and in words why there are none."""
+"""Addresses, and the reason if there are none; else ""."""
 
 _MAX_KNOWN = 16_384  # names
 # A name whose servers are silent holds a thread until the system's resolver gives up, usually 10 s.
@@ -39,7 +39,7 @@ class Answer:
 
     Attributes:
         addresses: in the order in which to try them; empty if there are none.
-        problem: why there are none, in a few words.
+        problem: the reason if there are none; "" if there are some.
         made_at: time when the look-up was requested, on the loop's clock.
         good_until: until when it may be used without another look-up.
     """

@@ -18,7 +18,8 @@ __all__ = ["Route", "Routes"]
 
 _MAX_CHOSEN = 16_384
 
-Way = tuple[str, bytes, str | None, int | None]
+DestinationKey = tuple[str, bytes, str | None, int | None]
+"""Scheme, Host, connect host and connect port of a request."""
 
 
 class Route:
@@ -32,7 +33,7 @@ class Route:
         resolves_here: libcurl needs the origin's addresses.
         checks_here: the policy checks addresses before libcurl is given them.
         logins: connections that workers have authenticated.
-        names: a cache: names to look up, by scheme, Host, connect host and port.
+        names: a cache of the names to look up, by destination.
     """
 
     __slots__ = (
@@ -58,7 +59,7 @@ class Route:
         single = settings.max_connections > 0
         self.groups = (MultiGroup(make_multi, single), MultiGroup(make_multi, single))
         self.logins = Logins(make_multi, retire)
-        self.names: dict[Way, list[tuple[str, int]]] = {}
+        self.names: dict[DestinationKey, list[tuple[str, int]]] = {}
         self.proxy: tuple[str, int] | None = None
         # A socks5 proxy is given addresses, all others names. Our socket leads to the proxy, so
         # CURLOPT_OPENSOCKETFUNCTION does not see the origin's address.

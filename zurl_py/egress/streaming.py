@@ -113,7 +113,7 @@ class StreamTransfer(AnswerTransfer):
             return
         self._upload.feed(data)
         if not self.request.upload:
-            self._mark()  # a redirect has dropped the body: these bytes count as taken
+            self._queue_report()  # a redirect has dropped the body: these bytes count as taken
         elif self._started:
             self._resume_upload()
         elif self.request.method == b"HEAD":
@@ -145,7 +145,7 @@ class StreamTransfer(AnswerTransfer):
         if self._limit is not None and len(self._body) * 2 <= self._limit:
             if self._decoder is not None:
                 if not self._decoder.hungry:
-                    self._mark()
+                    self._queue_report()
             elif self._write_paused:
                 self._write_paused = False
                 self._unpause()
@@ -187,16 +187,16 @@ class StreamTransfer(AnswerTransfer):
 
     def moved(self) -> None:
         """Do what callbacks may not do, and report to the sink, once per turn of the loop."""
-        self._dirty = False
+        self._report_queued = False
         self._pieces = 0
         if self._stream_sink is None:
             return
-        if self._rests:
-            self._rests = False
+        if self._yielded:
+            self._yielded = False
             if not self._write_paused:
                 self._unpause()
         if self._redirecting and self.handle is not None:
-            self._leave()
+            self._leave_response()
             return
         if self._decoder is not None and not self._ended:
             self._unpack(self._decoder)
@@ -207,7 +207,7 @@ class StreamTransfer(AnswerTransfer):
         if code and self._retry_as_connect_host(code):
             return
         if self._redirecting:
-            self._leave()  # body and result of a redirect are ignored
+            self._leave_response()  # body and result of a redirect are ignored
             return
         handle = self.handle
         assert handle is not None
@@ -215,7 +215,7 @@ class StreamTransfer(AnswerTransfer):
         if code and not self._cut and failure is None:
             failure = self._failure(code, message)
             if failure and self._is_refused_redirect(failure):
-                self._leave()
+                self._leave_response()
                 return
         if failure is None and self.head is None:
             failure = TransferError(
@@ -230,7 +230,7 @@ class StreamTransfer(AnswerTransfer):
             return
         self._input_over = True
         self._outcome = failure
-        self._mark()
+        self._queue_report()
 
     def fail(self, failure: TransferError) -> None:
         """End without an answer, for a reason other than a libcurl result."""
@@ -244,7 +244,7 @@ class StreamTransfer(AnswerTransfer):
     def _end(self, failure: TransferError | None) -> None:
         self.failure = failure
         self.ended_well = failure is None
-        self._mark()
+        self._queue_report()
 
     def rewind(self) -> bool:
         """Prepare to send the request again from its beginning; False if that is impossible."""
@@ -254,7 +254,7 @@ class StreamTransfer(AnswerTransfer):
         """Start the next hop; its body, if it has one, is sent from the beginning."""
         if self.request.upload and not hop.upload:
             self._upload.discard()
-            self._mark()
+            self._queue_report()
         elif hop.upload and not self._upload.rewind():
             detail = f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again"
             raise TransferError(Condition.UNDEFINED_CONDITION, detail, error=ErrorName.BAD_REDIRECT)
@@ -280,7 +280,7 @@ class StreamTransfer(AnswerTransfer):
             self._unpause()
         if not decoder.hungry:
             if self._limit is None or self.buffered < self._limit:
-                self._mark()
+                self._queue_report()
         elif self._input_over:
             self._end(self._outcome)
 
@@ -304,7 +304,7 @@ class StreamTransfer(AnswerTransfer):
     def _body_came(self, data: memoryview) -> int | None:
         if self._redirecting:
             return None
-        if self._pieces > MOST_PIECES and self._lets_others_go():
+        if self._pieces > MOST_PIECES and self._must_yield():
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         self._pieces += 1 + (len(data) >> PIECE_SHIFT)
         if self._decoder is not None:
@@ -315,8 +315,8 @@ class StreamTransfer(AnswerTransfer):
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
         if not self._take(data):
             return 0
-        if not self._dirty:
-            self._mark()
+        if not self._report_queued:
+            self._queue_report()
         return None
 
     def _coded_came(self, decoder: BodyDecoder, data: memoryview) -> int | None:
@@ -324,7 +324,7 @@ class StreamTransfer(AnswerTransfer):
             self._write_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)
         decoder.feed(bytes(data))
-        self._mark()
+        self._queue_report()
         return None
 
     def _take_head(self, head: Head) -> None:
@@ -342,7 +342,7 @@ class StreamTransfer(AnswerTransfer):
         before = upload.taken
         data = upload.take(size)
         if upload.taken > before:
-            self._mark()
+            self._queue_report()
         return data
 
     # ------------------------------------------------------------------------------------------

@@ -41,9 +41,9 @@ class HttpTransfer:
         "leave",
         "multi",
         "names_since",
-        "patience",
         "request",
         "rules",
+        "share_until",
         "streamed",
         "verifies_connect_host",
     )
@@ -60,7 +60,7 @@ class HttpTransfer:
         self.attempts = 0
         self.avoids_kept = False
         self.names_since = 0.0
-        self.patience = 0.0
+        self.share_until = 0.0
         self.streamed = False
 
     def __repr__(self) -> str:
@@ -112,7 +112,9 @@ class HttpTransfer:
         assert handle is not None
         if handle.broken:
             return TransferError(
-                Condition.UNDEFINED_CONDITION, "an error of the gateway", error=ErrorName.INTERNAL
+                Condition.UNDEFINED_CONDITION,
+                "a bug in the gateway, whose log has the details",
+                error=ErrorName.INTERNAL,
             )
         refused = handle.refused
         if refused is not None and (
@@ -124,7 +126,7 @@ class HttpTransfer:
             return TransferError.from_decision(
                 refused, f"{host}: {refused.subject} {refused.reason}"
             )
-        if handle.starved and code == pycurl.E_COULDNT_CONNECT:
+        if handle.out_of_descriptors and code == pycurl.E_COULDNT_CONNECT:
             return TransferError(
                 Condition.REMOTE_CONNECTION_FAILED, handle.problem, error=ErrorName.NO_DESCRIPTORS
             )

@@ -26,8 +26,8 @@ __all__ = ["HttpVersions"]
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Seconds that the peer of a kept QUIC connection may leave a request unacknowledged: one that can
 # be sent twice without harm, and others.
-_PATIENCE: Final = 1.0
-_UNSAFE_PATIENCE: Final = 3.0
+_SILENCE_LIMIT: Final = 1.0
+_UNSAFE_SILENCE_LIMIT: Final = 3.0
 _VERSIONS: Final = {pycurl.CURL_HTTP_VERSION_2_0: 2, 30: 3}  # CURL_HTTP_VERSION_3
 
 
@@ -90,10 +90,10 @@ class HttpVersions:
             handle.use_once()
         elif not transfer.avoids_kept:
             # A kept QUIC connection whose other end is gone is silent; nothing reports its end.
-            patience = _PATIENCE if request.method in _SAFE else _UNSAFE_PATIENCE
+            wait = _SILENCE_LIMIT if request.method in _SAFE else _UNSAFE_SILENCE_LIMIT
             check = partial(self._check_silence, transfer, time.time())
             watch = self._watches[transfer] = Timer(check)
-            self._loop.set_timer(watch, now + patience)
+            self._loop.set_timer(watch, now + wait)
 
     def _bound_stream(self, handle: EasyHandle, request: HttpRequest) -> None:
         """Limit what libcurl holds of a streamed answer, if its connection may be shared."""

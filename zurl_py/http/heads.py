@@ -18,7 +18,7 @@ __all__ = [
     "BLANK_LINES",
     "MAX_INTERIM",
     "Head",
-    "is_told_interim",
+    "is_forwarded_interim",
     "read_head",
     "read_interim",
     "read_trailers",
@@ -131,13 +131,13 @@ def read_interim(lines: list[bytes]) -> list[Head]:
         status = _known_statuses[lines[start]]
         if status[0] >= 200:
             break
-        if is_told_interim(status[0]):
+        if is_forwarded_interim(status[0]):
             heads.append(_read_fields(status, lines[start + 1 : end]))
         start = end + 1
     return heads
 
 
-def is_told_interim(code: int) -> bool:
+def is_forwarded_interim(code: int) -> bool:
     """Whether workers are told of an interim head; 100 and 101 concern one connection only."""
     return 102 <= code <= 199
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zurl_py.egress import breaker as module
-from zurl_py.egress.breaker import REST, HostBreaker
+from zurl_py.egress.breaker import OPEN_TIME, HostBreaker
 
 HOST = ("name.test", 443)
 
@@ -13,15 +13,15 @@ HOST = ("name.test", 443)
 def failing(most: int = 2) -> HostBreaker:
     breaker = HostBreaker(most)
     for _ in range(most):
-        assert breaker.rests(HOST, 0.0, "who") == 0.0
+        assert breaker.open_for(HOST, 0.0, "who") == 0.0
         breaker.failed(HOST, 0.0)
     return breaker
 
 
 def test_so_many_failures_in_a_row_are_enough() -> None:
     breaker = failing()
-    assert breaker.rests(HOST, 1.0, "who") == REST - 1.0
-    assert breaker.rests(("other.test", 443), 1.0, "who") == 0.0
+    assert breaker.open_for(HOST, 1.0, "who") == OPEN_TIME - 1.0
+    assert breaker.open_for(("other.test", 443), 1.0, "who") == 0.0
 
 
 def test_an_answer_in_between_begins_the_row_anew() -> None:
@@ -29,28 +29,28 @@ def test_an_answer_in_between_begins_the_row_anew() -> None:
     for _ in range(5):
         breaker.failed(HOST, 0.0)
         breaker.answered(HOST)
-    assert breaker.rests(HOST, 0.0, "who") == 0.0
+    assert breaker.open_for(HOST, 0.0, "who") == 0.0
 
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_after_the_rest_one_request_tries(answers: bool) -> None:
     breaker = failing()
-    assert breaker.rests(HOST, REST, "trial") == 0.0
-    assert breaker.rests(HOST, REST, "other") == REST
-    assert breaker.rests(HOST, REST + 1.0, "trial") == 0.0  # it has waited for a look-up
+    assert breaker.open_for(HOST, OPEN_TIME, "trial") == 0.0
+    assert breaker.open_for(HOST, OPEN_TIME, "other") == OPEN_TIME
+    assert breaker.open_for(HOST, OPEN_TIME + 1.0, "trial") == 0.0  # it has waited for a look-up
     if answers:
         breaker.answered(HOST)
-        assert breaker.rests(HOST, REST + 2.0, "other") == 0.0
+        assert breaker.open_for(HOST, OPEN_TIME + 2.0, "other") == 0.0
     else:
-        breaker.failed(HOST, REST + 2.0)
-        assert breaker.rests(HOST, REST + 3.0, "trial") == REST - 1.0
+        breaker.failed(HOST, OPEN_TIME + 2.0)
+        assert breaker.open_for(HOST, OPEN_TIME + 3.0, "trial") == OPEN_TIME - 1.0
 
 
 def test_it_is_off_by_default() -> None:
     breaker = HostBreaker(0)
     for _ in range(100):
         breaker.failed(HOST, 0.0)
-    assert breaker.rests(HOST, 0.0, "who") == 0.0
+    assert breaker.open_for(HOST, 0.0, "who") == 0.0
 
 
 def test_hosts_without_end_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Bench:
 def test_no_more_than_so_many_are_kept_and_those_used_least_lately_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_MOST", 3)
+    monkeypatch.setattr(module, "_MAX_LOGINS", 3)
     bench = Bench()
     first, second, third = (bench.ask(worker, 0.0, login=True) for worker in range(3))
     assert bench.ask(0, 1.0) is first

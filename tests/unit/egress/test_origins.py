@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.clock import Clock, let_pass
 from zurl_py.egress import origins as module
-from zurl_py.egress.origins import PATIENCE, FirstConnections, Origins
+from zurl_py.egress.origins import SHARE_TIMEOUT, FirstConnections, Origins
 from zurl_py.loop import Loop
 
 
@@ -33,7 +33,7 @@ def test_nobody_waits_for_long() -> None:
     firsts: FirstConnections[str] = FirstConnections(loop)
     firsts.lead("key", "leader")
     firsts.wait("key", "one")
-    let_pass(PATIENCE + 0.1, clock, loop)
+    let_pass(SHARE_TIMEOUT + 0.1, clock, loop)
     assert firsts.released == ["one"]
     assert firsts.leads("key")
 
