@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import CertificateAuthority, Connection, Daemon, ScriptedOrigin, Worker, reply
 from tests.support.http3 import Http3Origin
 from tests.support.messages import Message
 from tests.support.proxies import Socks5, tunnel
@@ -250,6 +250,32 @@ def test_connect_timeouts(
     else:
         assert session.finish()[-1]["condition"] == b"connection-timeout"
     session.cancel()
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+@pytest.mark.parametrize(
+    ("limit", "error"), [(300, b"connect-timeout"), (60_000, b"total-timeout")]
+)
+def test_what_is_reported_when_all_of_the_time_went_into_connecting(
+    worker: Worker, origin: ScriptedOrigin, scheme: str, limit: int, error: bytes
+) -> None:
+    origin.script = lambda connection: connection.expect_end()
+    fields: dict[str, Any] = {"timeout": 300, "connect_timeout": limit}
+    session = worker.start(method="GET", uri=origin.url(scheme=scheme), credits=9, **fields)
+    assert session.finish()[-1]["ext"]["error"] == error
+
+
+def test_time_after_connecting_is_no_time_of_connecting(
+    worker: Worker, origin: ScriptedOrigin
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.expect_end()
+
+    origin.script = script
+    fields: dict[str, Any] = {"timeout": 600, "connect_timeout": 600}
+    session = worker.start(method="GET", uri=origin.url(), credits=9, **fields)
+    assert session.finish()[-1]["ext"]["error"] == b"total-timeout"
 
 
 # -- addresses ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from tests.support.certs import CertificateAuthority
 from tests.support.daemon import DEBIAN_ZURL, Daemon, free_port
-from tests.support.deadline import DEADLINE, ask_when_gone, wait_until
+from tests.support.deadline import DEADLINE, ask_until_in_time, ask_when_gone, wait_until
 from tests.support.messages import Message, decode, encode
 from tests.support.origin import Connection, Request, ScriptedOrigin, reply
 from tests.support.paths import ROOT
@@ -20,6 +20,7 @@ __all__ = [
     "ScriptedOrigin",
     "Session",
     "Worker",
+    "ask_until_in_time",
     "ask_when_gone",
     "decode",
     "encode",

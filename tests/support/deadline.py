@@ -28,6 +28,26 @@ def ask_when_gone(ask: Callable[[], object]) -> None:
     wait_until(lost, "an error that says that no gateway is there")
 
 
+def ask_until_in_time(ask: Callable[[], object], verdict: type[Exception]) -> None:
+    """Asks by a client until `ask` raises `verdict`, and not another timeout of the client.
+
+    Both count the same time, and the client does not wait for long for a gateway that is too busy
+    to say in time what it waits for.
+    """
+
+    def told() -> bool:
+        try:
+            ask()
+        except verdict:
+            return True
+        except Exception as error:
+            if "Timeout" not in type(error).__name__:
+                raise
+        return False
+
+    wait_until(told, f"{verdict.__name__}")
+
+
 def wait_until(
     condition: Callable[[], T], what: str, timeout: float = DEADLINE, interval: float = 0.005
 ) -> T:

@@ -56,6 +56,9 @@ class FakeTransfer:
     def buffered(self) -> int:
         return len(self.body)
 
+    def overdue(self, _elapsed: float) -> None:
+        """No limit for connecting was given."""
+
     def timed_out(self) -> None:
         self._maybe("timed_out")
 

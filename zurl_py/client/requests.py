@@ -161,10 +161,9 @@ class ZurlAdapter(HTTPAdapter):
         client = self._take_client()
         answer = None
         try:
-            limits = _timeout(timeout)
-            if timeout is None and "timeout" in self._defaults:
-                limits = Timeout.of(self._defaults["timeout"])
-            ours = _request(request, limits, client.request_options)
+            if timeout is None:
+                timeout = self._defaults.get("timeout")
+            ours = _request(request, _timeout(timeout), client.request_options)
             if verify is False:
                 ours.options["ignore_tls_errors"] = True
             if cert and ours.url[:6].lower() == "https:":
@@ -309,6 +308,9 @@ def _read(file: Any) -> Iterator[Any]:
 
 
 def _timeout(timeout: Any) -> Timeout:
+    """The limits for a ``timeout`` of requests, where a number limits connecting and reading."""
+    if isinstance(timeout, Timeout):
+        return timeout
     if isinstance(timeout, tuple):
         try:
             connect, read = timeout

@@ -19,14 +19,15 @@ _TIMEVAL: Final = struct.Struct("@ll")
 
 
 def keep_time(fd: int) -> None:
-    """Have the kernel note the time of each datagram; it does from the first question on."""
+    """Have the kernel note the time of each datagram; it does so soon after the first question."""
     _last(fd)
 
 
 def heard_since(fd: int, began: float) -> bool:
     """Whether a datagram came after ``began`` (seconds since the epoch); if unknown, yes."""
+    # It is unknown if the clock was set back meanwhile, or if the last one came before the kernel
+    # noted times: then it answers with the present.
     last = _last(fd) if fd >= 0 else None
-    # If the clock was set back meanwhile, nothing is known.
     return last is None or last >= began or time.time() < began
 
 

@@ -84,6 +84,27 @@ class HttpTransfer:
         if self.handle is not None or self.leave is not None:
             self._egress.remove(self)
 
+    @property
+    def is_connecting(self) -> bool:
+        """Whether no connection was made so far, for any hop."""
+        if self.hops:
+            return False
+        if self.handle is None:
+            return self.leave is not None and not self.attempts
+        return not self.handle.curl.getinfo(pycurl.PRETRANSFER_TIME)
+
+    def overdue(self, elapsed: float) -> TransferError | None:
+        """The failure if connecting has taken all of its own time, after ``elapsed`` seconds.
+
+        For a request whose timeout has come, perhaps at the same time.
+        """
+        limit = self.request.connect_timeout
+        if not limit or elapsed * 1000 < limit or not self.is_connecting:
+            return None
+        return TransferError(
+            Condition.CONNECTION_TIMEOUT, f"not connected within {limit} milliseconds"
+        )
+
     def timed_out(self) -> None:
         """Note the session's timeout; `cancel` follows."""
         self._egress.timed_out(self)

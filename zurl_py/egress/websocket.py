@@ -280,6 +280,11 @@ class WebSocketTransfer(HttpTransfer):
 
     # -- used by sessions: ends ------------------------------------------------------------------
 
+    @property
+    def is_connecting(self) -> bool:
+        """Whether no connection was made so far, for any hop."""
+        return self._state is _CONNECTING and super().is_connecting
+
     def timed_out(self) -> None:
         """Note the session's timeout during the handshake; `cancel` or `finish` follows."""
         if self._reader is None or self._reader.empty:

@@ -147,7 +147,11 @@ class HttpSession(Session):
             self._last_activity = max(self._last_activity, self._transfer.last_activity(now))
         if self._deadline is not None and now >= self._deadline:
             self._report_timeout()
-            self._time_out()
+            overdue = self._transfer and self._transfer.overdue(now - self.account.began)
+            if overdue:
+                self._end_with_failure(overdue)
+            else:
+                self._time_out()
         elif now >= self._last_activity + self._activity_timeout():
             self._report_timeout()
             detail = f"no activity for {self._activity_timeout():g} s"

@@ -579,9 +579,14 @@ class WebSocketSession(WorkerSide):
                 _ALARM_HANDLERS[alarm](self)
 
     def _handshake_is_overdue(self) -> None:
-        self._give_up_handshake(
-            ErrorName.TOTAL_TIMEOUT, "the handshake took longer than the request's timeout"
-        )
+        overdue = self._connection.overdue(self._s.loop.now - self.account.began)
+        if overdue is not None:
+            self._connection.timed_out()
+            self._end_with_failure(overdue)
+        else:
+            self._give_up_handshake(
+                ErrorName.TOTAL_TIMEOUT, "the handshake took longer than the request's timeout"
+            )
 
     def _give_up_handshake(self, error: str, detail: str) -> None:
         """End the session: with the origin's refusal, if its head has come."""

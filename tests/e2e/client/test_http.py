@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
+from tests.support import (
+    DEADLINE,
+    Connection,
+    Daemon,
+    ScriptedOrigin,
+    Worker,
+    ask_until_in_time,
+    reply,
+    wait_until,
+)
 from zurl_py.client import (
     BadRequest,
     Client,
     ClientClosed,
     ConnectFailed,
+    ConnectTimeout,
     Endpoints,
     GatewayLost,
     HTTPStatusError,
@@ -225,10 +235,19 @@ def test_the_whole_time_is_limited(client: Client, origin: ScriptedOrigin) -> No
     begun = time.monotonic()
     with pytest.raises(ReadTimeout) as told:
         client.get(origin.url(), timeout=0.3)
-    assert 0.25 < time.monotonic() - begun < 2
+    assert 0.25 < time.monotonic() - begun < DEADLINE
     assert told.value.request is not None
     assert told.value.request.url == origin.url()
     origin.wait_closed()
+
+
+def test_one_number_is_also_the_limit_for_connecting(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    """A connection without TLS is not made."""
+    origin.script = lambda connection: connection.expect_end()
+    uri = origin.url(scheme="https")
+    ask_until_in_time(lambda: client.get(uri, timeout=0.3), ConnectTimeout)
 
 
 def test_silence_is_limited_and_progress_is_not(client: Client, origin: ScriptedOrigin) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 import trio
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, ask_when_gone, reply
+from tests.support import (
+    Connection,
+    Daemon,
+    ScriptedOrigin,
+    Worker,
+    ask_until_in_time,
+    ask_when_gone,
+    reply,
+)
 
 OK = b"HTTP/1.1 200 Fine\r\nX: 1\r\nx: 2\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -36,6 +44,8 @@ def ours(library: str) -> Any:
 @pytest.fixture
 def client(theirs: Any, ours: Any, shared_daemon: Daemon) -> Iterator[Any]:
     with theirs.Client(transport=ours.ZurlTransport(str(shared_daemon.config_path))) as made:
+        with pytest.raises(theirs.ConnectError):  # short times begin with a gateway that is there
+            made.get("http://127.0.0.1:1/", timeout=20)
         yield made
 
 
@@ -160,6 +170,23 @@ def test_what_happens_while_the_body_is_read(
         pytest.raises((theirs.RemoteProtocolError, theirs.ReadError)),
     ):
         answer.read()
+
+
+@pytest.mark.parametrize("by", ["client", "call"])
+def test_one_number_is_also_the_limit_for_connecting(
+    theirs: Any, ours: Any, shared_daemon: Daemon, origin: ScriptedOrigin, by: str
+) -> None:
+    """A connection without TLS is not made."""
+    origin.script = lambda connection: connection.expect_end()
+    limit = {"timeout": 0.5}
+    for_client, for_call = (limit, {}) if by == "client" else ({}, limit)
+    with ours.Client(str(shared_daemon.config_path), **for_client) as client:
+        with pytest.raises(theirs.ConnectError):  # the gateway is there
+            client.get("http://127.0.0.1:1/", timeout=20)
+        uri = origin.url(scheme="https")
+        ask_until_in_time(lambda: client.get(uri, **for_call), theirs.ConnectTimeout)
+        with pytest.raises(theirs.ReadTimeout):
+            client.get(origin.url(), **for_call)
 
 
 def test_refusals_are_connect_errors_with_more_to_say(

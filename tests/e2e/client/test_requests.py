@@ -18,6 +18,7 @@ from tests.support import (
     Daemon,
     ScriptedOrigin,
     Worker,
+    ask_until_in_time,
     ask_when_gone,
     reply,
 )
@@ -37,6 +38,8 @@ def session(shared_daemon: Daemon) -> Iterator[requests.Session]:
         adapter = ZurlAdapter(str(shared_daemon.config_path))
         made.mount("http://", adapter)
         made.mount("https://", adapter)
+        with pytest.raises(requests.ConnectionError):  # the gateway is there
+            made.get("http://127.0.0.1:1/")
         yield made
 
 
@@ -148,6 +151,8 @@ def test_times(session: requests.Session, origin: ScriptedOrigin) -> None:
     origin.script = script
     with pytest.raises(requests.ReadTimeout):
         session.get(origin.url(), timeout=0.3)
+    uri = origin.url(scheme="https")
+    ask_until_in_time(lambda: session.get(uri, timeout=0.3), requests.ConnectTimeout)
     origin.let("head")
     answer = session.get(origin.url(), timeout=(5, 0.4), stream=True)
     with pytest.raises(requests.ConnectionError, match="nothing came"):
@@ -315,8 +320,13 @@ def test_defaults_of_the_adapter(
 
     origin.script = script
     with requests.Session() as hasty:
-        hasty.mount("http://", ZurlAdapter(str(shared_daemon.config_path), timeout=0.3))
-        with pytest.raises(requests.ReadTimeout):
+        hasty.mount("http://", adapter := ZurlAdapter(str(shared_daemon.config_path), timeout=0.5))
+        hasty.mount("https://", adapter)
+        with pytest.raises(requests.ConnectionError):
+            hasty.get("http://127.0.0.1:1/", timeout=20)
+        with pytest.raises(requests.ReadTimeout, match="nothing came"):
             hasty.get(origin.url())
+        uri = origin.url(scheme="https")
+        ask_until_in_time(lambda: hasty.get(uri), requests.ConnectTimeout)
     with pytest.raises(TypeError, match="is for the session"):
         ZurlAdapter(str(shared_daemon.config_path), headers={"a": "b"})

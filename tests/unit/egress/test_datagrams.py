@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import wait_until
 from zurl_py.egress.datagrams import heard_since, keep_time
 
 
@@ -22,8 +23,13 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
             sock.bind(("127.0.0.1", 0))
         one.connect(other.getsockname())
         keep_time(one.fileno())
-        other.sendto(b"1", one.getsockname())
-        assert one.recv(9) == b"1"
+
+        def is_dated() -> bool:
+            other.sendto(b"1", one.getsockname())
+            assert one.recv(9) == b"1"
+            return not heard_since(one.fileno(), time.time())
+
+        wait_until(is_dated, "the kernel has begun to date what comes")
         yield one, other
 
 

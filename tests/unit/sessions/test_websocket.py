@@ -54,6 +54,9 @@ class FakeTransfer:
     def start(self) -> None:
         pass
 
+    def overdue(self, _elapsed: float) -> None:
+        """No limit for connecting was given."""
+
     def open(self) -> None:
         self.connection = Connection(self.max_frame, None, self.split)
         self.sink.websocket_opened(Response(101, b"S", []))
