@@ -254,7 +254,7 @@ class Daemon:
         # Answers that came at once are sent in the same turn.
         egress.turn()
         frontend.flush(gateway)
-        return frontend.settle(gateway) or egress.has_work
+        return frontend.has_more(gateway) or egress.has_work
 
     @property
     def _idle(self) -> bool:

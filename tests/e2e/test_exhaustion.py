@@ -78,12 +78,12 @@ def test_more_workers_than_descriptors_end_nothing(limited: tuple[Daemon, Worker
     path = daemon.endpoints["in_req_spec"].removeprefix("ipc://")
     crowd = list(_connections(path))
     assert len(crowd) > 30
-    daemon.wait_log("no more workers can connect over ipc until there are others")
+    daemon.wait_log("no more workers can connect over ipc until some are closed")
     assert worker.request(id="1", uri="x:").get("condition") == b"bad-request"
     assert not os.path.exists(path)
     for sock in crowd:
         sock.close()
-    daemon.wait_log("there are descriptors again")
+    daemon.wait_log("descriptors are free again")
     Worker(daemon).ready().close()
     assert daemon.stop() == 0
     assert os.listdir(os.path.dirname(path)) == sorted(["log", "zurl.conf"])
@@ -98,7 +98,7 @@ def test_a_socket_that_was_removed_is_there_again(
     origin.wait_request()
     for endpoint in daemon.endpoints.values():
         Path(endpoint.removeprefix("ipc://")).unlink()
-    log = daemon.wait_log(f"{daemon.directory}/req was removed; it is there again")
+    log = daemon.wait_log(f"{daemon.directory}/req was removed, and is bound again")
     assert "[ERR]" not in log
     Worker(daemon, address=b"late").ready().close()
     assert os.stat(daemon.directory / "req").st_mode & 0o777 == 0o600
@@ -117,7 +117,7 @@ def test_a_path_that_another_has_taken_is_left_to_it(
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         inode = path.stat().st_ino
-        daemon.wait_log(f"{path} is another's now: no new worker finds this daemon")
+        daemon.wait_log(f"{path} was replaced by another file: no new worker can connect")
         assert worker.request(id="1", uri="x:").get("condition") == b"bad-request"
         assert daemon.stop() == 0
         assert path.stat().st_ino == inode
@@ -131,11 +131,11 @@ def test_a_folder_that_is_gone_is_told_once(
     daemon, worker = start_daemon(interfaces=("req",), in_req_spec=f"ipc://{folder}/req")
     (folder / "req").unlink()
     folder.rmdir()
-    daemon.wait_log("was removed, and cannot be made again: the folder")
+    daemon.wait_log("was removed, and cannot be bound again: the folder")
     assert worker.request(id="1", uri="x:").get("condition") == b"bad-request"
     folder.mkdir()
-    daemon.wait_log("was removed; it is there again")
-    assert daemon.log().count("cannot be made again") == 1
+    daemon.wait_log("was removed, and is bound again")
+    assert daemon.log().count("cannot be bound again") == 1
     wait_until((folder / "req").is_socket, "the socket")
 
 

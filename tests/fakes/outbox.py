@@ -1,4 +1,4 @@
-"""What stands around an outbox: a socket, a log, and time that is moved by hand."""
+"""What stands around an outbox: a socket, a log, and a clock that the test moves."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class GatewayLink:
 
     def settle(self) -> bool:
         """Whether there is more to read."""
-        return self._monitor_inbox.settle() | self.inbox.settle()
+        return self._monitor_inbox.check() | self.inbox.check()
 
     def give_up(self) -> None:
         """End all attempts in flight, uncharged."""

@@ -265,7 +265,7 @@ class Service:
         self._set_wake(now)
         more = False
         for reader, _ in self._readers:
-            more |= reader.settle() and self._may_read()
+            more |= reader.check() and self._may_read()
         for link in self._links:
             more |= link.settle()
         return more

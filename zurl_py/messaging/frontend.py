@@ -17,11 +17,11 @@ from ..log import Log
 from ..loop import Loop, Timer
 from .access import Access
 from .outbox import Publisher, Replier
-from .reader import SHARE, SocketReader
+from .reader import TIME_SHARE, SocketReader
 from .sockets import Endpoints
 from .subscribers import Subscribers
 
-__all__ = ["Frontend", "Nowhere", "Receiver"]
+__all__ = ["Frontend", "NullOutlet", "Receiver"]
 
 
 class _Handle(Protocol):
@@ -31,9 +31,9 @@ class _Handle(Protocol):
 _BATCH = 64  # messages read from one socket in one turn
 # Seconds of one turn for new requests beyond the first few. Packets of sessions get more: they cost
 # less, and most of them wait for credits.
-_SHARE = 0.0001
-_SETTLING = 0.5  # seconds after the start in which workers' sockets may still be connecting
-_SETTLING_INTERVAL = 0.01  # seconds
+_TIME_SHARE = 0.0001
+_START_WAIT = 0.5  # seconds after the start; then first packets are read in any case
+_START_INTERVAL = 0.01  # seconds between two checks whether a worker is connected
 
 
 class Receiver(Protocol):
@@ -56,8 +56,8 @@ class Receiver(Protocol):
         """A packet for a worker was dropped."""
 
 
-class Nowhere:
-    """Stands for a socket for answers that is not configured."""
+class NullOutlet:
+    """In place of an outbox whose socket is not configured: it sends nothing."""
 
     slow: Collection[bytes] = ()
 
@@ -68,7 +68,7 @@ class Nowhere:
         """Do nothing: no worker is slow."""
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
-        """Do nothing: no worker can have asked."""
+        """Do nothing: no request can have come."""
 
 
 class Frontend:
@@ -88,7 +88,7 @@ class Frontend:
         self._loop = loop
         self._access = access
         self._first = self._reader(endpoints.in_)
-        self._later = self._reader(endpoints.in_stream, share=SHARE)
+        self._later = self._reader(endpoints.in_stream, share=TIME_SHARE)
         self._requests = self._reader(endpoints.in_req, answers=True)
         # An XPUB's messages are the workers' subscriptions; libzmq has acted on them already.
         self._subscriptions = self._reader(endpoints.out)
@@ -96,8 +96,8 @@ class Frontend:
         self._readers = [reader for reader in every if reader is not None]
         self._requests_go_first = False
         self._publisher = self._replier = None
-        self.outlet: Publisher | Nowhere = Nowhere()
-        self.replier: Replier | Nowhere = Nowhere()
+        self.outlet: Publisher | NullOutlet = NullOutlet()
+        self.replier: Replier | NullOutlet = NullOutlet()
         if endpoints.out is not None and self._subscriptions is not None:
             self.outlet = self._publisher = Publisher(
                 endpoints.out, loop, log, self._subscriptions.used
@@ -105,19 +105,19 @@ class Frontend:
             self._take_subscription: Callable[[list[bytes]], None] = self._publisher.subscription
             if access is not None:
                 subscribers = Subscribers(endpoints.out, access, log, self._publisher.subscription)
-                self._take_subscription = self._signed(
+                self._take_subscription = self._with_client(
                     subscribers.subscription, self._subscriptions
                 )
         if endpoints.in_req is not None and self._requests is not None:
             self.replier = self._replier = Replier(endpoints.in_req, loop, log, self._requests.used)
         self._in_stream = endpoints.in_stream
-        self._settled = endpoints.in_stream is None
-        self._settling = Timer(self._settle)
-        self._settling_ends = loop.now + _SETTLING
-        self._settle()
+        self._may_read_first = endpoints.in_stream is None
+        self._start_timer = Timer(self._check_connected)
+        self._start_deadline = loop.now + _START_WAIT
+        self._check_connected()
 
     def _reader(
-        self, socket: zmq.Socket[bytes] | None, answers: bool = False, share: float = _SHARE
+        self, socket: zmq.Socket[bytes] | None, answers: bool = False, share: float = _TIME_SHARE
     ) -> SocketReader | None:
         if socket is None:
             return None
@@ -147,11 +147,10 @@ class Frontend:
             socket: out_spec or in_req_spec.
 
         Returns:
-            Messages that were dropped as a worker was too slow, and messages that no worker was
-            there for.
+            Messages that were dropped as a worker was too slow, and messages without a receiver.
         """
         outbox = self._publisher if socket == "out_spec" else self._replier
-        return (0, 0) if outbox is None else (outbox.dropped, outbox.unheard)
+        return (0, 0) if outbox is None else (outbox.dropped, outbox.undeliverable)
 
     @property
     def dropped(self) -> int:
@@ -160,10 +159,10 @@ class Frontend:
         return sum(outbox.dropped for outbox in outboxes if outbox is not None)
 
     @property
-    def unheard(self) -> int:
-        """Number of answers that no worker was there for."""
+    def undeliverable(self) -> int:
+        """Number of answers without a receiver."""
         outboxes = (self._publisher, self._replier)
-        return sum(outbox.unheard for outbox in outboxes if outbox is not None)
+        return sum(outbox.undeliverable for outbox in outboxes if outbox is not None)
 
     def backlog(self) -> list[tuple[bytes, int, int]]:
         """Each worker for whom answers wait, how many they are, and their bytes."""
@@ -184,12 +183,12 @@ class Frontend:
         for new requests take turns in being read first, as there may not be room for all.
         """
         first, requests = self._first, self._requests
-        if (first is not None and (first.backlog or not self._settled)) or (
+        if (first is not None and (first.backlog or not self._may_read_first)) or (
             requests is not None and requests.backlog
         ):
             self._read_new(receiver)
         if self._later is not None and self._later.backlog:
-            self._later.read(_BATCH, self._signed(receiver.go_on, self._later))
+            self._later.read(_BATCH, self._with_client(receiver.go_on, self._later))
         if self._subscriptions is not None and self._subscriptions.backlog:
             self._subscriptions.read(_BATCH, self._take_subscription)
 
@@ -206,18 +205,18 @@ class Frontend:
     def _read_first(self, receiver: Receiver) -> None:
         if self._first is None:
             return
-        if not self._settled:
-            self._first.used()  # else its descriptor signals again and again
+        if not self._may_read_first:
+            self._first.used()  # without this its descriptor signals in every turn
         elif self._first.backlog:
-            handle = self._signed(receiver.begin, self._first)
+            handle = self._with_client(receiver.begin, self._first)
             self._first.read(_BATCH, handle, receiver.has_room)
 
     def _read_requests(self, receiver: Receiver) -> None:
         if self._requests is not None and self._requests.backlog:
-            handle = self._signed(receiver.request, self._requests)
+            handle = self._with_client(receiver.request, self._requests)
             self._requests.read(_BATCH, handle, receiver.has_room)
 
-    def _signed(self, handle: _Handle, reader: SocketReader) -> Callable[[list[bytes]], None]:
+    def _with_client(self, handle: _Handle, reader: SocketReader) -> Callable[[list[bytes]], None]:
         """``handle`` with the client that sent the message, where clients have keys."""
         if self._access is None:
             return handle
@@ -229,19 +228,19 @@ class Frontend:
         if publisher is not None:
             if publisher.held:
                 publisher.flush()
-            if publisher.given_up:
-                given_up, publisher.given_up = publisher.given_up, []
-                for address, message in given_up:
+            if publisher.dropped_packets:
+                dropped_packets, publisher.dropped_packets = publisher.dropped_packets, []
+                for address, message in dropped_packets:
                     receiver.packet_dropped(address, message)
         if self._replier is not None and self._replier.held:
             self._replier.flush()
 
-    def settle(self, receiver: Receiver) -> bool:
-        """Whether messages wait that may be read; if not, the descriptors signal when some come."""
+    def has_more(self, receiver: Receiver) -> bool:
+        """Whether messages wait that may be read now; if not, a descriptor signals the next one."""
         found = False
         for reader in self._readers:
-            if reader.unasked:
-                reader.settle()
+            if reader.must_check:
+                reader.check()
             if reader.backlog and not found:
                 found = self._may_read(reader, receiver)
         return found
@@ -249,21 +248,21 @@ class Frontend:
     def _may_read(self, reader: SocketReader, receiver: Receiver) -> bool:
         """Whether the next turn may read a socket: new requests only if there is room."""
         if reader is self._first:
-            return self._settled and receiver.has_room()
+            return self._may_read_first and receiver.has_room()
         return reader is not self._requests or receiver.has_room()
 
     # -- the start -----------------------------------------------------------------------------
 
-    def _settle(self) -> None:
+    def _check_connected(self) -> None:
         """Wait until a worker's ROUTER is connected: a ROUTER drops packets that it cannot send.
 
         A worker's sockets connect independently. Its first packet may come before the socket for
         later ones, such as the rest of an upload, is connected.
         """
-        if self._settled or self._in_stream is None or self._later is None:
+        if self._may_read_first or self._in_stream is None or self._later is None:
             return
         self._later.used()
         connected = bool(int(self._in_stream.getsockopt(zmq.EVENTS)) & int(zmq.POLLOUT))
-        self._settled = connected or self._loop.now >= self._settling_ends
-        if not self._settled:
-            self._loop.set_timer(self._settling, self._loop.now + _SETTLING_INTERVAL)
+        self._may_read_first = connected or self._loop.now >= self._start_deadline
+        if not self._may_read_first:
+            self._loop.set_timer(self._start_timer, self._loop.now + _START_INTERVAL)

@@ -53,14 +53,14 @@ class Listeners:
         self._hidden = True
         self._log.error(
             f"{left} descriptors are left (ulimit -n {descriptors.limit()}): no more workers can "
-            "connect over ipc until there are others"
+            "connect over ipc until some are closed; raise LimitNOFILE"
         )
         for _, endpoint in self._endpoints.ipc():
             self._endpoints.hide(endpoint)
 
     def _show(self) -> None:
         self._hidden = False
-        self._log.warning("there are descriptors again: workers can connect")
+        self._log.warning("descriptors are free again: workers can connect")
         for _, endpoint in self._endpoints.ipc():
             self._endpoints.show(endpoint)
 
@@ -71,15 +71,18 @@ class Listeners:
         if state is FileState.OURS:
             self._logged.discard(path)
         elif state is FileState.TAKEN:
-            self._log_once(path, f"{path} is another's now: no new worker finds this daemon")
+            self._log_once(
+                path,
+                f"{path} was replaced by another file: no new worker can connect; remove that file",
+            )
         else:
             try:
                 self._endpoints.bind_again(socket, endpoint)
             except (NotBound, OSError) as reason:
-                self._log_once(path, f"{path} was removed, and cannot be made again: {reason}")
+                self._log_once(path, f"{path} was removed, and cannot be bound again: {reason}")
             else:
                 self._logged.discard(path)
-                self._log.warning(f"{path} was removed; it is there again")
+                self._log.warning(f"{path} was removed, and is bound again")
 
     def _log_once(self, path: str, text: str) -> None:
         if path not in self._logged:

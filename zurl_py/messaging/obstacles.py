@@ -124,7 +124,7 @@ def _of_path(path: str) -> Obstacle | None:
     except OSError as error:
         return Obstacle(f"{folder}: {error.strerror}")
     if not stat.S_ISSOCK(found.st_mode):
-        return Obstacle(f"{_kind(found.st_mode)} is in the way; it is left alone")
+        return Obstacle(f"{_kind(found.st_mode)} is in the way, and is not removed: move it away")
     return _of_socket(path, folder, found)
 
 

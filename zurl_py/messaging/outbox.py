@@ -30,9 +30,9 @@ _RETRY_INTERVAL = 0.02  # seconds; ZeroMQ has no event for room in a full queue
 _MAX_HELD = 100  # packets of one turn
 _MAX_WAITING = 10_000  # messages that may wait for one worker
 _MAX_WAITING_SIZE = 64 << 20  # bytes that may wait for one worker; one message may be larger
-_STUCK = 30.0  # seconds without room for a single message
-_PATIENCE = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
-_LOOK_INTERVAL = 0.001  # seconds
+_STUCK_AFTER = 30.0  # seconds without room for a message, after which a receiver is stuck
+_SUBSCRIPTION_TIMEOUT = 3.0  # seconds that packets wait for a subscription; a reconnect takes 0.2
+_CHECK_INTERVAL = 0.001  # seconds between two checks for subscriptions while packets are sent
 _MAX_KNOWN = 10_000  # addresses to remember, with and without a subscription
 
 _NUDGE_INTERVAL = 1.0  # seconds
@@ -48,15 +48,15 @@ class _Queue(Generic[Message]):
 
     Attributes:
         size: bytes of the messages.
-        moved: time when the last of them was sent, or the first was queued.
+        sent_at: time when the last of them was sent, or the first was queued.
     """
 
-    __slots__ = ("messages", "moved", "size")
+    __slots__ = ("messages", "sent_at", "size")
 
     def __init__(self, now: float) -> None:
         self.messages: deque[Message] = deque()
         self.size = 0
-        self.moved = now
+        self.sent_at = now
 
 
 class _Outbox(Generic[Message]):
@@ -70,7 +70,7 @@ class _Outbox(Generic[Message]):
         slow: the workers for which messages wait.
         dropped: number of messages dropped because a worker was too slow for too long.
         sent: number of messages given to ZeroMQ.
-        unheard: number of these that no worker was there for.
+        undeliverable: number of these without a receiver.
     """
 
     def __init__(self, loop: Loop, log: Log, used: Callable[[], None]) -> None:
@@ -84,7 +84,7 @@ class _Outbox(Generic[Message]):
         self._when_caught_up: dict[bytes, dict[Callable[[], None], None]] = {}
         self.dropped = 0
         self.sent = 0
-        self.unheard = 0
+        self.undeliverable = 0
 
     def __repr__(self) -> str:
         waiting = {show_address(w): len(queue.messages) for w, queue in self._waiting.items()}
@@ -137,7 +137,7 @@ class _Outbox(Generic[Message]):
         if queue is None:
             queue = self._waiting[worker] = _Queue(self._loop.now)
             self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
-            self._log.warning(f"the worker {show_address(worker)} is {self._state(worker)}")
+            self._log.warning(f"the worker {show_address(worker)} is {self._why_waiting(worker)}")
         messages, size = queue.messages, queue.size + self._size(message)
         if len(messages) >= _MAX_WAITING or (messages and size > _MAX_WAITING_SIZE):
             if self.dropped % 1000 == 0:
@@ -146,15 +146,15 @@ class _Outbox(Generic[Message]):
                     f"({self.dropped} so far)"
                 )
             self.dropped += 1
-            self._gave_up(worker, message)
+            self._on_dropped(worker, message)
             return
         messages.append(message)
         queue.size = size
 
-    def _gave_up(self, worker: bytes, message: Message) -> None:
-        """A message was dropped."""
+    def _on_dropped(self, worker: bytes, message: Message) -> None:
+        """Handle the loss of a message that was dropped; a subclass may report it."""
 
-    def _state(self, worker: bytes) -> str:
+    def _why_waiting(self, worker: bytes) -> str:
         """Why messages wait for a worker, for the log."""
         return "slow; its packets wait"
 
@@ -162,7 +162,7 @@ class _Outbox(Generic[Message]):
         self._used()
         self._loop.set_timer(self._timer, self._loop.now + _RETRY_INTERVAL)
         for worker in list(self._waiting):
-            if self._worth_trying(worker) and self._send_waiting(worker):
+            if self._should_retry(worker) and self._send_waiting(worker):
                 del self._waiting[worker]
                 self._call_caught_up(worker)
         if not self._waiting:
@@ -177,10 +177,10 @@ class _Outbox(Generic[Message]):
                 self._transmit(worker, messages[0])
                 self.sent += 1
                 queue.size -= self._size(messages.popleft())
-                queue.moved = self._loop.now
+                queue.sent_at = self._loop.now
         except zmq.Again:
-            if self._loop.now - queue.moved >= _STUCK:
-                queue.moved = self._loop.now
+            if self._loop.now - queue.sent_at >= _STUCK_AFTER:
+                queue.sent_at = self._loop.now
                 if self._handle_stuck(worker, messages[0]):
                     queue.size -= self._size(messages.popleft())
             return False
@@ -197,7 +197,7 @@ class _Outbox(Generic[Message]):
         """Act where there has been no room for long; True if this message need not wait longer."""
         return False
 
-    def _worth_trying(self, worker: bytes) -> bool:
+    def _should_retry(self, worker: bytes) -> bool:
         """Whether to try again to send to a worker: something may have changed."""
         return True
 
@@ -206,23 +206,25 @@ class Publisher(_Outbox[bytes]):
     """Packets to workers' addresses, over an XPUB with ``XPUB_NODROP``.
 
     Attributes:
-        given_up: packets that were dropped, with their addresses, for the caller to handle.
+        dropped_packets: packets that were dropped, with their addresses, for the caller to handle.
     """
 
     def __init__(
         self, socket: zmq.Socket[bytes], loop: Loop, log: Log, used: Callable[[], None]
     ) -> None:
         super().__init__(loop, log, lambda: None)
-        self.given_up: list[tuple[bytes, bytes]] = []
+        self.dropped_packets: list[tuple[bytes, bytes]] = []
         self._socket = socket
         self._send_frame = socket.send
-        self._look_for_subscriptions = used
+        self._check_subscriptions = used
         self._subscriptions = Subscriptions()
-        self._reached: set[bytes] = set()  # addresses that a subscription covers
-        self._next_look = 0.0
-        self._next_nudge: dict[bytes, float] = {}  # workers that may be slow: when to test
-        self._next_complaint = 0.0
-        self._missed: dict[bytes, float] = {}  # no subscription: when to give up
+        self._subscribed: set[bytes] = set()  # addresses that a subscription covers
+        self._next_check = 0.0
+        # Workers that may be slow, and the time of the next nudge.
+        self._next_nudge: dict[bytes, float] = {}
+        self._next_warning = 0.0
+        # Addresses without a subscription, and the time until which packets wait for one.
+        self._awaiting_subscription: dict[bytes, float] = {}
 
     def publish(self, address: bytes, message: bytes) -> None:
         """Send ``message``, which begins with ``address`` and a space, to its subscribers.
@@ -236,46 +238,46 @@ class Publisher(_Outbox[bytes]):
         kind, prefix = frames[0][:1], frames[0][1:]
         if kind == b"\1":
             self._subscriptions.add(prefix)
-            for worker in [w for w in self._missed if _concerns(w + b" ", prefix)]:
-                del self._missed[worker]
+            for worker in [w for w in self._awaiting_subscription if _may_match(w + b" ", prefix)]:
+                del self._awaiting_subscription[worker]
         elif kind == b"\0":
             self._subscriptions.discard(prefix)
-            self._reached.clear()
+            self._subscribed.clear()
 
     def _size(self, message: bytes) -> int:
         return len(message)
 
-    def _gave_up(self, worker: bytes, message: bytes) -> None:
-        self.given_up.append((worker, message))
+    def _on_dropped(self, worker: bytes, message: bytes) -> None:
+        self.dropped_packets.append((worker, message))
 
     def _transmit(self, worker: bytes, message: bytes) -> None:
-        if worker not in self._reached and not self._is_reached(worker, message):
+        if worker not in self._subscribed and not self._may_send_now(worker, message):
             raise zmq.Again
         try:
             self._send_frame(message, _NOBLOCK)
         except zmq.Again:
-            self._send_again(worker, message)
-        if worker not in self._reached:
-            self.unheard += 1
+            self._retry_refused(worker, message)
+        if worker not in self._subscribed:
+            self.undeliverable += 1
         # That may have reset the signal of an unsubscription.
-        if self._loop.now >= self._next_look:
-            self._next_look = self._loop.now + _LOOK_INTERVAL
-            self._look_for_subscriptions()
+        if self._loop.now >= self._next_check:
+            self._next_check = self._loop.now + _CHECK_INTERVAL
+            self._check_subscriptions()
 
-    def _send_again(self, worker: bytes, message: bytes) -> None:
+    def _retry_refused(self, worker: bytes, message: bytes) -> None:
         """Send a refused message again, as there may be room by now.
 
         Between two sends in a row libzmq takes no note of what receivers have read meanwhile.
         """
-        self._take_note_of_reads()
+        self._process_reads()
         try:
             self._send_frame(message, _NOBLOCK)
         except zmq.Again:
             self._send_past_onlookers(worker, message)
 
-    def _take_note_of_reads(self) -> None:
+    def _process_reads(self) -> None:
         self._socket.getsockopt(zmq.EVENTS)
-        self._look_for_subscriptions()  # sending may have reset the signal of one
+        self._check_subscriptions()  # sending may have reset the signal of one
 
     def _send_past_onlookers(self, worker: bytes, message: bytes) -> None:
         """Send a message that was refused, unless it is the worker that has no room for it.
@@ -290,18 +292,18 @@ class Publisher(_Outbox[bytes]):
         onlookers = self._subscriptions.onlookers(worker, message)
         if onlookers is None or self._next_nudge.get(worker, 0.0) > now:
             raise zmq.Again
-        if onlookers in self._reached or onlookers in self._waiting:
+        if onlookers in self._subscribed or onlookers in self._waiting:
             raise zmq.Again  # a worker, whose address begins ours, subscribed without a space
         if not self._nudge(onlookers + _NUDGE, message):
             if len(self._next_nudge) >= _MAX_KNOWN:
                 self._next_nudge.clear()
             self._next_nudge[worker] = now + _NUDGE_INTERVAL
             raise zmq.Again
-        if now >= self._next_complaint:
-            self._next_complaint = now + _STUCK
+        if now >= self._next_warning:
+            self._next_warning = now + _STUCK_AFTER
             self._log.warning(
                 "a receiver that subscribed to more than one worker's packets does not read them: "
-                "it misses some from now on"
+                "it loses some from now on"
             )
 
     def _nudge(self, nudge: bytes, message: bytes) -> bool:
@@ -332,50 +334,57 @@ class Publisher(_Outbox[bytes]):
         The receiver that has none may be an old connection of the worker, whose end was not
         noticed, while its current connection works.
         """
-        self._take_note_of_reads()
+        self._process_reads()
         self._send_to_those_with_room(message)
         self._log.warning(
-            f"a receiver of packets for {show_address(worker)} has taken none for {_STUCK:.0f} s: "
-            "it misses some from now on"
+            f"a receiver of packets for {show_address(worker)} has read none for "
+            f"{_STUCK_AFTER:.0f} s: it loses some from now on"
         )
         return True
 
-    def _worth_trying(self, worker: bytes) -> bool:
-        until = self._missed.get(worker)
+    def _should_retry(self, worker: bytes) -> bool:
+        until = self._awaiting_subscription.get(worker)
         if until is None or self._loop.now >= until:
             return True
-        self._look_for_subscriptions()
+        self._check_subscriptions()
         return False
 
-    def _is_reached(self, worker: bytes, message: bytes) -> bool:
-        """Whether to send packets to a worker now: it has subscribed, or was waited for in vain."""
+    def _may_send_now(self, worker: bytes, message: bytes) -> bool:
+        """Whether to send packets to a worker now: it has subscribed, or the wait is over."""
         if self._subscriptions.match(worker + b" "):
-            if len(self._reached) >= _MAX_KNOWN:
-                self._reached.clear()
-            self._reached.add(worker)
-            self._missed.pop(worker, None)
+            if len(self._subscribed) >= _MAX_KNOWN:
+                self._subscribed.clear()
+            self._subscribed.add(worker)
+            self._awaiting_subscription.pop(worker, None)
             return True
         # A prefix longer than the address, such as "worker T", may match one message and not the
         # next.
         if self._subscriptions.match(message):
-            self._missed.pop(worker, None)
+            self._awaiting_subscription.pop(worker, None)
             return True
         # A send may have reset the signal of a subscription.
-        self._look_for_subscriptions()
-        if worker not in self._missed and len(self._missed) >= _MAX_KNOWN:
+        self._check_subscriptions()
+        if (
+            worker not in self._awaiting_subscription
+            and len(self._awaiting_subscription) >= _MAX_KNOWN
+        ):
             now = self._loop.now
-            self._missed = {w: until for w, until in self._missed.items() if until > now}
-            if len(self._missed) >= _MAX_KNOWN:
+            self._awaiting_subscription = {
+                w: until for w, until in self._awaiting_subscription.items() if until > now
+            }
+            if len(self._awaiting_subscription) >= _MAX_KNOWN:
                 return True  # too many unknown addresses: do not wait for this one
-        return self._loop.now >= self._missed.setdefault(worker, self._loop.now + _PATIENCE)
+        return self._loop.now >= self._awaiting_subscription.setdefault(
+            worker, self._loop.now + _SUBSCRIPTION_TIMEOUT
+        )
 
-    def _state(self, worker: bytes) -> str:
-        if worker in self._reached:
-            return super()._state(worker)
+    def _why_waiting(self, worker: bytes) -> str:
+        if worker in self._subscribed:
+            return super()._why_waiting(worker)
         return "not subscribed to its answers; they wait"
 
 
-def _concerns(address: bytes, prefix: bytes) -> bool:
+def _may_match(address: bytes, prefix: bytes) -> bool:
     """Whether a subscription may match packets to an address."""
     return address.startswith(prefix) or prefix.startswith(address)
 
@@ -404,8 +413,10 @@ class Replier(_Outbox[list[bytes]]):
         except zmq.Again:
             raise
         except zmq.ZMQError as error:
-            self.unheard += 1
-            self._log.info(f"an answer had nowhere to go: {error}", "answer-unheard")
+            self.undeliverable += 1
+            self._log.info(
+                f"an answer was lost, as its worker is gone: {error}", "answer-undeliverable"
+            )
             return
         for frame in message[1:-1]:
             send(frame, _SNDMORE)

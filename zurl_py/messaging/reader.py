@@ -16,21 +16,21 @@ from ..config.curve import CurveClient
 from ..loop import READ, Loop
 from .access import Access
 
-__all__ = ["SHARE", "SocketReader"]
+__all__ = ["TIME_SHARE", "SocketReader"]
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = zmq.EVENTS
 _POLLIN = int(zmq.POLLIN)
 
-# Messages that are read in one turn in any case. For further ones there is little time: other work
-# waits for the end of the turn, and a request takes three or four turns.
-_FEW = 8
-SHARE = 0.0005
-"""Seconds of one turn for them, where nothing else is said."""
+# Messages that are read in one turn, whatever the time. Further ones are read for TIME_SHARE only:
+# other work waits for the end of the turn, and a request takes three or four turns.
+_MIN_MESSAGES = 8
+TIME_SHARE = 0.0005
+"""Seconds of one turn for messages beyond the first eight, by default."""
 
 
 class SocketReader:
-    """Reads one socket: each turn of the loop calls ``read``, and at its end ``settle``.
+    """Reads one socket: each turn of the loop calls ``read``, and at its end ``check``.
 
     Args:
         answers: the socket is also written to, later in the turn; it is enough to ask after that
@@ -40,8 +40,7 @@ class SocketReader:
 
     Attributes:
         backlog: messages wait, or may wait; if not, ``read`` has nothing to do.
-        unasked: the socket is to be asked whether messages wait; if not, ``settle`` has nothing to
-            do.
+        must_check: whether messages wait is unknown; if not, ``check`` has nothing to do.
         count: number of messages read so far.
         client: the client that has sent the message that is being handled; None: not known.
     """
@@ -52,28 +51,30 @@ class SocketReader:
         loop: Loop,
         answers: bool = False,
         access: Access | None = None,
-        share: float = SHARE,
+        share: float = TIME_SHARE,
     ) -> None:
         # Bound methods are kept, as pyzmq looks up each attribute by a Python function.
         self._receive = socket.recv
         self._option = socket.getsockopt
         self._clock = loop.clock
-        self._share = share
+        self._time_share = share
         self._answers = answers
         self._access = access
         self.client: CurveClient | None = None
         self.backlog = True
-        self.unasked = False
+        self.must_check = False
         self._many = False  # the last read found more than one message
         self.count = 0
         loop.watch(int(socket.getsockopt(zmq.FD)), READ, self._signal, urgent=True)
 
     def __repr__(self) -> str:
-        return f"<SocketReader count={self.count} backlog={self.backlog} unasked={self.unasked}>"
+        return (
+            f"<SocketReader count={self.count} backlog={self.backlog} must_check={self.must_check}>"
+        )
 
     def used(self) -> None:
         """Note that the socket was used otherwise than for reading."""
-        self.unasked = True
+        self.must_check = True
 
     def read(
         self,
@@ -89,15 +90,15 @@ class SocketReader:
         if not self.backlog:
             return
         receive, until = self._receive, 0.0
-        self.unasked = True
+        self.must_check = True
         for number in range(batch):
             # Single messages tend to follow single ones: then it is cheaper to ask than to try
             # another receive.
-            if number == 1 and not self._many and (self._answers or not self._ask()):
+            if number == 1 and not self._many and (self._answers or not self._check_events()):
                 return
-            if number >= _FEW:
-                if number == _FEW:
-                    until = self._clock() + self._share
+            if number >= _MIN_MESSAGES:
+                if number == _MIN_MESSAGES:
+                    until = self._clock() + self._time_share
                 elif self._clock() > until:
                     return
             if may_take is not None and not may_take():
@@ -105,7 +106,7 @@ class SocketReader:
             try:
                 frame = receive(_NOBLOCK, False)
             except zmq.Again:
-                self.backlog = self.unasked = False
+                self.backlog = self.must_check = False
                 self._many = number > 1
                 return
             self.count += 1
@@ -117,15 +118,15 @@ class SocketReader:
                 frames.append(frame.bytes)
             handle(frames)
 
-    def settle(self) -> bool:
+    def check(self) -> bool:
         """Whether messages wait; if not, the descriptor signals when one comes."""
-        if self.unasked:
-            self._ask()
+        if self.must_check:
+            self._check_events()
         return self.backlog
 
-    def _ask(self) -> bool:
+    def _check_events(self) -> bool:
         # This also makes libzmq reset its descriptor, which would go on signalling else.
-        self.unasked = False
+        self.must_check = False
         self._many = self.backlog = bool(int(self._option(_EVENTS)) & _POLLIN)
         return self.backlog
 

@@ -1,7 +1,7 @@
 """The reorder buffer: later packets that come before the first packet of their session.
 
 The two come over different sockets, which are read in turns, and first packets may have to queue.
-So a packet without a session may only be early, and waits for a moment.
+So the session of a packet may not have begun yet: the packet waits for a moment.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from ..zhttp import RequestPacket
 
 __all__ = ["ReorderBuffer"]
 
-_GRACE = 0.02  # seconds
-_PATIENCE = 5.0  # seconds, while first packets queue
+_GRACE = 0.02  # seconds that a packet waits for its session
+_LONG_GRACE = 5.0  # seconds that it waits while first packets queue
 _MAX_WAITING = 1000  # packets
 _MAX_WAITING_SIZE = 16 << 20  # bytes of the messages that hold them
 
@@ -23,7 +23,7 @@ _Key = tuple[bytes, bytes]  # a worker's address and its id for the session
 
 
 @dataclass(slots=True)
-class _Early:
+class _EarlyPackets:
     """Packets that wait for one session.
 
     Attributes:
@@ -54,7 +54,7 @@ class ReorderBuffer:
         self._loop = loop
         self._blocked = blocked
         self._give_up = give_up
-        self._waiting: dict[_Key, _Early] = {}  # in order of arrival
+        self._waiting: dict[_Key, _EarlyPackets] = {}  # in order of arrival
         self._count = 0
         self._size = 0
         self._timer = Timer(self._give_up_overdue)
@@ -75,7 +75,7 @@ class ReorderBuffer:
         self._size += size
         if not self._waiting:
             self._loop.set_timer(self._timer, self._loop.now + _GRACE)
-        early = self._waiting.setdefault(key, _Early(self._loop.now))
+        early = self._waiting.setdefault(key, _EarlyPackets(self._loop.now))
         early.packets.append((packet, seq))
         early.size += size
         return True
@@ -91,8 +91,8 @@ class ReorderBuffer:
 
     def _give_up_overdue(self) -> None:
         now = self._loop.now
-        patience = _PATIENCE if self._blocked() else _GRACE
-        for key in [key for key, early in self._waiting.items() if early.since + patience <= now]:
+        grace = _LONG_GRACE if self._blocked() else _GRACE
+        for key in [key for key, early in self._waiting.items() if early.since + grace <= now]:
             for packet, _ in self.take(key):
                 self._give_up(packet, key[1])
         if self._waiting:

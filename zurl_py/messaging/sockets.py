@@ -69,7 +69,7 @@ class Endpoints:
 
     def __init__(self, config: Config, instance_id: bytes) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        _let_zeromq_batch(self.context)
+        _schedule_as_batch(self.context)
         self._config = config
         self._instance_id = instance_id
         self.ports: set[int] = set()
@@ -194,7 +194,7 @@ class Endpoints:
     def _bind_tcp(self, socket: zmq.Socket[bytes], endpoint: Endpoint, heartbeat: bool) -> None:
         # An IPv6 socket does not find interfaces by their names.
         socket.setsockopt(zmq.IPV6, endpoint.is_ipv6)
-        _notice_lost_peers(socket, self._config, heartbeat)
+        _detect_lost_peers(socket, self._config, heartbeat)
         curve = self._config.curve
         if curve is not None:
             socket.setsockopt(zmq.CURVE_SERVER, 1)
@@ -260,7 +260,7 @@ def bind_one(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
         raise NotBound(os.strerror(error.errno or 0)) from None
 
 
-def _notice_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: bool) -> None:
+def _detect_lost_peers(socket: zmq.Socket[bytes], config: Config, heartbeat: bool) -> None:
     """Detect connections whose other machine has gone without closing them.
 
     With TCP keep-alive the kernel probes a peer that is silent. ZMTP's heartbeats also find a peer
@@ -292,7 +292,7 @@ def _file_mode(mode: int | None) -> Iterator[None]:
         os.umask(before)
 
 
-def _let_zeromq_batch(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+def _schedule_as_batch(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """Schedule ZeroMQ's own thread as a batch job (``SCHED_BATCH``, Linux).
 
     It then does not preempt the loop for each message, but handles those of a turn together: a

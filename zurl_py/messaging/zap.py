@@ -16,7 +16,7 @@ __all__ = ["DOMAIN", "Authenticator"]
 DOMAIN = b"zurl"
 _ENDPOINT = "inproc://zeromq.zap.01"  # in the context of the sockets
 _VERSION = b"1.0"
-_REFUSALS_TOLD = 60.0  # seconds between two log lines about refused connections
+_LOG_INTERVAL = 60.0  # seconds between two log lines about refused connections
 
 
 class Authenticator:
@@ -66,7 +66,7 @@ class Authenticator:
         """Log a refused connection, but not every one of many."""
         self._refused += 1
         if self._loop.now >= self._next_line:
-            self._next_line = self._loop.now + _REFUSALS_TOLD
+            self._next_line = self._loop.now + _LOG_INTERVAL
             self._log.warning(
                 f"a connection from {address.decode('ascii', 'replace')} was refused: its key "
                 f"{key.decode()} is not in curve_clients_dir ({self._refused} so far)"

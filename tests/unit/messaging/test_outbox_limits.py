@@ -223,14 +223,14 @@ def test_who_waits_for_a_subscription_costs_little(
 ) -> None:
     """Anybody may send packets in the names of thousands who never come."""
     asked = 0
-    is_reached = Publisher._is_reached
+    may_send_now = Publisher._may_send_now
 
     def counted(self: Publisher, worker: bytes, message: bytes) -> bool:
         nonlocal asked
         asked += 1
-        return is_reached(self, worker, message)
+        return may_send_now(self, worker, message)
 
-    monkeypatch.setattr(Publisher, "_is_reached", counted)
+    monkeypatch.setattr(Publisher, "_may_send_now", counted)
     for number in range(200):
         lab.publish(b"nobody-%d x" % number)
     lab.wait(2)

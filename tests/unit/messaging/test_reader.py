@@ -9,7 +9,7 @@ import zmq
 
 from tests.support.clock import Clock
 from zurl_py.loop import Loop
-from zurl_py.messaging.reader import _FEW, SocketReader
+from zurl_py.messaging.reader import _MIN_MESSAGES, SocketReader
 
 _SHARE = 0.001
 
@@ -37,7 +37,7 @@ class Lab:
         """Reads, and returns the number of messages."""
         before = len(self.read)
         self.reader.read(64, self.handle)
-        self.reader.settle()
+        self.reader.check()
         return len(self.read) - before
 
 
@@ -59,7 +59,7 @@ def test_messages_that_take_long_are_read_in_several_turns(lab: Lab) -> None:
     while lab.reader.backlog:
         turns.append(lab.turn())
     assert lab.read == [[b"%d" % number] for number in range(50)]
-    assert set(turns[:-1]) == {_FEW + 1}
+    assert set(turns[:-1]) == {_MIN_MESSAGES + 1}
 
 
 def test_messages_that_cost_little_are_read_together(lab: Lab) -> None:

@@ -69,7 +69,7 @@ def test_what_no_session_comes_for_is_given_up_soon(lab: Lab) -> None:
 def test_while_first_packets_queue_there_is_more_time_but_not_for_ever(lab: Lab) -> None:
     lab.blocked = True
     lab.keep(KEY, 1)
-    lab.wait(reorder._PATIENCE - 1)
+    lab.wait(reorder._LONG_GRACE - 1)
     assert lab.given_up == []
     lab.wait(2)
     assert lab.given_up == [(1, b"1")]
