@@ -357,23 +357,23 @@ class SqlState:
         """The values of a row after the end of its lease."""
         delivery = finish.delivery
         endpoint = self.known(delivery.endpoint)
+        tries = delivery.tries + (finish.outcome is not None)
+        if finish.state is State.DONE:
+            forget = self.forget_at(endpoint, delivery.accepted, finish.at, DONE)
+            return Ending(DONE, 0, tries, finish.reason or None, forget)
         if finish.state is State.PENDING and endpoint.deleted:
             finish.state, finish.reason = State.DEAD, "endpoint-deleted"
-        if finish.state is State.DONE:
-            code = DONE
-        else:
-            code = DEAD if finish.state is State.DEAD else PENDING
+        code = DEAD if finish.state is State.DEAD else PENDING
         stops = (
             code == DEAD
             and delivery.okey is not None
             and endpoint.settings.dead_head == "stop"
             and finish.reason not in ("expired", "endpoint-deleted")
         )
-        forget = None
-        if code != PENDING:
-            forget = self.forget_at(endpoint, delivery.accepted, finish.at, code)
-        tries = delivery.tries + (finish.outcome is not None)
-        return Ending(code, STOPS if stops else 0, tries, finish.reason or None, forget)
+        dead_until = None
+        if code == DEAD:
+            dead_until = self.forget_at(endpoint, delivery.accepted, finish.at, DEAD)
+        return Ending(code, STOPS if stops else 0, tries, finish.reason or None, dead_until)
 
     def forget_at(self, endpoint: Endpoint, accepted: float, ended: float, state: int) -> float:
         """Time when a delivery that has ended is deleted, and its id forgotten."""
