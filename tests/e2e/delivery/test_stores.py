@@ -326,6 +326,17 @@ def test_no_statement_looks_at_every_delivery(
             assert not whole or "GROUP BY state" in sql, f"{sql}\n{plan}"
 
 
+def test_checkpoints_are_small(tmp_path: Path) -> None:
+    """An accept that comes during one waits for all of its pages."""
+    bench = Bench(f"sqlite:///{tmp_path}/store.db")
+    bench.put("a")
+    for _ in range(40):
+        bench.accept("a", 64, body=b"x" * 1000)
+    wal = (tmp_path / "store.db-wal").stat().st_size
+    bench.store.close()
+    assert wal < 4 << 20
+
+
 class _Failing(_Recorded):
     """A connection whose commits and checkpoints fail while ``failing`` holds their first word."""
 
