@@ -84,12 +84,12 @@ def test_http2_upload_in_parts(worker: Worker, nginx: Nginx) -> None:
 def test_connection_is_given_up_after_connection_max_time(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
-    _, worker = start_daemon(connection_max_time=1)
+    _, worker = start_daemon(connection_max_time=3)
     origin.script = reply(_OK)
     worker.request(method="GET", uri=origin.url())
     worker.request(method="GET", uri=origin.url())
     assert origin.connections == 1
-    end = time.monotonic() + 1.2
+    end = time.monotonic() + 3.2
     wait_until(lambda: time.monotonic() > end, "the connection has had its time")
     worker.request(method="GET", uri=origin.url())
     assert origin.connections == 2

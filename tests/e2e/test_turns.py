@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import Connection, Daemon, ScriptedOrigin, Session, Worker, encode, reply
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
@@ -150,7 +150,7 @@ def test_answers_that_a_slow_worker_has_not_read_survive_a_stop(
     daemon.signal(signal.SIGTERM)
     daemon.wait_log("stopping;")
     for number in range(count):
-        Session(worker, b"a-%d" % number, "T").skip(b"keep-alive", timeout=SOON)
+        Session(worker, b"a-%d" % number, "T").skip(b"keep-alive")
     assert daemon.wait() == 0
 
 
@@ -163,7 +163,7 @@ def test_an_answer_whose_worker_has_not_subscribed_yet_survives_a_stop(
     daemon.signal(signal.SIGTERM)
     daemon.wait_log("stopping;")
     worker.sub.subscribe(b"late ")
-    assert worker.sub.poll(int(SOON * 1000))
+    assert worker.sub.poll(int(DEADLINE * 1000))
     assert b"bad-request" in worker.sub.recv()
     assert daemon.wait() == 0
 

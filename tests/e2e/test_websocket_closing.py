@@ -97,7 +97,7 @@ class TestWorkerCloses:
         message = session.skip(b"data", b"ping")
         expect(message, b"error", condition=b"session-timeout")
         assert message["ext"]["error"] == b"close-timeout"
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 9  # ten is the default
         over(worker, session)
 
     def test_origin_never_answers_and_frames_wait(
@@ -128,11 +128,11 @@ class TestWorkerCloses:
 class TestGatewayPings:
     def test_origin_that_answers(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
         """Its pongs do not reach the worker, and keep an idle connection open."""
-        _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=1, timeout=2)
+        _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=4, timeout=4)
         wire = Wire()
         session = begin(worker, origin, wire.script)
         began = time.monotonic()
-        while time.monotonic() - began < 3.2:
+        while time.monotonic() - began < 5:
             seen = wire.next()
             assert seen is not None
             assert seen[0] == FIN | PING
@@ -144,12 +144,12 @@ class TestGatewayPings:
     def test_origin_that_does_not(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
         _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=1)
         wire = Wire()
-        session = begin(worker, origin, wire.script)
         began = time.monotonic()
+        session = begin(worker, origin, wire.script)
         message = session.next()
         expect(message, b"error", condition=b"session-timeout")
         assert message["ext"]["error"] == b"ping-timeout"
-        assert 1.9 < time.monotonic() - began < 6
+        assert 1.9 < time.monotonic() - began < 15
         seen = wire.next()
         assert seen is not None
         assert seen[0] == FIN | PING
@@ -158,18 +158,18 @@ class TestGatewayPings:
     def test_whatever_it_sends_is_a_sign_of_life(
         self, start_daemon: Start, origin: ScriptedOrigin
     ) -> None:
-        _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=1)
+        _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=3)
 
         def script(connection: Connection) -> None:
             accept(connection)
-            for _ in range(8):
+            for _ in range(10):
                 connection.send(frame(TEXT, b"x"))
                 connection.origin.gate("never").wait(0.5)
             connection.send(frame(CLOSE, GOING))
             connection.expect_end()
 
         session = begin(worker, origin, script)
-        for _ in range(8):
+        for _ in range(10):
             expect(session.next(), b"data", body=b"x")
         expect(session.next(), b"close", code=1000, body=b"")
 
@@ -207,7 +207,7 @@ class TestDrain:
         for session in sessions:
             message = session.next()
             expect(message, b"error", condition=b"undefined-condition")
-        assert daemon.wait(4) == 0
+        assert daemon.wait() == 0
 
     def test_an_origin_that_does_not_hang_up_keeps_nobody(
         self, start_daemon: Start, origin: ScriptedOrigin
@@ -221,6 +221,6 @@ class TestDrain:
         begin(worker, origin, script)
         began = time.monotonic()
         daemon.signal(15)
-        assert daemon.wait(4) == 0
-        assert time.monotonic() - began < 3
+        assert daemon.wait() == 0
+        assert time.monotonic() - began < 15
         origin.let("end")

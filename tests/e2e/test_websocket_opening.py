@@ -118,7 +118,7 @@ class TestRejected:
         origin.script = script
         began = time.monotonic()
         message = outcome(worker, origin.url("/", "ws"))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert (message.get("condition"), message["code"]) == (b"rejected", 401)
         assert message.body == b"body"
         origin.wait_closed()
@@ -136,21 +136,25 @@ class TestRejected:
         origin.script = script
         began = time.monotonic()
         message = outcome(worker, origin.url("/", "ws"))
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 15
         assert (message.get("condition"), message["code"]) == (b"rejected", 200)
         assert message.header(b"content-type") == b"text/event-stream"
         assert message.body.startswith(b"data: x\n\ndata: x\n\n")
 
     def test_timeout_with_a_refusal_in_part(self, worker: Worker, origin: ScriptedOrigin) -> None:
+        """Before the time that a body without end has, of which something comes now and then."""
+
         def script(connection: Connection) -> None:
             connection.read_head()
-            connection.send(b"HTTP/1.1 401 U\r\n\r\nbody")
-            connection.expect_end()
+            connection.send(b"HTTP/1.1 401 U\r\n\r\n")
+            while True:
+                connection.send(b"body")
+                connection.origin.gate("never").wait(0.2)
 
         origin.script = script
-        message = outcome(worker, origin.url("/", "ws"), timeout=400)
+        message = outcome(worker, origin.url("/", "ws"), timeout=1500)
         assert (message.get("condition"), message["code"]) == (b"rejected", 401)
-        assert message.body == b"body"
+        assert message.body.startswith(b"body")
 
     @pytest.mark.parametrize("head", [b"Content-Length: 150000\r\n\r\n", b"\r\n"])
     def test_bounded(self, worker: Worker, origin: ScriptedOrigin, head: bytes) -> None:
@@ -438,7 +442,7 @@ class TestRedirects:
 
     def test_whatever_comes_is_activity(self, start_daemon: Start, origin: ScriptedOrigin) -> None:
         """Each hop, and each byte of a head, for the daemon's own timeout."""
-        _, worker = start_daemon(timeout=2)
+        _, worker = start_daemon(timeout=4)
 
         def wait(connection: Connection, seconds: float) -> None:
             connection.origin.gate("never").wait(seconds)

@@ -534,9 +534,9 @@ class TestBeforeTheOutcome:
     def test_timeout_is_over_with_the_handshake(
         self, start_daemon: Start, origin: ScriptedOrigin
     ) -> None:
-        _, worker = start_daemon(timeout=2)
+        _, worker = start_daemon(timeout=4)
         wire = Wire()
-        session = begin(worker, origin, wire.script, timeout=1000)
+        session = begin(worker, origin, wire.script, timeout=2500)
         # The activity timeout comes later, and is what ends this session.
         expect(session.next(), b"error", condition=b"session-timeout")
         assert wire.next() == (FIN | CLOSE, b"\x03\xe9")

@@ -116,11 +116,14 @@ class Caddy:
             stderr=(self.directory / "start.log").open("wb"),
             env={**os.environ, **home},
         )
+        self._tcp = protocols != "h3"
         wait_until(self._listens, "caddy listens")
 
     def _listens(self) -> bool:
         said = (self.directory / "start.log").read_text()
         assert self._process.poll() is None, said
+        if not self._tcp:
+            return f" 0100007F:{self.port:04X} " in Path("/proc/net/udp").read_text()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False

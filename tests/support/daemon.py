@@ -1,6 +1,7 @@
 """A daemon in a process of its own: ours, or Debian's zurl to compare with."""
 
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -25,11 +26,26 @@ _INTERFACES = {
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody was using a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
+    """A port of 127.0.0.1, for TCP and UDP, that nobody was using a moment ago.
+
+    It is none of those that the kernel hands out, one of which might be somebody's before it is
+    used here: the local end of any connection is enough for that, even of one to that very port.
+    """
+    while True:
+        port = secrets.choice(_not_handed_out())
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(type=kind) as sock:
+                    sock.bind(("127.0.0.1", port))
+        except OSError:
+            continue
         return port
+
+
+def _not_handed_out() -> range:
+    """The larger part of the unprivileged ports beside those for local ends; see ip(7)."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    return max(range(1024, first), range(last + 1, 65536), key=len) or range(first, last + 1)
 
 
 def _coverage_environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE = float(os.environ.get("ZURL_TEST_DEADLINE", "20"))
+DEADLINE = float(os.environ.get("ZURL_TEST_DEADLINE", "40"))
 """Seconds after which something that should have happened counts as not happening."""
 
 

@@ -23,12 +23,9 @@ class _Server:
         self._unsent: dict[int, bytes] = {}
 
     def run(self) -> None:
-        sock = self._connection.sock
         self._connection.send(self._h2.data_to_send())
         while True:
-            data = sock.recv(65536)
-            if not data:
-                raise PeerClosed("end of stream")
+            data = self._connection.read_some()
             try:
                 events = self._h2.receive_data(data)
             except h2.exceptions.ProtocolError as error:  # no HTTP/2, for example
@@ -36,12 +33,14 @@ class _Server:
                 self._connection.half_close()
                 self._connection.expect_end()
                 raise PeerClosed(str(error)) from None
+            # What was reset in the same read is not to be answered any more.
+            reset = {e.stream_id for e in events if isinstance(e, h2.events.StreamReset)}
             for event in events:
-                self._take(event)
+                self._take(event, reset)
             self._send_bodies()
             self._connection.send(self._h2.data_to_send())
 
-    def _take(self, event: h2.events.Event) -> None:
+    def _take(self, event: h2.events.Event, reset: set[int]) -> None:
         if isinstance(event, h2.events.RequestReceived):
             assert event.stream_id is not None
             self._bodies[event.stream_id] = b""
@@ -53,11 +52,13 @@ class _Server:
         elif isinstance(event, h2.events.StreamEnded):
             assert event.stream_id is not None
             body = self._bodies.pop(event.stream_id)
-            self._h2.send_headers(event.stream_id, [(":status", "200")])
-            self._unsent[event.stream_id] = b"only h2 " + body + self._answer
+            if event.stream_id not in reset:
+                self._h2.send_headers(event.stream_id, [(":status", "200")])
+                self._unsent[event.stream_id] = b"only h2 " + body + self._answer
         elif isinstance(event, h2.events.StreamReset):
-            assert event.stream_id is not None
             self._unsent.pop(event.stream_id, None)
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            raise PeerClosed("GOAWAY")
 
     def _send_bodies(self) -> None:
         for stream, body in list(self._unsent.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from aioquic.asyncio import QuicConnectionProtocol, serve
@@ -19,7 +20,7 @@ from aioquic.quic.events import (
 )
 from aioquic.quic.packet import QuicFrameType
 
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 
 __all__ = ["Http3Origin"]
 
@@ -197,7 +198,20 @@ class Http3Origin:
             for connection in self.connections:
                 connection.close()
 
-        self._loop.call_soon_threadsafe(close)
+        self._do(close)
+
+    def _do(self, what: Callable[[], None]) -> None:
+        """Does it in the server's thread, if that is not silent, and returns when it is done."""
+        if not self._thread.is_alive():
+            return
+        done = threading.Event()
+
+        def run() -> None:
+            what()
+            done.set()
+
+        self._loop.call_soon_threadsafe(run)
+        assert done.wait(DEADLINE)
 
     def close(self) -> None:
         """Stops it."""

@@ -115,6 +115,13 @@ class Connection:
         data, self._buffer = self._buffer[:count], self._buffer[count:]
         return data
 
+    def read_some(self) -> bytes:
+        """Reads what is there, at least a byte."""
+        if not self._buffer:
+            self._fill()
+        data, self._buffer = self._buffer, b""
+        return data
+
     def read_head(self) -> Request:
         """Reads request line and headers; the request is on record from here on."""
         request = Request(self.number, self.read_until(b"\r\n\r\n"))
@@ -229,6 +236,7 @@ class ScriptedOrigin:
         closed: numbers of the connections whose script has ended.
         errors: what scripts raised, except for a peer that hung up.
         handshake_errors: TLS handshakes that failed.
+        handshakes: TLS handshakes wait while this is not set.
     """
 
     def __init__(
@@ -244,6 +252,8 @@ class ScriptedOrigin:
         self.closed: list[int] = []
         self.errors: list[BaseException] = []
         self.handshake_errors: list[BaseException] = []
+        self.handshakes = threading.Event()
+        self.handshakes.set()
         self.live: dict[int, Connection] = {}
         self.tls = tls
         self.host = host
@@ -314,6 +324,7 @@ class ScriptedOrigin:
         try:
             if self.tls is not None:
                 try:
+                    self.handshakes.wait(DEADLINE)
                     connection.sock = self.tls.wrap_socket(connection.sock, server_side=True)
                 except OSError as error:  # ssl.SSLError is one
                     self.handshake_errors.append(error)
@@ -337,6 +348,7 @@ class ScriptedOrigin:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self._listener.close()
+        self.handshakes.set()
         with self._lock:
             for event in self._gates.values():
                 event.set()

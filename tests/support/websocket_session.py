@@ -26,8 +26,8 @@ class Wire:
         self.connection: Connection | None = None
 
     def script(self, connection: Connection) -> None:
+        self.connection = connection  # before the worker hears of it, as the test may use it then
         accept(connection, tail=self.first)
-        self.connection = connection
         try:
             while True:
                 self.frames.put(read_frame(connection))

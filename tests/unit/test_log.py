@@ -185,7 +185,7 @@ def test_a_pipe_that_nobody_reads_stalls_nobody_and_losses_are_told(
             log.info(text)
         longest = max(longest, time.perf_counter() - before)
     assert log.dropped
-    assert longest < 1  # the pipe stays full for ever: a write on this thread would hang
+    assert longest < 10  # the pipe stays full for ever: a write on this thread would hang
 
     got = bytearray()
     reader = threading.Thread(
@@ -236,31 +236,49 @@ def test_close_writes_what_waits_and_ends_the_thread(path: Path) -> None:
 # -- gathering ---------------------------------------------------------------------------------
 
 
-def test_lines_wait_half_a_second_for_company_and_errors_for_nothing(path: Path) -> None:
+def sleeping(log: Log) -> Log:
+    """The same log, once its writer has gone to sleep."""
+    wait_until(lambda: log._idle, "the writer sleeps")
+    return log
+
+
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines gather for far longer than a test waits."""
+    monkeypatch.setattr(zurl_py.log, "_GATHER", 1000.0)
+
+
+def test_lines_wait_half_a_second_for_company(path: Path) -> None:
     """Bound: half a second, in which a few wake-ups of the writer serve all the lines."""
-    log = Log(INFO, str(path))
-    time.sleep(0.6)  # the writer has gone to sleep
+    assert zurl_py.log._GATHER == 0.5
+    log = sleeping(Log(INFO, str(path)))
     begun = time.monotonic()
     log.info("first")
     wait_until(lambda: "first" in path.read_text(), "the line")
-    assert 0.3 < time.monotonic() - begun < 1.5
-    begun = time.monotonic()
-    log.info("with it")
-    log.error("at once")
-    wait_until(lambda: "at once" in path.read_text(), "the error")
-    assert time.monotonic() - begun < 0.3
-    assert [text for _, text in parse(path.read_text())] == ["first", "with it", "at once"]
+    assert time.monotonic() - begun > 0.3
     log.close()
 
 
-def test_hurry_writes_what_waits(path: Path) -> None:
-    log = Log(INFO, str(path))
-    time.sleep(0.6)
-    begun = time.monotonic()
+@pytest.mark.parametrize("asleep", [True, False])
+def test_errors_wait_for_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, asleep: bool) -> None:
+    if asleep:
+        log = sleeping(Log(INFO, str(path)))
+        patient(monkeypatch)
+    else:
+        patient(monkeypatch)
+        log = Log(INFO, str(path))
+    log.info("with it")
+    log.error("at once")
+    wait_until(lambda: "at once" in path.read_text(), "the error")
+    assert [text for _, text in parse(path.read_text())] == ["with it", "at once"]
+    log.close()
+
+
+def test_hurry_writes_what_waits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = sleeping(Log(INFO, str(path)))
+    patient(monkeypatch)
     log.info("now")
     log.flush_soon()
     wait_until(lambda: "now" in path.read_text(), "the line")
-    assert time.monotonic() - begun < 0.3
     log.close()
 
 
@@ -276,11 +294,13 @@ def test_a_steady_trickle_wakes_the_writer_twice_a_second(path: Path) -> None:
         assert found
         return int(found[1])
 
-    before = switches()
+    before, begun = switches(), time.monotonic()
     for number in range(400):
         log.info(str(number))
         time.sleep(0.005)
-    assert switches() - before < 40
+    # Each takes a few switches; on a machine that is busy so many lines take longer.
+    allowed = 40 * max(1.0, (time.monotonic() - begun) / 2)
+    assert switches() - before < min(allowed, 300)
     log.close()
 
 

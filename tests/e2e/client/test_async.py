@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.support import Connection, Daemon, ScriptedOrigin, reply
+from tests.support import DEADLINE, Connection, Daemon, ScriptedOrigin, reply
 from tests.support.websocket import accept, echo, frame, read_frame
 from zurl_py.client import (
     AsyncClient,
@@ -142,20 +142,50 @@ async def give_up(seconds: float, what: Awaitable[Any]) -> bool:
     return False
 
 
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """``wait_until`` that leaves the loop to others."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, what
+        await sleep(0.01)
+
+
+async def give_up_when(condition: Callable[[], bool], what: Awaitable[Any]) -> None:
+    """Cancels something once a condition is true."""
+
+    async def run() -> None:
+        await what
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await until(condition, "what comes before the end")
+            nursery.cancel_scope.cancel()
+    else:
+        task = asyncio.create_task(run())
+        await until(condition, "what comes before the end")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 def test_a_cancelled_task_takes_its_request_with_it(
     play: Callable[[Test], None], origin: ScriptedOrigin
 ) -> None:
+    answers: list[object] = []
+
     async def read(client: AsyncClient) -> None:
         async with client.stream("GET", origin.url()) as answer:
+            answers.append(answer)
             await answer.read()
 
     async def test(client: AsyncClient) -> None:
-        for number, what in enumerate((client.get(origin.url()), read(client))):
-            assert await give_up(0.3, what)
-            begun = time.monotonic()
-            while len(origin.closed) <= number:
-                assert time.monotonic() < begun + 1
-                await sleep(0.01)
+        await give_up_when(lambda: len(origin.requests) == 1, client.get(origin.url()))
+        await until(lambda: len(origin.closed) == 1, "its end")
+        await give_up_when(lambda: len(answers) == 1, read(client))
+        await until(lambda: len(origin.closed) == 2, "its end")
         with pytest.raises(ReadTimeout):
             await client.get(origin.url(), timeout=0.3)
 
@@ -198,11 +228,8 @@ def test_a_cancelled_handshake_is_given_up(
         await client.websocket(origin.url("/", "ws"))
 
     async def test(client: AsyncClient) -> None:
-        assert await give_up(0.5, opened(client))
-        begun = time.monotonic()
-        while not origin.closed:
-            assert time.monotonic() < begun + 1
-            await sleep(0.01)
+        await give_up_when(lambda: len(origin.requests) == 1, opened(client))
+        await until(lambda: len(origin.closed) == 1, "its end")
 
     origin.script = script
     play(test)

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 import zmq
 
-from tests.support import ROOT, Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
+from tests.support import (
+    DEADLINE,
+    ROOT,
+    Connection,
+    Daemon,
+    ScriptedOrigin,
+    Worker,
+    reply,
+    wait_until,
+)
 from zurl_py.client import (
     Client,
     Direction,
@@ -59,9 +68,8 @@ def in_background(what: Callable[[], object]) -> tuple[threading.Thread, list[ob
 def test_they_take_turns(two: list[Daemon], origin: ScriptedOrigin) -> None:
     origin.script = reply(OK)
     with Client([str(daemon.config_path) for daemon in two], timeout=20) as client:
-        client.get(origin.url())
-        time.sleep(0.2)  # until the other one is connected, too
-        for _ in range(6):
+        wait_for_both(client, two)
+        for _ in range(7):
             client.get(origin.url())
 
         def counts() -> list[int]:
@@ -76,8 +84,13 @@ def test_one_that_is_away_is_not_asked(two: list[Daemon], origin: ScriptedOrigin
     with Client([str(daemon.config_path) for daemon in two], timeout=20) as client:
         client.get(origin.url())
         two[0].stop()
-        for _ in range(4):
-            assert client.post(origin.url()).content == b"hello"
+        lost = 0
+        for _ in range(6):
+            try:
+                assert client.post(origin.url()).content == b"hello"
+            except GatewayLost:
+                lost += 1
+        assert lost <= 1  # what was asked before the client had seen it go
         two[0].start()
         before = two[0].log().count("POST")
 
@@ -108,7 +121,7 @@ def test_what_is_idempotent_is_tried_once_more(
         line = f"{method} {origin.url()}"
         busy = wait_until(lambda: [one for one in two if line in one.log()], "a line in a log")
         busy[0].signal(number)
-        thread.join(10)
+        thread.join(2 * DEADLINE)
         assert len(origin.requests) == times
         if times == 2:
             assert results == [b"hello"]
@@ -267,7 +280,7 @@ def test_settings_that_cannot_be_are_told(origin: ScriptedOrigin) -> None:
         begun = time.monotonic()
         with pytest.raises(GatewayUnavailable, match="timeout: found 'soon'"):
             client.get(origin.url())
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
 
 
 @pytest.mark.usefixtures("embedded_gateways")
@@ -355,13 +368,10 @@ def test_a_child_by_fork_has_an_embedded_gateway_of_its_own(origin: ScriptedOrig
 def test_a_client_that_is_forgotten_lets_go(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
     origin.script = reply(OK)
 
-    def clients() -> int:
-        return sum(thread.name == "zurl_py.client" for thread in threading.enumerate())
-
-    before = clients()
+    before = set(threading.enumerate())
     client = Client(str(shared_daemon.config_path))
     client.get(origin.url())
-    assert clients() == before + 1
+    (its,) = (t for t in set(threading.enumerate()) - before if t.name == "zurl_py.client")
     del client
     gc.collect()
-    wait_until(lambda: clients() == before, "its thread to end")
+    wait_until(lambda: not its.is_alive(), "its thread to end")

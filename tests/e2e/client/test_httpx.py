@@ -132,7 +132,7 @@ def test_a_stream_that_is_left_is_given_up(client: Any, origin: ScriptedOrigin) 
         next(answer.iter_bytes())
     begun = time.monotonic()
     origin.wait_closed()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_what_happens_while_the_body_is_read(
         connection.wait_for("the end")
 
     origin.script = script
-    with client.stream("GET", origin.url(), timeout=0.4) as answer:
+    with client.stream("GET", origin.url(), timeout=1.5) as answer:
         parts = answer.iter_bytes()
         assert next(parts) == b"half"
         with pytest.raises(theirs.ReadTimeout):

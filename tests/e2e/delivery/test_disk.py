@@ -129,10 +129,17 @@ def test_results_are_kept_until_they_can_be_written(
 ) -> None:
     deliver = start_deliver(store=f"sqlite:///{small_disk}/store.db", schedule="0,1")
     worker = deliver.worker()
-    receiver.reply = lambda _hook: Reply(wait=1.0, body=b"r" * 4096)
+    full = threading.Event()
+
+    def late(_hook: Webhook) -> Reply:
+        full.wait(10)
+        return Reply(body=b"r" * 4096)
+
+    receiver.reply = late
     ids = [worker.deliver(uri=receiver.url(), id=f"k{number}") for number in range(40)]
     receiver.wait(40)
     fill(small_disk / "rest")
+    full.set()
     deliver.wait_log("[ERR]")
     (small_disk / "rest").unlink()
     for id in ids:

@@ -9,18 +9,18 @@ from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.delivery.process import Deliver
+from tests.e2e.delivery.process import PATIENCE, Deliver
 from tests.e2e.delivery.receiver import Receiver, Reply
 from tests.support import Daemon
 from tests.support.daemon import free_port
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 
 Start = Callable[..., Deliver]
 
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -52,8 +52,14 @@ def test_metrics(start_deliver: Start, receiver: Receiver) -> None:
     worker.ask("deliver", endpoint="nobody", body="")
     worker.wait_state(good, "done")
     worker.wait_state(bad, "dead")
-    wait_until(lambda: metrics(port)["zurl_deliver_webhooks/dead"] == 2, "the survey", 15)
-    found = metrics(port)
+
+    def surveyed() -> dict[str, float] | None:
+        found = metrics(port)
+        states = (found["zurl_deliver_webhooks/dead"], found["zurl_deliver_webhooks/done"])
+        return found if states == (2, 1) else None
+
+    found = wait_until(surveyed, "the survey", PATIENCE, 0.05)
+    assert found is not None
     assert found["zurl_deliver_accepted_total"] == 3
     assert found["zurl_deliver_duplicates_total"] == 1
     assert found["zurl_deliver_refused_total/unknown-endpoint"] == 1

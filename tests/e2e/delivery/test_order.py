@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import pytest
@@ -21,16 +20,14 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 
 
 def test_order_per_key(worker: Worker, receiver: Receiver) -> None:
-    failing = itertools.count()
-
     def reply(hook: Webhook) -> Reply:
-        # The head of one key fails twice; its followers wait, those of the other key do not.
-        if hook.id == "a-0" and next(failing) < 2:
+        # The head of one key fails until the others are there: its followers wait, they do not.
+        if hook.id == "a-0" and not {"b-9", "keyless"} <= set(receiver.ids()):
             return Reply(500)
         return Reply(wait=0.01)
 
     receiver.reply = reply
-    worker.put("ordered", receiver.url(), order="key", schedule=[0, 0.4, 0.4])
+    worker.put("ordered", receiver.url(), order="key", schedule=[0] + [0.4] * 60)
     for number in range(10):
         for key in "ab":
             worker.deliver(endpoint="ordered", key=key, id=f"{key}-{number}")
@@ -38,11 +35,10 @@ def test_order_per_key(worker: Worker, receiver: Receiver) -> None:
     worker.wait_state("a-9", "done")
     of_a = [id for id in receiver.ids() if id.startswith("a")]
     of_b = [id for id in receiver.ids() if id.startswith("b")]
-    assert of_a == ["a-0"] * 3 + [f"a-{n}" for n in range(1, 10)]
+    failed = of_a.count("a-0") - 1
+    assert failed > 0
+    assert of_a == ["a-0"] * failed + [f"a-{n}" for n in range(10)]
     assert of_b == [f"b-{n}" for n in range(10)]
-    ids = receiver.ids()
-    assert ids.index("b-9") < ids.index("a-1")
-    assert ids.index("keyless") < ids.index("a-1")
 
 
 def test_order_per_endpoint(worker: Worker, receiver: Receiver) -> None:
@@ -92,12 +88,12 @@ def test_dead_head_stops_its_key_until_it_is_replayed(
 def test_dead_head_stops_its_key_until_it_expires(worker: Worker, receiver: Receiver) -> None:
     receiver.reply = lambda hook: Reply(400 if hook.id == "exp-0" else 200)
     worker.put("until", receiver.url(), order="endpoint", dead_head="stop", schedule=[0])
-    worker.deliver(endpoint="until", id="exp-0", expires=1)
+    worker.deliver(endpoint="until", id="exp-0", expires=2.5)
     worker.deliver(endpoint="until", id="exp-1")
     worker.wait_state("exp-0", "dead")
     assert worker.state("exp-1") == "pending"
     worker.wait_state("exp-1", "done")
-    assert receiver.of("exp-1")[0].time - receiver.of("exp-0")[0].time >= 0.9
+    assert receiver.of("exp-1")[0].time - receiver.of("exp-0")[0].time >= 1.5
 
 
 def test_order_put_later(worker: Worker, receiver: Receiver) -> None:
@@ -130,7 +126,7 @@ def test_backlog_larger_than_what_is_leased(
         worker.send({"type": "deliver", "endpoint": "backlog", "body": "", "id": f"n{number}"})
     assert all(worker.receive()["type"] == "accepted" for _ in range(count))
     worker.ask("endpoint-enable", endpoint="backlog")
-    receiver.wait(count, 30.0)
+    receiver.wait(count, 60.0)
     wait_until(lambda: worker.ask("stats")["states"]["done"] == count, "all done")
     assert len(receiver.webhooks) == count
     numbers = [int(id[1:]) for id in receiver.ids()]

@@ -61,7 +61,7 @@ class Browser:
     def ask(
         self, method: str, target: str, body: str | None = None, **headers: str
     ) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, target, body, sent)
         answer = connection.getresponse()
@@ -213,7 +213,7 @@ def test_in_a_browser(site: tuple[Browser, Worker], receiver: Receiver, tmp_path
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert part in done.stdout

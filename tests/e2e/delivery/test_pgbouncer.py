@@ -42,7 +42,7 @@ def test_session_pooling(
     """A lock tells that a process has ended: the other takes over before the lease ends."""
     url = start_pooler("session").url(postgres.make_database())
     first, second = (start_deliver(store=url).wait_started(30) for _ in range(2))
-    slow = itertools.chain([Reply(wait=20)] * 5, itertools.repeat(Reply()))
+    slow = itertools.chain([Reply(wait=60)] * 5, itertools.repeat(Reply()))
     receiver.reply = lambda _hook: next(slow)
     worker = first.worker()
     worker.put("shop", receiver.url())
@@ -52,8 +52,8 @@ def test_session_pooling(
     began = time.monotonic()
     other = second.worker()
     for id in ids:
-        other.wait_state(id, "done", 15.0)
-    assert time.monotonic() - began < 15.0
+        other.wait_state(id, "done")
+    assert time.monotonic() - began < 30.0  # a lease is a minute
     other.wait_state(other.deliver(endpoint="shop"), "done")
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_work_is_refused(
     url = start_pooler(mode, **settings).url(postgres.make_database())
     deliver = Deliver(str(gateway.config_path), store=url).start()
     try:
-        assert deliver.wait(10.0) > 0
+        assert deliver.wait() > 0
         (line,) = [line for line in deliver.log().splitlines() if "[ERR]" in line]
         assert "store: " in line
         assert part in line

@@ -207,7 +207,7 @@ class TestSeveralProcesses:
         for number in range(300):
             workers[0].deliver(endpoint="shared", id=f"n{number}")
         workers[0].ask("endpoint-enable", endpoint="shared")
-        receiver.wait(300, 20)
+        receiver.wait(300)
         wait_until(lambda: workers[1].ask("stats")["states"]["done"] == 300, "all done")
         assert len(receiver.webhooks) == 300
 
@@ -223,11 +223,16 @@ class TestSeveralProcesses:
             second.deliver(endpoint="new")
             return bool(receiver.ids("/two"))
 
-        wait_until(arrived, "the new URI to be used", 5.0, 0.2)
+        wait_until(arrived, "the new URI to be used", interval=0.2)
         first.ask("endpoint-disable", endpoint="new")
-        time.sleep(2.0)
-        held = second.deliver(endpoint="new")
-        assert second.state(held) == "held"
+        held = ""
+
+        def known() -> bool:
+            nonlocal held
+            held = second.deliver(endpoint="new")
+            return second.state(held) == "held"
+
+        wait_until(known, "the other one to know", interval=0.2)
         assert second.ask("endpoint-get", endpoint="new")["disabled"] is True
         second.ask("endpoint-enable", endpoint="new")
         first.wait_state(held, "done")
@@ -236,7 +241,7 @@ class TestSeveralProcesses:
         self, pair: tuple[Deliver, Deliver], receiver: Receiver
     ) -> None:
         first, second = pair
-        slow = itertools.chain([Reply(wait=20)] * 20, itertools.repeat(Reply()))
+        slow = itertools.chain([Reply(wait=60)] * 20, itertools.repeat(Reply()))
         receiver.reply = lambda _hook: next(slow)
         worker = first.worker()
         ids = [worker.deliver(uri=receiver.url()) for _ in range(20)]
@@ -245,8 +250,8 @@ class TestSeveralProcesses:
         began = time.monotonic()
         other = second.worker()
         for id in ids:
-            other.wait_state(id, "done", 10.0)
-        assert time.monotonic() - began < 10.0
+            other.wait_state(id, "done")
+        assert time.monotonic() - began < 30.0
         assert all(len(receiver.of(id)) == 2 for id in ids)
 
     def test_order_over_a_take_over(
@@ -262,7 +267,7 @@ class TestSeveralProcesses:
         receiver.wait(1)
         first.kill()
         other = second.worker()
-        other.wait_state(ids[-1], "done", 12.0)
+        other.wait_state(ids[-1], "done")
         assert receiver.ids() == ["l0", *ids]
         assert receiver.webhooks[1].time - receiver.webhooks[0].time >= 1.5
 
@@ -279,7 +284,7 @@ class TestSeveralProcesses:
         try:
             other = second.worker()
             for id in ids:
-                other.wait_state(id, "done", 12.0)
+                other.wait_state(id, "done")
         finally:
             first.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
         first.wait_log("too late")
@@ -294,7 +299,7 @@ class TestSeveralProcesses:
         time.sleep(1.5)
         for number in range(40):
             workers[number % 2].deliver(endpoint="rated")
-        receiver.wait(40, 20)
+        receiver.wait(40)
         times = [hook.time for hook in receiver.webhooks]
         assert times[-1] - times[0] >= 2.5  # 10 at once, 30 at 10 a second
 
@@ -308,7 +313,7 @@ class TestSeveralProcesses:
         id = worker.deliver(endpoint="line")
         receiver.wait_for(id)
         assert first.stop() == 0
-        second.worker().wait_state(id, "done", 5.0)
+        second.worker().wait_state(id, "done")
 
 
 class TestDatabaseAway:
@@ -331,7 +336,7 @@ class TestDatabaseAway:
         began = time.monotonic()
         answer = worker.ask("deliver", uri=receiver.url(), body="", id="again")
         assert answer["condition"] == "unavailable"
-        assert time.monotonic() - began < 8.0
+        assert time.monotonic() - began < 20.0
         assert worker.ask("stats")["condition"] == "unavailable"
         server.start()
         wait_until(
@@ -339,8 +344,7 @@ class TestDatabaseAway:
                 worker.ask("deliver", uri=receiver.url(), body="", id="again")["type"] == "accepted"
             ),
             "it to be accepted",
-            10.0,
-            0.2,
+            interval=0.2,
         )
         worker.wait_state("again", "done")
         # The result of what was under way was kept until it could be written.
@@ -357,14 +361,13 @@ class TestDatabaseAway:
             began = time.monotonic()
             answer = worker.ask("deliver", uri=receiver.url(), body="")
             assert answer["condition"] == "unavailable"
-            assert time.monotonic() - began < 8.0
+            assert time.monotonic() - began < 20.0
         finally:
             server.signal(signal.SIGCONT)
         wait_until(
             lambda: worker.ask("deliver", uri=receiver.url(), body="")["type"] == "accepted",
             "it to be accepted",
-            15.0,
-            0.2,
+            interval=0.2,
         )
 
     def test_connections_cut(
@@ -388,7 +391,7 @@ class TestDatabaseAway:
         url = "postgresql://zurl@/postgres?host=/nonexistent"
         deliver = Deliver(str(gateway.config_path), store=url).start()
         try:
-            assert deliver.wait(10.0) > 0
+            assert deliver.wait() > 0
             lines = [line for line in deliver.log().splitlines() if "[ERR]" in line]
             assert len(lines) == 1
             assert "/nonexistent" in lines[0]

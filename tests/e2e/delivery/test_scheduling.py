@@ -25,23 +25,25 @@ def test_concurrency(worker: Worker, receiver: Receiver) -> None:
 
 
 def test_rate_allows_a_burst_of_one_second(worker: Worker, receiver: Receiver) -> None:
-    worker.put("rated", receiver.url(), rate=10)
-    ids = [worker.deliver(endpoint="rated") for _ in range(25)]
-    worker.wait_state(ids[-1], "done", 10.0)
-    times = [hook.time for hook in receiver.webhooks]
-    assert times[9] - times[0] < 0.8  # the burst
-    assert 1.3 <= times[24] - times[0] <= 3.0  # 15 more at 10 a second
-    for first, later in zip(times, times[11:], strict=False):
-        assert later - first >= 0.08
+    worker.put("rated", receiver.url(), rate=5)
+    worker.ask("endpoint-disable", endpoint="rated")
+    for _ in range(15):
+        worker.deliver(endpoint="rated")
+    worker.ask("endpoint-enable", endpoint="rated")
+    times = [hook.time for hook in receiver.wait(15)]
+    assert times[4] - times[0] < 0.75  # the burst, for which one after the other takes 0.8
+    assert 1.6 <= times[14] - times[0] <= 10.0  # 10 more at 5 a second
+    for first, later in zip(times, times[7:], strict=False):
+        assert later - first >= 0.2
 
 
 def test_rate_below_one(worker: Worker, receiver: Receiver) -> None:
-    worker.put("seldom", receiver.url(), rate=0.8)
+    worker.put("seldom", receiver.url(), rate=0.5)
     ids = [worker.deliver(endpoint="seldom") for _ in range(2)]
     for id in ids:
         worker.wait_state(id, "done")
     first, second = (hook.time for hook in receiver.webhooks)
-    assert second - first >= 1.2
+    assert second - first >= 1.5  # two, as far as they arrive as fast as each other
 
 
 def test_breaker_opens_and_uses_up_no_attempts(start_deliver: Start, receiver: Receiver) -> None:
@@ -100,15 +102,17 @@ def test_a_dead_and_a_slow_endpoint_do_not_slow_the_others(
             worker.deliver(endpoint="slow")
             worker.deliver(endpoint="dead")
         send(100)
-        wait_until(lambda: worker.state("q-199") == "done", "the quick ones")
-    beside = [
-        hook.time - sent[hook.id]
-        for hook in receiver.webhooks
-        if hook.id in sent and int(hook.id[2:]) >= 100
-    ]
-    assert len(beside) == 100
+
+        def beside() -> list[float]:
+            return [
+                hook.time - sent[hook.id]
+                for hook in list(receiver.webhooks)
+                if hook.id in sent and int(hook.id[2:]) >= 100
+            ]
+
+        wait_until(lambda: len(beside()) == 100, "the quick ones")
     # Generous, for a machine under load; a queue behind the slow ones would take seconds.
-    assert quantiles(beside, n=100)[97] < max(0.5, 2 * quantiles(alone, n=100)[97])
+    assert quantiles(beside(), n=100)[97] < max(1.5, 2 * quantiles(alone, n=100)[97])
 
 
 def test_operator_is_told(start_deliver: Start, receiver: Receiver) -> None:

@@ -23,7 +23,7 @@ Start = Callable[..., Deliver]
 
 def refused(deliver: Deliver) -> str:
     """The line with which it does not start."""
-    assert deliver.wait(10.0) > 0
+    assert deliver.wait() > 0
     lines = [line for line in deliver.log().splitlines() if "[ERR]" in line]
     assert len(lines) == 1, deliver.log()
     assert "Traceback" not in deliver.log()
@@ -151,7 +151,7 @@ def test_embedded_gateway(receiver: Receiver) -> None:
     try:
         worker = deliver.start().worker()
         # The embedded gateway's policy denies this machine: the webhook got as far as that.
-        shown = worker.wait_state(worker.deliver(uri=receiver.url()), "dead", 20.0)
+        shown = worker.wait_state(worker.deliver(uri=receiver.url()), "dead")
         assert [attempt["condition"] for attempt in shown["attempts"]] == ["policy-violation"]
     finally:
         deliver.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.e2e.delivery.process import Deliver, Worker
 from tests.e2e.delivery.receiver import Receiver, Reply, Webhook
 from tests.support import Daemon
-from tests.support.deadline import wait_until
+from tests.support.deadline import DEADLINE, wait_until
 from tests.support.origin import dead_port
 
 Start = Callable[..., Deliver]
@@ -42,7 +43,7 @@ def test_accepted_and_delivered(worker: Worker, receiver: Receiver) -> None:
     assert attempt["code"] == 200
     assert attempt["body"] == "ok"
     assert attempt["phases"]["total"] > 0
-    assert abs(attempt["time"] - time.time()) < 10
+    assert abs(attempt["time"] - time.time()) < 60
 
 
 @pytest.mark.parametrize("code", [301, 307, 400, 404, 500, 503])
@@ -53,13 +54,13 @@ def test_another_status_is_tried_again(worker: Worker, receiver: Receiver, code:
     assert [attempt["code"] for attempt in shown["attempts"]] == [code, 200]
     assert receiver.ids("/elsewhere") == []
     first, second = receiver.of(id)
-    assert 0.2 <= second.time - first.time <= 2.0
+    assert 0.2 <= second.time - first.time <= 10.0
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
 def test_timeout_is_tried_again(worker: Worker, receiver: Receiver) -> None:
-    receiver.reply = answers(Reply(wait=1.0), Reply())
-    worker.put("slow-once", receiver.url(), timeout=300)
+    receiver.reply = answers(Reply(wait=4.0), Reply())
+    worker.put("slow-once", receiver.url(), timeout=1500)
     shown = worker.wait_state(worker.deliver(endpoint="slow-once"), "done")
     assert shown["attempts"][0]["condition"] == "session-timeout"
     assert "code" not in shown["attempts"][0]
@@ -160,9 +161,9 @@ def test_retry_that_was_held_goes_at_once_when_enabled(
 def test_expired_while_it_waits(worker: Worker, receiver: Receiver) -> None:
     worker.put("expiring", receiver.url())
     assert worker.ask("endpoint-disable", endpoint="expiring")["type"] == "ok"
-    id = worker.deliver(endpoint="expiring", expires=0.3)
+    id = worker.deliver(endpoint="expiring", expires=1.5)
     assert worker.state(id) == "held"
-    assert worker.wait_state(id, "dead", 3.0)["reason"] == "expired"
+    assert worker.wait_state(id, "dead")["reason"] == "expired"
     assert worker.ask("endpoint-enable", endpoint="expiring")["type"] == "ok"
     other = worker.deliver(endpoint="expiring")
     worker.wait_state(other, "done")
@@ -170,19 +171,19 @@ def test_expired_while_it_waits(worker: Worker, receiver: Receiver) -> None:
 
 
 def test_expired_between_attempts(worker: Worker, receiver: Receiver) -> None:
-    worker.put("hopeless", receiver.url(), schedule=[0, 1.5, 1.5])
+    worker.put("hopeless", receiver.url(), schedule=[0, 60, 60])
     receiver.reply = answers(Reply(500))
-    id = worker.deliver(endpoint="hopeless", expires=0.5)
-    shown = worker.wait_state(id, "dead", 3.0)
+    id = worker.deliver(endpoint="hopeless", expires=1.5)
+    shown = worker.wait_state(id, "dead")
     assert (shown["reason"], len(shown["attempts"])) == ("expired", 1)
 
 
 def test_not_before(worker: Worker, receiver: Receiver) -> None:
-    when = time.time() + 0.6
+    when = time.time() + 1.5
     id = worker.deliver(uri=receiver.url("/later"), not_before=when)
     assert worker.state(id) == "pending"
     (hook,) = receiver.wait_for(id)
-    assert when <= hook.time <= when + 1.0
+    assert when <= hook.time <= when + 10.0
 
 
 def test_deleted_endpoint(worker: Worker, receiver: Receiver) -> None:
@@ -207,7 +208,7 @@ def test_gateway_gone_is_not_charged(start_deliver: Start, receiver: Receiver) -
     with Daemon(interfaces=("req",)) as gateway:
         deliver = start_deliver(gateway=str(gateway.config_path), schedule="0")
         worker = deliver.worker()
-        receiver.reply = answers(Reply(wait=1.0), Reply())
+        receiver.reply = answers(Reply(wait=3.0), Reply())
         id = worker.deliver(uri=receiver.url())
         receiver.wait_for(id)
         gateway.signal(9)
@@ -223,12 +224,20 @@ def test_gateway_gone_is_not_charged(start_deliver: Start, receiver: Receiver) -
 
 
 def test_states_of_leased(worker: Worker, receiver: Receiver) -> None:
-    receiver.reply = answers(Reply(wait=0.8))
-    id = worker.deliver(uri=receiver.url("/leased"))
+    seen = threading.Event()
+
+    def late(_hook: Webhook) -> Reply:
+        seen.wait(DEADLINE)
+        return Reply()
+
+    receiver.reply = late
+    worker.put("late", receiver.url("/leased"), timeout=60_000)
+    id = worker.deliver(endpoint="late")
     receiver.wait_for(id)
     assert worker.state(id) == "leased"
     listed: list[Any] = worker.ask("delivery-list", state="leased")["deliveries"]
     assert [item["id"] for item in listed] == [id]
+    seen.set()
     worker.wait_state(id, "done")
 
 
@@ -240,7 +249,7 @@ def test_retry_after_holds_the_endpoint(
 ) -> None:
     name = f"busy-{value}"
     if value == "date":
-        value = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 3))
+        value = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 5))
     receiver.reply = answers(Reply(503, {"Retry-After": value}), Reply())
     worker.put(name, receiver.url())
     first = worker.deliver(endpoint=name)

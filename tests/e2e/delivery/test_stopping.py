@@ -28,14 +28,14 @@ def test_stop_lets_attempts_finish(start_deliver: Start, receiver: Receiver) -> 
 def test_stop_gives_back_what_takes_too_long(start_deliver: Start, receiver: Receiver) -> None:
     deliver = start_deliver()
     worker = deliver.worker()
-    waits = itertools.chain([Reply(wait=12)], itertools.repeat(Reply()))
+    waits = itertools.chain([Reply(wait=25)], itertools.repeat(Reply()))
     receiver.reply = lambda _hook: next(waits)
-    worker.put("slow", receiver.url(), timeout=30_000, schedule=[0])
+    worker.put("slow", receiver.url(), timeout=60_000, schedule=[0])
     id = worker.deliver(endpoint="slow")
     receiver.wait_for(id)
     began = time.monotonic()
-    assert deliver.stop(10.0) == 0
-    assert time.monotonic() - began < 10.0
+    assert deliver.stop() == 0
+    assert time.monotonic() - began < 20.0
     deliver.start()
     shown = worker.wait_state(id, "done")
     assert len(shown["attempts"]) == 1
@@ -47,7 +47,7 @@ def test_gateway_that_hangs_is_not_charged(start_deliver: Start, receiver: Recei
     with Daemon(interfaces=("req",)) as gateway:
         deliver = start_deliver(gateway=str(gateway.config_path), schedule="0")
         worker = deliver.worker()
-        worker.put("e", receiver.url(), timeout=200)
+        worker.put("e", receiver.url(), timeout=2000)
         deliver.wait_log("is there")
         gateway.signal(signal.SIGSTOP)
         id = worker.deliver(endpoint="e")

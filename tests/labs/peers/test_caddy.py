@@ -16,6 +16,8 @@ Start = Callable[..., tuple[Daemon, Worker]]
 
 FILE = bytes(range(256)) * 12_000
 PROTOCOLS = {"1.1": "HTTP/1.1", "2": "HTTP/2.0", "3": "HTTP/3.0"}
+# On a machine that is busy TCP might be faster than QUIC.
+ALONE = {"1.1": "h1 h2 h3", "2": "h1 h2 h3", "3": "h3"}
 TRAILERS = b"0\r\nX-Sum: 42\r\n\r\n"
 
 
@@ -65,7 +67,7 @@ def make(authority: CertificateAuthority, behind: ScriptedOrigin) -> Iterator[Ma
 
 @pytest.mark.parametrize("version", ["1.1", "2", "3"])
 def test_whole_streamed_and_uploaded(worker: Worker, make: Make, version: str) -> None:
-    caddy = make()
+    caddy = make(protocols=ALONE[version])
     ext = {"http-version": version, "trailers": True}
     answer = worker.request(method="POST", uri=caddy.url("/x"), body="x" * 100_000, ext=ext)
     assert answer.body == b"POST 100000"
@@ -98,7 +100,7 @@ def test_whole_streamed_and_uploaded(worker: Worker, make: Make, version: str) -
 
 @pytest.mark.parametrize("version", ["2", "3"])
 def test_many_at_once_share_a_connection(worker: Worker, make: Make, version: str) -> None:
-    caddy = make()
+    caddy = make(protocols=ALONE[version])
     ext = {"http-version": version}
     sessions = [
         worker.start(method="GET", uri=caddy.url("/file"), stream=True, credits=9_999_999, ext=ext)
