@@ -9,7 +9,7 @@ import pytest
 from tests.support import Connection, Daemon, ScriptedOrigin, Session, Worker
 
 Start = Callable[..., tuple[Daemon, Worker]]
-SOON = 3.0  # seconds
+SOON = 10.0  # seconds
 _SIZE = 20_000_000
 
 

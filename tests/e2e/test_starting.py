@@ -39,13 +39,16 @@ def connect(
 def test_an_answer_waits_for_the_subscription(
     daemon: Daemon, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
-    connect(context, zmq.ROUTER, daemon, "in_stream_spec")
-    connect(context, zmq.PUSH, daemon, "in_spec").send(encode(_BAD_URI, "T"))
+    router = connect(context, zmq.ROUTER, daemon, "in_stream_spec")
+    push = connect(context, zmq.PUSH, daemon, "in_spec")
+    push.send(encode(_BAD_URI, "T"))
     daemon.wait_log("not subscribed to its answers; they wait")
     sub = connect(context, zmq.SUB, daemon, "out_spec")
     sub.subscribe(b"late ")
     assert sub.poll(int(DEADLINE * 1000)), daemon.log()
     assert decode(sub.recv().partition(b" ")[2]).get("condition") == b"bad-request"
+    router.close()  # who nobody holds would be closed before
+    push.close()
 
 
 def test_a_request_is_taken_without_a_socket_for_later_packets(
@@ -54,6 +57,7 @@ def test_a_request_is_taken_without_a_socket_for_later_packets(
     """A worker need not have one: it is waited for at the start only."""
     sub = connect(context, zmq.SUB, daemon, "out_spec")
     sub.subscribe(b"late ")
-    connect(context, zmq.PUSH, daemon, "in_spec").send(encode(_BAD_URI, "T"))
+    push = connect(context, zmq.PUSH, daemon, "in_spec")
+    push.send(encode(_BAD_URI, "T"))
     assert sub.poll(int(DEADLINE * 1000)), daemon.log()
     assert decode(sub.recv().partition(b" ")[2]).get("condition") == b"bad-request"

@@ -244,12 +244,12 @@ def sleeping(log: Log) -> Log:
 
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines gather for far longer than a test waits."""
-    monkeypatch.setattr(zurl_py.log, "_GATHER", 1000.0)
+    monkeypatch.setattr(zurl_py.log, "_WRITE_INTERVAL", 1000.0)
 
 
 def test_lines_wait_half_a_second_for_company(path: Path) -> None:
     """Bound: half a second, in which a few wake-ups of the writer serve all the lines."""
-    assert zurl_py.log._GATHER == 0.5
+    assert zurl_py.log._WRITE_INTERVAL == 0.5
     log = sleeping(Log(INFO, str(path)))
     begun = time.monotonic()
     log.info("first")

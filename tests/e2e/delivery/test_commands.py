@@ -64,7 +64,7 @@ def test_commands(start_deliver: Start, receiver: Receiver) -> None:
 
 
 def test_move(start_deliver: Start, receiver: Receiver, postgres: Postgres) -> None:
-    deliver = start_deliver(schedule="0,2,2")
+    deliver = start_deliver(schedule="0,5,5,5,5,5")  # longer than all that is done below
     worker = deliver.worker()
     worker.put("shop", receiver.url("/shop"), secrets=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
     worker.put("line", receiver.url("/line"), order="key")
