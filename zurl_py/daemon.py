@@ -311,7 +311,7 @@ class Daemon:
         changes = Changes.between(self._config, config)
         self._config = config = changes.running
         # In place, so that it applies to open sessions as well.
-        self._services.policy.become(policy)
+        self._services.policy.replace_rules(policy)
         self._services = replace(self._services, **_session_settings(config))
         self.gateway.configure(
             self._services, max(0, config.max_open_requests), config.max_requests_per_client

@@ -249,7 +249,7 @@ Change = Callable[[Path], None]
         (
             "curve_server_key_file={0}/server.key_secret\ncurve_clients_dir={0}",
             lambda folder: (folder / "x.key").write_text('curve\n public-key = "short"\n'),
-            "a public-key that is none; zurl-py keygen",
+            "a public-key that is not 40 characters of Z85; zurl-py keygen",
         ),
         (
             "curve_server_key_file={0}/server.key_secret\ncurve_clients_dir={0}",

@@ -49,9 +49,9 @@ def check_endpoints(path: str, config: Config) -> None:
         if not endpoint.is_loopback and not protected:
             raise ConfigError(
                 path,
-                f"{spec} can be reached from other machines, and whoever reaches it is obeyed: use "
-                "ipc or 127.0.0.1, keys (curve_server_key_file), or say allow_insecure_tcp=true "
-                "where the network keeps strangers out",
+                f"{spec} can be reached from other machines, and anybody who can connect may send "
+                "requests: use ipc or 127.0.0.1, or keys (curve_server_key_file), or set "
+                "allow_insecure_tcp=true if the network keeps strangers out",
                 line=line,
                 key=key,
             )
@@ -78,8 +78,8 @@ def relative_paths(
         sockets: what ``endpoints`` returns.
     """
     return [
-        f"{path}:{origins.get(key, 0)}: {key}: {spec} is relative: where it is depends on "
-        "the directory that the daemon is started in"
+        f"{path}:{origins.get(key, 0)}: {key}: {spec} is relative to the directory that the "
+        "daemon is started in; write an absolute path"
         for key, spec, endpoint in sockets
         if endpoint.is_relative
     ]

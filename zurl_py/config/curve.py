@@ -130,7 +130,7 @@ def _read(config: str, key: str, line: int, file: Path) -> dict[str, str]:
     except OSError as error:
         reason = f"cannot read {file}: {error.strerror}"
     except ValueError:  # a NUL in the path, or content that is not UTF-8
-        reason = f"{file} is no key file"
+        reason = f"{file} is not a key file; zurl-py keygen makes such files"
     else:
         found = (_LINE.fullmatch(written) for written in text.splitlines())
         return {match[1]: match[2] or match[3] or "" for match in found if match}
@@ -141,7 +141,7 @@ def _key(config: str, key: str, line: int, file: str, fields: Mapping[str, str],
     value = fields.get(name, "")
     if _Z85.fullmatch(value):
         return value
-    what = f"no {name}" if not value else f"a {name} that is none"
+    what = f"no {name}" if not value else f"a {name} that is not 40 characters of Z85"
     raise ConfigError(
         config, f"{file} has {what}; zurl-py keygen makes such files", line=line, key=key
     )

@@ -89,7 +89,9 @@ def parse_endpoint(spec: str) -> Endpoint:
         if not 0 < len(path.encode()) <= MAX_SOCKET_PATH:
             raise EndpointError(f"ipc paths of 1 to {MAX_SOCKET_PATH} bytes")
         if path == "*" or "\0" in path:
-            raise EndpointError(f"{_ALLOWED}; an ipc path that workers can know")
+            raise EndpointError(
+                f"{_ALLOWED}; an ipc path other than *, which workers could not know"
+            )
         return Endpoint(path=path)
     found = _TCP.fullmatch(spec)
     if found is None:

@@ -48,12 +48,12 @@ def both_or_neither(
         return values
     if not any(values):
         return None
-    there, missing = (first, second) if values[0] else (second, first)
+    given_key, missing = (first, second) if values[0] else (second, first)
     raise ConfigError(
         path,
-        f"{there} is set and {missing} is not; both are needed, or neither",
-        line=lines.get(there, 0),
-        key=there,
+        f"{given_key} is set and {missing} is not; both are needed, or neither",
+        line=lines.get(given_key, 0),
+        key=given_key,
     )
 
 

@@ -13,7 +13,7 @@ __all__ = ["exposure"]
 
 # The sets in which a host may answer. The rest of @private is multicast, reserved, or for
 # documentation and measurements.
-_ANSWERING = (
+_SETS_WITH_HOSTS = (
     "metadata",
     "loopback",
     "rfc1918",
@@ -43,7 +43,7 @@ def exposure(config: Config, policy: Policy) -> str | None:
         return None
     parts = [
         f"@{name} ({', '.join(ranges[:_SHOWN])}{', …' if len(ranges) > _SHOWN else ''})"
-        for name in _ANSWERING
+        for name in _SETS_WITH_HOSTS
         if (ranges := list(_open_ranges(config, policy, name)))
     ]
     if not parts:
@@ -51,7 +51,8 @@ def exposure(config: Config, policy: Policy) -> str | None:
     privileges = [field for key, field in _PRIVILEGES.items() if getattr(config, key)]
     granted = f"; every request may use {', '.join(privileges)}" if privileges else ""
     return (
-        f"deny leaves open what requests seldom should reach: {', '.join(parts)}{granted}; "
+        f"deny does not cover addresses that requests should rarely reach: "
+        f"{', '.join(parts)}{granted}; "
         "deny=@private closes all of these, and report_deny=@private first shows in the log what "
         "that would refuse"
     )

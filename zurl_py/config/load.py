@@ -132,30 +132,9 @@ def _check(
     path: str, given: dict[str, object], origins: dict[str, int], warnings: list[str]
 ) -> Config:
     """Read the files that keys name, and check what concerns several keys."""
-    missing = [key for key in _STREAMING if not given.get(key)]
-    if 0 < len(missing) < len(_STREAMING):
-        raise ConfigError(
-            path,
-            f"{' and '.join(missing)} missing: in_spec, in_stream_spec and out_spec are needed "
-            "all three, or none",
-        )
-    if missing and not given.get("in_req_spec"):
-        raise ConfigError(
-            path,
-            "nothing to listen on: set in_spec, in_stream_spec and out_spec, or in_req_spec",
-        )
-    if given.get("proxy_credentials_file"):
-        given["proxy_credentials"] = _credentials(path, given, origins)
-    if given.get("ca_file"):
-        check_ca_file(path, str(given["ca_file"]), origins["ca_file"])
-    given["curve"] = read_curve(path, given, origins, warnings)
-    given["client_certificate"] = read_client_certificate(path, given, origins)
-    file_rules = {
-        list_key: read_rules(cast(tuple[str, ...], given[key]), path, key, origins[key])
-        for key, list_key in RULE_FILES.items()
-        if given.get(key)
-    }
-    config = Config(**given, file_rules=file_rules, origins=origins)  # type: ignore[arg-type]
+    _check_interfaces(path, given)
+    _read_files(path, given, origins, warnings)
+    config = Config(**given, origins=origins)  # type: ignore[arg-type]
     check_endpoints(path, config)
     try:
         policy = config.policy()
@@ -175,6 +154,47 @@ def _check(
     warnings += relative_paths(path, origins, endpoints(config))
     warnings += proxy_remarks(path, config)
     return replace(config, warnings=tuple(warnings))
+
+
+def _check_interfaces(path: str, given: Mapping[str, object]) -> None:
+    """Check that the streaming interface, the request interface or both have all their sockets.
+
+    Raises:
+        ConfigError: sockets are missing.
+    """
+    missing = [key for key in _STREAMING if not given.get(key)]
+    if 0 < len(missing) < len(_STREAMING):
+        raise ConfigError(
+            path,
+            f"{' and '.join(missing)} missing: in_spec, in_stream_spec and out_spec are needed "
+            "all three, or none",
+        )
+    if missing and not given.get("in_req_spec"):
+        raise ConfigError(
+            path,
+            "nothing to listen on: set in_spec, in_stream_spec and out_spec, or in_req_spec",
+        )
+
+
+def _read_files(
+    path: str, given: dict[str, object], origins: dict[str, int], warnings: list[str]
+) -> None:
+    """Add the content of the files that keys name to ``given``.
+
+    Raises:
+        ConfigError: a file cannot be read, or not be used.
+    """
+    if given.get("proxy_credentials_file"):
+        given["proxy_credentials"] = _credentials(path, given, origins)
+    if given.get("ca_file"):
+        check_ca_file(path, str(given["ca_file"]), origins["ca_file"])
+    given["curve"] = read_curve(path, given, origins, warnings)
+    given["client_certificate"] = read_client_certificate(path, given, origins)
+    given["file_rules"] = {
+        list_key: read_rules(cast(tuple[str, ...], given[key]), path, key, origins[key])
+        for key, list_key in RULE_FILES.items()
+        if given.get(key)
+    }
 
 
 def _check_no_proxy(path: str, config: Config) -> None:

@@ -99,6 +99,22 @@ class Metrics:
     def __init__(self, on: bool = True) -> None:
         self.on = on
         self.open = [0, 0, 0]
+        self._count_requests()
+        self._count_transport()
+        self._count_packets()
+        self._count_websockets()
+        self._measure_loop()
+        self._families: list[Family] = [
+            family for family in vars(self).values() if isinstance(family, Family)
+        ]
+        self.gauge(
+            "zurl_sessions_open",
+            "Sessions that have no final answer yet.",
+            lambda: self.open,
+            interface=INTERFACES,
+        )
+
+    def _count_requests(self) -> None:
         self.requests = Counter(
             "zurl_requests",
             "Requests that ended, by the interface they came by, scheme and outcome.",
@@ -122,9 +138,8 @@ class Metrics:
             _REQUEST_BOUNDS,
             phase=PHASES,
         )
-        self._count_transport()
-        self._count_packets()
-        self._count_websockets()
+
+    def _measure_loop(self) -> None:
         self.turns = Histogram(
             "zurl_loop_turn_seconds", "Time that a turn of the event loop took.", _TURN_BOUNDS
         )
@@ -132,15 +147,6 @@ class Metrics:
             "zurl_loop_lag_seconds",
             "Time by which timers fired late, as other work came first.",
             _TURN_BOUNDS,
-        )
-        self._families: list[Family] = [
-            family for family in vars(self).values() if isinstance(family, Family)
-        ]
-        self.gauge(
-            "zurl_sessions_open",
-            "Sessions that have no final answer yet.",
-            lambda: self.open,
-            interface=INTERFACES,
         )
 
     def _count_transport(self) -> None:

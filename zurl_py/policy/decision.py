@@ -22,7 +22,7 @@ class Decision:
             ``default`` where nothing refuses.
         reported: the policy would refuse, but only reports.
         kind: what it is counted as: allowed or not, and the code.
-        noted: it is counted by its rule as well, as it refuses, or would.
+        counted: it refuses, or would without report mode, so it is counted by its rule as well.
     """
 
     allowed: bool
@@ -32,12 +32,12 @@ class Decision:
     code: str = "default"
     reported: bool = False
     kind: tuple[bool, str] = field(init=False, repr=False, compare=False)
-    noted: bool = field(init=False, repr=False, compare=False)
+    counted: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Made once: most decisions are given thousands of times.
         object.__setattr__(self, "kind", (self.allowed, self.code))
-        object.__setattr__(self, "noted", not self.allowed or self.reported)
+        object.__setattr__(self, "counted", not self.allowed or self.reported)
 
     def __bool__(self) -> bool:
         return self.allowed

@@ -136,8 +136,8 @@ class Ruleset:
         if rule is None:
             return ""
         return (
-            f"; allow={rule.text} is about the name alone: allow={rule.text} -> {q.who.text} would "
-            "open this address to it"
+            f"; allow={rule.text} allows the name alone: allow={rule.text} -> {q.who.text} would "
+            "allow this address, too"
         )
 
 

@@ -52,12 +52,12 @@ class Policy:
     def __init__(
         self,
         rules: Ruleset,
-        around: _Surroundings,
+        surroundings: _Surroundings,
         report: bool = False,
         withheld: frozenset[str] = frozenset(),
     ) -> None:
         self._rules = rules
-        self._around = around
+        self._surroundings = surroundings
         self._report = report
         self._withheld = withheld  # privileges that are not granted
         self._by_host = rules.by_host
@@ -124,7 +124,7 @@ class Policy:
             require_tls,
         )
         ports = frozenset(own_ports) if is_local is not None else frozenset()
-        around = _Surroundings(_nat64_prefixes(nat64), ports, is_local or _nowhere)
+        surroundings = _Surroundings(_nat64_prefixes(nat64), ports, is_local or _never_local)
         granted = {
             "ignore-policies": allow_ignore_policies,
             "ignore-tls-errors": allow_ignore_tls_errors,
@@ -133,7 +133,7 @@ class Policy:
             "host-override": allow_host_override,
         }
         withheld = frozenset(name for name, yes in granted.items() if not yes)
-        policy = cls(rules, around, policy_mode == "report", withheld)
+        policy = cls(rules, surroundings, policy_mode == "report", withheld)
         policy.warnings = tuple(remarks(rules, policy_mode))
         return policy
 
@@ -149,8 +149,8 @@ class Policy:
         if decision is None:
             decision = self._decide_name(host, port, scheme)
         self.decisions[decision.kind] += 1
-        if decision.noted:
-            self._note(decision)
+        if decision.counted:
+            self._count(decision)
         return decision
 
     def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision:
@@ -166,8 +166,8 @@ class Policy:
         if decision is None:
             decision = self._decide_address(address, port, scheme, host)
         self.decisions[decision.kind] += 1
-        if decision.noted:
-            self._note(decision)
+        if decision.counted:
+            self._count(decision)
         return decision
 
     def check_privileges(
@@ -194,11 +194,11 @@ class Policy:
         ):
             if asked and name in self._withheld:
                 rule = f"allow_{name.replace('-', '_')}=false"
-                decision = self._soften(
+                decision = self._report_only(
                     Decision(False, rule, name, f"refused by {rule}", "privilege")
                 )
                 self.decisions[decision.kind] += 1
-                self._note(decision)
+                self._count(decision)
                 return decision
         return ALLOWED
 
@@ -207,20 +207,20 @@ class Policy:
         if self._privileged is None:
             none = RuleList("", (), False)
             rules = Ruleset(True, none, none, self._rules.deny_always, none)
-            self._privileged = Policy(rules, self._around, self._report, self._withheld)
+            self._privileged = Policy(rules, self._surroundings, self._report, self._withheld)
             self._privileged.counts = self.counts
             self._privileged.decisions = self.decisions
             self._privileged.reports = self.reports
             self._privileged.observe = lambda decision: self.observe(decision)
         return self._privileged
 
-    def become(self, other: Policy) -> None:
-        """Take over the rules of another policy, for all who hold a reference to this one.
+    def replace_rules(self, other: Policy) -> None:
+        """Use the rules of another policy from now on, for all that hold a reference to this one.
 
         The counters stay.
         """
         self._rules = other._rules
-        self._around = other._around
+        self._surroundings = other._surroundings
         self._report = other._report
         self._withheld = other._withheld
         self._by_host = other._by_host
@@ -228,15 +228,15 @@ class Policy:
         self._names.clear()
         self._addresses.clear()
         if self._privileged is not None:
-            self._privileged.become(other.privileged())
+            self._privileged.replace_rules(other.privileged())
 
     # -- private: decisions that are not in the cache ------------------------------------------
 
     def _decide_name(self, host: str, port: int, scheme: str) -> Decision:
         who = self._subject(host, port)
         to = who if who.address is not None else None
-        decision = self._soften(self._rules.decide(Question(who, who, to, port, scheme)))
-        if port not in self._around.own_ports:
+        decision = self._report_only(self._rules.decide(Question(who, who, to, port, scheme)))
+        if port not in self._surroundings.own_ports:
             remember(self._names, (host, port, scheme), decision, _MAX_CACHED)
         return decision
 
@@ -253,26 +253,26 @@ class Policy:
             by_name = self._rules.decide(Question(on_behalf, on_behalf, to, port, scheme))
             if not by_name.allowed or (by_name.reported and not decision.reported):
                 decision = by_name
-        decision = self._soften(decision)
-        if port not in self._around.own_ports:
+        decision = self._report_only(decision)
+        if port not in self._surroundings.own_ports:
             remember(self._addresses, (address, port, scheme, host), decision, _MAX_CACHED)
         return decision
 
     def _subject(self, text: str, port: int) -> Subject:
-        around = self._around
-        address = parse_address(text, around.nat64)
-        if address is not None and port in around.own_ports and around.is_local(text):
+        surroundings = self._surroundings
+        address = parse_address(text, surroundings.nat64)
+        if address is not None and port in surroundings.own_ports and surroundings.is_local(text):
             # Decisions about these ports are not cached: this host's addresses may change.
             address.join({OWN, PRIVATE}, leave=PUBLIC)
         return Subject(text, address)
 
-    def _soften(self, decision: Decision) -> Decision:
-        """In report mode, a refusal becomes a report, except for ``deny_always``."""
+    def _report_only(self, decision: Decision) -> Decision:
+        """The decision in report mode: a refusal is only reported, except for ``deny_always``."""
         if not self._report or decision.allowed or decision.code == "deny_always":
             return decision
         return replace(decision, allowed=True, reported=True)
 
-    def _note(self, decision: Decision) -> None:
+    def _count(self, decision: Decision) -> None:
         counts = self.counts
         counts[decision.rule] = counts.get(decision.rule, 0) + 1
         if decision.reported:
@@ -299,5 +299,5 @@ def _ignore(_: Decision) -> None:
     pass
 
 
-def _nowhere(_: str) -> bool:
+def _never_local(_: str) -> bool:
     return False

@@ -17,7 +17,7 @@ __all__ = ["remarks"]
 _MOST: Final = 20  # remarks of one kind
 
 # Words that look like a set, but are taken for the name of a host.
-_MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
+_LIKELY_MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
     "all": "*",
     "any": "*",
     "everything": "*",
@@ -40,15 +40,17 @@ def remarks(rules: Ruleset, mode: str) -> Iterator[str]:
             "included; deny=@private closes these"
         )
     if mode == "report":
-        yield "policy_mode=report: what the rules refuse is logged, and done all the same"
+        yield "policy_mode=report: requests that the rules refuse are logged, and sent nevertheless"
     for listed in (rules.allow, rules.deny, rules.deny_always, rules.report_deny):
-        yield from _at_most(_never_acting(listed), listed.key)
+        yield from _at_most(_without_match(listed), listed.key)
     if rules.default_allow:
-        yield from _at_most(_void(rules.deny, rules.allow, "write it into deny_always"), "deny")
+        yield from _at_most(
+            _overridden(rules.deny, rules.allow, "write it into deny_always"), "deny"
+        )
         yield from _at_most(_names_without_addresses(rules), "allow")
     else:
-        yield from _at_most(_void(rules.allow, rules.deny, "narrow that rule"), "allow")
-    yield from _at_most(_void(rules.allow, rules.deny_always, "narrow that rule"), "allow")
+        yield from _at_most(_overridden(rules.allow, rules.deny, "narrow that rule"), "allow")
+    yield from _at_most(_overridden(rules.allow, rules.deny_always, "narrow that rule"), "allow")
 
 
 def _at_most(found: Iterable[str], key: str) -> Iterator[str]:
@@ -59,18 +61,18 @@ def _at_most(found: Iterable[str], key: str) -> Iterator[str]:
         yield f"{key}: {more} more rules of this kind"
 
 
-def _never_acting(listed: RuleList) -> Iterator[str]:
+def _without_match(listed: RuleList) -> Iterator[str]:
     for rule in listed.rules:
         if rule.never:
             yield f"{listed.key}: {rule.text!r} matches nothing: only one * is special"
-        elif rule.exact in _MEANT and not rule.bound:
+        elif rule.exact in _LIKELY_MEANT and not rule.bound:
             yield (
                 f"{listed.key}: {rule.text!r} is the name of one host; "
-                f"write {_MEANT[rule.exact]} for what it seems to mean"
+                f"write {_LIKELY_MEANT[rule.exact]} for what it seems to mean"
             )
 
 
-def _void(losing: RuleList, winning: RuleList, cure: str) -> Iterator[str]:
+def _overridden(losing: RuleList, winning: RuleList, remedy: str) -> Iterator[str]:
     """Rules without effect, as rules of another list cover them and win."""
     for rule in losing.rules:
         if rule.never or rule.bound:
@@ -78,8 +80,8 @@ def _void(losing: RuleList, winning: RuleList, cure: str) -> Iterator[str]:
         for other in winning.candidates(_representative(rule)):
             if other.covers(rule):
                 yield (
-                    f"{losing.key}: {rule.text!r} never acts: {winning.key}={other.text} matches "
-                    f"all of it, and wins; {cure} if that is not meant"
+                    f"{losing.key}: {rule.text!r} has no effect: {winning.key}={other.text} "
+                    f"overrides all of it; {remedy} if that is not intended"
                 )
                 break
 
@@ -95,9 +97,9 @@ def _names_without_addresses(rules: Ruleset) -> Iterator[str]:
         bound = any(other.bound and _same_who(other, rule) for other in rules.allow.rules)
         if not bound:
             yield (
-                f"allow: {rule.text!r} is about the name alone: deny={guard.text} still refuses "
-                f"it where it has a private address; allow={rule.text} -> 10.0.0.0/8, say, opens "
-                "these to it"
+                f"allow: {rule.text!r} allows the name alone: deny={guard.text} still refuses "
+                f"its private addresses; allow={rule.text} -> 10.0.0.0/8, for example, allows "
+                "them, too"
             )
 
 

@@ -15,9 +15,9 @@ from ..loop import READ, WRITE, Loop, Timer
 from .monitors import Filter, Monitor, Monitors
 from .pages import MONITOR_PATH, Page, Pages, bad_request, not_allowed, query_of, too_long
 
-__all__ = ["PATIENCE", "Connection"]
+__all__ = ["TIMEOUT", "Connection"]
 
-PATIENCE: Final = 10.0
+TIMEOUT: Final = 10.0
 """Seconds that a connection has, from its start to the last byte of its response."""
 
 _MAX_HEAD = 8192  # bytes
@@ -53,7 +53,7 @@ class Connection:
 
     def start(self) -> None:
         """Wait for the request."""
-        self._loop.set_timer(self._timer, self._loop.now + PATIENCE)
+        self._loop.set_timer(self._timer, self._loop.now + TIMEOUT)
         self._loop.watch(self._fd, READ, self._ready)
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Connection:
         try:
             path, query = query_of(target)
         except ValueError:  # too many fields
-            self._reply(bad_request("that query cannot be used"))
+            self._reply(bad_request("the query has too many fields: 20 at most"))
             return
         if path == MONITOR_PATH and method == "GET":
             self._watch_outcomes(Filter.of(query))

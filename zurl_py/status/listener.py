@@ -19,7 +19,7 @@ __all__ = ["StatusListener"]
 
 MAX_CONNECTIONS = 16
 _BACKLOG = 64
-_PATIENCE_WITHOUT_DESCRIPTORS = 1.0  # seconds until the next attempt to accept
+_ACCEPT_RETRY = 1.0  # seconds until the next attempt to accept
 
 
 class StatusListener:
@@ -48,9 +48,9 @@ class StatusListener:
         self._monitors = monitors
         self._connections: set[Connection] = set()
         self._pause = Timer(self._watch)
-        in_the_way = listener_obstacle(address)
-        if in_the_way is not None:
-            raise BindError(f"metrics_listen: cannot bind {address}: {in_the_way.reason}")
+        obstacle = listener_obstacle(address)
+        if obstacle is not None:
+            raise BindError(f"metrics_listen: cannot bind {address}: {obstacle.reason}")
         try:
             self._socket = _bind(address, mode)
         except OSError as error:
@@ -75,7 +75,7 @@ class StatusListener:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                     # The socket stays readable: without a pause this would be a busy loop.
                     self._loop.unwatch(self._socket.fileno())
-                    when = self._loop.now + _PATIENCE_WITHOUT_DESCRIPTORS
+                    when = self._loop.now + _ACCEPT_RETRY
                     self._loop.set_timer(self._pause, when)
                     self._log.warning(f"status listener: {error.strerror}", "status-listener")
                 return

@@ -11,7 +11,7 @@ from ..log import to_json
 
 __all__ = ["Filter", "Monitor", "Monitors"]
 
-_ROOM = 262_144  # bytes that may wait for one monitor; further lines are lost to it
+_MAX_WAITING = 262_144  # bytes that may wait for one monitor; further lines are lost to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +66,17 @@ class Monitor:
         self._waiting = bytearray()
         self._lost = 0  # lost lines that were not reported to it yet
 
-    def tell(self, line: bytes) -> None:
+    def add_line(self, line: bytes) -> None:
         """Add an outcome; it is lost if too much waits already."""
-        if len(self._waiting) + len(line) > _ROOM:
+        if len(self._waiting) + len(line) > _MAX_WAITING:
             self._lost += 1
             return
         if self._lost:
-            self._tell_losses()
+            self._report_losses()
         self._waiting += line
         self._changed()
 
-    def _tell_losses(self) -> None:
+    def _report_losses(self) -> None:
         lost, self._lost = self._lost, 0
         text = f"{lost} lines were lost: they came faster than this monitor took them"
         fields = {"event": "monitor-lines-lost", "message": text, "lost": lost}
@@ -85,7 +85,7 @@ class Monitor:
     def take(self) -> bytes:
         """Remove and return what waits."""
         if self._lost and not self._waiting:
-            self._tell_losses()
+            self._report_losses()
         data = bytes(self._waiting)
         self._waiting.clear()
         return data
@@ -115,7 +115,7 @@ class Monitors:
         for monitor in self._monitors:
             if monitor.filter.wants(account):
                 line = line or outcome_line(account)
-                monitor.tell(line)
+                monitor.add_line(line)
 
 
 def outcome_line(account: Account) -> bytes:

@@ -126,4 +126,4 @@ def bad_request(why: str) -> Page:
 
 def too_long() -> Page:
     """The response for a head that is too long."""
-    return Page(431, _PLAIN, b"the head of the request is too long\n")
+    return Page(431, _PLAIN, b"the head of the request is too long: 8192 bytes at most\n")

@@ -19,22 +19,24 @@ __all__ = [
     "headers",
     "id_or_ids",
     "kind_of",
+    "lenient_flag",
     "name_of",
     "number",
-    "number_alone",
     "number_between",
     "one_of",
     "packet_type",
     "refuse",
+    "strict_number",
     "text",
     "text_or_none",
-    "true_or_nothing",
     "user_data",
 ]
 
 Ids = list[tuple[bytes | None, int | None]]
 
-_DEEPEST: Final = 100  # levels of lists and dictionaries; more would exceed an encoder's recursion
+_MAX_DEPTH: Final = (
+    100  # levels of lists and dictionaries; more would exceed an encoder's recursion
+)
 
 
 class WrongField(Error, ValueError):
@@ -69,7 +71,7 @@ def boolean(value: object) -> bool:
     raise WrongField(f"must be true or false, not {kind_of(value)}")
 
 
-def true_or_nothing(value: object) -> bool:
+def lenient_flag(value: object) -> bool:
     """A flag of ``ext``: anything but a boolean is ignored and counts as false, as with Zurl."""
     return value is True
 
@@ -89,7 +91,7 @@ def number(value: object) -> int | None:
     return None if result == -1 else result
 
 
-def number_alone(value: object) -> int | None:
+def strict_number(value: object) -> int | None:
     """A number, not as text: for fields that Zurl's clients never had."""
     if type(value) not in (int, float):
         raise WrongField(f"must be a number, not {kind_of(value)}")
@@ -196,7 +198,7 @@ def user_data(value: object) -> object:
     if type(value) not in (list, dict):
         return value
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         level = [
             inner
             for outer in level
@@ -205,7 +207,7 @@ def user_data(value: object) -> object:
         ]
         if not level:
             return value
-    raise WrongField(f"must not be nested more than {_DEEPEST} levels deep")
+    raise WrongField(f"must not be nested more than {_MAX_DEPTH} levels deep")
 
 
 def id_or_ids(value: object) -> bytes | Ids:

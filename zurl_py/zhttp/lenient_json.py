@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 __all__ = ["loads"]
 
 # To mend an escape takes half a microsecond; messages that need it are small.
-_MAX_MENDED: Final = 64 << 10  # bytes
+_MAX_REPAIRED: Final = 64 << 10  # bytes
 # Also matches a string that is not closed: else each quote in it would be tried as a beginning.
 _STRING_OR_NUMBER: Final = re.compile(r'"(?:[^"\\]+|\\.)*+"?|(?<![\d.])(\d*)\.(\d*)', re.DOTALL)
 _ESCAPE: Final = re.compile(
@@ -46,21 +46,23 @@ def loads(document: bytes) -> Any:
             return _DECODER.decode(text)
         except ValueError:
             pass
-    if len(document) > _MAX_MENDED:
-        raise ValueError(f"not JSON; what is nearly so is taken up to {_MAX_MENDED} bytes")
-    return _DECODER.decode(_STRING_OR_NUMBER.sub(_mend, text))
+    if len(document) > _MAX_REPAIRED:
+        raise ValueError(
+            f"not JSON; text that is nearly JSON is accepted up to {_MAX_REPAIRED} bytes"
+        )
+    return _DECODER.decode(_STRING_OR_NUMBER.sub(_repair, text))
 
 
-def _mend(found: re.Match[str]) -> str:
+def _repair(found: re.Match[str]) -> str:
     whole, fraction = found.groups()
     if whole is None:
-        return _ESCAPE.sub(_mend_escape, found.group())
+        return _ESCAPE.sub(_repair_escape, found.group())
     if not whole and not fraction:
         return found.group()
     return f"{whole or '0'}.{fraction or '0'}"
 
 
-def _mend_escape(found: re.Match[str]) -> str:
+def _repair_escape(found: re.Match[str]) -> str:
     half, char = found.groups()
     if half:
         return "\\ufffd"

@@ -135,16 +135,16 @@ class Packet:
                 else:
                     attributes[attribute] = convert(value)
             if "_id" in attributes:
-                packet._settle_id(attributes.pop("_id"))
+                packet._set_id(attributes.pop("_id"))
             key = "condition"
             if "_condition" in attributes:
-                packet._settle_condition(attributes.pop("_condition"))
+                packet._set_condition(attributes.pop("_condition"))
             key = "ext"
             if attributes["ext"] is not None:
-                packet._settle_ext(attributes)
+                packet._set_ext(attributes)
         except WrongField as wrong:
             raise _malformed(f"{name_of(key)[:40]} {wrong}", format, decoded) from None
-        packet._settle()
+        packet._limit_values()
         return packet
 
     def encode(self) -> bytes:
@@ -191,7 +191,7 @@ class Packet:
 
     # -- fields whose check needs another field ------------------------------------------------
 
-    def _settle_id(self, id: bytes | Ids) -> None:
+    def _set_id(self, id: bytes | Ids) -> None:
         if isinstance(id, bytes):
             self.id = id
         elif len(id) == 1:
@@ -200,12 +200,12 @@ class Packet:
         elif id:
             self.ids = id
 
-    def _settle_condition(self, condition: object) -> None:
+    def _set_condition(self, condition: object) -> None:
         """Check the condition of an error; elsewhere Zurl ignores the field."""
         if self.type == b"error":
             self.condition = check.text(condition)
 
-    def _settle_ext(self, attributes: dict[str, Any]) -> None:
+    def _set_ext(self, attributes: dict[str, Any]) -> None:
         rules = self._EXT_RULES
         given, ext = attributes["ext"], {}
         for key, value in given.items():
@@ -219,7 +219,7 @@ class Packet:
                 raise WrongField(f"{name_of(key)} {wrong}") from None
         attributes["ext"] = ext
 
-    def _settle(self) -> None:
+    def _limit_values(self) -> None:
         """Bring fields that passed their checks within bounds."""
 
 

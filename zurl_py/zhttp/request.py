@@ -95,18 +95,18 @@ class RequestPacket(Packet):
         ("client-cert", "client_cert", check.text),
         ("client-key", "client_key", check.text),
         # These two may be in ``ext`` as well.
-        ("connect-timeout", "connect_timeout", check.number_alone),
+        ("connect-timeout", "connect_timeout", check.strict_number),
         ("host", "host", check.text),
     )
     # Zurl ignores the first two where they are no booleans.
     _EXT_RULES = table(
-        ("multi", "multi", check.true_or_nothing),
-        ("quiet", "quiet", check.true_or_nothing),
+        ("multi", "multi", check.lenient_flag),
+        ("quiet", "quiet", check.lenient_flag),
         ("auto-pong", "auto_pong", check.boolean),
         ("raw", "raw", check.boolean),
         ("truncate", "truncate", check.boolean),
         ("timing", "timing", check.boolean),
-        ("connect-timeout", "connect_timeout", check.number_alone),
+        ("connect-timeout", "connect_timeout", check.strict_number),
         ("host", "host", check.text),
         ("http-version", "http_version", check.one_of(b"1.1", b"2", b"3")),
         ("trailers", "trailers", check.boolean),
@@ -127,7 +127,7 @@ class RequestPacket(Packet):
             return False
         return uri[:4].lower() in (b"ws:/", b"wss:")
 
-    def _settle(self) -> None:
+    def _limit_values(self) -> None:
         if self.timeout is not None:
             self.timeout = min(self.timeout, _LONGEST) if self.timeout >= 0 else None
         if self.connect_timeout is not None:

@@ -28,7 +28,7 @@ class ResponsePacket(Packet):
 
     _RULES = rules(("reason", "reason", check.text))
     _EXT_RULES = table(
-        ("multi", "multi", check.true_or_nothing),
+        ("multi", "multi", check.lenient_flag),
         ("error", "error", check.text),
         ("detail", "detail", check.text),
     )

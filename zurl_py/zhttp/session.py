@@ -222,19 +222,19 @@ class Endpoint:
 
     @classmethod
     def open(
-        cls, request: RequestPacket, now: float, patience: float = math.inf
+        cls, request: RequestPacket, now: float, timeout: float = math.inf
     ) -> tuple[Endpoint, bytes]:
         """The worker's side of a new session, and the first packet to be sent.
 
         Args:
-            patience: seconds to wait for the first answer. There is no natural limit, as the
+            timeout: seconds to wait for the first answer. There is no natural limit, as the
                 request may have to wait in the gateway's admission.
         """
         # Later packets have no user data: the gateway keeps the first packet's.
         envelope = Envelope(request.format, request.sender, request.id)
         protocol = Protocol.WEBSOCKET if request.is_websocket else Protocol.HTTP
         endpoint = cls(_RULES[protocol, Role.WORKER], envelope)
-        endpoint.expires_at = now + patience
+        endpoint.expires_at = now + timeout
         fields = request.fields()
         if request.has_user_data:
             fields["user-data"] = request.user_data
@@ -340,7 +340,7 @@ class Endpoint:
             return
         signal = packet.type
         if self.peer is None:
-            self._meet(packet, now)
+            self._learn_peer(packet, now)
         rules = self._rules
         if signal == b"cancel" or (
             seq is None and signal == b"error" and rules.role is Role.WORKER
@@ -368,7 +368,7 @@ class Endpoint:
         """Whether this is the number of the next packet of the other side."""
         return seq == self._in_seq + 1
 
-    def _meet(self, packet: Packet, now: float) -> None:
+    def _learn_peer(self, packet: Packet, now: float) -> None:
         """Note the address that the gateway gives in its first packet."""
         self.peer = packet.sender
         self.multi = packet.multi

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 __all__ = ["dumps", "dumps_plain", "loads", "loads_plain"]
 
-_DEEPEST: Final = 512  # levels of lists and dictionaries
+_MAX_DEPTH: Final = 512  # levels of lists and dictionaries
 _PREFIX: Final = re.compile(rb"(0|[1-9][0-9]{0,8}):").match
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]+").fullmatch
 # What C's strtod accepts, except for leading blanks.
@@ -50,7 +50,7 @@ def loads_plain(data: bytes) -> Any:
 
 def _elements(data: bytes, position: int, end: int, depth: int) -> list[Any]:
     """The elements from ``position`` to ``end``."""
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise RecursionError("maximum tnetstring nesting exceeded while decoding a tnetstring")
     if end > len(data):
         raise ValueError(_BAD_PREFIX)
@@ -138,7 +138,7 @@ def _encoded(value: Any, depth: int) -> bytes:
         return b"%d:%b^" % (len(literal), literal)
     if not isinstance(value, (list, dict)):
         raise ValueError("type not serializable.")
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise RecursionError("maximum tnetstring nesting exceeded while encoding a tnetstring")
     if isinstance(value, list):
         payload = b"".join([_encoded(item, depth + 1) for item in value])

@@ -171,6 +171,6 @@ def test_what_is_no_url_or_no_address(conf: Path) -> None:
 def test_a_name_in_allow_with_a_private_address_is_told_what_to_write(conf: Path) -> None:
     conf.write_text(BASE + "deny=@private\nallow=intranet.example\n")
     lines = run(conf, "http://intranet.example/", "-a", "10.1.2.3", status=1)
-    assert "allow=intranet.example -> 10.1.2.3 would open this address to it" in lines[-2]
+    assert "allow=intranet.example -> 10.1.2.3 would allow this address, too" in lines[-2]
     conf.write_text(BASE + "deny=@private\nallow=intranet.example -> 10.1.2.3\n")
     run(conf, "http://intranet.example/", "-a", "10.1.2.3", status=0)

@@ -214,8 +214,8 @@ def test_each_has_ten_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> 
     """Bound: ten seconds from accept to close, however busy the other side looks."""
     import zurl_py.status.connection
 
-    assert zurl_py.status.connection.PATIENCE == 10.0
-    monkeypatch.setattr(zurl_py.status.connection, "PATIENCE", 0.5)
+    assert zurl_py.status.connection.TIMEOUT == 10.0
+    monkeypatch.setattr(zurl_py.status.connection, "TIMEOUT", 0.5)
     begun = time.monotonic()
     with house.connect() as client:
         try:
@@ -266,7 +266,7 @@ def test_a_monitor_gets_every_outcome_and_outlives_ten_seconds(
 ) -> None:
     import zurl_py.status.connection
 
-    monkeypatch.setattr(zurl_py.status.connection, "PATIENCE", 1.0)
+    monkeypatch.setattr(zurl_py.status.connection, "TIMEOUT", 1.0)
     with watch(house) as client:
         time.sleep(1.5)
         house.ended(*(account(number) for number in range(3)))

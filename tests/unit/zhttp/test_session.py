@@ -174,7 +174,7 @@ def test_keep_alives_and_expiry_of_a_gateway() -> None:
 
 
 def test_a_worker_waits_for_the_first_answer_as_long_as_it_likes() -> None:
-    worker, _ = Endpoint.open(first_packet(), 10.0, patience=5.0)
+    worker, _ = Endpoint.open(first_packet(), 10.0, timeout=5.0)
     assert worker.deadline == 15.0
     assert worker.expired(15.0)
     worker.receive(ResponsePacket(sender=b"gw", type=b"keep-alive"), 0, 14.0)
@@ -254,7 +254,7 @@ class Network:
         self.now = 0.0
         self.up: deque[bytes] = deque()
         self.down: deque[bytes] = deque()
-        endpoint, message = Endpoint.open(first_packet(more=upload), 0.0, patience=100.0)
+        endpoint, message = Endpoint.open(first_packet(more=upload), 0.0, timeout=100.0)
         self.up.append(message)
         self.worker = Side(endpoint, self.up)
         self.gateway = Side(None, self.down)
