@@ -12,6 +12,7 @@ import pytest
 
 from tests.labs.faults.http2 import frame
 from tests.support import (
+    DEADLINE,
     CertificateAuthority,
     Connection,
     Daemon,
@@ -24,7 +25,7 @@ from tests.support.messages import Message
 Start = Callable[..., tuple[Daemon, Worker]]
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
-SOON = 5.0  # seconds
+SOON = DEADLINE
 
 formats = pytest.mark.parametrize("format", ["J", "T", "M"])
 

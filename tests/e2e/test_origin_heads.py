@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import DEADLINE, Connection, Daemon, ScriptedOrigin, Worker, reply
 from tests.support.messages import Message
 
 Start = Callable[..., tuple[Daemon, Worker]]
-SOON = 5.0  # seconds
+SOON = DEADLINE
 
 
 def both(worker: Worker, uri: str, **fields: Any) -> list[Message]:
@@ -229,8 +229,8 @@ _LIVELY = {
 
 @pytest.fixture(scope="module")
 def impatient() -> object:
-    """A daemon that gives up after a second without a sign of life."""
-    with Daemon(timeout=1) as daemon:
+    """A daemon that gives up after two seconds without a sign of life."""
+    with Daemon(timeout=2) as daemon:
         yield daemon
 
 
@@ -245,7 +245,7 @@ def test_whatever_the_origin_sends_is_activity(
         connection.read_request()
         connection.send(first)
         for _ in range(6):
-            threading.Event().wait(0.4)
+            threading.Event().wait(0.5)
             more(connection)
         connection.send(rest)
 
@@ -275,7 +275,7 @@ def test_silence_is_none(
         worker.ready()
         if streamed:
             session = worker.start(method="GET", uri=origin.url(), stream=True, credits=99)
-            answer = session.finish(3)[-1]
+            answer = session.finish()[-1]
         else:
-            answer = worker.request(3, method="GET", uri=origin.url())
+            answer = worker.request(method="GET", uri=origin.url())
         assert answer["condition"] == b"session-timeout"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import Connection, ScriptedOrigin, Worker
+from tests.support import DEADLINE, Connection, ScriptedOrigin, Worker
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlate"
-SOON = 5.0  # seconds
+SOON = DEADLINE
 
 
 def answering(afterwards: Callable[[Connection], None]) -> Callable[[Connection], None]:

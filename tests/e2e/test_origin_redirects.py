@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply
+from tests.support import DEADLINE, Connection, Daemon, ScriptedOrigin, Worker, reply
 
 Start = Callable[..., tuple[Daemon, Worker]]
 Script = Callable[[Connection], None]
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-SOON = 5.0  # seconds
+SOON = DEADLINE
 
 
 def routes(first: Script, then: bytes = _OK) -> Script:
@@ -179,14 +179,14 @@ def test_each_hop_is_activity(start_daemon: Start, origin: ScriptedOrigin, strea
     def slow(connection: Connection) -> None:
         for _ in range(3):
             request = connection.read_request()
-            threading.Event().wait(0.7)
+            threading.Event().wait(0.9)
             last = request.line.split()[1] == b"/3"
             place = b"/%d" % (len(connection.origin.requests))
             found = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place
             connection.send(_OK if last or len(connection.origin.requests) == 3 else found)
 
     origin.script = slow
-    _, worker = start_daemon(timeout=1)
+    _, worker = start_daemon(timeout=2)
     assert ask(worker, origin.url("/0"), streamed) == (200, b"hi")
 
 

@@ -319,6 +319,7 @@ def test_a_shared_connection_is_asked_about_for_every_request(
         assert privileged.body == b"over HTTP/2.0\n"
         again = worker.request(method="GET", uri=nginx.url())
         assert condition(again) == b"policy-violation"
+        wait_until(lambda: len(nginx.protocols()) >= 3, "nginx has written its log")
         assert len(nginx.protocols()) == 3
     finally:
         nginx.close()

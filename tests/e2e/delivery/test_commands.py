@@ -20,7 +20,7 @@ def command(deliver: Deliver, *arguments: str) -> subprocess.CompletedProcess[st
         [*program, "--connect", str(deliver.config_path)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 
@@ -121,6 +121,6 @@ def test_errors(start_deliver: Start) -> None:
     assert command(deliver, "replay").returncode == 2
     assert command(deliver, "replay", "x", "--endpoint", "e", "--state", "dead").returncode == 2
     program = [sys.executable, "-m", "zurl_py", "webhooks", "stats", "--connect", "/nonexistent"]
-    lost = subprocess.run(program, capture_output=True, text=True, timeout=20, check=False)
+    lost = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert lost.returncode == 1
     assert "/nonexistent" in lost.stderr

@@ -77,7 +77,7 @@ def test_req_socket(shared_deliver: Deliver, receiver: Receiver) -> None:
         socket.connect(shared_deliver.endpoint)
         for _ in range(3):
             socket.send(encode({"type": "deliver", "uri": receiver.url(), "body": ""}))
-            assert socket.poll(5000)
+            assert socket.poll(30_000)
             assert decode(socket.recv())["type"] == "accepted"
 
 
@@ -104,7 +104,7 @@ def test_req_socket(shared_deliver: Deliver, receiver: Receiver) -> None:
 )
 def test_no_message_at_all(worker: Worker, message: bytes, letter: bytes) -> None:
     worker.socket.send_multipart([b"", message])
-    assert worker.socket.poll(5000)
+    assert worker.socket.poll(30_000)
     frames = worker.socket.recv_multipart()
     assert frames[0] == b""
     assert frames[1][:1] == letter
@@ -118,7 +118,7 @@ def test_no_message_at_all(worker: Worker, message: bytes, letter: bytes) -> Non
 )
 def test_other_envelopes_are_answered(worker: Worker, frames: list[bytes]) -> None:
     worker.socket.send_multipart(frames)
-    assert worker.socket.poll(5000)
+    assert worker.socket.poll(30_000)
     answer = worker.socket.recv_multipart()
     assert decode(answer[-1])["condition"] == "bad-request"
 
@@ -309,7 +309,7 @@ def test_made_ids(worker: Worker, receiver: Receiver) -> None:
     assert all(re.fullmatch(pattern, id) for id in ids)
     assert len(set(ids)) == 20
     millis = int(ids[0][4:].replace("-", "")[:12], 16)
-    assert abs(millis / 1000 - time.time()) < 10
+    assert abs(millis / 1000 - time.time()) < 60
 
 
 def test_duplicates_and_conflicts(worker: Worker, receiver: Receiver) -> None:
@@ -494,7 +494,7 @@ def test_headers(worker: Worker, receiver: Receiver) -> None:
         "headed",
         receiver.url(),
         headers=[["X-One", "endpoint"], ["X-Two", "endpoint"]],
-        timeout=900,
+        timeout=9000,
     )
     id = worker.deliver(
         endpoint="headed",
@@ -507,7 +507,7 @@ def test_headers(worker: Worker, receiver: Receiver) -> None:
     assert hook.headers["x-three"] == "three"
     assert hook.headers["content-type"] == "text/plain"
     assert hook.headers["webhook-event"] == "order.paid"
-    assert abs(int(hook.headers["webhook-timestamp"]) - time.time()) < 5
+    assert abs(int(hook.headers["webhook-timestamp"]) - time.time()) < 60
     assert "webhook-signature" not in hook.headers
     (hook,) = receiver.wait_for(worker.deliver(endpoint="headed"))
     assert hook.headers["content-type"] == "application/json"
@@ -548,5 +548,5 @@ def test_many_at_once(worker: Worker, receiver: Receiver) -> None:
         worker.send({"type": "deliver", "uri": receiver.url(), "body": "x", "user-data": number})
     answers = [worker.receive() for _ in range(500)]
     assert [answer["user-data"] for answer in answers] == list(range(500))
-    receiver.wait(500, 30.0)
+    receiver.wait(500, 60.0)
     assert len(set(receiver.ids())) == 500

@@ -170,7 +170,7 @@ def test_files_are_for_the_owner_alone(start_deliver: Start, receiver: Receiver)
 def checked(deliver: Deliver, *options: str) -> subprocess.CompletedProcess[str]:
     deliver.write_config()
     program = [sys.executable, "-m", "zurl_py", "check-config", *options, str(deliver.config_path)]
-    return subprocess.run(program, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_check_config(gateway: Daemon) -> None:

@@ -122,13 +122,13 @@ def a_name_that_moves(names: Names, _origin: ScriptedOrigin) -> Any:
 def a_silent_address_is_looked_up_again(names: Names, _origin: ScriptedOrigin) -> Any:
     """It takes no connection: its queue is full. Each has a timeout, of its own or the daemon's."""
     requests: dict[str, dict[str, Any]] = {
-        "http": {"method": "GET", "stream": True, "timeout": 500},
-        "ws": {"timeout": 500},
+        "http": {"method": "GET", "stream": True, "timeout": 2000},
+        "ws": {"timeout": 2000},
         "ws, idle": {},
     }
     found = {}
     for what, fields in requests.items():
-        bench = Bench(timeout=1)
+        bench = Bench(timeout=2)
         scheme = what.partition(",")[0]
         name = f"silent-{len(what)}.test"
         with socket.create_server(("127.0.0.4", 0), backlog=0) as full:
@@ -192,7 +192,7 @@ def silent_names_delay_no_others(names: Names, origin: ScriptedOrigin) -> Any:
     took = time.monotonic() - begin
     asked = names.asked.count("web1.silent.test")
     bench.close()
-    return [codes, took < 3, asked <= 2]
+    return [codes, took < 4.5, asked <= 2]  # a name server is asked again after five seconds
 
 
 def lifetimes(names: Names, origin: ScriptedOrigin) -> Any:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.support.daemon import free_port
 from tests.support.deadline import wait_until
 
 DEBIAN_ZURL = "/usr/bin/zurl"
@@ -67,11 +66,10 @@ stats_format=tnetstring
 
 def _free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody was using a moment ago, no two the same."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 def _listens(port: int) -> bool:
