@@ -133,10 +133,13 @@ class Daemon:
         self._listeners = Listeners(self._endpoints, self.loop, log)
         self._frontend = Frontend(self._endpoints, self.loop, log, self._access)
         self._services = self._make_services(config, instance_id)
+        self._admission: Admission[Any] = Admission(
+            max(0, config.max_open_requests), config.max_requests_per_client
+        )
         self.gateway = Gateway(
             self._services,
             self._frontend.replier,
-            Admission(max(0, config.max_open_requests), config.max_requests_per_client),
+            self._admission,
             lambda: self._frontend.first_packets_wait,
             self._access,
         )
@@ -215,8 +218,9 @@ class Daemon:
             except Exception:
                 # A bug in one timer or event must not end other sessions.
                 self._log.exception("an event could not be handled")
-            for number in self.loop.take_signals():
-                self._handle_signal(number)
+            if self.loop.signals:
+                for number in self.loop.take_signals():
+                    self._handle_signal(number)
             try:
                 more = self._turn()
             except Exception:
@@ -248,8 +252,10 @@ class Daemon:
         """Do the work of one turn, without waiting. True if there is more to do."""
         egress, frontend, gateway = self._egress, self._frontend, self.gateway
         egress.turn()
-        self._budget.turn()
-        gateway.admit_waiting()
+        if self._budget.next_check <= self.loop.now:
+            self._budget.check()
+        if self._admission.waiting:
+            gateway.admit_waiting()
         frontend.read(gateway)
         # Answers that came at once are sent in the same turn.
         egress.turn()

@@ -91,6 +91,7 @@ class Gateway:
         )
         self._overdue_timer = Timer(self._start_overdue)
         self._sweeper = Timer(self._sweep)
+        self._sweeps = False  # that is set
         self._last_swept = 0  # number of the last session at the last sweep
 
     def __repr__(self) -> str:
@@ -210,9 +211,8 @@ class Gateway:
 
     def admit_waiting(self) -> None:
         """Begin requests that have waited for their worker's share, as far as there is room."""
-        if self._admission.waiting:
-            for waiting in self._admission.admitted():
-                self._start(waiting.worker, *waiting.request)
+        for waiting in self._admission.admitted():
+            self._start(waiting.worker, *waiting.request)
 
     def _start_overdue(self) -> None:
         """Begin requests that have waited until their deadline: their sessions time out at once."""
@@ -252,7 +252,8 @@ class Gateway:
         self._open[session] = worker
         if isinstance(session, SingleSession):
             session.start(packet)
-            if not self._sweeper.is_set:
+            if not self._sweeps:
+                self._sweeps = True
                 self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
         else:
             self._start_streamed(session, packet)
@@ -284,6 +285,7 @@ class Gateway:
 
     def _sweep(self) -> None:
         """Set timers of whole requests that began since the last sweep and are still open."""
+        self._sweeps = False
         young: list[SingleSession] = []
         for session in reversed(self._open):  # the last one first
             if session.account.session <= self._last_swept:

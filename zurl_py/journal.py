@@ -162,7 +162,7 @@ class Journal:
             arrived: arrival of its first packet, in seconds on the loop's clock.
         """
         self.accepted += 1
-        self.metrics.began(interface)
+        self.metrics.open[interface] += 1
         return Account(self.accepted, interface, id, sender, arrived, quiet)
 
     def began(
@@ -182,24 +182,6 @@ class Journal:
         account.scheme = _SCHEME_NUMBER[scheme]
         account.host = host
         account.url = url if self.log_query or "?" not in url else url.partition("?")[0]
-        self._begin(account, method, headers)
-
-    def refused_uri(
-        self,
-        account: Account,
-        method: bytes | None,
-        uri: bytes | None,
-        headers: Iterable[tuple[bytes, bytes]],
-    ) -> None:
-        """Note a session's request without a valid URI."""
-        account.url = shown_url(uri)
-        scheme = account.url.partition(":")[0].lower()
-        account.scheme = _SCHEME_NUMBER.get(scheme, 0)
-        self._begin(account, method, headers)
-
-    def _begin(
-        self, account: Account, method: bytes | None, headers: Iterable[tuple[bytes, bytes]]
-    ) -> None:
         if method:
             known = _METHODS.get(method)
             account.method = known or method[:32].decode("ascii", "replace")
@@ -209,6 +191,20 @@ class Journal:
         log = self._log
         if log.info_on and (not account.quiet or log.debug_on):
             log.add(DEBUG if account.quiet else INFO, _BEGAN, account)
+
+    def refused_uri(
+        self,
+        account: Account,
+        method: bytes | None,
+        uri: bytes | None,
+        headers: Iterable[tuple[bytes, bytes]],
+    ) -> None:
+        """Note a session's request without a valid URI."""
+        url = shown_url(uri)
+        scheme = url.partition(":")[0].lower()
+        if scheme not in _SCHEME_NUMBER:
+            scheme = SCHEMES[0]
+        self.began(account, method, scheme, "", url, headers)
 
     def misspelt(self, account: Account, field: str) -> None:
         """Warn once of an ignored field of a first packet whose name is probably misspelt."""
@@ -231,7 +227,9 @@ class Journal:
         """
         account.code = code
         account.size = size
-        self._close(account, outcome_of(code if code < 1000 else 101, ""))
+        self._close(
+            account, "2xx" if 200 <= code < 300 else outcome_of(code if code < 1000 else 101, "")
+        )
 
     def failed(
         self, account: Account, condition: str, error: str, detail: str, size: int = 0
@@ -253,9 +251,7 @@ class Journal:
         account.seconds = seconds = self._loop.clock() - account.began
         self.answered += 1
         metrics = self.metrics
-        metrics.ended(account.interface, account.scheme, outcome, seconds)
-        if account.http_version:
-            metrics.responded(account.http_version)
+        metrics.ended(account.interface, account.scheme, outcome, seconds, account.http_version)
         if account.trace_id:
             metrics.example(seconds, account.trace_id, time.time())
         log = self._log

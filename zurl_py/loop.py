@@ -68,6 +68,7 @@ class Loop:
         clock: the same.
         now: seconds on that clock at the start of this turn.
         epoll: the one epoll.
+        signals: signals that came and were not taken yet; see ``take_signals``.
         observe_lag: called with the number of seconds by which timers fire late.
     """
 
@@ -80,7 +81,7 @@ class Loop:
         self._handlers: dict[int, Callable[[int, int], None]] = {}
         self._buckets: dict[float, set[Timer]] = {}
         self._bucket_heap: list[float] = []
-        self._signals: list[int] = []
+        self.signals: list[int] = []
         self.observe_lag: Callable[[float], None] | None = None
         self._signal_pipe: tuple[int, int] | None = None
 
@@ -187,12 +188,12 @@ class Loop:
         self._signal_pipe = (reader, writer)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in signals:
-            signal.signal(number, lambda n, _frame: self._signals.append(n))
+            signal.signal(number, lambda n, _frame: self.signals.append(n))
         self.watch(reader, READ, _drain_pipe, urgent=True)
 
     def take_signals(self) -> list[int]:
         """The signals that came since the last call, in order."""
-        taken, self._signals = self._signals, []
+        taken, self.signals = self.signals, []
         return taken
 
     # -- running -----------------------------------------------------------------------------

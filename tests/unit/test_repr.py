@@ -90,7 +90,7 @@ def endpoint() -> Endpoint:
 
 def easy_handle() -> EasyHandle:
     log = Log()
-    handle = HandlePool(ConnectionSettings(proxy_userpwd=SECRET), 0, log, []).take()
+    handle = HandlePool(ConnectionSettings(proxy_userpwd=SECRET), 0, log, []).make()
     handle.apply(http_request())
     log.close()
     return handle

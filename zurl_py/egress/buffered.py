@@ -78,7 +78,8 @@ class BufferedTransfer(AnswerTransfer):
         self._sink = None
         if self._is_large:
             self._egress.large_bodies.leave(self)
-        HttpTransfer.cancel(self)
+        if self.handle is not None or self.leave is not None:  # else it has ended
+            HttpTransfer.cancel(self)
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""

@@ -200,7 +200,8 @@ class Egress:
     def _launch(self, transfer: Carried, place: Place) -> None:
         """Give a transfer to libcurl; if libcurl refuses it, it fails in the next turn."""
         multi = place.multi
-        handle = place.route.handles.take()
+        pool = place.route.handles
+        handle = pool.idle.pop() if pool.idle else pool.make()
         try:
             transfer.prepare(handle)
             handle.kept_only = place.kept_only

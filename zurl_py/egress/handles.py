@@ -241,12 +241,10 @@ class EasyHandle:
             verify_connect_host: the certificate must be the connect host's, not the URI's.
         """
         self._request = request
-        self.refused = None
-        self.out_of_descriptors = False
+        self.refused = self.peer = None
         self.tried = 0
-        self.peer = None
         self.problem = ""
-        self.tries_quic = self.alternative = self.spares_memory = False
+        self.out_of_descriptors = self.tries_quic = self.alternative = self.spares_memory = False
         self.wanted_socket = self.broken = self.was_dead = False
         setopt = self.curl.setopt
         url = connect_host_url(request) if verify_connect_host else request.target.curl_url
@@ -595,6 +593,6 @@ class HandlePool:
     def __repr__(self) -> str:
         return f"<HandlePool idle={len(self.idle)} {self.settings!r}>"
 
-    def take(self) -> EasyHandle:
-        """A prepared handle."""
-        return self.idle.pop() if self.idle else EasyHandle(self)
+    def make(self) -> EasyHandle:
+        """A prepared handle, where none is idle."""
+        return EasyHandle(self)

@@ -246,10 +246,10 @@ class Multi:
         return 0
 
     def _timer_wanted(self, milliseconds: int) -> int:
-        if milliseconds > 0:
-            self._loop.set_timer(self._timer, self._loop.now + milliseconds / 1000.0)
-        elif milliseconds == 0:
+        if milliseconds == 0:
             self._make_due()
+        elif milliseconds > 0:
+            self._loop.set_timer(self._timer, self._loop.now + milliseconds / 1000.0)
         else:
             self._loop.cancel_timer(self._timer)
         return 0

@@ -11,6 +11,7 @@ from ..cache import remember
 from ..errors import Error
 
 __all__ = [
+    "COMMON_METHODS",
     "DANGEROUS",
     "HOP_BY_HOP",
     "SECRETS",
@@ -232,8 +233,9 @@ def check_method(method: bytes) -> None:
     Raises:
         BadHeader: it is no token.
     """
-    if method not in _COMMON_METHODS and not TOKEN.fullmatch(method):
+    if method not in COMMON_METHODS and not TOKEN.fullmatch(method):
         raise BadHeader(f"method {_show(method)} is not a token (RFC 9110 section 9.1)")
 
 
-_COMMON_METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH"))
+COMMON_METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH"))
+"""Methods that need no check."""

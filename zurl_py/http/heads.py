@@ -62,10 +62,11 @@ class Head:
         code: status code.
         reason: reason phrase; empty over HTTP/2 and 3.
         headers: names and values, in order, case kept.
+        codings: the values of all Content-Encoding fields.
         version: of HTTP: "1.0", "1.1", "2" or "3".
     """
 
-    __slots__ = ("_kinds", "code", "headers", "reason", "version")
+    __slots__ = ("_kinds", "code", "codings", "headers", "reason", "version")
 
     def __init__(
         self, code: int, reason: bytes, headers: list[Pair], kinds: int = 0, version: str = "1.1"
@@ -74,6 +75,9 @@ class Head:
         self.reason = reason
         self.headers = headers
         self._kinds = kinds
+        self.codings: list[bytes] = []
+        if kinds & _CODING:
+            self.codings = [v for name, v in headers if name.lower() == b"content-encoding"]
         self.version = version
 
     def __repr__(self) -> str:
@@ -85,13 +89,6 @@ class Head:
             if key.lower() == name:
                 return value
         return None
-
-    @property
-    def codings(self) -> list[bytes]:
-        """The values of all Content-Encoding fields."""
-        if not self._kinds & _CODING:
-            return []
-        return [value for name, value in self.headers if name.lower() == b"content-encoding"]
 
     @property
     def location(self) -> bytes:

@@ -183,16 +183,22 @@ class Frontend:
         for new requests take turns in being read first, as there may not be room for all.
         """
         first, requests = self._first, self._requests
-        if (first is not None and (first.backlog or not self._may_read_first)) or (
-            requests is not None and requests.backlog
-        ):
-            self._read_new(receiver)
+        first_waits = first is not None and (first.backlog or not self._may_read_first)
+        if requests is not None and requests.backlog:
+            if first_waits:
+                self._read_both(receiver)
+            else:
+                requests.read(
+                    _BATCH, self._with_client(receiver.request, requests), receiver.has_room
+                )
+        elif first_waits:
+            self._read_first(receiver)
         if self._later is not None and self._later.backlog:
             self._later.read(_BATCH, self._with_client(receiver.go_on, self._later))
         if self._subscriptions is not None and self._subscriptions.backlog:
             self._subscriptions.read(_BATCH, self._take_subscription)
 
-    def _read_new(self, receiver: Receiver) -> None:
+    def _read_both(self, receiver: Receiver) -> None:
         if self._requests_go_first:
             self._read_requests(receiver)
             self._read_first(receiver)

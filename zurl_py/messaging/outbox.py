@@ -27,7 +27,9 @@ __all__ = ["Publisher", "Replier", "show_address"]
 Message = TypeVar("Message")
 
 _RETRY_INTERVAL = 0.02  # seconds; ZeroMQ has no event for room in a full queue
-_MAX_HELD = 100  # packets of one turn
+# Packets of one turn; more are sent before its end, so that a worker that takes no more is known to
+# be slow.
+_MAX_HELD = 100
 _MAX_WAITING = 10_000  # messages that may wait for one worker
 _MAX_WAITING_SIZE = 64 << 20  # bytes that may wait for one worker; one message may be larger
 _STUCK_AFTER = 30.0  # seconds without room for a message, after which a receiver is stuck
@@ -107,13 +109,6 @@ class _Outbox(Generic[Message]):
     def when_caught_up(self, worker: bytes, tell: Callable[[], None]) -> None:
         """Call ``tell`` once when no message waits any more for a worker that is slow now."""
         self._when_caught_up.setdefault(worker, {})[tell] = None
-
-    def _hold(self, worker: bytes, message: Message) -> None:
-        held = self.held
-        held.append((worker, message))
-        # Send now, so that a worker that takes no more is known to be slow.
-        if len(held) >= _MAX_HELD:
-            self.flush()
 
     def flush(self) -> None:
         """Send the messages of this turn. Called in each turn of the loop."""
@@ -231,7 +226,10 @@ class Publisher(_Outbox[bytes]):
 
         Where there is no subscription, it waits for one for a few seconds.
         """
-        self._hold(address, message)
+        held = self.held
+        held.append((address, message))
+        if len(held) >= _MAX_HELD:
+            self.flush()
 
     def subscription(self, frames: list[bytes]) -> None:
         """Handle a message that was read from the socket (RFC 29 of ZeroMQ): a subscription."""
@@ -400,7 +398,10 @@ class Replier(_Outbox[list[bytes]]):
 
     def reply(self, envelope: list[bytes], answer: bytes) -> None:
         """Send ``answer`` after the frames of the request's envelope, the identity first."""
-        self._hold(envelope[0], [*envelope, answer])
+        held = self.held
+        held.append((envelope[0], [*envelope, answer]))
+        if len(held) >= _MAX_HELD:
+            self.flush()
 
     def _size(self, message: list[bytes]) -> int:
         return sum(map(len, message))

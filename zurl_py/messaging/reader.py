@@ -60,6 +60,9 @@ class SocketReader:
         self._time_share = share
         self._answers = answers
         self._access = access
+        # A ROUTER's messages begin with an identity, and other frames follow it. It is read as
+        # bytes: a frame object, which can say whether more follow, takes .5 µs longer.
+        self._has_envelopes = access is None and socket.getsockopt(zmq.TYPE) == zmq.ROUTER
         self.client: CurveClient | None = None
         self.backlog = True
         self.must_check = False
@@ -94,7 +97,7 @@ class SocketReader:
         for number in range(batch):
             # Single messages tend to follow single ones: then it is cheaper to ask than to try
             # another receive.
-            if number == 1 and not self._many and (self._answers or not self._check_events()):
+            if number == 1 and not self._many and (self._answers or not self.check()):
                 return
             if number >= _MIN_MESSAGES:
                 if number == _MIN_MESSAGES:
@@ -104,7 +107,11 @@ class SocketReader:
             if may_take is not None and not may_take():
                 return
             try:
-                frame = receive(_NOBLOCK, False)
+                if self._has_envelopes:
+                    frames, more = [receive(_NOBLOCK)], True
+                else:
+                    frame = receive(_NOBLOCK, False)
+                    frames, more = [frame.bytes], frame.more
             except zmq.Again:
                 self.backlog = self.must_check = False
                 self._many = number > 1
@@ -112,22 +119,18 @@ class SocketReader:
             self.count += 1
             if self._access is not None:
                 self.client = self._access.identify(frame)
-            frames = [frame.bytes]
-            while frame.more:
+            while more:
                 frame = receive(_NOBLOCK, False)
                 frames.append(frame.bytes)
+                more = frame.more
             handle(frames)
 
     def check(self) -> bool:
         """Whether messages wait; if not, the descriptor signals when one comes."""
         if self.must_check:
-            self._check_events()
-        return self.backlog
-
-    def _check_events(self) -> bool:
-        # This also makes libzmq reset its descriptor, which would go on signalling else.
-        self.must_check = False
-        self._many = self.backlog = bool(int(self._option(_EVENTS)) & _POLLIN)
+            # This also makes libzmq reset its descriptor, which would go on signalling else.
+            self.must_check = False
+            self._many = self.backlog = bool(int(self._option(_EVENTS)) & _POLLIN)
         return self.backlog
 
     def _signal(self, _fd: int, _events: int) -> None:

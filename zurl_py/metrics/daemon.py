@@ -209,26 +209,23 @@ class Metrics:
 
     # -- the hot path --------------------------------------------------------------------------
 
-    def began(self, interface: int) -> None:
-        """Count a session that begins; ``interface`` is an index in ``INTERFACES``."""
-        self.open[interface] += 1
-
-    def ended(self, interface: int, scheme: int, outcome: str, seconds: float) -> None:
+    def ended(
+        self, interface: int, scheme: int, outcome: str, seconds: float, http_version: str = ""
+    ) -> None:
         """Count a session that has ended.
 
         Args:
             interface, scheme: indexes in ``INTERFACES`` and ``SCHEMES``.
             outcome: one of ``OUTCOMES``.
             seconds: since its first packet.
+            http_version: of the origin's answer, if its worker got it.
         """
         self.open[interface] -= 1
         index = (interface * _SCHEMES + scheme) * _PER_SCHEME + _OUTCOME_NUMBER[outcome]
         self.requests.values[index] += 1
         self.durations.pending[0].append(seconds)
-
-    def responded(self, http_version: str) -> None:
-        """Count an origin's answer by its HTTP version."""
-        self.responses.values[_VERSION_NUMBER[http_version]] += 1
+        if http_version:
+            self.responses.values[_VERSION_NUMBER[http_version]] += 1
 
     def example(self, seconds: float, trace_id: str, time: float) -> None:
         """Keep a request's trace id as the exemplar of its duration, for OpenMetrics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -37,6 +38,9 @@ class Budget:
     Args:
         limit: bytes; 0: no limit.
         held: sums up the bytes that are held.
+
+    Attributes:
+        next_check: time when to call ``check``, on the loop's clock.
     """
 
     def __init__(self, limit: int, loop: Loop, held: Callable[[], int], gate: Gate) -> None:
@@ -44,7 +48,7 @@ class Budget:
         self._loop = loop
         self._bytes_held = held
         self._gate = gate
-        self._next_check = 0.0
+        self.next_check = 0.0 if limit else math.inf
         self._exceeded_at: float | None = None
         self._rejecting = False
         self._timer = Timer(self.check)
@@ -52,26 +56,25 @@ class Budget:
     def configure(self, limit: int) -> None:
         """Set another limit."""
         self._limit = limit
-        self._next_check = 0.0
-
-    def turn(self) -> None:
-        """Call ``check`` from time to time; to be called in each turn of the loop."""
-        if self._limit and self._loop.now >= self._next_check:
-            self.check()
+        self.next_check = 0.0
 
     def check(self) -> None:
-        """Sum up the bytes; pause, reject or resume new requests accordingly."""
+        """Sum up the bytes; pause, reject or resume new requests accordingly.
+
+        To be called in the first turn of the loop at or after ``next_check``.
+        """
         loop = self._loop
         now, began = loop.now, loop.clock()
         held = self._bytes_held()
-        self._next_check = now + max(_CHECK_INTERVAL, (loop.clock() - began) / _TIME_SHARE)
+        pause = max(_CHECK_INTERVAL, (loop.clock() - began) / _TIME_SHARE)
+        self.next_check = now + pause if self._limit else math.inf
         if not self._limit or held <= self._limit:
             if self._exceeded_at is not None:
                 self._exceeded_at = None
                 self._rejecting = False
                 self._gate.resume()
             return
-        loop.set_timer(self._timer, self._next_check)
+        loop.set_timer(self._timer, self.next_check)
         if self._exceeded_at is None:
             self._exceeded_at = now
             self._gate.pause()

@@ -87,10 +87,15 @@ class HttpSession(Session):
         """Send the whole answer to the worker."""
         if self.open:
             assert self._transfer is not None
-            self._body_sent = len(body)
-            fields: dict[str, Any] = {"body": body}
-            self._add_head(fields, head)
-            self._record_answered(head.code)
+            self._body_sent = size = len(body)
+            self.account.http_version = head.version
+            fields: dict[str, Any] = {
+                "body": body,
+                "code": head.code,
+                "reason": head.reason,
+                "headers": head.headers,
+            }
+            self._s.journal.answered_with(self.account, head.code, size)
             if self._transfer.extras is not None:
                 add_ext(fields, self._transfer.extras.whole())
             self._finish(fields)

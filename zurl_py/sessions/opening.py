@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..client_certificate import BadClientCertificate, ClientCertificate
 from ..egress import HttpRequest, check_names
-from ..http.fields import BadHeader, RequestHeaders, check_method
+from ..http.fields import COMMON_METHODS, BadHeader, RequestHeaders, check_method
 from ..policy import Policy
 from ..url import BadUrl, Target, parse
 from ..zhttp import Condition, Format, RequestPacket
@@ -62,10 +62,11 @@ def _request_to(
     if not method:
         raise Refused.bad_request("method is missing", "bad-method")
     headers = request_headers(packet, user_agent)
-    try:
-        check_method(method)
-    except BadHeader as error:
-        raise Refused.bad_request(str(error), "bad-method") from None
+    if method not in COMMON_METHODS:
+        try:
+            check_method(method)
+        except BadHeader as error:
+            raise Refused.bad_request(str(error), "bad-method") from None
     if packet.body and method == b"HEAD":
         raise Refused(
             Condition.CONTENT_NOT_ALLOWED, "a HEAD request has no body", "content-not-allowed"

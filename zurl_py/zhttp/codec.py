@@ -59,7 +59,11 @@ def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
     try:
         if letter == _JSON_LETTER:
             format = _FORMAT_JSON
-            value = _decode_json(memoryview(message)[1:])
+            document = memoryview(message)[1:]
+            try:
+                value = _JSON.decode(document)
+            except ValueError as error:
+                value = _decode_leniently(document, error)
         elif letter == _TNETSTRING_LETTER:
             format = _FORMAT_TNETSTRING
             value = tnetstring.loads(message[1:])
@@ -79,14 +83,12 @@ def decode(message: bytes) -> tuple[Format, dict[Any, Any]]:
     return format, value
 
 
-def _decode_json(document: memoryview) -> Any:
+def _decode_leniently(document: memoryview, error: ValueError) -> Any:
+    """Decode JSON that the strict decoder refused with this error."""
     try:
-        return _JSON.decode(document)
-    except ValueError as error:
-        try:
-            return lenient_json.loads(bytes(document))
-        except (ValueError, RecursionError):
-            raise error from None  # the strict decoder's error names the position
+        return lenient_json.loads(bytes(document))
+    except (ValueError, RecursionError):
+        raise error from None  # the strict decoder's error names the position
 
 
 def _decode_msgpack(document: memoryview) -> Any:

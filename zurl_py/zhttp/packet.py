@@ -20,8 +20,10 @@ from .fields import Ids, WrongField, name_of, text_or_none
 __all__ = ["Packet", "PacketError", "defaults", "rules", "table", "written"]
 
 Check = Callable[[Any], Any]
-Rule = tuple[str, Check]  # the attribute that holds the field, and the check of its value
-Field = tuple[str, str, Check]  # the field's name on the wire, then the same two
+# The attribute that holds the field, the check of its value, and the attribute for plain text,
+# which needs no check; "": text is not a valid value.
+Rule = tuple[str, Check, str]
+Field = tuple[str, str, Check]  # the field's name on the wire, then the first two of these
 
 
 class PacketError(Error, ValueError):
@@ -116,7 +118,7 @@ class Packet:
         packet = cls.__new__(cls)
         attributes = packet.__dict__ = cls._DEFAULTS.copy()
         attributes["format"] = format
-        rules, text = cls._RULES, check.text
+        rules = cls._RULES
         key: Any = None
         try:
             for key, value in decoded.items():
@@ -126,12 +128,12 @@ class Packet:
                     if "_" in name and name.replace("_", "-") in rules:
                         attributes["misspelt"] = name
                     continue
-                attribute, convert = rule
+                attribute, convert, plain = rule
                 # The most common kind of field, inlined.
-                if convert is text and type(value) is str and value.isascii():
-                    attributes[attribute] = value.encode()
-                elif convert is text and type(value) is bytes:
-                    attributes[attribute] = value
+                if plain and type(value) is str and value.isascii():
+                    attributes[plain] = value.encode()
+                elif plain and type(value) is bytes:
+                    attributes[plain] = value
                 else:
                     attributes[attribute] = convert(value)
             if "_id" in attributes:
@@ -248,10 +250,14 @@ def rules(*own: Field) -> dict[str | bytes, Rule]:
 def table(*fields: Field) -> dict[str | bytes, Rule]:
     """Fields by their keys, as text and as bytes, which a TNetString has."""
     return {
-        key: (attribute, checked)
+        key: (attribute, checked, _PLAIN.get(checked, attribute) if checked in _TEXTS else "")
         for name, attribute, checked in fields
         for key in (name, name.encode())
     }
+
+
+_TEXTS: Final = (check.text, check.id_or_ids)
+_PLAIN: Final = {check.id_or_ids: "id"}
 
 
 def written(table: Mapping[str | bytes, Rule]) -> list[tuple[str, str]]:

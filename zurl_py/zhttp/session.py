@@ -251,8 +251,12 @@ class Endpoint:
         address = packet.sender if sender is not None else None
         envelope = Envelope(packet.format, sender, id, packet.user_data, address)
         rules = _GATEWAY_WEBSOCKET if packet.is_websocket else _GATEWAY_HTTP
-        endpoint = cls(rules, envelope)
+        endpoint = cls.__new__(cls)  # without __init__: nearly all of its values differ here
+        endpoint._rules = rules
+        endpoint._envelope = envelope
         endpoint._numbered = id is not None
+        endpoint._out_seq = 0
+        endpoint.ours = IDLE
         # Its seq may be any number, and its type is ignored, as with Zurl.
         endpoint._in_seq = packet.seq or 0
         endpoint.expires_at = now + SESSION_EXPIRY
