@@ -151,7 +151,7 @@ class Acceptor:
             None if message.expires is None else now + message.expires,
             message.not_before or 0.0,
             message.secrets,
-            self._scheduler.may_lease(lane, now),
+            self._scheduler.may_lease(lane, now, self._waiting_bytes),
             lane is not None,
         )
         self._batch.append(new)

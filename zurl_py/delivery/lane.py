@@ -29,6 +29,7 @@ class Lane:
     Attributes:
         ready: leased deliveries that wait for their turn.
         in_flight: number of attempts in flight.
+        leased_bytes: bytes of bodies of leased deliveries, in flight or ready.
         next_due: time when the next delivery in the store is due, seconds since 1970.
         claiming: a claim for more is being answered.
         processes: number of processes that send to the endpoint, this one included.
@@ -53,6 +54,7 @@ class Lane:
         "encoder",
         "endpoint",
         "in_flight",
+        "leased_bytes",
         "next_due",
         "processes",
         "queued",
@@ -67,6 +69,7 @@ class Lane:
         self.breaker = Breaker()
         self.ready: deque[Delivery] = deque()
         self.in_flight = 0
+        self.leased_bytes = 0
         self.next_due = NEVER
         self.claiming = False
         self.queued = False

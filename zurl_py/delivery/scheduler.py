@@ -1,5 +1,9 @@
 """The scheduler: which attempt is next. Fair among endpoints, within their limits, bounded memory.
 
+Attempts, leased deliveries and bytes of their bodies are bounded for all endpoints together. Half
+of each goes to whoever needs it, the next quarter in small shares, and the last in tiny ones: where
+many hang, there is some left for another.
+
 It has no I/O and no clock: it is given leased deliveries and the time, and returns attempts to
 make. Pending deliveries are in the store; of each endpoint only a few that are due are leased in
 advance, and the time when the next one is due is known. So one timer is enough for millions.
@@ -25,6 +29,9 @@ MAX_BYTES: Final = 64 << 20  # bytes of bodies of leased deliveries, in flight o
 _MAX_READY: Final = 4096
 _CLAIM_BYTES: Final = 1 << 20  # bytes of bodies of one claim
 _MAX_CLAIMS: Final = 16  # claims that are not answered
+_FEW_READY: Final = 4  # leased deliveries that wait, of one lane, while there are many
+_FEW_BYTES: Final = 4 << 20  # bytes of leased bodies of one lane, while there are many
+_PASSED_OVER: Final = 100  # lanes without room that one call passes over
 
 
 @dataclass(slots=True)
@@ -120,24 +127,44 @@ class Scheduler:
 
     # -- what is due ---------------------------------------------------------------------------
 
-    def may_lease(self, lane: Lane | None, now: float) -> bool:
-        """Whether a delivery that is accepted now should be leased at once."""
-        if self.paused or self.ready >= _MAX_READY or self.leased_bytes >= MAX_BYTES:
+    def may_lease(self, lane: Lane | None, now: float, waiting: int = 0) -> bool:
+        """Whether a delivery that is accepted now should be leased at once.
+
+        Args:
+            waiting: bytes of bodies that may be leased before this one.
+        """
+        if self.paused or self.ready >= _MAX_READY or self.leased_bytes + waiting >= MAX_BYTES:
             return False
         if lane is None:
             return True
         # If others wait in the store, it has to wait behind them.
-        return lane.next_due == NEVER and len(lane.ready) < lane.ahead() and not lane.shut(now)
+        return (
+            lane.next_due == NEVER
+            and len(lane.ready) < self._most_ready(lane)
+            and self._has_bytes(lane, waiting)
+            and not lane.shut(now)
+        )
+
+    def _most_ready(self, lane: Lane) -> int:
+        return min(lane.ahead(), _share(self.ready, _MAX_READY, _FEW_READY))
+
+    def _has_bytes(self, lane: Lane, waiting: int = 0) -> bool:
+        share = _share(self.leased_bytes + waiting, MAX_BYTES, _FEW_BYTES)
+        return lane.leased_bytes + waiting < share
 
     def leased(self, delivery: Delivery) -> None:
         """Add a delivery that was leased to this process."""
         lane = self.lanes[delivery.endpoint]
         lane.ready.append(delivery)
         self.ready += 1
-        self.leased_bytes += len(delivery.body)
+        self._add_bytes(lane, len(delivery.body))
         if not lane.queued:
             lane.queued = True
             self._round.append(lane)
+
+    def _add_bytes(self, lane: Lane, number: int) -> None:
+        lane.leased_bytes += number
+        self.leased_bytes += number
 
     def due(self, endpoint: int, when: float) -> None:
         """Note that a delivery in the store is due at ``when``."""
@@ -160,18 +187,24 @@ class Scheduler:
         """The claims to send to the store."""
         self._wake(now)
         claims: list[Claim] = []
-        while self._hungry and not self.paused:
+        passed_over: list[Lane] = []
+        while self._hungry and not self.paused and len(passed_over) < _PASSED_OVER:
             if self.ready >= _MAX_READY or self.leased_bytes >= MAX_BYTES:
                 break
             if self._claims >= _MAX_CLAIMS:
                 break
             number = next(iter(self._hungry))
             lane = self._hungry.pop(number)
+            if not self._has_bytes(lane):
+                passed_over.append(lane)
+                continue
             claim = self._claim(lane, now)
             if claim is not None:
                 lane.claiming = True
                 self._claims += 1
                 claims.append(claim)
+        for lane in passed_over:
+            self._hungry[lane.endpoint.id] = lane
         return claims
 
     def _claim(self, lane: Lane, now: float) -> Claim | None:
@@ -181,7 +214,7 @@ class Scheduler:
         if when > now:
             self._wake_at(lane, when)
             return None
-        room = lane.ahead() - len(lane.ready)
+        room = self._most_ready(lane) - len(lane.ready)
         if room <= 0 or (lane.ready and 2 * len(lane.ready) > lane.ahead()):
             return None  # checked again when these were sent
         return Claim(lane.endpoint.id, room, _CLAIM_BYTES)
@@ -212,7 +245,8 @@ class Scheduler:
         round_ = self._round
         if self.paused or len(self.flights) >= MAX_IN_FLIGHT:
             return None
-        share = self._share()
+        few = MAX_IN_FLIGHT // (self._flying + 1) or 1
+        share = _share(len(self.flights), MAX_IN_FLIGHT, few)
         for _ in range(len(round_)):
             lane = round_.popleft()
             if lane.in_flight >= share:
@@ -230,12 +264,6 @@ class Scheduler:
             return self._start(lane, now)
         return None
 
-    def _share(self) -> int:
-        """Number of attempts that one lane may have in flight, so that slow lanes leave room."""
-        if 2 * len(self.flights) < MAX_IN_FLIGHT:
-            return MAX_IN_FLIGHT
-        return max(4, MAX_IN_FLIGHT // (self._flying + 1))
-
     def _start(self, lane: Lane, now: float) -> Flight:
         delivery = lane.ready.popleft()
         self.ready -= 1
@@ -250,7 +278,7 @@ class Scheduler:
         while ready and ready[0].expires_at is not None and ready[0].expires_at <= now:
             delivery = ready.popleft()
             self.ready -= 1
-            self.leased_bytes -= len(delivery.body)
+            self._add_bytes(lane, -len(delivery.body))
             finish = Finish(delivery, State.DEAD, 0.0, delivery.attempt, None, "expired", now)
             self._expired.append(finish)
 
@@ -265,7 +293,7 @@ class Scheduler:
         """Handle the end of an attempt; returns the result to write, and events to report."""
         delivery, lane = flight.delivery, flight.lane
         self.flights.discard(delivery.seq)
-        self.leased_bytes -= len(delivery.body)
+        self._add_bytes(lane, -len(delivery.body))
         attempt = delivery.attempt + 1
         settings = lane.endpoint.settings
         verdict = judge(outcome, attempt, settings.schedule, delivery.expires_at, now, self._random)
@@ -289,17 +317,18 @@ class Scheduler:
             Finish(delivery, State.PENDING, delivery.due, delivery.attempt, None, "", now)
             for delivery in lane.ready
         ]
-        self.ready -= len(lane.ready)
-        self.leased_bytes -= sum(len(delivery.body) for delivery in lane.ready)
-        lane.ready.clear()
+        self._clear(lane)
         return finishes
 
     def drop_ready(self) -> None:
         """Drop leased deliveries, which other processes may have by now, and claim again."""
         for lane in self.lanes.values():
-            self.leased_bytes -= sum(len(delivery.body) for delivery in lane.ready)
-            self.ready -= len(lane.ready)
-            lane.ready.clear()
+            self._clear(lane)
+
+    def _clear(self, lane: Lane) -> None:
+        self.ready -= len(lane.ready)
+        self._add_bytes(lane, -sum(len(delivery.body) for delivery in lane.ready))
+        lane.ready.clear()
 
     def share_with(self, processes: int) -> None:
         """Divide rates and concurrencies by the number of processes."""
@@ -328,3 +357,16 @@ class Scheduler:
         if when < lane.wake_at:
             lane.wake_at = when
             heapq.heappush(self._wakes, (when, lane.endpoint.id))
+
+
+def _share(used: int, most: int, few: int) -> int:
+    """How much of something one lane may have.
+
+    Args:
+        used: what all lanes have of it.
+        most: what they may have together.
+        few: a small share.
+    """
+    if 2 * used < most:
+        return most
+    return few if 4 * used < 3 * most else max(1, few // 8)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from statistics import quantiles
 from typing import Any
 
 from tests.e2e.delivery.process import Deliver, Worker
-from tests.e2e.delivery.receiver import Busy, Receiver, Reply
+from tests.e2e.delivery.receiver import Busy, Receiver, Reply, Webhook
 from tests.support.deadline import wait_until
 from tests.support.origin import dead_port
 
@@ -113,6 +114,28 @@ def test_a_dead_and_a_slow_endpoint_do_not_slow_the_others(
         wait_until(lambda: len(beside()) == 100, "the quick ones")
     # Generous, for a machine under load; a queue behind the slow ones would take seconds.
     assert quantiles(beside(), n=100)[97] < max(1.5, 2 * quantiles(alone, n=100)[97])
+
+
+def test_large_bodies_that_hang_do_not_stop_the_others(worker: Worker, receiver: Receiver) -> None:
+    """Bodies in flight are bounded for all endpoints together; one must not use up the room."""
+    over = threading.Event()
+
+    def reply(hook: Webhook) -> Reply:
+        if hook.path == "/hangs":
+            over.wait(60)
+        return Reply()
+
+    receiver.reply = reply
+    try:
+        worker.put("hangs", receiver.url("/hangs"), timeout=60_000, concurrency=100)
+        for _ in range(80):
+            worker.deliver("x" * 1_000_000, endpoint="hangs")
+        receiver.wait(20, 30.0)
+        other = worker.deliver(uri=receiver.url("/other"))
+        receiver.wait_for(other)
+        assert len(receiver.ids("/hangs")) < 80
+    finally:
+        over.set()
 
 
 def test_operator_is_told(start_deliver: Start, receiver: Receiver) -> None:

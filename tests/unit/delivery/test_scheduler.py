@@ -10,7 +10,7 @@ import pytest
 from zurl_py.delivery.attempts import Outcome, State
 from zurl_py.delivery.lane import DISABLE_AFTER, NEVER, Lane
 from zurl_py.delivery.model import Claimed, Delivery, Endpoint, Settings
-from zurl_py.delivery.scheduler import MAX_IN_FLIGHT, Flight, Scheduler
+from zurl_py.delivery.scheduler import MAX_BYTES, MAX_IN_FLIGHT, Flight, Scheduler
 
 NOW = 1_800_000_000.0
 
@@ -86,6 +86,57 @@ def test_slow_lanes_leave_room_for_a_late_one(bench: Bench) -> None:
     bench.put(99)
     bench.lease(99, 5)
     assert [flight.delivery.endpoint for flight in bench.take()].count(99) == 5
+
+
+@pytest.mark.parametrize("hanging", [1, 16, 40, 64, 100, 200])
+def test_many_lanes_that_hang_leave_room_for_a_late_one(bench: Bench, hanging: int) -> None:
+    """As attempts, as leased deliveries, and as claims."""
+    scheduler = bench.scheduler
+    for number in range(hanging):
+        bench.put(number)
+        scheduler.due(number, NOW)
+    for _ in range(300):
+        for claim in scheduler.claims(NOW):
+            bench.seq += 100
+            deliveries = [
+                Delivery(bench.seq + n, f"m{bench.seq + n}", claim.endpoint, b"", NOW, NOW)
+                for n in range(claim.limit)
+            ]
+            scheduler.claimed(Claimed(claim.endpoint, deliveries, NOW))
+        bench.take()
+    late = bench.put(999)
+    assert scheduler.may_lease(late, NOW)
+    scheduler.due(999, NOW)
+    assert 999 in [claim.endpoint for claim in scheduler.claims(NOW)]
+    bench.lease(999)
+    assert [flight.delivery.endpoint for flight in bench.take()] == [999]
+
+
+@pytest.mark.parametrize("hanging", [1, 3, 15])
+def test_large_bodies_of_lanes_that_hang_leave_room_for_a_late_one(
+    bench: Bench, hanging: int
+) -> None:
+    scheduler = bench.scheduler
+    body = b"x" * 1_000_000
+    for number in range(hanging):
+        bench.put(number)
+        scheduler.due(number, NOW)
+    for _ in range(200):
+        for claim in scheduler.claims(NOW):
+            bench.lease(claim.endpoint, body=body)
+            scheduler.claimed(Claimed(claim.endpoint, [], NOW))
+        bench.take()
+    assert scheduler.leased_bytes >= MAX_BYTES // 2
+    late = bench.put(999)
+    assert scheduler.may_lease(late, NOW)
+    assert not scheduler.may_lease(late, NOW, MAX_BYTES // 2)
+    scheduler.due(999, NOW)
+    assert [claim.endpoint for claim in scheduler.claims(NOW)] == [999]
+    bench.lease(999, body=body)
+    flights = bench.take()
+    assert [flight.delivery.endpoint for flight in flights] == [999]
+    bench.end(flights[0])
+    assert scheduler.lanes[999].leased_bytes == 0
 
 
 def test_halved_and_grown_again(bench: Bench) -> None:
