@@ -94,7 +94,7 @@ def test_the_request_interface_does_not_wait_behind_the_streaming_one(
     assert len(served) < 100  # and not all of the two hundred first
 
 
-def test_a_cancel_without_address_ends_nobody_s_session(
+def test_a_cancel_without_address_ends_no_session(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     daemon, worker = start_daemon()
@@ -157,9 +157,7 @@ def test_a_trickle_to_a_slow_worker_is_bounded_and_whole(
     assert "dropping packets" not in daemon.log()
 
 
-def test_a_stop_tells_every_request_that_is_here(
-    start_daemon: Start, origin: ScriptedOrigin
-) -> None:
+def test_a_stop_answers_every_request(start_daemon: Start, origin: ScriptedOrigin) -> None:
     """Those that were never begun, too: they would be lost with the sockets."""
     daemon, worker = start_daemon(max_open_requests=2, drain_timeout=3)
     origin.script = _tarpit

@@ -185,7 +185,7 @@ def test_a_pair_that_does_not_fit_is_refused(
     assert tls_origin.connections == 0
 
 
-def test_without_tls_a_certificate_is_of_no_matter(
+def test_without_tls_a_certificate_is_ignored(
     worker: Worker, origin: ScriptedOrigin, authority: CertificateAuthority
 ) -> None:
     origin.script = reply(OK)
@@ -253,7 +253,7 @@ def test_a_wss_origin_is_shown_the_certificate_as_well(
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
-def test_they_go_through_proxies(
+def test_certificates_work_through_proxies(
     start_daemon: Start,
     strict_origin: ScriptedOrigin,
     authority: CertificateAuthority,
@@ -318,7 +318,7 @@ def quic_worker(start_daemon: Start, authority: CertificateAuthority) -> Worker:
     return start_daemon(environment={"SSL_CERT_FILE": authority.path}, http_version="3")[1]
 
 
-def test_they_are_shown_over_http3(
+def test_certificates_are_shown_over_http3(
     quic_worker: Worker, strict_quic: Http3Origin, authority: CertificateAuthority
 ) -> None:
     uri = f"https://localhost:{strict_quic.port}/who"

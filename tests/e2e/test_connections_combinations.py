@@ -102,7 +102,7 @@ def test_without_tls_a_version_is_ignored(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "ws", "wss"])
-def test_a_version_that_there_is_not_is_refused_where_it_would_be_ignored_too(
+def test_an_unknown_version_is_refused_even_without_tls(
     worker: Worker, origin: ScriptedOrigin, scheme: str
 ) -> None:
     for wrong in ("4", "", 2):
@@ -139,7 +139,7 @@ def test_through_any_proxy_it_is_two_at_most(
 @pytest.mark.parametrize(
     "headers", [[["Authorization", "NTLM x"]], [["X-Large", "x" * 61_000]]], ids=["login", "large"]
 )
-def test_what_needs_http1_is_asked_by_it_whatever_is_allowed(
+def test_requests_that_need_http1_use_it_whatever_is_allowed(
     worker: Worker, tls_origin: ScriptedOrigin, quic: Http3Origin, headers: list[list[str]]
 ) -> None:
     answer = worker.request(
@@ -218,7 +218,7 @@ def test_an_answer_without_a_body_has_no_trailers(
     assert answer["ext"] == {"trailers": []}
 
 
-def test_nothing_is_cut_where_no_size_is_given(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_without_max_size_nothing_is_truncated(worker: Worker, origin: ScriptedOrigin) -> None:
     origin.script = reply(OK)
     answer = worker.request(method="GET", uri=origin.url(), ext={"truncate": True})
     assert answer.body == b"over tcp"
@@ -265,9 +265,7 @@ def test_what_is_reported_when_all_of_the_time_went_into_connecting(
     assert session.finish()[-1]["ext"]["error"] == error
 
 
-def test_time_after_connecting_is_no_time_of_connecting(
-    worker: Worker, origin: ScriptedOrigin
-) -> None:
+def test_connect_timeout_ends_with_the_connection(worker: Worker, origin: ScriptedOrigin) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.expect_end()

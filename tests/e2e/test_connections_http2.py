@@ -145,7 +145,7 @@ def test_a_burst_to_an_origin_of_http1_is_parallel(
         assert [worker.recv_req().get("code") for _ in range(10)] == [200] * 10
 
 
-def test_nobody_waits_for_a_connection_that_never_comes(
+def test_no_request_waits_for_a_connection_that_is_never_made(
     worker: Worker, origin: ScriptedOrigin, authority: CertificateAuthority
 ) -> None:
     """The first connection is silent, the next ones are good."""

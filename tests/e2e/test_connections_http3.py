@@ -189,7 +189,7 @@ def test_a_connection_that_was_closed_while_idle_costs_no_request(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_server_that_has_vanished_is_asked_again_by_tcp(
+def test_after_a_server_has_vanished_requests_are_sent_by_tcp(
     quic_worker: Worker, both: Both, method: str
 ) -> None:
     assert quic_worker.request(method="GET", uri=both.uri).body.startswith(b"over h3")
@@ -317,7 +317,7 @@ def test_an_alternative_is_read_from_streamed_answers_as_well(
 
 @pytest.mark.parametrize("fields", [{}, {"stream": True, "credits": 99}])
 @pytest.mark.parametrize("follows", [True, False])
-def test_what_is_misdirected_by_http3_is_asked_again_by_tcp(
+def test_a_421_over_http3_is_repeated_over_tcp(
     quic_worker: Worker, both: Both, fields: dict[str, Any], follows: bool
 ) -> None:
     """421: another connection may be answered (RFC 9110 section 15.5.20)."""
@@ -341,7 +341,7 @@ def test_misdirected_by_tcp_is_an_answer(worker: Worker, tcp: ScriptedOrigin) ->
     assert len(tcp.requests) == 1
 
 
-def test_an_alternative_leads_nowhere_that_the_policy_refuses(
+def test_the_policy_applies_to_alternatives(
     start_daemon: Start,
     authority: CertificateAuthority,
     tcp: ScriptedOrigin,

@@ -40,7 +40,9 @@ def test_whole_requests_go_by_new_connections(
         settle(origin, number + 1)
 
 
-def test_many_at_once_after_many_have_died(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_many_requests_after_many_connections_were_lost(
+    worker: Worker, origin: ScriptedOrigin
+) -> None:
     """libcurl gives up where five connections in a row are dead."""
     origin.script = answer_once
     for turn in range(3):
@@ -115,7 +117,7 @@ def test_a_new_connection_that_is_reset_is_not_tried_again(
 @pytest.mark.parametrize("delay", [0.0, 0.05])
 @pytest.mark.parametrize("stray", [TIMEOUT, b"x", OK * 2])
 @pytest.mark.parametrize("stays", [True, False])
-def test_what_comes_unasked_is_no_answer(
+def test_unsolicited_bytes_are_no_answer(
     worker: Worker, origin: ScriptedOrigin, delay: float, stray: bytes, stays: bool
 ) -> None:
     said = threading.Event()
@@ -141,7 +143,7 @@ def test_what_comes_unasked_is_no_answer(
     assert origin.connections == 2
 
 
-def test_dead_connections_are_closed_although_nobody_asks(
+def test_dead_connections_are_closed_without_a_request(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     """In time, and in all multi handles: what is busy is beyond what one of these takes."""
@@ -169,7 +171,7 @@ def descriptors(daemon: Daemon) -> int:
     return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
 
 
-def test_sockets_are_told_apart_by_their_own_end() -> None:
+def test_sockets_are_identified_by_their_local_address() -> None:
     """A descriptor that is used again is not the connection that was dead."""
     from zurl_py.egress.kept import KeptConnections
 

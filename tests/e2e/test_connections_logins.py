@@ -55,7 +55,7 @@ def other(shared_daemon: Daemon) -> Iterator[Worker]:
         yield made.ready()
 
 
-def test_a_login_is_not_for_others(
+def test_a_login_is_used_by_its_worker_only(
     worker: Worker, other: Worker, origin: ScriptedOrigin, scheme: str
 ) -> None:
     origin.script = login

@@ -31,7 +31,7 @@ def test_no_such_name_is_remembered_if_so_set(outcomes: Any) -> None:
     assert outcomes["no_such_name_is_remembered_if_so_set"] == [NOT_RESOLVED, NOT_RESOLVED, 1]
 
 
-def test_a_name_that_moves_costs_no_request(outcomes: Any) -> None:
+def test_a_name_that_changes_its_address_loses_no_request(outcomes: Any) -> None:
     assert outcomes["a_name_that_moves"] == [200, 200]
 
 
@@ -44,7 +44,7 @@ def test_requests_to_one_name_share_a_look_up(outcomes: Any) -> None:
     assert outcomes["one_look_up_for_all"] == [[200], 1]
 
 
-def test_silent_names_delay_no_others(outcomes: Any) -> None:
+def test_silent_name_servers_delay_no_other_names(outcomes: Any) -> None:
     assert outcomes["silent_names_delay_no_others"] == [[200, 200], True, True]
 
 

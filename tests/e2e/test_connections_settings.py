@@ -78,7 +78,7 @@ def keepalive_timers(port: int) -> list[int]:
 
 @pytest.mark.parametrize(("seconds", "timer"), [(None, 2), (0, 0)])
 @pytest.mark.parametrize("scheme", ["http", "ws"])
-def test_tcp_asks_for_a_sign_of_life(
+def test_tcp_probes_silent_origins(
     start_daemon: Start, origin: ScriptedOrigin, seconds: int | None, timer: int, scheme: str
 ) -> None:
     origin.script = lambda connection: connection.expect_end()
@@ -273,7 +273,7 @@ def test_connections_to_a_host_are_limited_and_the_rest_waits(
     assert origin.connections == 2
 
 
-def test_who_waits_for_a_connection_has_its_own_timeout(
+def test_a_request_that_waits_for_a_connection_has_its_own_timeout(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     origin.script = lambda connection: connection.expect_end()
@@ -285,7 +285,7 @@ def test_who_waits_for_a_connection_has_its_own_timeout(
     assert origin.connections == 1
 
 
-def test_a_host_that_fails_again_and_again_is_left_alone(
+def test_a_host_that_keeps_failing_gets_no_requests(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     origin.script = reply(OK)

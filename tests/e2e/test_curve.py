@@ -111,7 +111,7 @@ def test_a_client_with_a_key_is_served(site: Site, origin: ScriptedOrigin) -> No
     assert session.body == b"hi"
 
 
-def test_who_has_no_key_is_not_and_this_is_said_once(site: Site) -> None:
+def test_clients_without_key_are_refused_and_logged_once(site: Site) -> None:
     site.secrets["stranger"] = zmq.curve_keypair()
     site.worker("a").ready()
     stranger = site.worker("stranger")
@@ -127,7 +127,7 @@ def test_who_has_no_key_is_not_and_this_is_said_once(site: Site) -> None:
     plain.close()
 
 
-def test_over_ipc_nobody_needs_a_key(site: Site) -> None:
+def test_over_ipc_no_key_is_needed(site: Site) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
@@ -265,9 +265,7 @@ Change = Callable[[Path], None]
         ),
     ],
 )
-def test_what_is_wrong_with_keys(
-    tmp_path: Path, lines: str, change: Change | None, words: str
-) -> None:
+def test_faults_of_key_files(tmp_path: Path, lines: str, change: Change | None, words: str) -> None:
     make(tmp_path, "server")
     if change is not None:
         change(tmp_path)

@@ -68,7 +68,7 @@ def test_bad_requests(worker: Worker, fields: dict[str, Any], error: bytes) -> N
     ],
 )
 @pytest.mark.parametrize("format", ["J", "T", "M"])
-def test_a_malformed_message_is_told_its_field(
+def test_the_answer_to_a_malformed_message_names_its_field(
     worker: Worker, field: str, value: Any, format: str
 ) -> None:
     fields = {"method": "GET", "uri": "http://127.0.0.1/", "id": "x", field: value}
@@ -110,7 +110,7 @@ def test_refused_connections(worker: Worker) -> None:
         assert told(session.finish()[-1]) == expected
 
 
-def test_answers_that_are_none(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_answers_that_are_not_http(worker: Worker, origin: ScriptedOrigin) -> None:
     origin.script = reply(b"", close=True)
     assert both(worker, method="GET", uri=origin.url()) == (b"undefined-condition", b"empty-answer")
     origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", close=True)
@@ -139,7 +139,9 @@ def test_bad_framing(worker: Worker, origin: ScriptedOrigin, rest: bytes) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["http", "ws"])
-def test_a_reset_is_told_from_an_end(worker: Worker, origin: ScriptedOrigin, scheme: str) -> None:
+def test_a_reset_is_distinguished_from_an_end(
+    worker: Worker, origin: ScriptedOrigin, scheme: str
+) -> None:
     def script(connection: Connection) -> None:
         connection.read_head()
         if connection.origin.gate("reset").is_set():
@@ -190,7 +192,7 @@ def test_a_privilege_that_is_not_granted(start_daemon: Start) -> None:
     assert b"ignore" in answer["ext"]["detail"]
 
 
-def test_a_reload_that_ends_what_is_under_way(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_a_reload_that_ends_open_requests(start_daemon: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start_daemon()
     origin.script = hold
     session = worker.start(method="GET", uri=origin.url(), stream=True, credits=9)
@@ -200,7 +202,7 @@ def test_a_reload_that_ends_what_is_under_way(start_daemon: Start, origin: Scrip
     assert told(session.finish()[-1]) == (b"policy-violation", b"policy-reloaded")
 
 
-def test_a_stop_that_ends_what_is_under_way(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_a_stop_that_ends_open_requests(start_daemon: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start_daemon(drain_timeout=1)
     origin.script = hold
     session = worker.start(method="GET", uri=origin.url(), stream=True, credits=9)

@@ -118,7 +118,7 @@ def test_without_a_daemon_there_is_a_clear_line(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["stream.py", "webhook.py", "websocket_echo.py", "recipes/websocket_bridge.py"]
 )
-def test_without_a_url_it_says_how_it_is_called(shared_daemon: Daemon, name: str) -> None:
+def test_without_a_url_the_usage_is_shown(shared_daemon: Daemon, name: str) -> None:
     done = run(shared_daemon, name)
     assert done.returncode == 1
     assert f"python examples/{name} ".encode() in done.stderr

@@ -108,7 +108,7 @@ def test_a_socket_that_was_removed_is_there_again(
     assert not list(daemon.directory.glob("*in*")) + list(daemon.directory.glob("req"))
 
 
-def test_a_path_that_another_has_taken_is_left_to_it(
+def test_a_path_taken_by_another_daemon_is_not_touched(
     start_daemon: Callable[..., tuple[Daemon, Worker]],
 ) -> None:
     daemon, worker = start_daemon(interfaces=("req",))
@@ -123,7 +123,7 @@ def test_a_path_that_another_has_taken_is_left_to_it(
         assert path.stat().st_ino == inode
 
 
-def test_a_folder_that_is_gone_is_told_once(
+def test_a_missing_folder_is_logged_once(
     start_daemon: Callable[..., tuple[Daemon, Worker]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -139,7 +139,7 @@ def test_a_folder_that_is_gone_is_told_once(
     wait_until((folder / "req").is_socket, "the socket")
 
 
-def test_a_disk_that_is_full_stops_the_log_alone(
+def test_a_full_disk_stops_only_the_log(
     start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
 ) -> None:
     daemon, worker = start_daemon(arguments=("--logfile=/dev/full",))

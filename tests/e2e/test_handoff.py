@@ -132,7 +132,7 @@ def test_the_same_worker_may_take_its_session_back(
 @pytest.mark.parametrize(
     "end", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", b"garbage\r\n\r\n"]
 )
-def test_what_ends_meanwhile_is_told_to_the_worker_that_takes_over(
+def test_an_end_during_a_handoff_is_reported_to_the_next_worker(
     other: tuple[Worker, Worker], origin: ScriptedOrigin, fields: dict[str, object], end: bytes
 ) -> None:
     first, second = other

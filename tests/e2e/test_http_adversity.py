@@ -78,7 +78,7 @@ def test_descriptors_give_out_and_come_back(origin: ScriptedOrigin) -> None:
         assert daemon.alive
 
 
-def test_asker_that_is_gone(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_a_requester_that_has_gone(start_daemon: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start_daemon()
     origin.script = _gated
     with Worker(daemon, address=b"gone") as gone:
@@ -91,7 +91,7 @@ def test_asker_that_is_gone(start_daemon: Start, origin: ScriptedOrigin) -> None
     assert worker.request(method="GET", uri="x:")["condition"] == b"bad-request"
 
 
-def test_worker_that_asks_again_after_a_restart(origin: ScriptedOrigin) -> None:
+def test_a_worker_that_repeats_its_request_after_a_restart(origin: ScriptedOrigin) -> None:
     """Sockets connect anew by themselves; a session of before is unknown."""
     origin.script = _gated
     daemon = Daemon().start()
@@ -113,7 +113,9 @@ def test_worker_that_asks_again_after_a_restart(origin: ScriptedOrigin) -> None:
         daemon.close()
 
 
-def test_stop_under_load_answers_everybody(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_a_stop_under_load_answers_all_requests(
+    start_daemon: Start, origin: ScriptedOrigin
+) -> None:
     daemon, worker = start_daemon(drain_timeout=20)
 
     def slow(connection: Connection) -> None:
@@ -145,7 +147,7 @@ def test_reload_leaves_sessions_alone(start_daemon: Start, origin: ScriptedOrigi
     assert session.finish()[-1].body == b"hi"
 
 
-def test_origin_that_answers_before_it_is_asked(
+def test_an_origin_that_answers_before_the_request(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     """Bytes on an idle kept connection do not become the answer to the next request."""

@@ -71,7 +71,7 @@ def test_credits_in_small_pieces_are_put_together(worker: Worker, origin: Script
     session.cancel()
 
 
-def test_what_there_is_goes_out_at_once(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_available_data_is_sent_at_once(worker: Worker, origin: ScriptedOrigin) -> None:
     """Where data is what is short, nothing waits."""
 
     def script(connection: Connection) -> None:

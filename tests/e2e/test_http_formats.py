@@ -85,7 +85,7 @@ def test_malformed_is_answered_in_the_format_of_the_question(worker: Worker, for
         b"M" + b"\x91" * 5000 + b"\x90",
     ],
 )
-def test_what_is_no_messagepack_is_survived(worker: Worker, message: bytes) -> None:
+def test_invalid_messagepack_is_answered(worker: Worker, message: bytes) -> None:
     worker.push(message)
     worker.follow(message)
     worker.fence()

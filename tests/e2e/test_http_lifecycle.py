@@ -69,7 +69,7 @@ def test_new_requests_are_not_taken_while_draining(
     assert [request.line for request in origin.requests] == [b"GET / HTTP/1.1"]
 
 
-def test_what_is_left_after_the_drain_is_answered_with_an_error(
+def test_requests_left_after_the_drain_are_answered_with_an_error(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     daemon, worker = start_daemon(drain_timeout=0)

@@ -77,9 +77,7 @@ def test_upload_to_a_stalled_origin_is_not_granted_more(
     assert len(origin.requests[0].body) == total + 3
 
 
-def test_answer_that_nobody_wants_is_not_collected(
-    start_daemon: Start, origin: ScriptedOrigin
-) -> None:
+def test_a_discarded_answer_is_not_collected(start_daemon: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start_daemon()
     origin.script = reply(_OK, close=True)
     worker.request(method="GET", uri=origin.url())
@@ -198,7 +196,7 @@ def test_flood_of_bad_messages(start_daemon: Start, origin: ScriptedOrigin) -> N
     assert daemon.memory() - before < 30 * _MB
 
 
-def test_worker_that_does_not_read_does_not_stall_others(
+def test_a_worker_that_does_not_read_does_not_delay_others(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     daemon, worker = start_daemon(out_hwm=10)

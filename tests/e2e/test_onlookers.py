@@ -37,7 +37,7 @@ def _answers(worker: Worker, count: int) -> float:
     return time.monotonic() - start
 
 
-def test_one_that_hangs_holds_up_nobody(start_daemon: Start) -> None:
+def test_an_onlooker_that_hangs_delays_no_worker(start_daemon: Start) -> None:
     daemon, worker = start_daemon(interfaces=("stream",), out_hwm=100)
     alone = _answers(worker, _PACKETS)
     everything, some = (_onlooker(worker, daemon, topic) for topic in (b"", b"work"))

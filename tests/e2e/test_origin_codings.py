@@ -69,7 +69,7 @@ def names(message: Message) -> dict[bytes, bytes]:
 
 
 @every_coding
-def test_a_coding_is_undone(worker: Worker, origin: ScriptedOrigin, kind: str) -> None:
+def test_a_body_is_decoded(worker: Worker, origin: ScriptedOrigin, kind: str) -> None:
     """Content-Encoding stays, as with Zurl; Content-Length, which is not the body's, goes."""
     coding, packed = PACKED[kind]
     origin.script = reply(answer(coding, packed))
@@ -81,7 +81,7 @@ def test_a_coding_is_undone(worker: Worker, origin: ScriptedOrigin, kind: str) -
 
 @every_coding
 @pytest.mark.parametrize("junk", JUNK)
-def test_what_is_behind_it_is_passed_over(
+def test_bytes_after_the_coded_body_are_ignored(
     worker: Worker, origin: ScriptedOrigin, kind: str, junk: str
 ) -> None:
     coding, packed = PACKED[kind]
@@ -90,7 +90,9 @@ def test_what_is_behind_it_is_passed_over(
 
 
 @every_coding
-def test_it_may_come_byte_by_byte(worker: Worker, origin: ScriptedOrigin, kind: str) -> None:
+def test_a_coded_body_may_come_byte_by_byte(
+    worker: Worker, origin: ScriptedOrigin, kind: str
+) -> None:
     coding, packed = PACKED[kind]
 
     def script(connection: Connection) -> None:
@@ -167,7 +169,7 @@ def test_where_no_coding_is_offered(worker: Worker, origin: ScriptedOrigin, meth
             connection.half_close()
 
 
-def test_a_part_is_never_undone(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_a_partial_body_is_never_decoded(worker: Worker, origin: ScriptedOrigin) -> None:
     origin.script = reply(answer("gzip", b"12345", status=b"206 Partial Content"))
     assert [message.body for message in both(worker, origin)] == [b"12345", b"12345"]
 
@@ -186,7 +188,7 @@ def test_a_part_is_never_undone(worker: Worker, origin: ScriptedOrigin) -> None:
         ("br, gzip", gzip.compress(brotli.compress(PLAIN))),
     ],
 )
-def test_what_does_not_fit_its_coding(
+def test_a_body_that_does_not_fit_its_coding(
     worker: Worker, origin: ScriptedOrigin, coding: str, body: bytes
 ) -> None:
     origin.script = reply(answer(coding, body))
@@ -270,7 +272,7 @@ def test_a_bomb_does_not_stop_others(
         session.cancel()
 
 
-def test_few_bytes_hold_little_behind_a_session_without_credits(
+def test_without_credits_a_coded_body_takes_little_memory(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     packed = brotli.compress(bytes(500 * _MB), quality=4)
@@ -330,9 +332,7 @@ def test_memory_comes_back_after_large_bodies(start_daemon: Start, origin: Scrip
     assert daemon.memory() - before < 30 * _MB
 
 
-def test_a_body_in_tiny_chunks_takes_what_it_is(
-    start_daemon: Start, origin: ScriptedOrigin
-) -> None:
+def test_a_body_in_tiny_chunks_takes_its_size(start_daemon: Start, origin: ScriptedOrigin) -> None:
     """Not an object for every two bytes."""
     daemon, worker = start_daemon()
     count = 1_000_000

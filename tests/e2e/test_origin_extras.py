@@ -211,7 +211,7 @@ def test_timing_stands_in_the_last_packet(worker: Worker, origin: ScriptedOrigin
     assert not any(ext_of(message) for message in messages[:-1])
 
 
-def test_an_address_that_may_not_be_asked_for_is_not_told(
+def test_an_address_that_the_policy_refuses_is_not_reported(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     origin.script = reply(_OK)
@@ -312,7 +312,9 @@ def test_interim_heads_are_there_if_none_came(worker: Worker, origin: ScriptedOr
     assert "ext" not in stream(worker, origin.url(), {"interim": True})[-1]
 
 
-def test_so_many_interim_heads_are_told(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_the_number_of_forwarded_interim_heads_is_limited(
+    worker: Worker, origin: ScriptedOrigin
+) -> None:
     origin.script = reply(b"HTTP/1.1 102 Processing\r\n\r\n" * 40 + _OK)
     assert len(ext_of(ask(worker, origin.url(), {"interim": True}))["interim"]) == 16
     messages = stream(worker, origin.url(), {"interim": True})
@@ -447,7 +449,7 @@ def test_redirect_method(
 # -- together ------------------------------------------------------------------------------------
 
 
-def test_all_of_it_at_once(worker: Worker, origin: ScriptedOrigin) -> None:
+def test_all_extras_at_once(worker: Worker, origin: ScriptedOrigin) -> None:
     found = b"HTTP/1.1 302 x\r\nLocation: /to\r\nContent-Length: 0\r\n\r\n"
     origin.script = reply(found, _INTERIM + _CHUNKED + b"Digest: abc\r\n\r\n")
     ext = {"history": True, "trailers": True, "interim": True, "timing": True, "multi": True}

@@ -82,7 +82,7 @@ _CHUNKS = b"2\r\nhi\r\n0\r\n\r\n"
         (b"Content-Length: 2\r\nContent-Encoding: none\r\n", b"hi", None),
     ],
 )
-def test_fields_that_contradict_the_body_reach_nobody(
+def test_fields_that_contradict_the_body_are_not_delivered(
     worker: Worker,
     origin: ScriptedOrigin,
     fields: bytes,
@@ -236,7 +236,7 @@ def impatient() -> object:
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("kind", _LIVELY)
-def test_whatever_the_origin_sends_is_activity(
+def test_anything_that_the_origin_sends_is_activity(
     impatient: Daemon, origin: ScriptedOrigin, kind: str, streamed: bool
 ) -> None:
     first, more, rest = _LIVELY[kind]
@@ -262,7 +262,7 @@ def test_whatever_the_origin_sends_is_activity(
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\nhi"])
-def test_silence_is_none(
+def test_silence_is_no_activity(
     impatient: Daemon, origin: ScriptedOrigin, sent: bytes, streamed: bool
 ) -> None:
     def script(connection: Connection) -> None:

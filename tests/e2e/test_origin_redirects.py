@@ -84,7 +84,7 @@ BODIES = {
 @both_ways
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("hangs_up", [False, True], ids=["open", "closed"])
-def test_a_body_counts_for_nothing(
+def test_the_body_of_a_redirect_is_ignored(
     worker: Worker, origin: ScriptedOrigin, body: str, hangs_up: bool, streamed: bool
 ) -> None:
     def script(connection: Connection) -> None:
@@ -97,7 +97,9 @@ def test_a_body_counts_for_nothing(
 
 
 @both_ways
-def test_an_endless_body_is_left(worker: Worker, origin: ScriptedOrigin, streamed: bool) -> None:
+def test_an_endless_body_of_a_redirect_is_not_read(
+    worker: Worker, origin: ScriptedOrigin, streamed: bool
+) -> None:
     origin.script = routes(endless)
     assert ask(worker, origin.url("/from"), streamed) == (200, b"hi")
 
@@ -163,7 +165,7 @@ def test_307_keeps_them(worker: Worker, origin: ScriptedOrigin, streamed: bool) 
 
 @both_ways
 @pytest.mark.parametrize("code", [b"200", b"201", b"302"])
-def test_a_location_that_nobody_follows_is_handed_on(
+def test_a_location_is_delivered_if_redirects_are_not_followed(
     worker: Worker, origin: ScriptedOrigin, code: bytes, streamed: bool
 ) -> None:
     origin.script = reply(

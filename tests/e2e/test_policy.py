@@ -145,7 +145,7 @@ def test_another_host_is_off_where_private_addresses_are_denied(
     assert origin.requests[-1].get(b"host") == b"a.test"
 
 
-def test_deny_always_holds_against_the_privilege(
+def test_the_privilege_does_not_override_deny_always(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
     origin.script = OK
@@ -164,7 +164,7 @@ def test_deny_always_holds_against_the_privilege(
 # -- reports -----------------------------------------------------------------------------------
 
 
-def test_a_report_lets_pass_and_tells(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_report_mode_allows_and_logs(start_daemon: Start, origin: ScriptedOrigin) -> None:
     origin.script = OK
     daemon, worker = start_daemon(deny="@private", policy_mode="report")
     daemon.wait_log("policy_mode=report")
@@ -237,7 +237,7 @@ def test_an_open_websocket_obeys_new_rules(start_daemon: Start, origin: Scripted
     assert condition(session.next()) == b"policy-violation"
 
 
-def test_what_the_new_rules_let_pass_goes_on(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_requests_that_new_rules_allow_go_on(start_daemon: Start, origin: ScriptedOrigin) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
@@ -301,7 +301,7 @@ def test_our_own_endpoints_cannot_be_reached(start_daemon: Start) -> None:
 # -- HTTP/2 ------------------------------------------------------------------------------------
 
 
-def test_a_shared_connection_is_asked_about_for_every_request(
+def test_the_policy_is_asked_for_every_request_on_a_shared_connection(
     start_daemon: Start, authority: CertificateAuthority
 ) -> None:
     program = require_peer("nginx")

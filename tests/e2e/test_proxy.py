@@ -136,7 +136,7 @@ def test_a_redirect_goes_through_the_proxy_too(start_daemon: Start, origin: Scri
     ]
 
 
-def test_a_dead_proxy_is_not_gone_around(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_a_dead_proxy_is_not_bypassed(start_daemon: Start, origin: ScriptedOrigin) -> None:
     origin.script = OK
     _, worker = start_daemon(
         proxy=f"http://127.0.0.1:{free_port()}", environment={"no_proxy": "*", "NO_PROXY": "*"}

@@ -71,7 +71,7 @@ def refuses(tmp_path: Path, text: str, words: str) -> None:
         ("folder", "a folder is in the way"),
     ],
 )
-def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str, words: str) -> None:
+def test_files_that_are_no_sockets_are_not_removed(tmp_path: Path, kind: str, words: str) -> None:
     path = tmp_path / "data"
     target = tmp_path / "target"
     target.write_text("precious")
@@ -107,7 +107,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str, words: str) 
         ),
     ],
 )
-def test_what_cannot_be_meant(tmp_path: Path, text: str, words: str) -> None:
+def test_contradictory_endpoints_prevent_the_start(tmp_path: Path, text: str, words: str) -> None:
     refuses(tmp_path, text, words)
 
 
@@ -275,7 +275,7 @@ def test_the_reason_is_once_on_standard_error(
         assert reason in (tmp_path / "log").read_text()
 
 
-def test_what_holds_for_a_host(tmp_path: Path) -> None:
+def test_values_for_one_host(tmp_path: Path) -> None:
     conf = write(tmp_path, "in_req_spec=ipc:///run/req\ntimeout=9\n[host *.example]\ntimeout=5")
     shown = run(*ZURL_PY, "check-config", "--host", "a.example:8443", conf).stdout
     assert shown.startswith("[host *.example]\n")
@@ -298,7 +298,7 @@ def test_what_holds_for_a_host(tmp_path: Path) -> None:
     ],
     ids=["blocked", "ignored"],
 )
-def test_signals_that_the_parent_did_not_want_are_listened_to(number: int, how: str) -> None:
+def test_signals_ignored_by_the_parent_are_handled(number: int, how: str) -> None:
     script = (
         "import os, signal, sys;"
         f"numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP); {how};"
@@ -362,7 +362,7 @@ def test_a_named_pipe_that_nobody_reads_yet_takes_the_log(tmp_path: Path) -> Non
         assert daemon.stop() == 0
 
 
-def test_a_log_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     conf = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/req")
     result = run(*ZURL, f"--config={conf}", "--logfile=/dev/fd/77")
     assert result.returncode == 1
@@ -380,7 +380,7 @@ def test_the_level_is_in_the_configuration_and_the_command_line_wins() -> None:
 
 
 @pytest.mark.parametrize("command", ["zurl", "zurl-py"])
-def test_modules_of_others_are_not_taken_for_ours(tmp_path: Path, command: str) -> None:
+def test_modules_in_pythonpath_do_not_replace_ours(tmp_path: Path, command: str) -> None:
     script = Path(sys.executable).parent / command
     if not script.exists():
         pytest.skip(f"{script} is not there: pip install --editable .")

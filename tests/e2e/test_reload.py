@@ -47,7 +47,9 @@ def test_limits_and_times_are_in_force_for_new_requests(
     assert upload.next()["credits"] == 50_000
 
 
-def test_more_room_lets_in_who_waits(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_a_higher_limit_admits_waiting_requests(
+    start_daemon: Start, origin: ScriptedOrigin
+) -> None:
     daemon, worker = start_daemon(max_open_requests=1)
     origin.script = _hang
     worker.send_req({"id": "a", "method": "GET", "uri": origin.url("/a")})
@@ -57,7 +59,7 @@ def test_more_room_lets_in_who_waits(start_daemon: Start, origin: ScriptedOrigin
     origin.wait_request(2)
 
 
-def test_what_needs_a_restart_is_named_until_it_had_one(start_daemon: Start) -> None:
+def test_keys_that_need_a_restart_are_named_until_then(start_daemon: Start) -> None:
     daemon, worker = start_daemon(arguments=())
     told = reload(daemon, instance_id="other", in_hwm=7, timeout=5)
     assert "changed, but a restart is needed: instance_id, in_hwm" in told

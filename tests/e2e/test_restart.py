@@ -153,7 +153,7 @@ def test_a_worker_that_does_not_answer_heartbeats_is_let_go(
     assert b"\x04PING" in _read_all(peer(daemon.endpoints[key], kind))
 
 
-def test_tcp_asks_for_silent_workers(start_daemon: Start) -> None:
+def test_tcp_probes_silent_workers(start_daemon: Start) -> None:
     daemon, worker = start_daemon(**_tcp(), worker_keepalive=30)
     assert worker.requesting
     for key in _KEYS:

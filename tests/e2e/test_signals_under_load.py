@@ -63,7 +63,7 @@ def under_load(daemon: Daemon, uri: str) -> Iterator[Load]:
         load.worker.close()
 
 
-def test_reloads_disturb_nobody(start_daemon: Start, origin: ScriptedOrigin) -> None:
+def test_reloads_disturb_no_request(start_daemon: Start, origin: ScriptedOrigin) -> None:
     daemon, _ = start_daemon(arguments=("--loglevel=2",))
     origin.script = _serve
     with under_load(daemon, origin.url()) as load:

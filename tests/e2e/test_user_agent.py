@@ -13,7 +13,7 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 @pytest.mark.parametrize("interface", ["request", "stream", "websocket"])
-def test_it_is_sent_where_the_worker_names_none(
+def test_the_user_agent_is_sent_if_the_worker_has_none(
     start_daemon: Start, origin: ScriptedOrigin, interface: str
 ) -> None:
     _, worker = start_daemon(user_agent='"hooks/1.0 (a; b)"')

@@ -155,7 +155,7 @@ class TestGatewayPings:
         assert seen[0] == FIN | PING
         over(worker, session)
 
-    def test_whatever_it_sends_is_a_sign_of_life(
+    def test_anything_that_it_sends_counts_as_an_answer(
         self, start_daemon: Start, origin: ScriptedOrigin
     ) -> None:
         _, worker = start_daemon(websocket_ping_interval=1, websocket_ping_timeout=3)
@@ -209,7 +209,7 @@ class TestDrain:
             expect(message, b"error", condition=b"undefined-condition")
         assert daemon.wait() == 0
 
-    def test_an_origin_that_does_not_hang_up_keeps_nobody(
+    def test_an_origin_that_does_not_hang_up_delays_no_stop(
         self, start_daemon: Start, origin: ScriptedOrigin
     ) -> None:
         daemon, worker = start_daemon(drain_timeout=1)

@@ -42,7 +42,7 @@ class TestTextThatIsCut:
         assert len(found) == len(pieces)
         assert "�".encode() not in b"".join(found)
 
-    def test_each_byte_is_paid_once(self, speaker: Worker, origin: ScriptedOrigin) -> None:
+    def test_each_byte_costs_one_credit(self, speaker: Worker, origin: ScriptedOrigin) -> None:
         frames = (frame(TEXT, b"a\xe2\x82", fin=False), frame(0, b"\xacb"))
         session = begin(speaker, origin, Wire(*frames).script, credits=5)
         assert bodies(session) == [b"a", "€b".encode()]
@@ -64,14 +64,16 @@ class TestTextThatIsCut:
         wire = Wire(frame(TEXT, b"a\xce", fin=False), frame(0, b"\xba"))
         assert bodies(begin(worker, origin, wire.script)) == [b"a\xce", b"\xba"]
 
-    def test_binary_stays_what_it_was(self, speaker: Worker, origin: ScriptedOrigin) -> None:
+    def test_binary_frames_are_unchanged(self, speaker: Worker, origin: ScriptedOrigin) -> None:
         """JSON cannot say it: U+FFFD stands for what is no UTF-8."""
         wire = Wire(frame(BINARY, b"a\xce", fin=False), frame(0, b"\xba"))
         assert bodies(begin(speaker, origin, wire.script)) == ["a�".encode(), "�".encode()]
 
 
 class TestPings:
-    def test_what_json_cannot_say_comes_back(self, speaker: Worker, origin: ScriptedOrigin) -> None:
+    def test_a_ping_that_json_cannot_hold_is_answered_with_its_payload(
+        self, speaker: Worker, origin: ScriptedOrigin
+    ) -> None:
         """Python's websockets sends four random bytes, and closes where others come back."""
         payload = bytes.fromhex("93f000d5")
         wire = Wire(frame(PING, payload))
@@ -81,7 +83,9 @@ class TestPings:
         session.send(type="pong", body=ping.body)
         assert wire.next() == (FIN | PONG, payload)
 
-    def test_several_that_look_the_same(self, speaker: Worker, origin: ScriptedOrigin) -> None:
+    def test_several_pings_that_look_the_same_in_json(
+        self, speaker: Worker, origin: ScriptedOrigin
+    ) -> None:
         payloads = [b"\xff\xfe\xfd\xfc", b"\x80\x81\x82\x83", b"plain", b"\xff\x80\xff\x80"]
         wire = Wire(*(frame(PING, payload) for payload in payloads))
         session = begin(speaker, origin, wire.script)

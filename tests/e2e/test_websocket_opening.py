@@ -184,7 +184,9 @@ class TestRejected:
         expect_error(message, b"rejected")
         assert (message["code"], message.body) == (403, b"part")
 
-    def test_redirect_to_nowhere(self, worker: Worker, origin: ScriptedOrigin) -> None:
+    def test_a_redirect_that_cannot_be_followed(
+        self, worker: Worker, origin: ScriptedOrigin
+    ) -> None:
         origin.script = reply(b"HTTP/1.1 302 F\r\nLocation:\r\nContent-Length: 0\r\n\r\n")
         message = outcome(worker, origin.url("/", "ws"), follow_redirects=True)
         expect_error(message, b"rejected")
@@ -264,7 +266,7 @@ class TestWrongAnswers:
         assert message.get("code") == 101, message
         assert message.headers[3:] == [(b"Server", b"x")]
 
-    def test_good_ones(self, worker: Worker, origin: ScriptedOrigin) -> None:
+    def test_valid_answers_to_a_handshake(self, worker: Worker, origin: ScriptedOrigin) -> None:
         def script(connection: Connection) -> None:
             accept(connection, b"Sec-WebSocket-Protocol: talk", b"Sec-WebSocket-Extensions: grip")
             connection.expect_end()
@@ -499,7 +501,7 @@ class TestConnecting:
         error = b"connection-reset" if reset else b"empty-answer"
         expect_error(outcome(worker, origin.url("/", "ws")), b"undefined-condition", error)
 
-    def test_no_http(self, worker: Worker, origin: ScriptedOrigin) -> None:
+    def test_an_answer_that_is_not_http(self, worker: Worker, origin: ScriptedOrigin) -> None:
         origin.script = reply(b"SSH-2.0-x\r\n")
         expect_error(outcome(worker, origin.url("/", "ws")), b"undefined-condition", b"not-http")
 
@@ -513,9 +515,7 @@ class TestConnecting:
         expect_echo(worker, uri, headers=[["Authorization", "Bearer x"]])
         assert origin.requests[1].get(b"authorization") == b"Bearer x"
 
-    def test_what_is_between_the_worker_and_us_stays_here(
-        self, worker: Worker, origin: ScriptedOrigin
-    ) -> None:
+    def test_hop_by_hop_headers_are_not_sent(self, worker: Worker, origin: ScriptedOrigin) -> None:
         origin.script = echo
         given = {
             "Content-Length": "0",

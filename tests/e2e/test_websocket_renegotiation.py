@@ -105,7 +105,7 @@ def server(authority: CertificateAuthority) -> Iterator[OpensslServer]:
     made.close()
 
 
-def test_it_says_nothing_more(
+def test_after_a_renegotiation_no_frames_are_lost(
     start_daemon: Start, authority: CertificateAuthority, server: OpensslServer
 ) -> None:
     """TLS cannot write before it has read: neither a busy loop, nor is anything lost."""

@@ -285,7 +285,7 @@ def test_the_rooms_of_the_design_are_in_the_order_of_their_layers() -> None:
     assert [height[room] for room in rooms] == sorted(height[room] for room in rooms)
 
 
-def test_the_worker_of_the_compose_example(origin: ScriptedOrigin) -> None:
+def test_the_worker_of_the_compose_example_gets_an_answer(origin: ScriptedOrigin) -> None:
     origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     with Daemon() as first, Daemon() as second:
         sockets = [d.endpoints["in_req_spec"].removeprefix("ipc://") for d in (first, second)]

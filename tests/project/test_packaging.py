@@ -96,7 +96,7 @@ def test_the_copyright_covers_every_library_that_travels() -> None:
         assert any(fnmatch(name, pattern) for pattern, _ in patterns), f"no licence for {name}"
 
 
-def test_every_licence_is_there_in_full() -> None:
+def test_every_licence_is_included_in_full() -> None:
     paragraphs = paragraphs_of_the_copyright()
     texts = {
         p["License"].split("\n")[0]: p["License"]
@@ -120,7 +120,7 @@ def test_every_licence_is_there_in_full() -> None:
             assert (ROOT / "debian" / "licenses" / file).exists()
 
 
-def test_nobody_is_sent_to_an_address_that_is_none() -> None:
+def test_mail_addresses_cannot_be_mistaken_for_real_ones() -> None:
     for name in ("debian/control", "debian/changelog", "SECURITY.md", "setup.cfg", "README.md"):
         text = (ROOT / name).read_text()
         # Debian wants an address: one under .invalid (RFC 2606) cannot be taken for one that works.
@@ -131,7 +131,7 @@ def test_nobody_is_sent_to_an_address_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("missing", ["lintian", "fakeroot"])
-def test_a_package_is_not_built_without_the_word_of_lintian(missing: str, tmp_path: Path) -> None:
+def test_a_package_is_not_built_without_its_tools(missing: str, tmp_path: Path) -> None:
     """Who may not install what is missing is told what it is; nothing is passed over."""
     tools = tmp_path / "bin"
     tools.mkdir()

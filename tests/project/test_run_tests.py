@@ -74,14 +74,14 @@ def test_a_test_that_fails_twice_fails_the_run(tmp_path: Path) -> None:
     assert "by themselves" not in output
 
 
-def test_many_failures_are_not_chance(tmp_path: Path) -> None:
+def test_many_failures_are_not_repeated(tmp_path: Path) -> None:
     status, output, runs = run(tmp_path, tests=6, failures=1)
     assert status == 1, output
     assert runs == ["1"] * 6
     assert output.endswith("6 tests failed: too many to run them again\n")
 
 
-def test_what_is_no_failed_test_fails_the_run(tmp_path: Path) -> None:
+def test_an_error_outside_tests_fails_the_run(tmp_path: Path) -> None:
     """A module that cannot be imported: pytest is interrupted, and no test has run."""
     (tmp_path / "test_broken.py").write_text("import nothing_of_this_name\n")
     status, output, _ = run(tmp_path, tests=0, failures=0)

@@ -16,18 +16,18 @@ def pair(authority: CertificateAuthority, name: str = "client") -> tuple[bytes, 
     return Path(certificate).read_bytes(), Path(key).read_bytes()
 
 
-def test_blanks_around_make_no_other_certificate(authority: CertificateAuthority) -> None:
+def test_blanks_around_a_certificate_are_ignored(authority: CertificateAuthority) -> None:
     chain, key = pair(authority)
     one = ClientCertificate.checked(chain, key)
     assert ClientCertificate.checked(b"\n " + chain + b"\n\n", key + b" ") == one
     assert one != ClientCertificate.checked(*pair(authority, "other"))
 
 
-def test_it_is_not_shown(authority: CertificateAuthority) -> None:
+def test_a_certificate_is_not_in_its_repr(authority: CertificateAuthority) -> None:
     assert "BEGIN" not in repr(ClientCertificate.checked(*pair(authority)))
 
 
-def test_what_cannot_be_used_says_why(authority: CertificateAuthority) -> None:
+def test_invalid_certificates_are_refused_with_the_reason(authority: CertificateAuthority) -> None:
     chain, key = pair(authority)
     _, other = pair(authority, "other")
     private = serialization.load_pem_private_key(key, None)

@@ -177,9 +177,7 @@ def test_one_worker_cannot_touch_another_s_session(bench: Bench) -> None:
         {"body": "x", "seq": 0},
     ],
 )
-def test_a_packet_without_address_ends_nobody_s_session(
-    bench: Bench, packet: dict[str, Any]
-) -> None:
+def test_a_packet_without_address_ends_no_session(bench: Bench, packet: dict[str, Any]) -> None:
     bench.begin(stream=True)
     bench.outlet.take()
     bench.send(id="1", **packet)
@@ -275,7 +273,7 @@ def test_a_waiting_request_can_be_cancelled_and_its_time_runs() -> None:
     bench.loop.close()
 
 
-def test_what_waits_is_told_when_the_gateway_stops() -> None:
+def test_waiting_requests_are_answered_when_the_gateway_stops() -> None:
     bench = Bench(max_per_worker=1)
     for number in range(3):
         bench.begin(id=str(number))
@@ -459,7 +457,7 @@ def test_a_bug_while_a_session_is_made_is_answered(
     assert len(bench.gateway) == 0
 
 
-def test_one_session_that_cannot_be_ended_spares_no_other(bench: Bench) -> None:
+def test_a_session_that_cannot_be_ended_does_not_keep_others_open(bench: Bench) -> None:
     for number in range(4):
         bench.begin(id=str(number))
     bench.transfers[1].broken = "cancel"

@@ -45,7 +45,7 @@ def test_a_malformed_name_is_refused(name: str) -> None:
 
 
 @given(st.text(max_size=20))
-def test_nothing_else_is_raised_and_what_comes_back_stays(name: str) -> None:
+def test_any_text_gives_a_stable_name_or_a_bad_hostname(name: str) -> None:
     try:
         found = to_ascii(name)
     except BadHostname:
@@ -55,5 +55,5 @@ def test_nothing_else_is_raised_and_what_comes_back_stays(name: str) -> None:
 
 
 @given(st.from_regex(r"[a-z]{1,6}[äöüéßñçœ]{1,6}\.[a-z]{2,5}", fullmatch=True))
-def test_what_idna_2008_knows_is_the_same(name: str) -> None:
+def test_names_valid_in_idna_2008_have_the_same_form(name: str) -> None:
     assert to_ascii(name) == idna.encode(name, uts46=True).decode()

@@ -109,7 +109,7 @@ def test_lines_are_numbered_by_where_they_begin() -> None:
     ]
 
 
-def test_lines_that_say_nothing_are_told() -> None:
+def test_lines_without_meaning_are_reported() -> None:
     told: list[tuple[int, str]] = []
     entries = list(parse_ini("a=1\ngarbage\n=x\n", lambda line, text: told.append((line, text))))
     assert [e.key for e in entries] == ["a"]
@@ -120,7 +120,7 @@ def test_lines_that_say_nothing_are_told() -> None:
     ("raw", "reason"),
     [('"open', "not closed"), (r"\0", "no character"), (r"\xd800", "no character")],
 )
-def test_what_cannot_be_meant_is_refused(raw: str, reason: str) -> None:
+def test_ambiguous_lines_are_refused(raw: str, reason: str) -> None:
     with pytest.raises(IniError, match=reason) as caught:
         parse(f"a=1\nkey={raw}")
     assert caught.value.line == 2

@@ -119,7 +119,7 @@ def test_at_info_every_failure_has_its_line(path: Path) -> None:
     assert tags == ["[WARN]", "[INFO]", "[INFO]"]
 
 
-def test_the_stop_tells_the_sums(path: Path) -> None:
+def test_sums_are_logged_at_the_stop(path: Path) -> None:
     desk = Desk(path, WARNING)
     for _ in range(3):
         desk.journal.failed(desk.begin(), "tls-error", "x", "")
@@ -139,7 +139,7 @@ def test_a_flood_of_hosts_is_bounded(path: Path) -> None:
     assert "4900 more with condition=any error=any" in lines[-1]
 
 
-def test_a_flood_of_bad_messages_is_bounded_and_told_apart(path: Path) -> None:
+def test_a_flood_of_bad_messages_is_bounded_and_counted_by_reason(path: Path) -> None:
     """Bound: one line for each kind of fault in five seconds, 100 in all."""
     desk = Desk(path)
     for _ in range(20_000):
@@ -164,7 +164,7 @@ def test_quiet_requests_are_for_debug(path: Path) -> None:
     assert [line.split()[0] for line in desk.lines()] == ["[DEBUG]", "[DEBUG]"]
 
 
-def test_what_the_worker_ended_is_no_failure(path: Path) -> None:
+def test_a_session_that_its_worker_ended_is_not_a_failure(path: Path) -> None:
     desk = Desk(path)
     desk.journal.ended(desk.begin(), "cancelled", "cancelled by the worker", 7)
     assert desk.lines()[-1] == (

@@ -96,7 +96,7 @@ def test_the_time_is_local_and_to_the_millisecond(
     assert [line[7:30] for line in path.read_text().splitlines()] == expected
 
 
-def test_what_a_peer_sends_cannot_pass_for_a_line_of_its_own(path: Path) -> None:
+def test_text_of_a_peer_cannot_forge_a_line(path: Path) -> None:
     log = Log(INFO, str(path))
     log.info("id=1\n[ERR] forged")
     log.info("esc \x1b[2J \r \x00 \u2028 bad \udcff")
@@ -144,7 +144,7 @@ def test_reopen_goes_on_in_a_new_file(path: Path) -> None:
     assert [text for _, text in parse(path.read_text())] == ["after"]
 
 
-def test_where_reopen_fails_the_old_file_goes_on(tmp_path: Path) -> None:
+def test_if_reopening_fails_the_old_file_is_used(tmp_path: Path) -> None:
     path = tmp_path / "there" / "log"
     path.parent.mkdir()
     log = Log(INFO, str(path))
@@ -158,7 +158,7 @@ def test_where_reopen_fails_the_old_file_goes_on(tmp_path: Path) -> None:
     assert lines[1] == ("INFO", "still here")
 
 
-def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Log(INFO, str(tmp_path / "missing" / "log"))
 
@@ -171,7 +171,7 @@ def test_reopen_of_a_descriptor_changes_nothing(pipe: tuple[int, int]) -> None:
     assert b"here" in os.read(pipe[0], 1000)
 
 
-def test_a_pipe_that_nobody_reads_stalls_nobody_and_losses_are_told(
+def test_a_full_pipe_does_not_block_and_losses_are_reported(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zurl_py.log, "_MAX_WAITING", 1000)
@@ -224,7 +224,7 @@ def test_a_closed_pipe_is_survived() -> None:
     os.close(write)
 
 
-def test_close_writes_what_waits_and_ends_the_thread(path: Path) -> None:
+def test_close_writes_waiting_lines_and_ends_the_thread(path: Path) -> None:
     log = Log(INFO, str(path))
     for number in range(5000):
         log.info(str(number))
@@ -273,7 +273,7 @@ def test_errors_wait_for_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, as
     log.close()
 
 
-def test_hurry_writes_what_waits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flush_soon_writes_waiting_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = sleeping(Log(INFO, str(path)))
     patient(monkeypatch)
     log.info("now")
@@ -415,7 +415,7 @@ def test_another_stream_is_not_the_journal(
 # -- a disk that is full -----------------------------------------------------------------------
 
 
-def test_lines_that_cannot_be_written_are_counted_and_said(
+def test_lines_that_cannot_be_written_are_counted_and_reported(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = False

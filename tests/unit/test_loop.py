@@ -144,7 +144,7 @@ def test_signals_wake_the_loop_and_are_kept_in_order() -> None:
             signal.signal(number, handler)
 
 
-def test_how_late_timers_fire_is_told() -> None:
+def test_the_lateness_of_timers_is_reported() -> None:
     clock = Clock()
     loop = Loop(clock)
     lags: list[float] = []

@@ -23,7 +23,7 @@ class Heap:
         self.free = 0
 
 
-def test_memory_goes_back_once() -> None:
+def test_unused_memory_is_returned_once() -> None:
     clock, heap = Clock(), Heap()
     loop = Loop(clock)
     keeper = MemoryKeeper(loop, heap.resident, heap.trim)

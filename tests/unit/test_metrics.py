@@ -146,7 +146,7 @@ def test_prometheus_own_parsers_read_it(kind: str) -> None:
     assert found["zurl_build_info"] == 1
 
 
-def test_promtool_has_nothing_to_say() -> None:
+def test_promtool_accepts_the_exposition() -> None:
     promtool = require_peer("promtool")
     result = subprocess.run(
         [promtool, "check", "metrics"],

@@ -21,7 +21,7 @@ except ImportError:
 """
 
 
-def test_only_these_are_found(tmp_path: Path) -> None:
+def test_only_known_libraries_are_found(tmp_path: Path) -> None:
     package = tmp_path / "psycopg"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -3,13 +3,13 @@
 from zurl_py.repeats import Repeats
 
 
-def test_each_key_is_news_once_and_then_counted() -> None:
+def test_each_key_is_new_once_and_then_counted() -> None:
     repeats = Repeats("rest")
     assert [repeats.is_new(key) for key in ("a", "b", "a", "a")] == [True, True, False, False]
     assert repeats.sums() == [("a", 2)]
 
 
-def test_what_goes_on_is_not_news_again() -> None:
+def test_a_key_that_repeats_is_not_new_again() -> None:
     repeats = Repeats("rest")
     for _ in range(3):
         repeats.is_new("a")
@@ -18,14 +18,14 @@ def test_what_goes_on_is_not_news_again() -> None:
     assert repeats.sums() == [("a", 1)]
 
 
-def test_what_was_quiet_between_two_sums_is_news_again() -> None:
+def test_a_key_without_repeats_between_two_sums_is_new_again() -> None:
     repeats = Repeats("rest")
     repeats.is_new("a")
     assert repeats.sums() == []
     assert repeats.is_new("a")
 
 
-def test_keys_are_bounded_and_the_rest_is_one() -> None:
+def test_keys_are_limited_and_the_others_counted_together() -> None:
     """Bound: 100 keys, whatever strangers choose."""
     repeats = Repeats("rest")
     news = sum(repeats.is_new(f"host{number}") for number in range(20_000))

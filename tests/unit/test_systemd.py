@@ -42,7 +42,7 @@ def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not systemd.notify("READY=1")
 
 
-def test_a_manager_that_does_not_read_stalls_nobody(
+def test_a_service_manager_that_does_not_read_does_not_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -64,7 +64,7 @@ def test_a_manager_that_does_not_read_stalls_nobody(
         (None, None, None),
     ],
 )
-def test_the_watchdog_is_fed_twice_as_often_as_it_bites(
+def test_the_watchdog_is_notified_twice_per_interval(
     monkeypatch: pytest.MonkeyPatch, usec: str | None, pid: str | None, interval: float | None
 ) -> None:
     for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid)):

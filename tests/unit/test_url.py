@@ -46,7 +46,7 @@ from zurl_py.url import BadUrl, Target, parse, resolve
         ("http://\u05d0\u05d1.example/", "http", "xn--4dbc.example", 80, None, None),
     ],
 )
-def test_what_is_taken(
+def test_valid_urls(
     uri: str, scheme: str, host: str, port: int, host_header: str | None, text: str | None
 ) -> None:
     target = parse(uri.encode())
@@ -243,7 +243,7 @@ NOT_TAKEN = [
 
 
 @pytest.mark.parametrize("uri", NOT_TAKEN)
-def test_what_is_refused(uri: str) -> None:
+def test_invalid_urls_are_refused(uri: str) -> None:
     with pytest.raises(BadUrl) as caught:
         parse(uri.encode())
     assert str(caught.value)
@@ -299,7 +299,7 @@ def test_a_user_may_look_like_a_host(user: str, host: str) -> None:
     _assert_libcurl_agrees(target)
 
 
-def test_an_empty_user_is_none() -> None:
+def test_an_empty_user_is_ignored() -> None:
     assert parse(b"http://@h/").authorization is None
 
 
@@ -460,7 +460,7 @@ _LABEL = st.text(alphabet=string.ascii_letters + string.digits + "-_", min_size=
 
 
 @given(st.lists(_LABEL, min_size=1, max_size=4), st.integers(1, 65535), st.sampled_from(["", "."]))
-def test_names_survive(labels: list[str], port: int, dot: str) -> None:
+def test_host_names_are_parsed_unchanged(labels: list[str], port: int, dot: str) -> None:
     name = ".".join([*labels, "example"])
     # Twice: the second time the host is known already.
     for _ in range(2):

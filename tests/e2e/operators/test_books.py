@@ -15,7 +15,7 @@ from tests.support.origin import Connection
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
-def test_books_agree_with_ours(start: Start, origin: ScriptedOrigin) -> None:
+def test_books_agree_with_the_test_s_counts(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start()
     before = status(daemon)["books"]
     origin.script = reply(OK)
@@ -88,7 +88,7 @@ def test_lists_of_hosts_and_rules(start: Start, origin: ScriptedOrigin) -> None:
     assert found["latency_seconds"]["p50"] > 0
 
 
-def test_a_full_house_says_what_it_waits_for(start: Start, origin: ScriptedOrigin) -> None:
+def test_a_full_daemon_says_what_it_waits_for(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start(max_open_requests=1)
 
     def hold(connection: Connection) -> None:

@@ -60,7 +60,7 @@ def test_status_by_configuration_address_and_environment(
     assert found.keys() == status(daemon).keys()
 
 
-def test_nobody_there_is_an_error_of_one_line(start: Start) -> None:
+def test_without_a_daemon_there_is_an_error_of_one_line(start: Start) -> None:
     for name in ("status", "top", "monitor"):
         done = run(name, "--connect", f"127.0.0.1:{free_port()}")
         assert done.returncode == 121
@@ -195,7 +195,7 @@ def test_monitor_filters(start: Start, options: tuple[str, ...], wanted: str) ->
         assert json.loads(process.stdout.readline())["error"] == wanted
 
 
-def test_a_monitor_that_hangs_slows_nobody(start: Start, origin: ScriptedOrigin) -> None:
+def test_a_monitor_that_hangs_does_not_slow_others(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start()
     origin.script = reply(OK)
     with monitoring(daemon) as process:

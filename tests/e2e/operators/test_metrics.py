@@ -148,7 +148,7 @@ def test_requests_by_interface_and_outcome(start: Start, origin: ScriptedOrigin)
     assert found.value("zurl_loop_turn_seconds_count") > 10
 
 
-def test_what_is_under_way(start: Start, origin: ScriptedOrigin) -> None:
+def test_requests_in_progress(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start()
 
     def hold(connection: Connection) -> None:
@@ -197,7 +197,7 @@ def test_packets(start: Start, origin: ScriptedOrigin) -> None:
     assert news("zurl_packets_dropped_total", socket="in_spec", reason="malformed") == 1
 
 
-def test_answers_that_nobody_is_there_for(start: Start, origin: ScriptedOrigin) -> None:
+def test_answers_without_a_receiver(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start()
     origin.script = reply(OK)
     worker.push({"from": "nobody", "id": "1", "method": "GET", "uri": "x:"})

@@ -55,7 +55,7 @@ def dashboard() -> dict[str, Any]:
     return found
 
 
-def test_the_dashboard_is_what_its_maker_makes() -> None:
+def test_the_dashboard_is_generated() -> None:
     path = ROOT / "tools" / "make_dashboard.py"
     spec = importlib.util.spec_from_file_location("make_dashboard", path)
     assert spec is not None

@@ -49,7 +49,7 @@ def outcomes(daemon: Daemon) -> list[dict[str, Any]]:
     return [entry for entry in found if entry["event"] == "outcome"]
 
 
-def test_log_metrics_and_status_name_it(
+def test_log_metrics_and_status_name_the_version(
     start: Start, authority: CertificateAuthority, urls: dict[str, str]
 ) -> None:
     daemon, worker = start(
@@ -74,7 +74,7 @@ def test_log_metrics_and_status_name_it(
     assert (versions["1.0"], versions["2"], versions["3"]) == (4, 2, 2)
 
 
-def test_a_failure_names_it_where_the_worker_has_the_head(
+def test_a_failure_names_the_version_if_the_worker_has_the_head(
     start: Start, origin: ScriptedOrigin
 ) -> None:
     daemon, worker = start(log_format="json")

@@ -78,7 +78,7 @@ def test_http2_without_fault(lab: Lab, authority: CertificateAuthority) -> None:
     assert books.finals == {"200": 1}, books
 
 
-def test_afterwards_all_is_as_it_was(lab: Lab) -> None:
+def test_afterwards_memory_and_descriptors_are_as_before(lab: Lab) -> None:
     memory, descriptors = lab.settled()
     assert memory < 60_000_000
     assert descriptors <= 45  # connections that are kept for the next request

@@ -121,7 +121,7 @@ class TestFloods:
 
 
 class TestClosing:
-    def test_origins_that_do_not_do_their_part(self, lab: Lab) -> None:
+    def test_origins_that_do_not_read_or_close(self, lab: Lab) -> None:
         faults = ("never-closes", "deaf", "closes-and-stays", "closes-and-floods")
         players = [lab.start(fault) for fault in faults * 5]
         lab.play(players, lambda: close_all(players))
@@ -159,7 +159,7 @@ class TestClosing:
 
 
 class TestWorkers:
-    def test_who_flood(self, lab: Lab) -> None:
+    def test_origins_that_flood(self, lab: Lab) -> None:
         """Far more than they have credits for, to an origin that reads nothing."""
         players = [lab.start("deaf") for _ in range(4)]
 
@@ -173,7 +173,7 @@ class TestWorkers:
         assert {player.outcome.condition for player in players} == {"bad-request"}
         lab.assert_nothing_left(memory=60_000_000)
 
-    def test_who_never_grant(self, lab: Lab) -> None:
+    def test_workers_that_never_grant_credits(self, lab: Lab) -> None:
         players = [lab.start("flood-bytes", credits=0, pay=False) for _ in range(30)]
 
         with lab.bystanders(1.5):
@@ -181,7 +181,7 @@ class TestWorkers:
         lab.assert_nothing_left()
 
     @pytest.mark.parametrize("credits", [2**31, 2**62, -(2**31), -1])
-    def test_who_grant_odd_amounts(self, lab: Lab, credits: int) -> None:
+    def test_workers_that_grant_odd_amounts(self, lab: Lab, credits: int) -> None:
         player = lab.start("echo")
 
         def act() -> None:
@@ -195,7 +195,7 @@ class TestWorkers:
         assert player.outcome.data == len("hello")
         lab.assert_nothing_left()
 
-    def test_who_say_what_may_not_be_said(self, lab: Lab) -> None:
+    def test_workers_that_send_invalid_frames(self, lab: Lab) -> None:
         faults: list[dict[str, Any]] = [
             {"body": b"\xff"},
             {"type": "close", "code": 1006},
@@ -218,7 +218,7 @@ class TestWorkers:
         assert found == {"bad-request", "cancel", "ended by the worker"}
         lab.assert_nothing_left()
 
-    def test_who_speak_to_the_dead(self, lab: Lab) -> None:
+    def test_workers_that_send_to_ended_sessions(self, lab: Lab) -> None:
         players = [lab.start("end-at", 60) for _ in range(20)]
         lab.play(players)
         with lab.bystanders(0.5):
@@ -228,7 +228,7 @@ class TestWorkers:
         lab.assert_nothing_left()
 
 
-def test_by_chance(lab: Lab) -> None:
+def test_random_faults(lab: Lab) -> None:
     """For longer: python -m tests.labs.faults.websocket_soak."""
     ends = soak(lab, 4.0, seed=1)
     assert len(ends) >= 4

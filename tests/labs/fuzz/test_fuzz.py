@@ -29,7 +29,7 @@ def test_seeds(target: str) -> None:
 
 
 @pytest.mark.parametrize("path", _kept(), ids=lambda path: f"{path.parent.name}/{path.name[:20]}")
-def test_what_was_found_once(path: Path) -> None:
+def test_inputs_that_failed_before(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())
 
 

@@ -197,7 +197,7 @@ class TestClients:
         assert pushpin.request("GET", "/hello").status == 200  # while none of them is read
         assert all(response.read() == LARGE for response in held)
 
-    def test_clients_that_leave_are_not_missed(self, pushpin: Pushpin) -> None:
+    def test_clients_that_leave_do_not_disturb_others(self, pushpin: Pushpin) -> None:
         for _ in range(20):
             pushpin.request("GET", "/large").close()
             pushpin.request("GET", "/hold-stream").close()

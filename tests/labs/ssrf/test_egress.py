@@ -38,7 +38,7 @@ def test_attempt(name: str, results: dict[str, Result]) -> None:
     assert not result.leak
 
 
-def test_the_listeners_see_what_there_is_to_see(namespaces: None) -> None:
+def test_without_rules_the_attempts_arrive(namespaces: None) -> None:
     """Without rules most of the same attempts do arrive."""
     seen = play(OPEN, "ipv4-*", "embedded-*", "name-of-*", "websocket-1*", "redirect-private")
     arrived = {name for name, result in seen.items() if not result.held}
@@ -58,7 +58,7 @@ def test_the_listeners_see_what_there_is_to_see(namespaces: None) -> None:
         "rebinding-to-mixed",
     ],
 )
-def test_what_is_public_is_still_reached(name: str, results: dict[str, Result]) -> None:
+def test_public_addresses_are_still_reached(name: str, results: dict[str, Result]) -> None:
     assert results[name].answers[0] == f"200 this is {PUBLIC4}"
 
 

@@ -76,7 +76,7 @@ def test_the_most_exact_section_holds(
     assert [w for w in config.warnings if "host" in w] == []
 
 
-def test_of_equals_the_first_holds_and_the_other_is_named(write: Write) -> None:
+def test_of_two_equal_sections_the_first_counts_and_the_other_is_named(write: Write) -> None:
     config = load(
         write("[host a.test]\ntimeout=1\n[host 10.0.0.0/8]\ntimeout=2\n[host 10/8]\ntimeout=3\n")
     )
@@ -85,7 +85,7 @@ def test_of_equals_the_first_holds_and_the_other_is_named(write: Write) -> None:
     assert "[host 10/8] has no effect: [host 10.0.0.0/8] in line 7" in warning
 
 
-def test_a_section_that_is_there_twice_is_two_of_which_the_first_holds(write: Write) -> None:
+def test_a_repeated_section_is_another_one_and_the_first_counts(write: Write) -> None:
     twice = "[host a.example]\ntimeout=5\n[host A.example]\ntimeout=6\nproxy=http://127.0.0.1:1\n"
     config = load(write(twice))
     section = choose_section(config.hosts, "a.example", 443, "https")
@@ -95,7 +95,7 @@ def test_a_section_that_is_there_twice_is_two_of_which_the_first_holds(write: Wr
     assert "[host a.example] has no effect: [host a.example] in line" in warning
 
 
-def test_what_a_section_lacks_comes_from_general_and_empty_is_none(write: Write) -> None:
+def test_keys_missing_in_a_section_come_from_general_and_empty_means_none(write: Write) -> None:
     general = "proxy=http://127.0.0.1:3128\nhttp_version=1.1\nsource_address=127.0.0.1\n"
     config = load(
         write("[host a.test]\nproxy=\nhttp_version=3\n[host b.test]\nsource_address=\n", general)
@@ -178,7 +178,7 @@ def test_files_of_a_client_certificate(
         ("", "tcp_keepalive=-1\n", ":4: tcp_keepalive"),
     ],
 )
-def test_what_cannot_be_used_stops_the_start(
+def test_invalid_sections_prevent_the_start(
     write: Write, sections: str, general: str, words: str
 ) -> None:
     with pytest.raises(ConfigError) as raised:

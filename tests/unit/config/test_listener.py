@@ -51,6 +51,6 @@ def test_addresses(text: str, listener: Listener) -> None:
         "ipc:///run/zurl/status",
     ],
 )
-def test_what_is_no_address_is_refused_with_what_is(text: str) -> None:
+def test_text_that_is_no_address_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ListenerError, match=r"127\.0\.0\.1:9116 or unix:/run/zurl/status"):
         parse_listener(text)

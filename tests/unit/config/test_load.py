@@ -96,7 +96,7 @@ def test_the_file_that_pushpin_writes(conf: Path) -> None:
     assert config.drain_timeout < 4  # Pushpin kills its children after 4 seconds
 
 
-def test_what_is_not_given_has_zurls_default(conf: Path) -> None:
+def test_keys_without_value_have_zurls_default(conf: Path) -> None:
     config = read(conf, MINIMAL)
     assert dataclasses.replace(config, origins={}, in_req_spec=(), warnings=()) == Config()
     assert (config.defpolicy, config.buffer_size, config.timeout) == ("allow", 200_000, 600)
@@ -316,7 +316,7 @@ def test_a_configuration_without_deny_is_warned_of(conf: Path) -> None:
     assert warning.startswith(f"{conf}: no deny rule: ")
 
 
-def test_one_list_of_rules_is_blamed_and_not_the_other(conf: Path) -> None:
+def test_errors_name_the_list_that_holds_the_rule(conf: Path) -> None:
     error = refusal(conf, MINIMAL + "allow=*.example\ndeny=@private\nallow=@x\n")
     assert (error.key, error.line) == ("allow", 4)
 
@@ -360,7 +360,7 @@ def test_a_file_in_latin_1_is_read(conf: Path) -> None:
         ),
     ],
 )
-def test_what_is_odd_is_a_warning(conf: Path, line: str, warning: str) -> None:
+def test_doubtful_settings_are_warnings(conf: Path, line: str, warning: str) -> None:
     config = read(conf, MINIMAL + line)
     assert f"{conf}{warning}" in config.warnings
     assert config.timeout == 600
@@ -409,7 +409,7 @@ def test_any_value_is_taken_or_refused_with_its_line(
         ),
     ],
 )
-def test_what_rules_leave_open_is_said(
+def test_ranges_that_rules_do_not_cover_are_warned_of(
     conf: Path, text: str, open_: tuple[str, ...], closed: tuple[str, ...]
 ) -> None:
     warnings = "\n".join(read(conf, MINIMAL + text).warnings)

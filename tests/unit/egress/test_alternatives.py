@@ -44,12 +44,12 @@ def test_ports_of_the_same_host_are_taken(value: str, expected: int | None) -> N
     ("value", "seconds"),
     [('h3=":1"; ma=60', 60), ('h3=":1"', 86_400), ('h3=":1"; ma=999999999', 604_800)],
 )
-def test_they_are_good_for_their_age(value: str, seconds: float) -> None:
+def test_alternatives_expire_after_their_max_age(value: str, seconds: float) -> None:
     assert port(value, seconds - 1) == 1
     assert port(value, seconds) is None
 
 
-def test_they_are_forgotten_when_the_origin_says_so() -> None:
+def test_alternatives_are_cleared_by_the_origin() -> None:
     alternatives = Alternatives()
     alternatives.read(KEY, [b'Alt-Svc: h3=":1"\r\n'], 0.0)
     assert alternatives.port((KEY[0], True), 0.0) is None  # of another policy class
@@ -57,7 +57,7 @@ def test_they_are_forgotten_when_the_origin_says_so() -> None:
     assert alternatives.port(KEY, 0.0) is None
 
 
-def test_one_that_does_not_answer_is_left_alone_for_a_while() -> None:
+def test_a_port_that_does_not_answer_is_not_tried_for_a_while() -> None:
     alternatives = Alternatives()
     line = b'Alt-Svc: h3=":1", h3=":2"\r\n'
     alternatives.read(KEY, [line], 0.0)
@@ -72,7 +72,7 @@ def test_one_that_does_not_answer_is_left_alone_for_a_while() -> None:
     assert alternatives.port(KEY, 300.0) == 1
 
 
-def test_origins_without_end_are_not_remembered_without_end(
+def test_the_number_of_remembered_origins_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_MAX_ORIGINS", 10)

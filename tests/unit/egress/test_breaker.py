@@ -18,13 +18,13 @@ def failing(most: int = 2) -> HostBreaker:
     return breaker
 
 
-def test_so_many_failures_in_a_row_are_enough() -> None:
+def test_the_breaker_opens_after_consecutive_failures() -> None:
     breaker = failing()
     assert breaker.open_for(HOST, 1.0, "who") == OPEN_TIME - 1.0
     assert breaker.open_for(("other.test", 443), 1.0, "who") == 0.0
 
 
-def test_an_answer_in_between_begins_the_row_anew() -> None:
+def test_an_answer_resets_the_count_of_failures() -> None:
     breaker = HostBreaker(2)
     for _ in range(5):
         breaker.failed(HOST, 0.0)
@@ -33,7 +33,7 @@ def test_an_answer_in_between_begins_the_row_anew() -> None:
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_after_the_rest_one_request_tries(answers: bool) -> None:
+def test_after_the_open_time_one_request_is_tried(answers: bool) -> None:
     breaker = failing()
     assert breaker.open_for(HOST, OPEN_TIME, "trial") == 0.0
     assert breaker.open_for(HOST, OPEN_TIME, "other") == OPEN_TIME
@@ -53,7 +53,7 @@ def test_it_is_off_by_default() -> None:
     assert breaker.open_for(HOST, 0.0, "who") == 0.0
 
 
-def test_hosts_without_end_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_hosts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_HOSTS", 10)
     breaker = HostBreaker(1)
     for number in range(100):

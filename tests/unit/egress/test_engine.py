@@ -219,7 +219,7 @@ def bench() -> Iterator[Bench]:
 # -- one transfer ------------------------------------------------------------------------------
 
 
-def test_a_transfer_is_told_once_of_its_end(bench: Bench) -> None:
+def test_the_end_of_a_transfer_is_reported_once(bench: Bench) -> None:
     transfer, sink = bench.start("http://192.0.2.1/")
     assert len(bench.egress) == 1
     bench.egress.turn()
@@ -235,7 +235,7 @@ def test_a_transfer_is_told_once_of_its_end(bench: Bench) -> None:
     assert FakeMulti.made[0].inside == []
 
 
-def test_who_was_cancelled_by_a_report_before_is_told_nothing(bench: Bench) -> None:
+def test_a_transfer_cancelled_by_an_earlier_report_reports_nothing(bench: Bench) -> None:
     other, told = bench.start("http://192.0.2.1/2")
     first, _ = bench.start("http://192.0.2.1/", Sink(other.cancel))
     bench.answer(first)
@@ -289,7 +289,7 @@ def test_an_option_that_libcurl_refuses_is_a_late_bad_request(
     assert FakeMulti.made[0].inside == []
 
 
-def test_who_is_cancelled_while_a_refusal_waits_is_told_nothing(
+def test_a_transfer_cancelled_before_its_refusal_reports_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_options(monkeypatch, "/bad")
@@ -301,7 +301,7 @@ def test_who_is_cancelled_while_a_refusal_waits_is_told_nothing(
     assert not bench.egress.has_work
 
 
-def test_a_streamed_transfer_cancelled_while_a_refusal_waits_is_told_nothing(bench: Bench) -> None:
+def test_a_streamed_transfer_cancelled_before_its_refusal_reports_nothing(bench: Bench) -> None:
     sink = StreamedSink()
     transfer = StreamTransfer(bench.egress, bench.request("http://192.0.2.1/"), sink, 100)
     bench.egress.enforce()
@@ -351,7 +351,7 @@ def test_idle_connections_are_shared_out_among_multi_handles(
 # -- one look-up per name ----------------------------------------------------------------------
 
 
-def test_one_look_up_serves_all_who_wait(bench: Bench) -> None:
+def test_one_look_up_serves_all_waiting_transfers(bench: Bench) -> None:
     first, _ = bench.start()
     second, _ = bench.start()
     other, _ = bench.start("http://other.test/")
@@ -381,7 +381,7 @@ def test_addresses_and_this_host_are_not_looked_up(bench: Bench, host: str) -> N
     assert bench.names.asked == []
 
 
-def test_a_name_that_does_not_resolve_fails_all_who_waited(bench: Bench) -> None:
+def test_a_failed_look_up_fails_all_waiting_transfers(bench: Bench) -> None:
     started = [bench.start() for _ in range(4)]
     started[2][0].cancel()
     bench.resolve(problem="no such name")
@@ -410,7 +410,7 @@ def test_no_such_name_is_remembered_as_long_as_the_setting_says() -> None:
     bench.loop.close()
 
 
-def test_who_is_cancelled_between_a_failed_look_up_and_its_report_is_told_nothing(
+def test_a_transfer_cancelled_after_a_failed_look_up_reports_nothing(
     bench: Bench,
 ) -> None:
     waiting: list[BufferedTransfer] = []
@@ -423,7 +423,7 @@ def test_who_is_cancelled_between_a_failed_look_up_and_its_report_is_told_nothin
     assert len(last.failures) == 1
 
 
-def test_who_waited_is_asked_about_new_rules(bench: Bench) -> None:
+def test_new_rules_are_checked_for_waiting_transfers(bench: Bench) -> None:
     first, told_first = bench.start()
     _, told_second = bench.start()
     bench.rules.refused.add("name.test")
@@ -435,7 +435,7 @@ def test_who_waited_is_asked_about_new_rules(bench: Bench) -> None:
     assert first.handle is None
 
 
-def test_who_waited_and_whose_options_are_refused_keeps_nobody_waiting(
+def test_a_waiting_transfer_whose_options_are_refused_releases_the_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_options(monkeypatch, "/bad")
@@ -452,7 +452,7 @@ def later(bench: Bench, seconds: float) -> None:
     bench.loop.turn(wait=False)
 
 
-def test_old_names_do_for_a_connection_that_is_kept(bench: Bench) -> None:
+def test_old_addresses_are_enough_for_a_kept_connection(bench: Bench) -> None:
     bench.start()
     bench.resolve()
     later(bench, 61)
@@ -465,7 +465,7 @@ def test_old_names_do_for_a_connection_that_is_kept(bench: Bench) -> None:
     assert len(bench.names.asked) == 1
 
 
-def test_old_names_are_looked_up_before_a_connection_is_made(bench: Bench) -> None:
+def test_old_addresses_are_looked_up_before_a_new_connection(bench: Bench) -> None:
     bench.start()
     bench.resolve()
     later(bench, 61)
@@ -593,7 +593,7 @@ def test_new_rules_end_what_they_refuse_and_nothing_else(bench: Bench) -> None:
     assert by_name.handle is None
 
 
-def test_new_rules_do_not_judge_the_proxy(bench: Bench) -> None:
+def test_new_rules_do_not_apply_to_the_proxy(bench: Bench) -> None:
     """Its address is the operator's choice, and not asked about when a request starts either."""
     proxied = Bench(proxy="http://192.0.2.99:3128")
     transfer, sink = proxied.start("http://name.test/")
@@ -609,7 +609,7 @@ def test_new_rules_do_not_judge_the_proxy(bench: Bench) -> None:
 # -- multi handles that break, and the end --------------------------------------------------------
 
 
-def test_a_multi_handle_that_is_closed_is_due_no_more() -> None:
+def test_a_closed_multi_handle_is_not_called_again() -> None:
     loop = Loop(Clock())
     due: list[Multi] = []
     multi = Multi(loop, due, [], print)
@@ -654,7 +654,7 @@ def test_a_broken_multi_handle_ends_its_transfers_and_no_others(bench: Bench) ->
     assert second.handle is None
 
 
-def test_a_bug_in_one_session_does_not_spare_the_rest_of_a_broken_multi_handle(
+def test_a_bug_in_one_session_does_not_keep_others_of_a_broken_multi_handle_open(
     bench: Bench,
 ) -> None:
     def raise_once() -> None:
@@ -684,7 +684,7 @@ def test_a_handle_that_a_broken_multi_handle_keeps_is_given_up(bench: Bench) -> 
     assert second.handle is None
 
 
-def test_a_transfer_that_cannot_be_taken_out_does_not_lose_the_others_ends(bench: Bench) -> None:
+def test_a_transfer_that_cannot_be_removed_does_not_hide_other_results(bench: Bench) -> None:
     first, _ = bench.start("http://192.0.2.1/")
     second, told = bench.start("http://192.0.2.1/2")
     assert first.handle is not None
@@ -696,7 +696,7 @@ def test_a_transfer_that_cannot_be_taken_out_does_not_lose_the_others_ends(bench
     assert told.codes == [200]
 
 
-def test_at_the_end_nobody_is_started_any_more(bench: Bench) -> None:
+def test_after_close_no_transfer_is_started(bench: Bench) -> None:
     waiting, _ = bench.start()
     bench.start("http://192.0.2.1/")
     bench.egress.close()  # asserts that nothing is left in libcurl

@@ -37,7 +37,7 @@ class Bench:
         return self.logins.group(request, now)
 
 
-def test_no_more_than_so_many_are_kept_and_those_used_least_lately_go(
+def test_the_number_of_logins_is_limited_and_the_least_recently_used_are_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_MAX_LOGINS", 3)
@@ -51,7 +51,7 @@ def test_no_more_than_so_many_are_kept_and_those_used_least_lately_go(
     assert bench.ask(2, 3.0) is third
 
 
-def test_those_that_nobody_used_for_long_go_when_another_comes() -> None:
+def test_unused_logins_are_closed_when_another_comes() -> None:
     bench = Bench()
     first = bench.ask(0, 0.0, login=True)
     second = bench.ask(1, 0.0, login=True)

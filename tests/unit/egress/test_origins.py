@@ -10,7 +10,7 @@ from zurl_py.egress.origins import SHARE_TIMEOUT, FirstConnections, Origins
 from zurl_py.loop import Loop
 
 
-def test_those_who_wait_go_on_when_the_connection_is_there() -> None:
+def test_waiting_transfers_continue_when_the_connection_is_made() -> None:
     firsts: FirstConnections[str] = FirstConnections(Loop(Clock()))
     firsts.lead("key", "leader")
     assert firsts.leads("key")
@@ -27,7 +27,7 @@ def test_those_who_wait_go_on_when_the_connection_is_there() -> None:
     assert firsts.waiting() == []
 
 
-def test_nobody_waits_for_long() -> None:
+def test_the_wait_for_a_connection_is_limited() -> None:
     clock = Clock()
     loop = Loop(clock)
     firsts: FirstConnections[str] = FirstConnections(loop)
@@ -38,7 +38,7 @@ def test_nobody_waits_for_long() -> None:
     assert firsts.leads("key")
 
 
-def test_origins_without_end_are_not_remembered_without_end(
+def test_the_number_of_remembered_origins_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_MAX_ORIGINS", 10)
@@ -51,7 +51,7 @@ def test_origins_without_end_are_not_remembered_without_end(
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_a_connection_that_was_there_a_moment_ago_is_not_waited_for(connected: bool) -> None:
+def test_after_a_recent_connection_no_transfer_waits(connected: bool) -> None:
     clock = Clock()
     loop = Loop(clock)
     firsts: FirstConnections[str] = FirstConnections(loop)

@@ -42,7 +42,7 @@ def request(policy: Policy, uri: bytes = b"https://name.test/", **fields: Any) -
     return HttpRequest(url.parse(uri), b"GET", RequestHeaders(()), policy, **fields)
 
 
-def test_a_plain_request_is_asked_about_by_name_only() -> None:
+def test_a_plain_request_is_checked_by_name_only() -> None:
     policy = Policy()
     assert check_request(request(policy))
     assert policy.asked == [("name.test", 443, "https")]
@@ -56,7 +56,7 @@ def test_a_plain_request_is_asked_about_by_name_only() -> None:
         ({"connect_host": "there.test", "connect_port": 1}, ("there.test", 1)),
     ],
 )
-def test_who_connects_elsewhere_is_asked_about_both(
+def test_a_connect_host_is_checked_as_well_as_the_uri_s_host(
     fields: dict[str, Any], expected: tuple[str, int]
 ) -> None:
     policy = Policy()
@@ -79,7 +79,7 @@ def test_who_connects_elsewhere_is_asked_about_both(
         ({"connect_port": 1}, ["connect_host"]),
     ],
 )
-def test_privileges_in_use_are_asked_about_first(fields: dict[str, Any], asked: list[str]) -> None:
+def test_privileges_are_checked_first(fields: dict[str, Any], asked: list[str]) -> None:
     policy = Policy()
     assert check_request(request(policy, **fields))
     assert policy.asked[0] == ("privileges", *asked)
@@ -96,7 +96,7 @@ def test_privileges_in_use_are_asked_about_first(fields: dict[str, Any], asked: 
         ({"connect_host": "there.test", "connect_port": 81}, 81, "there.test"),
     ],
 )
-def test_a_peer_is_asked_about_under_the_name_it_was_reached_by(
+def test_a_peer_is_checked_with_the_name_of_its_connection(
     fields: dict[str, Any], port: int, host: str
 ) -> None:
     policy = Policy("192.0.2.66")
@@ -113,5 +113,5 @@ def test_an_address_of_this_host_is_local(address: str) -> None:
 @pytest.mark.parametrize(
     "address", ["192.0.2.1", "2001:db8::1", "fe80::1%nowhere0", "not an address", "::g"]
 )
-def test_no_other_is(address: str) -> None:
+def test_an_address_of_another_host_is_not_local(address: str) -> None:
     assert not is_local(address)

@@ -73,7 +73,7 @@ def bench() -> Iterator[Bench]:
     bench.loop.close()
 
 
-def test_all_who_wait_share_one_look_up_and_are_told_in_order(bench: Bench) -> None:
+def test_one_look_up_serves_all_waiting_transfers_in_order(bench: Bench) -> None:
     answer = bench.silence("a.test")
     for waiter in ("first", "second", "third"):
         bench.resolver.ask("a.test", waiter)
@@ -112,7 +112,7 @@ def test_lifetimes_are_settings(
     bench.loop.close()
 
 
-def test_silent_names_hold_up_no_others(bench: Bench) -> None:
+def test_silent_name_servers_do_not_delay_other_names(bench: Bench) -> None:
     """400 of them: libcurl's resolver has 20 threads."""
     names = [f"silent-{number}.test" for number in range(400)]
     for name in names:
@@ -137,7 +137,7 @@ def test_beyond_the_last_thread_names_that_exist_go_first(
     assert [waiter for waiter, _ in bench.collect(3)] == ["silent", "known", "new"]
 
 
-def test_nobody_is_asked_about_a_name_that_nobody_waits_for(bench: Bench) -> None:
+def test_no_look_up_is_made_if_no_transfer_waits_any_more(bench: Bench) -> None:
     bench.resolver._most = 1
     answer = bench.silence("silent.test")
     bench.resolver.ask("silent.test", "silent")
@@ -150,7 +150,7 @@ def test_nobody_is_asked_about_a_name_that_nobody_waits_for(bench: Bench) -> Non
     assert "given-up.test" not in bench.servers.asked
 
 
-def test_names_without_end_are_not_remembered_without_end(
+def test_the_number_of_remembered_names_is_limited(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MAX_KNOWN", 100)
@@ -213,7 +213,7 @@ def test_a_name_with_ipv6_addresses_alone_says_so(monkeypatch: pytest.MonkeyPatc
         (socket.EAI_MEMORY, "words of the system"),
     ],
 )
-def test_each_failure_has_its_words(
+def test_each_failure_has_its_text(
     monkeypatch: pytest.MonkeyPatch, number: int, problem: str
 ) -> None:
     answers(monkeypatch, {socket.AF_INET: number, socket.AF_INET6: number})

@@ -51,7 +51,7 @@ class Bench:
 # -- the answer --------------------------------------------------------------------------------
 
 
-def test_it_is_told_once_per_turn_however_much_came() -> None:
+def test_progress_is_reported_once_per_turn() -> None:
     bench = Bench().start()
     bench.lines(*HEAD)
     bench.body(b"x" * 10)
@@ -96,7 +96,7 @@ def test_interim_heads_are_not_kept() -> None:
     assert bench.transfer.head.code == 200
 
 
-def test_many_interim_heads_cost_no_square(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_of_interim_heads_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = 0
 
     def counted(lines: list[bytes]) -> Any:
@@ -113,7 +113,7 @@ def test_many_interim_heads_cost_no_square(monkeypatch: pytest.MonkeyPatch) -> N
     assert looked_at < 10 * 600
 
 
-def test_who_cancelled_is_told_nothing() -> None:
+def test_a_cancelled_transfer_reports_nothing() -> None:
     bench = Bench().start()
     bench.lines(*HEAD)
     bench.transfer.cancel()
@@ -288,7 +288,7 @@ def test_half_a_line_of_a_transfer_that_is_taken_out() -> None:
     assert bench.transfer._header_came(b"X-Half: a li") is None
 
 
-def test_a_redirect_is_left_at_its_head() -> None:
+def test_a_redirect_is_followed_without_its_body() -> None:
     bench = Bench(follow_redirects=True).start()
     bench.lines(b"HTTP/1.1 302 There\r\n", b"Location: /b\r\n", b"\r\n")
     assert bench.body(b"no end of it") is None

@@ -39,7 +39,7 @@ def traced(*calls: tuple[int, bytes]) -> list[str]:
         (IN, b"Location: https://u:s3cret@h/?s3cret"),
     ],
 )
-def test_secrets_are_not_in_it(kind: int, line: bytes) -> None:
+def test_secrets_are_not_in_the_trace(kind: int, line: bytes) -> None:
     shown = traced((kind, line + b"\r\n"))
     assert len(shown) == 1
     assert "s3cret" not in shown[0]
@@ -65,7 +65,7 @@ def test_a_name_that_is_sent_in_parts_is_known() -> None:
     assert shown == ["libcurl > Authorization: (not logged)"]
 
 
-def test_what_helps_is_in_it() -> None:
+def test_useful_lines_are_in_the_trace() -> None:
     shown = traced(
         (TEXT, b"Connected to h (192.0.2.1) port 443\n"),
         (TEXT, b"[HTTP/2] [1] [:method: GET]\n"),

@@ -50,7 +50,7 @@ def test_each_once(bench: Bench) -> None:
     assert bench.turn() == ""
 
 
-def test_what_there_is_no_time_for_comes_first_then(bench: Bench) -> None:
+def test_unserved_items_are_first_in_the_next_turn(bench: Bench) -> None:
     bench.come_back = False
     bench.cost = 0.0011
     for item in "abcde":
@@ -58,7 +58,7 @@ def test_what_there_is_no_time_for_comes_first_then(bench: Bench) -> None:
     assert [bench.turn() for _ in range(4)] == ["ab", "cd", "e", ""]
 
 
-def test_who_is_not_done_in_its_turn_has_little_time(bench: Bench) -> None:
+def test_unfinished_items_have_a_small_share(bench: Bench) -> None:
     bench.cost = 0.0003
     for item in "abcde":
         bench.queue.append(item)
@@ -66,7 +66,7 @@ def test_who_is_not_done_in_its_turn_has_little_time(bench: Bench) -> None:
     assert [bench.turn() for _ in range(4)] == ["abcdeab", "cd", "ea", "bc"]
 
 
-def test_who_has_news_does_not_wait_for_those(bench: Bench) -> None:
+def test_fresh_items_do_not_wait_for_unfinished_ones(bench: Bench) -> None:
     bench.cost = 0.0006
     for item in "ab":
         bench.queue.append(item)
@@ -76,7 +76,7 @@ def test_who_has_news_does_not_wait_for_those(bench: Bench) -> None:
     assert bench.turn() == "a"
 
 
-def test_somebody_is_served_in_every_turn(bench: Bench) -> None:
+def test_at_least_one_item_is_served_in_every_turn(bench: Bench) -> None:
     bench.cost = 1.0
     for item in "ab":
         bench.queue.append(item)

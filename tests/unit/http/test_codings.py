@@ -109,18 +109,18 @@ def test_bytes_come_out_as_soon_as_they_can(kind: str) -> None:
     "junk", [b"\0" * 20, b"\n", b"more", b"\x1f", b"\x1f\x8b\x09", b"\x28\xb5"]
 )
 @pytest.mark.parametrize("step", [1, 1 << 30])
-def test_what_is_behind_the_data_is_passed_over(kind: str, junk: bytes, step: int) -> None:
+def test_bytes_after_the_end_of_the_data_are_ignored(kind: str, junk: bytes, step: int) -> None:
     name, pack = PACKERS[kind]
     assert unpack(name, pack(b"hello") + junk, step) == b"hello"
 
 
 @pytest.mark.parametrize("step", [1, 1 << 30])
-def test_what_only_begins_like_a_gzip_member_is_passed_over(step: int) -> None:
+def test_bytes_that_only_begin_like_a_gzip_member_are_ignored(step: int) -> None:
     packed = gzip.compress(b"hello") + b"\x1f\x8b\x08\xe0 no member"
     assert unpack("gzip", packed, step) == b"hello"
 
 
-def test_another_run_that_is_damaged_is_not_passed_over() -> None:
+def test_a_damaged_second_stream_is_an_error() -> None:
     member = gzip.compress(b"hello")
     with pytest.raises(BadCoding):
         unpack("gzip", member + member[:-8] + b"checksum")
@@ -128,7 +128,7 @@ def test_another_run_that_is_damaged_is_not_passed_over() -> None:
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("step", [1, 3, 1 << 30])
-def test_several_runs_are_one_body(kind: str, step: int) -> None:
+def test_several_streams_are_one_body(kind: str, step: int) -> None:
     """RFC 1952 section 2.2, RFC 8878 section 3."""
     name, pack = PACKERS[kind]
     assert unpack(name, pack(b"one ") + pack(b"") + pack(b"two"), step) == b"one two"
@@ -166,7 +166,7 @@ def test_a_body_that_is_something_else(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "deflate"])
-def test_a_body_that_was_damaged(kind: str) -> None:
+def test_a_damaged_body_is_an_error(kind: str) -> None:
     name, pack = PACKERS[kind]
     packed = bytearray(pack(PLAIN))
     packed[len(packed) // 2] ^= 0xFF
@@ -187,7 +187,7 @@ def test_a_window_of_zstd_that_is_too_large() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-def test_so_many_runs_may_be_empty(kind: str) -> None:
+def test_the_number_of_empty_streams_is_limited(kind: str) -> None:
     name, pack = PACKERS[kind]
     assert unpack(name, pack(b"") * 1000 + pack(b"hello")) == b"hello"
     with pytest.raises(BadCoding, match="nothing in them"):
@@ -195,7 +195,7 @@ def test_so_many_runs_may_be_empty(kind: str) -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate", "br", "zstd"]))
-def test_whatever_comes_there_is_an_end(data: bytes, name: str) -> None:
+def test_any_input_is_decoded_in_bounded_time(data: bytes, name: str) -> None:
     try:
         unpack(name, data, 7)
     except BadCoding:
@@ -208,7 +208,7 @@ def test_whatever_comes_there_is_an_end(data: bytes, name: str) -> None:
     st.integers(1, 50),
     st.integers(1, 50),
 )
-def test_any_number_of_runs_cut_anywhere(
+def test_any_number_of_streams_in_any_pieces(
     parts: list[bytes], name: str, step: int, limit: int
 ) -> None:
     packed = b"".join(map(PACKERS[name][1], parts))
@@ -235,14 +235,14 @@ def test_any_number_of_runs_cut_anywhere(
         [b"gzip; q=1"],
     ],
 )
-def test_what_is_handed_on_as_it_came(values: list[bytes]) -> None:
+def test_bodies_that_are_not_decoded(values: list[bytes]) -> None:
     assert choose_coding(values) is None
 
 
 @pytest.mark.parametrize(
     "values", [[b"gzip"], [b" GZip "], [b"identity", b"gzip"], [b"gzip,identity"], [b"gzip, ,"]]
 )
-def test_one_coding_is_undone(values: list[bytes]) -> None:
+def test_one_coding_is_decoded(values: list[bytes]) -> None:
     coding = choose_coding(values)
     assert coding is not None
     assert coding.name == "gzip"
@@ -251,7 +251,7 @@ def test_one_coding_is_undone(values: list[bytes]) -> None:
 @pytest.mark.parametrize(
     "values", [[b"gzip, gzip"], [b"gzip", b"br"], [b"zstd,deflate"], [b"gzip, identity, x-gzip"]]
 )
-def test_several_are_refused(values: list[bytes]) -> None:
+def test_several_codings_are_refused(values: list[bytes]) -> None:
     with pytest.raises(BadCoding, match="codings"):
         choose_coding(values)
 

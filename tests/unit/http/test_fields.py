@@ -114,7 +114,7 @@ def test_credentials_are_not_remembered() -> None:
     assert "secret" not in kept
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_cache_is_bounded() -> None:
     for number in range(3 * fields._MAX_CACHED):
         value = b"%d" % number
         RequestHeaders([(b"X-A", value), (b"X-%d" % number, b"1"), (b"X-Long", value * 100)])
@@ -130,7 +130,7 @@ def test_what_is_remembered_is_bounded() -> None:
 # -- what goes out, and where --------------------------------------------------------------------
 
 
-def test_what_is_about_the_body_goes_where_the_body_goes() -> None:
+def test_fields_about_the_body_are_sent_only_with_it() -> None:
     made = RequestHeaders(
         [
             (b"Content-Type", b"text/plain"),
@@ -155,7 +155,7 @@ def test_credentials_stay_with_their_origin() -> None:
     assert not rest.has_authorization
 
 
-def test_accept_encoding_is_kept_for_those_who_decode_themselves() -> None:
+def test_accept_encoding_is_kept_for_workers_that_decode() -> None:
     made = RequestHeaders([(b"Accept-Encoding", b"br"), (b"Range", b"bytes=0-1")])
     assert made.accepted == (b"Accept-Encoding: br",)
     assert made.lines == [b"Range: bytes=0-1"]

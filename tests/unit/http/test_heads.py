@@ -52,7 +52,7 @@ def test_status_lines(line: bytes, code: int, reason: bytes, version: str) -> No
     "line",
     [b"HTTP/1.1 2000 OK\r\n", b"HTTP/1.1 20\r\n", b"HTTP/1.1\r\n", b"ICY 200\r\n", b"A: b\r\n"],
 )
-def test_what_is_no_status_line(line: bytes) -> None:
+def test_invalid_status_lines(line: bytes) -> None:
     with pytest.raises(ValueError, match="no status line"):
         read(status=line)
 
@@ -79,12 +79,12 @@ def test_interim_heads_come_first() -> None:
     assert interim.headers == [(b"Link", b"</a>")]
 
 
-def test_so_many_interim_heads_are_told() -> None:
+def test_the_number_of_forwarded_interim_heads_is_limited() -> None:
     lines = [b"HTTP/1.1 102 Processing\r\n", END] * 50
     assert len(read_interim([*lines, OK, END])) == MAX_INTERIM
 
 
-def test_trailers_are_what_is_behind_the_head_whatever_it_looks_like() -> None:
+def test_all_lines_after_the_head_are_trailers() -> None:
     lines = [OK, b"A: b\r\n", END, b"HTTP/1.1 200 FAKE: x\r\n", b"Digest:abc\r\n"]
     head = read_head(lines)
     assert head is not None
@@ -93,7 +93,7 @@ def test_trailers_are_what_is_behind_the_head_whatever_it_looks_like() -> None:
     assert read_trailers([OK, END]) == []
 
 
-def test_an_upgrade_is_told_from_other_interim_heads() -> None:
+def test_an_upgrade_is_distinguished_from_other_interim_heads() -> None:
     assert is_upgrade([b"HTTP/1.1 101 Switching Protocols\r\n", END])
     assert not is_upgrade([b"HTTP/1.1 103 Early Hints\r\n", END])
     assert not is_upgrade([])
@@ -134,7 +134,7 @@ def test_folded_lines_continue_a_value() -> None:
         ([b"A b: c\r\n", b"(x): y\r\n", b": z\r\n"], []),
     ],
 )
-def test_what_contradicts_the_body_or_is_no_field_is_left_out(
+def test_headers_that_contradict_the_framing_or_are_invalid_are_left_out(
     lines: list[bytes], expected: list[tuple[bytes, bytes]]
 ) -> None:
     assert read(*lines).headers == expected
@@ -149,7 +149,7 @@ def test_lengths_that_differ(lines: list[bytes]) -> None:
         read(*lines)
 
 
-def test_codings_are_all_that_are_said() -> None:
+def test_all_content_encoding_fields_count() -> None:
     head = read(b"content-encoding: identity\r\n", b"Content-Encoding: gzip\r\n")
     assert head.codings == [b"identity", b"gzip"]
     assert read(b"A: gzip\r\n").codings == []
@@ -160,7 +160,7 @@ def test_where_a_redirect_leads_has_no_blanks_around_it() -> None:
     assert read(b"A: b\r\n").location == b""
 
 
-def test_the_length_of_what_was_undone_goes() -> None:
+def test_content_length_of_a_decoded_body_is_removed() -> None:
     head = read(b"Content-Length: 5\r\n", b"Content-Encoding: gzip\r\n")
     head.drop_length()
     assert head.headers == [(b"Content-Encoding", b"gzip")]

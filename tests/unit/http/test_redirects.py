@@ -20,7 +20,7 @@ from zurl_py.http.redirects import is_redirect, keeps_body, next_method
         (400, b"/a", False),
     ],
 )
-def test_which_answers_say_where_to_go_on(code: int, location: bytes, expected: bool) -> None:
+def test_which_answers_are_redirects(code: int, location: bytes, expected: bool) -> None:
     assert is_redirect(Head(code, b"", [(b"Location", location)])) is expected
 
 
@@ -40,7 +40,7 @@ def test_which_answers_say_where_to_go_on(code: int, location: bytes, expected: 
         (b"GET", 302, True, b"GET", True),
     ],
 )
-def test_what_becomes_of_method_and_body(
+def test_method_and_body_after_a_redirect(
     method: bytes, code: int, as_get: bool, becomes: bytes, keeps: bool
 ) -> None:
     assert next_method(method, code, as_get=as_get) == becomes

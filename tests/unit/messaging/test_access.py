@@ -8,7 +8,7 @@ from zurl_py.messaging.access import REVOKED, Access
 ONE, TWO = CurveClient("1" * 40, "one"), CurveClient("2" * 40, "two")
 
 
-def test_an_address_belongs_to_who_used_it_first() -> None:
+def test_an_address_belongs_to_the_key_that_used_it_first() -> None:
     access = Access({ONE.key: ONE, TWO.key: TWO})
     assert access.may_use(ONE, b"a")
     assert not access.may_use(TWO, b"a")
@@ -25,11 +25,11 @@ def test_over_ipc_any_address_is_the_operators() -> None:
     assert access.may_use(None, b"a")
 
 
-def test_a_key_that_was_taken_back_uses_nothing() -> None:
+def test_a_revoked_key_may_use_no_address() -> None:
     assert not Access({}).may_use(REVOKED, b"a")
 
 
-def test_one_key_owns_so_many_addresses() -> None:
+def test_the_number_of_addresses_of_one_key_is_limited() -> None:
     access = Access({ONE.key: ONE, TWO.key: TWO})
     for number in range(1000):
         access.may_use(ONE, b"%d" % number)

@@ -72,7 +72,7 @@ def test_a_socket_that_is_listened_on_is_in_the_way(tmp_path: Path) -> None:
     assert {each.lasts for each in found if each} == {Lasts.UNKNOWN}
 
 
-def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
+def test_faults_of_a_folder(tmp_path: Path) -> None:
     missing = of_path(tmp_path / "none" / "socket")
     assert missing == Obstacle(f"the folder {tmp_path}/none does not exist", Lasts.PERHAPS)
     (tmp_path / "file").write_text("")

@@ -17,7 +17,7 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("prefix", [b"w ", b"w", b""])
-def test_what_is_subscribed_to_goes_at_once(lab: Lab, prefix: bytes) -> None:
+def test_packets_with_a_subscription_are_sent_at_once(lab: Lab, prefix: bytes) -> None:
     lab.subscribe(prefix)
     lab.publish(b"w one", b"w two")
     assert lab.socket.sent == [b"w one", b"w two"]
@@ -40,7 +40,7 @@ def test_such_a_subscription_ends_the_wait(lab: Lab) -> None:
     assert lab.socket.sent == [b"w T0:}"]
 
 
-def test_what_is_not_waits_and_keeps_its_order(lab: Lab) -> None:
+def test_packets_without_a_subscription_wait_in_order(lab: Lab) -> None:
     lab.subscribe(b"w ")
     lab.publish(b"ww one", b"w first", b"ww two")
     assert lab.socket.sent == [b"w first"]
@@ -55,7 +55,7 @@ def test_what_is_not_waits_and_keeps_its_order(lab: Lab) -> None:
     assert [line for line in lab.log.lines if "not subscribed" in line] == lab.log.lines != []
 
 
-def test_it_does_not_wait_for_ever_and_only_once(lab: Lab) -> None:
+def test_packets_wait_for_a_subscription_once_and_for_a_limited_time(lab: Lab) -> None:
     lab.publish(b"gone one")
     lab.wait(2.5)
     assert lab.socket.sent == []
@@ -77,7 +77,7 @@ def test_a_worker_that_connects_anew_misses_nothing(lab: Lab) -> None:
     assert lab.socket.sent == [b"w one", b"w two"]
 
 
-def test_who_waits_is_told_when_it_is_over(lab: Lab) -> None:
+def test_the_end_of_a_wait_is_reported_to_those_that_wait(lab: Lab) -> None:
     told: list[str] = []
     lab.publish(b"w one")
     lab.publisher.when_caught_up(b"w", lambda: told.append("over"))
@@ -99,7 +99,7 @@ def test_a_slow_worker_holds_up_nobody_else(lab: Lab) -> None:
     assert lab.socket.sent == [b"quick one", b"slow one", b"slow two"]
 
 
-def test_addresses_without_end_are_not_remembered_without_end(lab: Lab) -> None:
+def test_the_number_of_remembered_addresses_is_limited(lab: Lab) -> None:
     lab.subscribe(b"many")
     for number in range(10_050):
         lab.publish(b"many%d x" % number)
@@ -107,7 +107,7 @@ def test_addresses_without_end_are_not_remembered_without_end(lab: Lab) -> None:
     assert len(lab.socket.sent) == 10_050
 
 
-def test_what_waits_for_one_worker_is_bounded(lab: Lab) -> None:
+def test_packets_that_wait_for_one_worker_are_limited(lab: Lab) -> None:
     for _ in range(10_001):
         lab.publish(b"w x")
     assert lab.publisher.dropped == 1

@@ -108,7 +108,7 @@ def test_an_asker_that_goes_while_its_answers_wait_frees_them(replies: ReplyLab)
     assert replies.socket.sent == []
 
 
-def test_every_use_of_the_socket_is_told(replies: ReplyLab) -> None:
+def test_every_use_of_the_socket_is_noted(replies: ReplyLab) -> None:
     """A send may swallow a signal: the socket must be looked at before the loop sleeps."""
     for _ in range(_MAX_HELD):  # let go as soon as so many are held, within the turn
         replies.replier.reply([b"w", b""], b"x")
@@ -154,7 +154,7 @@ def test_frames_of_a_real_router_are_never_torn_apart() -> None:
 # -- packets to addresses ------------------------------------------------------------------------
 
 
-def test_what_one_who_waited_raises_does_not_keep_others_waiting(lab: Lab) -> None:
+def test_an_exception_in_one_callback_does_not_stop_the_others(lab: Lab) -> None:
     def fail() -> None:
         raise RuntimeError("a session's bug")
 
@@ -174,7 +174,7 @@ def test_what_one_who_waited_raises_does_not_keep_others_waiting(lab: Lab) -> No
     assert not lab.publisher.slow
 
 
-def test_whoever_subscribes_is_waited_for_anew(lab: Lab) -> None:
+def test_after_a_subscription_ends_packets_wait_again(lab: Lab) -> None:
     lab.publish(b"w one")
     lab.wait(4)  # given up
     lab.subscribe(b"w ")  # it is there after all; nothing is sent to it meanwhile
@@ -188,7 +188,7 @@ def test_whoever_subscribes_is_waited_for_anew(lab: Lab) -> None:
     assert lab.socket.sent == [b"w two"]
 
 
-def test_strangers_without_end_do_not_prolong_anyones_patience(
+def test_many_unknown_addresses_do_not_prolong_any_wait(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MAX_KNOWN", 50)
@@ -218,9 +218,7 @@ def test_an_address_is_no_prefix_of_anothers(lab: Lab) -> None:
     assert lab.socket.sent == [b"worker-1 x"]
 
 
-def test_who_waits_for_a_subscription_costs_little(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wait_for_a_subscription_costs_little(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may send packets in the names of thousands who never come."""
     asked = 0
     may_send_now = Publisher._may_send_now
@@ -237,7 +235,7 @@ def test_who_waits_for_a_subscription_costs_little(
     assert asked <= 200 * 5
 
 
-def test_a_send_that_may_have_swallowed_a_signal_is_followed_by_a_look(lab: Lab) -> None:
+def test_after_a_send_subscriptions_are_checked(lab: Lab) -> None:
     """A worker's end is a message too: while it is not read, packets go to nobody."""
     lab.subscribe(b"w ")
     lab.publish(b"w one")
@@ -310,7 +308,7 @@ def test_onlookers_that_hang_one_after_the_other_delay_no_packet(queues: SmallQu
         assert reads.recv() == message
 
 
-def test_what_waits_for_one_worker_is_bounded_in_bytes(lab: Lab) -> None:
+def test_bytes_that_wait_for_one_worker_are_limited(lab: Lab) -> None:
     lab.subscribe(b"w ")
     lab.subscribe(b"v ")
     lab.socket.full.add(b"w")

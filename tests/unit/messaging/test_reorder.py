@@ -53,7 +53,7 @@ def test_a_session_gets_its_packets_in_their_order_and_once(lab: Lab) -> None:
     assert lab.given_up == [(1, b"2")]
 
 
-def test_what_no_session_comes_for_is_given_up_soon(lab: Lab) -> None:
+def test_packets_without_a_session_are_given_up_soon(lab: Lab) -> None:
     lab.keep(KEY, 1)
     lab.wait(0.01)
     assert lab.given_up == []
@@ -66,7 +66,7 @@ def test_what_no_session_comes_for_is_given_up_soon(lab: Lab) -> None:
     assert lab.given_up[2:] == [(3, b"1")]
 
 
-def test_while_first_packets_queue_there_is_more_time_but_not_for_ever(lab: Lab) -> None:
+def test_while_first_packets_queue_the_wait_is_longer_but_limited(lab: Lab) -> None:
     lab.blocked = True
     lab.keep(KEY, 1)
     lab.wait(reorder._LONG_GRACE - 1)
@@ -75,7 +75,7 @@ def test_while_first_packets_queue_there_is_more_time_but_not_for_ever(lab: Lab)
     assert lab.given_up == [(1, b"1")]
 
 
-def test_not_more_than_so_many_wait(lab: Lab) -> None:
+def test_the_number_of_waiting_packets_is_limited(lab: Lab) -> None:
     for number in range(reorder._MAX_WAITING):
         assert lab.keep((b"w", b"%d" % (number % 10)), number)
     assert not lab.keep((b"w", b"x"), 1)

@@ -198,7 +198,7 @@ def test_sets_of_single_addresses(address: str, sets: set[str]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "localhost", "1.2.3", "1.2.3.4.5", "01.2.3.4", "::g", "[::1]", "fe80::1%lo", "1"]
 )
-def test_what_is_no_address_is_in_no_set(text: str) -> None:
+def test_text_that_is_no_address_is_in_no_set(text: str) -> None:
     assert sets_of(text) == frozenset()
 
 
@@ -225,7 +225,7 @@ def test_nat64_prefixes_of_all_lengths(length: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["64:ff9b::/95", "64:ff9b::1/96", "10.0.0.0/8", "x", "::/0"])
-def test_what_is_no_nat64_prefix(text: str) -> None:
+def test_invalid_nat64_prefixes(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Nat64(text)
 

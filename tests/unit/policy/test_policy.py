@@ -118,7 +118,7 @@ def test_the_first_rule_that_matches_is_named() -> None:
     assert decision.reason == "refused by deny=@rfc1918 (10.0.0.0/8 Private-Use (RFC 1918))"
 
 
-def test_what_is_no_address_is_refused() -> None:
+def test_a_text_that_is_no_address_is_refused() -> None:
     for text in ("", "example.com", "10.0.0", "fe80::1%lo"):
         decision = policy().check_address(text, 80, "http")
         assert not decision.allowed
@@ -216,7 +216,7 @@ def test_privileges(name: str) -> None:
     assert policy().check_privileges(**dict.fromkeys(_ASKED, True))
 
 
-def test_only_deny_always_holds_against_ignored_policies() -> None:
+def test_ignore_policies_does_not_override_deny_always() -> None:
     rules = policy(
         defpolicy="deny",
         deny=["*"],
@@ -236,7 +236,7 @@ def test_only_deny_always_holds_against_ignored_policies() -> None:
     assert not free.check_address("::ffff:169.254.169.254", 80, "http", "h")
 
 
-def test_deny_always_holds_against_allow() -> None:
+def test_allow_does_not_override_deny_always() -> None:
     rules = policy(deny=["@private"], allow=["*"], deny_always=["@metadata"])
     assert rules.check_address("10.0.0.1", 80, "http")
     assert not rules.check_address("169.254.169.254", 80, "http")
@@ -375,7 +375,7 @@ def test_memory_is_bounded() -> None:
     assert len(rules._addresses) <= 10_000
 
 
-def test_long_lists_are_no_burden() -> None:
+def test_long_lists_do_not_slow_decisions() -> None:
     """A rule out of a hundred thousand is found without trying them all."""
     names = [f"n{number}.example" for number in range(30_000)]
     ranges = [f"{number >> 8}.{number & 255}.0.0/20" for number in range(30_000)]

@@ -50,7 +50,7 @@ def test_rules_that_do_what_they_say(rules: dict[str, str]) -> None:
     ],
 )
 @pytest.mark.parametrize("key", ["allow", "deny", "deny_always", "report_deny"])
-def test_a_word_that_is_meant_for_a_set(key: str, word: str, meant: str) -> None:
+def test_a_word_that_looks_like_a_set(key: str, word: str, meant: str) -> None:
     (remark,) = (text for text in remarks(**{key: word}) if "one host" in text)
     assert remark.startswith(f"{key}: {word!r} is the name of one host; write {meant} for")
 
@@ -70,7 +70,7 @@ def test_a_second_star() -> None:
         ({"allow": "127.0.0.1", "deny_always": "@loopback"}, "127.0.0.1", "deny_always=@loop"),
     ],
 )
-def test_a_rule_that_another_one_leaves_nothing_to_do(
+def test_a_rule_without_effect_because_of_another(
     rules: dict[str, str], void: str, winner: str
 ) -> None:
     (remark,) = (text for text in remarks(**rules) if "has no effect" in text)
@@ -80,7 +80,7 @@ def test_a_rule_that_another_one_leaves_nothing_to_do(
 @pytest.mark.parametrize(
     "name", ["intranet.example", "*.corp.example", "https://wiki.example:8443"]
 )
-def test_a_name_whose_private_address_is_refused_all_the_same(name: str) -> None:
+def test_a_name_whose_private_address_is_still_refused(name: str) -> None:
     (remark,) = remarks(deny="@private", allow=name)
     assert remark.startswith(f"allow: {name!r} allows the name alone: deny=@private still refuses")
     assert f"allow={name} -> 10.0.0.0/8" in remark

@@ -204,7 +204,7 @@ def test_a_pair_of_name_and_address() -> None:
         "xn--\u00fc.example",
     ],
 )
-def test_what_is_no_rule(text: str) -> None:
+def test_invalid_rules(text: str) -> None:
     with pytest.raises(PolicyError) as caught:
         RuleList("deny", [text], True)
     assert caught.value.key == "deny"
@@ -212,7 +212,7 @@ def test_what_is_no_rule(text: str) -> None:
 
 
 @given(st.text(max_size=30) | st.text(alphabet="@*.:/-[]>0123456789abfx ", max_size=30))
-def test_any_text_is_a_rule_or_not(text: str) -> None:
+def test_any_text_is_parsed_or_refused_with_a_reason(text: str) -> None:
     try:
         rule = parse_rule(text)
     except PolicyError:

@@ -218,7 +218,7 @@ def test_keep_alives_go_on_while_the_origin_is_busy(bench: Bench) -> None:
 # -- handoff --------------------------------------------------------------------------------------
 
 
-def test_a_session_that_nobody_takes_over_expires_in_silence(bench: Bench) -> None:
+def test_a_session_that_no_worker_takes_over_expires_without_a_packet(bench: Bench) -> None:
     bench.begin(credits=100)
     bench.send(type="handoff-start")
     (proceed,) = bench.outlet.take()
@@ -233,7 +233,7 @@ def test_a_session_that_nobody_takes_over_expires_in_silence(bench: Bench) -> No
     assert bench.outlet.take() == []
 
 
-def test_what_is_held_while_nobody_has_the_session_is_bounded(bench: Bench) -> None:
+def test_packets_held_during_a_handoff_are_limited(bench: Bench) -> None:
     bench.begin(credits=10**6)
     bench.send(type="handoff-start")
     bench.head()
@@ -246,7 +246,7 @@ def test_what_is_held_while_nobody_has_the_session_is_bounded(bench: Bench) -> N
     assert bench.session._handoff_queue == []
 
 
-def test_a_timeout_meanwhile_is_told_later_and_costs_no_loop(bench: Bench) -> None:
+def test_a_timeout_during_a_handoff_is_reported_later(bench: Bench) -> None:
     bench.begin(credits=100, timeout=5000)
     bench.send(type="handoff-start")
     bench.outlet.take()

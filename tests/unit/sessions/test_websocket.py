@@ -366,7 +366,7 @@ class TestPace:
         bench.session.websocket_wrote(4)
         assert [packet["credits"] for packet in bench.take()] == [4]
 
-    def test_overstepping_is_bounded(self, bench: Bench) -> None:
+    def test_frames_beyond_the_credits_are_limited(self, bench: Bench) -> None:
         bench.transfer.has_room = False
         for _ in range(7):
             bench.send(body="x" * BUFFER)
@@ -393,7 +393,7 @@ class TestEnds:
         assert bench.types() == [b"data", b"close", b"error"]
         bench.loop.close()
 
-    def test_final_answer_is_one(self, bench: Bench) -> None:
+    def test_there_is_one_final_answer(self, bench: Bench) -> None:
         bench.transfer.feed(frame(3), frame(TEXT, b"more"), frame(CLOSE))
         assert bench.types() == [b"error"]
         assert bench.ended == 1
@@ -414,7 +414,7 @@ class TestClosing:
         assert (error["condition"], error["ext"]["error"]) == (b"session-timeout", b"close-timeout")
         assert bench.transfer.ended == "cut"
 
-    def test_setting(self) -> None:
+    def test_the_setting_is_used(self) -> None:
         bench = Bench(websocket=WebSocketSettings(close_timeout=2.0)).open()
         self.close(bench)
         bench.pass_time(3)
@@ -494,21 +494,21 @@ class TestGatewayPings:
         assert bench.transfer.opcodes() == [PING]
         return bench.transfer.payloads()[0]
 
-    def test_its_pongs_stay_here(self, pinging: Bench) -> None:
+    def test_pongs_for_the_gateway_are_not_delivered(self, pinging: Bench) -> None:
         payload = self.ping(pinging)
         pinging.transfer.feed(frame(PONG, payload), frame(PONG, payload + b"x"), frame(PONG))
         assert [packet.body for packet in pinging.take()] == [payload + b"x", b""]
         pinging.pass_time(6)
         assert pinging.session.open
 
-    def test_nothing_comes(self, pinging: Bench) -> None:
+    def test_no_answer_to_a_ping(self, pinging: Bench) -> None:
         self.ping(pinging)
         pinging.pass_time(6)
         error = pinging.take()[-1]
         assert (error["condition"], error["ext"]["error"]) == (b"session-timeout", b"ping-timeout")
         assert pinging.transfer.opcodes() == [PING, CLOSE]
 
-    def test_anything_will_do(self, pinging: Bench) -> None:
+    def test_any_frame_counts_as_an_answer_to_a_ping(self, pinging: Bench) -> None:
         self.ping(pinging)
         pinging.transfer.feed(frame(BINARY))
         pinging.pass_time(6)
@@ -563,7 +563,7 @@ class TestPieces:
         assert [packet.get("more") for packet in packets] == [True, True, True, None]
         bench.loop.close()
 
-    def test_a_frame_that_is_no_larger_stays_whole(self) -> None:
+    def test_a_small_frame_is_not_split(self) -> None:
         bench = Bench(credits=BUFFER - 1).open()
         bench.transfer.feed(frame(BINARY, b"x" * BUFFER))
         assert bench.types() == []

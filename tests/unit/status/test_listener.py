@@ -168,7 +168,7 @@ def test_head_has_no_body(house: House) -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 9000, 431),
     ],
 )
-def test_what_is_not_to_be_had_is_said(house: House, request_: bytes, status: int) -> None:
+def test_unknown_paths_and_methods_are_refused(house: House, request_: bytes, status: int) -> None:
     found, fields, _ = parts(house.ask(request_))
     assert found == status
     assert fields["Connection"] == "close"
@@ -210,7 +210,7 @@ def test_sixteen_connections_at_once_and_more_are_closed(house: House) -> None:
         client.close()
 
 
-def test_each_has_ten_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_connection_has_ten_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bound: ten seconds from accept to close, however busy the other side looks."""
     import zurl_py.status.connection
 
@@ -353,7 +353,7 @@ def test_a_socket_that_a_killed_daemon_left_is_taken_over(house: House, tmp_path
     listener.close()
 
 
-def test_what_is_taken_is_said(house: House, tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported(house: House, tmp_path: Path) -> None:
     with pytest.raises(BindError, match="another process listens there"):
         house.listen(house.address)
     file = tmp_path / "file"

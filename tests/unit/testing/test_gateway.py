@@ -29,7 +29,7 @@ def world(request: FakeRequest) -> FakeAnswer | FakeError:
     return FakeError("remote-connection-failed")
 
 
-def test_answers_and_errors_are_the_functions() -> None:
+def test_answers_and_errors_come_from_the_function() -> None:
     with FakeGateway(world) as gateway, Client(gateway.endpoints) as client:
         answer = client.post("http://h/echo", content=b"body", headers={"A": "b"})
         assert (answer.status_code, answer.reason, answer.content) == (201, "Made", b"body")
@@ -71,7 +71,7 @@ def test_asynchronous_and_by_the_request_interface() -> None:
             asyncio.run(client.close())
 
 
-def test_one_that_stops_is_gone() -> None:
+def test_a_closed_gateway_does_not_answer() -> None:
     gateway = FakeGateway(lambda _: FakeAnswer())
     with Client(gateway.endpoints, timeout=0.5) as client:
         assert client.get("http://h/").content == b""
@@ -82,7 +82,7 @@ def test_one_that_stops_is_gone() -> None:
             client.get("http://h/")
 
 
-def test_a_slow_world_has_its_limit() -> None:
+def test_waits_have_a_limit() -> None:
     def slow(_: FakeRequest) -> FakeAnswer:
         wait_until(lambda: stop, "the end")
         return FakeAnswer()
@@ -94,7 +94,7 @@ def test_a_slow_world_has_its_limit() -> None:
         stop.append(True)
 
 
-def test_a_clock_goes_by_hand() -> None:
+def test_a_clock_advances_only_when_told() -> None:
     clock = Clock(5.0)
     assert clock() == 5.0
     assert clock.advance(2.5) == clock() == 7.5

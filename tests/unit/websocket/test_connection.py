@@ -111,7 +111,7 @@ class TestClose:
         found = parse(frame(1, b"a", fin=False) + frame(8, b"\x03\xe8"))
         assert found == [Data(b"a", False, False), Close(1000, b"")]
 
-    def test_nothing_is_read_behind_it(self) -> None:
+    def test_nothing_is_read_after_a_close(self) -> None:
         connection = Connection(LIMIT)
         assert events(connection, frame(8) + frame(3), frame(1, b"x")) == [Close(None, b"")]
         assert connection.ended
@@ -165,7 +165,7 @@ class TestViolations:
     def test_first_byte_alone(self, head: bytes) -> None:
         assert failure(head).code == 1002
 
-    def test_nothing_is_read_behind_it(self) -> None:
+    def test_nothing_is_read_after_a_close(self) -> None:
         connection = Connection(LIMIT)
         assert len(events(connection, frame(3) + frame(1, b"x"), frame(1, b"y"))) == 1
         assert connection.ended
@@ -177,7 +177,7 @@ class TestText:
     def test_whole(self) -> None:
         assert_failure(1007, "UTF-8", frame(1, self.BAD))
 
-    def test_binary_is_not_looked_at(self) -> None:
+    def test_binary_data_is_not_checked_for_utf8(self) -> None:
         assert len(parse(frame(2, self.BAD, fin=False) + frame(0, self.BAD))) == 2
 
     def test_character_across_fragments(self) -> None:
@@ -192,7 +192,7 @@ class TestText:
         assert_failure(1007, "UTF-8", frame(1, b"\xce", fin=False) + frame(0))
         assert_failure(1007, "UTF-8", frame(1, b"\xce", fin=False) + frame(0, b"a"))
 
-    def test_told_before_the_frame_is_complete(self) -> None:
+    def test_bad_text_is_found_before_the_frame_is_complete(self) -> None:
         wire = frame(1, b"x" * 200 + self.BAD + b"y" * 200)
         end = wire.index(b"\xf4\x90") + 2
         connection = Connection(LIMIT)
@@ -205,7 +205,7 @@ class TestText:
         wire = frame(1, b"x" * 200 + b"\xce")
         assert_failure(1007, "UTF-8", wire[:100], wire[100:])
 
-    def test_surrogate_is_told_by_its_second_byte(self) -> None:
+    def test_a_surrogate_is_refused_at_its_second_byte(self) -> None:
         assert check_text(b"", b"\xed", False) == b"\xed"
         with pytest.raises(UnicodeDecodeError):
             check_text(b"\xed", b"\xa0", False)
@@ -371,7 +371,7 @@ class TestDeflate:
         found = events(connection, compressed(b"\0" * 800_000))
         assert found == [ProtocolViolation(1009, f"frame expands to more than {LIMIT} bytes")]
 
-    def test_a_bomb_is_not_even_made(self) -> None:
+    def test_a_bomb_is_not_decompressed_completely(self) -> None:
         """What is beyond the limit costs no memory."""
         wire = deflated(b"\0" * 50_000_000)
         tracemalloc.start()
@@ -414,7 +414,7 @@ class TestDeflate:
         found = events(Connection(LIMIT, Deflate()), wire)
         assert found == [Data(b"one " * 9, True, True), Data(b"two " * 9, True, True)]
 
-    def test_many_final_blocks_are_no_work(self) -> None:
+    def test_many_final_blocks_cost_little(self) -> None:
         found = events(Connection(10**6, Deflate()), frame(2, b"\x03\x00" * 400_000, rsv=4))
         assert found == [ProtocolViolation(1007, "compressed frame cannot be decompressed")]
 
@@ -494,7 +494,7 @@ class TestProperties:
                 assert event.payload == payload  # type: ignore[union-attr]
 
     @given(st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=8))
-    def test_what_is_sent_arrives(self, frames: list[tuple[bytes, bool]]) -> None:
+    def test_sent_frames_arrive_unchanged(self, frames: list[tuple[bytes, bool]]) -> None:
         connection = Connection(LIMIT)
         wire = b"".join(connection.send_data(payload, True, more) for payload, more in frames)
         assert [(data, not fin) for _, data, fin in sent(wire)] == frames

@@ -38,7 +38,7 @@ def make(*headers: tuple[bytes, bytes], compression: bool = False) -> bytes:
 
 
 class TestRequest:
-    def test_bare(self) -> None:
+    def test_a_minimal_request(self) -> None:
         request = make()
         key = values(request, b"sec-websocket-key")[0]
         assert re.fullmatch(rb"[A-Za-z0-9+/]{22}==", key)
@@ -85,14 +85,14 @@ class TestRequest:
             b"HTTP2-Settings",
         ],
     )
-    def test_headers_that_are_ours(self, name: bytes) -> None:
+    def test_headers_of_the_gateway_replace_the_worker_s(self, name: bytes) -> None:
         assert b"their own" not in make((name, b"their own"))
 
     def test_no_body_is_promised(self) -> None:
         for length in (b"0", b"5"):
             assert values(make((b"Content-Length", length)), b"content-length") == []
 
-    def test_what_connection_names_is_hop_by_hop(self) -> None:
+    def test_headers_named_by_connection_are_not_sent(self) -> None:
         given = [
             (b"X-Hop", b"1"),
             (b"Connection", b"Upgrade, x-hop, Cookie"),
@@ -120,7 +120,7 @@ class TestRequest:
         own.drop_secrets()
         assert values(own.request(b"/", b"h", b"Basic abc"), b"authorization") == [b"Basic abc"]
 
-    def test_the_library_takes_it(self) -> None:
+    def test_the_websockets_library_accepts_the_request(self) -> None:
         server = ServerProtocol(subprotocols=["talk"])  # type: ignore[list-item]
         handshake = Handshake([(b"Sec-WebSocket-Protocol", b"chat, talk")], True)
         server.receive_data(handshake.request(b"/p", b"example.com"))
@@ -147,7 +147,7 @@ class TestRequest:
         with pytest.raises(BadInput):
             make(pair)
 
-    def test_credentials_stay_behind(self) -> None:
+    def test_credentials_are_not_sent_to_another_origin(self) -> None:
         handshake = Handshake(
             [(b"Cookie", b"c"), (b"Authorization", b"a"), (b"Origin", b"o")], False
         )
@@ -158,12 +158,12 @@ class TestRequest:
 
 
 class TestExtensions:
-    def test_ours_is_added(self) -> None:
+    def test_the_gateway_s_offer_is_added(self) -> None:
         request = make((b"Sec-WebSocket-Extensions", b"grip"), compression=True)
         assert values(request, b"sec-websocket-extensions") == [b"grip", OFFER]
 
     @pytest.mark.parametrize("compression", [False, True])
-    def test_the_workers_deflate_stays_behind(self, compression: bool) -> None:
+    def test_the_worker_s_deflate_offer_is_not_sent(self, compression: bool) -> None:
         """The worker cannot see the bit that marks a compressed message."""
         request = make(
             (b"Sec-WebSocket-Extensions", b'grip; a="x, y" , permessage-deflate; b=1'),
@@ -173,7 +173,7 @@ class TestExtensions:
         expected = [b'grip; a="x, y"'] + ([OFFER] if compression else [])
         assert values(request, b"sec-websocket-extensions") == expected
 
-    def test_what_the_gateway_cannot_do_is_not_offered(self) -> None:
+    def test_unknown_extensions_are_not_offered(self) -> None:
         """Such as a compression from before RFC 7692, which browsers offered."""
         name = b"Sec-WebSocket-Extensions"
         assert values(make((name, b"x-webkit-deflate-frame")), name.lower()) == []
@@ -219,7 +219,7 @@ def failure_name(*headers: tuple[bytes, bytes], **how: object) -> str:
 
 
 class TestAccept:
-    def test_good(self) -> None:
+    def test_a_valid_answer(self) -> None:
         handshake, response = answer((b"X", b"y"))
         accepted = handshake.accept(response)
         assert accepted.headers == response.headers
@@ -379,12 +379,12 @@ class TestResponse:
             b"HTTP/1.1 101 OK\r\n folded: b\r\n\r\n",
         ],
     )
-    def test_no_http(self, head: bytes) -> None:
+    def test_an_answer_that_is_not_http(self, head: bytes) -> None:
         with pytest.raises(BadResponse):
             read(head)
 
     @pytest.mark.parametrize("piece", [b"y", b"\r", b"\r\nX: y"])
-    def test_reading_takes_time_by_the_byte(self, piece: bytes) -> None:
+    def test_reading_takes_linear_time(self, piece: bytes) -> None:
         """Nothing is looked at twice: 90 kB byte by byte are no dearer than in a few pieces."""
         reader = ResponseReader(False)
         reader.feed(b"HTTP/1.1 200 OK\r\nX: ")
@@ -496,7 +496,7 @@ class TestRefusal:
 
 
 class TestRedirect:
-    def test_its_body_is_not_waited_for(self) -> None:
+    def test_the_body_of_a_redirect_is_not_awaited(self) -> None:
         head = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9\r\n\r\n"
         response = read(head, follow=True)
         assert response is not None
@@ -504,10 +504,10 @@ class TestRedirect:
         assert read(head) is None
 
     @pytest.mark.parametrize("code", [300, 304, 305, 200])
-    def test_what_is_none(self, code: int) -> None:
+    def test_answers_that_are_no_redirect(self, code: int) -> None:
         assert Response(code, b"", [(b"Location", b"/x")]).location is None
 
     @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-    def test_what_is_one(self, code: int) -> None:
+    def test_answers_that_are_a_redirect(self, code: int) -> None:
         assert Response(code, b"", [(b"location", b"/x")]).location == b"/x"
         assert Response(code, b"", []).location is None

@@ -43,7 +43,7 @@ class TestPlain:
             Data(b"y", True, True, whole=False),
         ]
 
-    def test_a_fragment_stays_one(self) -> None:
+    def test_a_fragment_stays_a_fragment(self) -> None:
         wire = frame(TEXT, b"a" * 150, fin=False) + frame(PING, b"p") + frame(0, b"b" * 150)
         assert split(wire) == [
             Data(b"a" * 100, False, False, whole=False),
@@ -60,7 +60,7 @@ class TestPlain:
         assert events(connection, b"x") == [Data(b"x" * 100, True, False, whole=False)]
         assert events(connection, b"y" * 250) == [Data(b"y" * 100, True, False, whole=False)] * 2
 
-    def test_what_has_not_come_costs_nothing(self) -> None:
+    def test_memory_is_used_only_for_bytes_that_came(self) -> None:
         connection = Connection(200_000, None, split=True)
         head = b"\x82\x7f" + (2**62).to_bytes(8)
         connection.receive(head)
@@ -85,7 +85,7 @@ class TestPlain:
         assert joined(found) == text
         assert len(found) == 2
 
-    def test_what_follows_is_read(self) -> None:
+    def test_frames_after_a_large_one_are_read(self) -> None:
         found = split(frame(BINARY, b"x" * 250) + frame(CLOSE))
         assert found[-1] == Close(None, b"")
         assert joined(found[:-1]) == b"x" * 250
@@ -95,7 +95,7 @@ class TestPlain:
         assert isinstance(found[0], ProtocolViolation)
         assert found[0].code == 1002
 
-    def test_without_leave_it_is_too_big(self) -> None:
+    def test_without_splitting_a_large_frame_is_a_violation(self) -> None:
         found = events(Connection(LIMIT), frame(BINARY, b"x" * 101))
         assert found == [ProtocolViolation(1009, "frame of more than 100 bytes")]
 
@@ -160,7 +160,9 @@ class TestCompressed:
         st.booleans(),
         st.lists(st.integers(0, 2000), max_size=6),
     )
-    def test_any_cut(self, texts: list[bytes], keeps_context: bool, places: list[int]) -> None:
+    def test_frames_may_be_cut_anywhere(
+        self, texts: list[bytes], keeps_context: bool, places: list[int]
+    ) -> None:
         encoder = zlib.compressobj(wbits=-15)
         wire = b""
         for text in texts:

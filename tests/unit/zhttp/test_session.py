@@ -132,7 +132,7 @@ def test_cancel_and_a_worker_s_error_need_no_number() -> None:
     assert worker.closed
 
 
-def test_a_closed_endpoint_says_nothing_and_hears_nothing() -> None:
+def test_a_closed_endpoint_sends_nothing_and_ignores_packets() -> None:
     _, gateway = pair()
     gateway.close()
     gateway.receive(RequestPacket(type=b"credit", credits=5), 99, 0.0)

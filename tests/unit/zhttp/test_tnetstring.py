@@ -77,7 +77,7 @@ def test_a_value_is_read(encoded: bytes, value: Any) -> None:
         b"4:0:~,]",
     ],
 )
-def test_what_is_none_is_refused(encoded: bytes) -> None:
+def test_invalid_tnetstrings_are_refused(encoded: bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
         loads_plain(encoded)
 
@@ -185,7 +185,7 @@ def test_both_read_and_refuse_the_same(encoded: bytes) -> None:
 
 
 @pytest.mark.parametrize("innermost", [b"0:]", b"0:}", b"1:a,", b"0:~"])
-def test_both_go_equally_deep(innermost: bytes) -> None:
+def test_both_have_the_same_limit_of_nesting(innermost: bytes) -> None:
     encoded = innermost
     for _ in range(520):
         assert outcome(loads_plain, encoded) == outcome(in_c.loads, encoded)
