@@ -26,7 +26,8 @@ HANG_UP = select.EPOLLRDHUP  # the peer will send no more; what it sent may be u
 _COARSE_AFTER = 4.0
 _FINE = 64.0  # fine buckets per second: a timer fires at most 1/64 s late
 # Seconds of one turn for handlers of descriptors; the remaining ones are first in the next turn.
-_EVENTS_SHARE = 0.002
+_EVENTS_SHARE = 0.001
+_LONG = 0.0005  # seconds; a handler that takes longer is noted
 _LONGEST_WAIT = 60.0  # seconds
 _MAX_EVENTS = 256  # descriptors handled in one turn, so that a flood cannot starve timers
 
@@ -69,6 +70,8 @@ class Loop:
         now: seconds on that clock at the start of this turn.
         epoll: the one epoll.
         signals: signals that came and were not taken yet; see ``take_signals``.
+        slow: descriptors whose handlers took longer than half a millisecond; whoever examines them
+            clears the list.
         observe_lag: called with the number of seconds by which timers fire late.
     """
 
@@ -76,6 +79,7 @@ class Loop:
         self.clock = clock
         self.now = clock()  # seconds; refreshed once per turn, good enough for every deadline
         self.epoll = select.epoll()
+        self.slow: list[int] = []
         self._urgent: set[int] = set()  # descriptors that are handled in every turn
         self._deferred: dict[int, int] = {}  # those left over from the last turn, with their order
         self._handlers: dict[int, Callable[[int, int], None]] = {}
@@ -228,7 +232,8 @@ class Loop:
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         """Call handlers until the time is used up; the epoll reports the other events again."""
         handlers, clock = self._handlers, self.clock
-        until = self.now + _EVENTS_SHARE
+        began = self.now
+        until = began + _EVENTS_SHARE
         late = False
         deferred: dict[int, int] = {}
         for fd, mask in events:
@@ -239,7 +244,11 @@ class Loop:
             handler = handlers.get(fd)
             if handler is not None:
                 handler(fd, mask)
-                late = clock() > until
+                ended = clock()
+                if ended - began > _LONG:
+                    self.slow.append(fd)
+                began = ended
+                late = ended > until
         self._deferred = deferred
 
     def close(self) -> None:

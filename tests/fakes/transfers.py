@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pycurl
+
 from zurl_py.egress import StreamTransfer
 
 
@@ -12,9 +14,14 @@ class Curl:
 
     def __init__(self) -> None:
         self.unpaused = 0
-        self.again: Any = None  # called by unpause, as libcurl calls back
+        self.paused = 0
+        self.limit = 0  # bytes a second
+        self.again: Any = None  # called when it goes on, as libcurl calls back
 
-    def unpause(self) -> None:
+    def pause(self, what: int) -> None:
+        if what & pycurl.PAUSE_RECV:
+            self.paused += 1
+            return
         self.unpaused += 1
         if self.again is not None:
             self.again()
@@ -27,6 +34,11 @@ class Handle:
         self.curl = Curl()
         self.header_lines: list[bytes] = []
         self.refused = None
+        self.window = None
+
+    def set(self, option: int, value: Any) -> None:
+        assert option == pycurl.MAX_RECV_SPEED_LARGE
+        self.curl.limit = value
 
 
 class FakeEgress:
@@ -41,6 +53,10 @@ class FakeEgress:
         self.moved: list[Any] = []
         self.added: list[Any] = []
         self.removed: list[Any] = []
+        self.resting: list[Any] = []
+
+    def pause_until_turn(self, transfer: Any) -> None:
+        self.resting.append(transfer)
 
     def add(self, transfer: Any) -> None:
         self.added.append(transfer)

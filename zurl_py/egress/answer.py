@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -18,6 +19,7 @@ from .errors import ErrorName, TransferError
 from .extras import Extras
 from .handles import MOST_PIECES, EasyHandle
 from .request import HttpRequest
+from .throttle import FIRST_PORTION
 from .transfer import HttpTransfer
 
 __all__ = ["PIECE", "AnswerTransfer"]
@@ -42,19 +44,24 @@ class AnswerTransfer(HttpTransfer):
     Attributes:
         head: the final response head, once it is complete.
         extras: collects what the worker asked for beside the answer; None: nothing.
+        yielded: paused until its turn (see `Throttle`).
+        portion: bytes that it may read in its turn.
     """
 
     __slots__ = (
         "_decoder",
         "_heard_at",
+        "_limited",
         "_pieces",
         "_redirecting",
         "_refusal",
         "_report_queued",
+        "_restricted",
         "_seen",
-        "_yielded",
         "extras",
         "head",
+        "portion",
+        "yielded",
     )
 
     def __init__(self, egress: Carrier, request: HttpRequest) -> None:
@@ -66,14 +73,17 @@ class AnswerTransfer(HttpTransfer):
         self._seen = (0, 0)  # hops and progress at the last call of `last_activity`
         self._report_queued = False  # `moved` will be called
         self._pieces = 0  # of the body, and interim heads, in this turn
-        self._yielded = False  # paused by `_must_yield` until its next turn
+        self.yielded = False
+        self.portion = FIRST_PORTION
+        self._limited = False  # a speed limit is set
+        self._restricted = False  # it yields before its first piece
         self._redirecting = False  # the head is a redirect, so the body is ignored
         self._refusal: TransferError | None = None  # why we made libcurl stop
 
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         self.head = self._refusal = self._decoder = None
-        self._redirecting = self._yielded = False
+        self._redirecting = self.yielded = self._limited = self._restricted = False
         self._pieces = 0
         handle.apply(self.request, self.verifies_connect_host)
 
@@ -88,11 +98,79 @@ class AnswerTransfer(HttpTransfer):
 
     def _must_yield(self) -> bool:
         """Whether libcurl has to pause the transfer, whose next turn resumes it."""
-        if not self._egress.is_late:
+        if not (self._restricted or self._egress.is_late):
             return False
-        self._yielded = True
-        self._queue_report()
+        self._restricted = False
+        self.yielded = True
+        self._egress.pause_until_turn(self)
         return True
+
+    # -- turns of transfers that take much time, called by `Throttle` ----------------------------
+
+    def restrict(self, limit: int) -> None:
+        """Go on, but pause before the next piece of the body, and read little until then."""
+        handle = self.handle
+        if handle is None or handle.window is not None or self._is_paused():
+            return
+        self._limited = self._restricted = True
+        self.portion = limit
+        self._pieces = handle.pieces = MOST_PIECES + 1
+        self._limit_speed(handle, limit)
+
+    @property
+    def socket(self) -> int:
+        """The descriptor of the connection; -1 if there is none."""
+        handle = self.handle
+        return -1 if handle is None else int(handle.curl.getinfo(pycurl.ACTIVESOCKET))
+
+    def pause(self) -> bool:
+        """Pause until the next turn; False if there is nothing to pause."""
+        handle = self.handle
+        if handle is None or handle.window is not None or self._is_paused():
+            return False  # what a stream of a shared connection may send is limited already
+        try:
+            handle.curl.pause(pycurl.PAUSE_RECV)
+        except pycurl.error:  # it has ended
+            return False
+        self.yielded = True
+        return True
+
+    def resume(self, limit: int) -> bool:
+        """Go on, for ``limit`` bytes of the body; False if it stays paused."""
+        self.yielded = False
+        self._pieces = 0
+        handle = self.handle
+        if handle is None or self._is_paused():
+            return False
+        try:
+            handle.curl.pause(pycurl.PAUSE_CONT)
+        except pycurl.error as error:
+            self.ended(*error.args[:2])
+            return False
+        # Only now: libcurl resumes a paused transfer whose limit is set.
+        if handle.window is None and not self.yielded and not self._is_paused():
+            self._limited = True
+            handle.set(pycurl.MAX_RECV_SPEED_LARGE, limit)
+        return True
+
+    def lift_limit(self) -> None:
+        """Go on without a limit."""
+        if self._limited and self.handle is not None and not (self.yielded or self._is_paused()):
+            self._limited = False
+            self._limit_speed(self.handle, 0)
+
+    def _limit_speed(self, handle: EasyHandle, limit: int) -> None:
+        """Change the speed limit of a transfer that may have reached it."""
+        handle.set(pycurl.MAX_RECV_SPEED_LARGE, limit)
+        if self.multi is not None:
+            # libcurl waits for up to a second, and looks at the limit when a transfer is resumed.
+            with contextlib.suppress(pycurl.error):  # it has ended
+                handle.curl.pause(pycurl.PAUSE_CONT)
+            self.multi.call()
+
+    def _is_paused(self) -> bool:
+        """Whether the transfer is paused because nobody takes its body."""
+        return False
 
     def last_activity(self, now: float) -> float:
         """Time when the origin last sent anything, as far as is known at ``now``.

@@ -117,10 +117,6 @@ class BufferedTransfer(AnswerTransfer):
         if self.handle is not None:
             if self._redirecting:
                 self._leave_response()
-            elif self._yielded:
-                self._yielded = False
-                self._pieces = 0
-                self.handle.curl.unpause()
         elif self._text is not None:
             self._encode_piece(self._text)
         elif self._decoder is not None:
@@ -146,7 +142,7 @@ class BufferedTransfer(AnswerTransfer):
             if self._redirecting:
                 self._leave_response()
                 return
-        body = handle.body.getvalue()
+        body = b"" if failure is not None else handle.body.getvalue()
         if self.extras is not None:
             self.extras.ended(handle)
         self._egress.remove(self)

@@ -14,6 +14,7 @@ from .meter import Meter
 from .multi import Multi
 from .one_by_one import OneByOne
 from .request import HttpRequest
+from .throttle import Throttled
 
 __all__ = ["Carried", "Carrier", "Mover", "Turns"]
 
@@ -100,6 +101,9 @@ class Carrier(Protocol):
     @property
     def is_late(self) -> bool:
         """Whether this turn of the loop has lasted so long that other work waits for the next."""
+
+    def pause_until_turn(self, transfer: Throttled) -> None:
+        """Resume a transfer, which pauses now, in its turn."""
 
     def add(self, transfer: Carried) -> None:
         """Start a transfer, or its next hop."""

@@ -6,6 +6,7 @@ import contextlib
 import resource
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any, cast
 
 import pycurl
 
@@ -13,6 +14,7 @@ from ..log import Log
 from ..loop import Loop
 from ..zhttp import Condition
 from .alert import AlertProbe, may_have_lost_an_alert
+from .answer import AnswerTransfer
 from .breaker import HostBreaker
 from .carrier import Carried, Mover
 from .errors import ErrorName, TransferError
@@ -27,6 +29,7 @@ from .pools import MultiGroup
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions
+from .throttle import LEAST_PORTION, LONG_CALL, Throttle, Throttled
 from .trace import make_trace
 from .turns import TURN_SHARE, TurnQueue
 from .versions import HttpVersions
@@ -106,6 +109,8 @@ class Egress:
         self._transfers: dict[pycurl.Curl, Carried] = {}
         self._failed_early: list[tuple[Carried, TransferError]] = []
         self.moved: TurnQueue[Mover] = TurnQueue(loop, self._report_moved)
+        self._throttle = Throttle(loop)
+        self.pause_until_turn = self._throttle.add
         self.large_bodies: OneByOne[Mover] = OneByOne(self.moved.append)
         self.lingering: set[Carried] = set()
         self.meter: Meter | None = None
@@ -139,8 +144,12 @@ class Egress:
 
     @property
     def is_late(self) -> bool:
-        """Whether this turn of the loop has lasted so long that other work waits for the next."""
-        return self._loop.clock() > self._loop.now + TURN_SHARE
+        """Whether this turn of the loop has lasted so long that other work waits for the next.
+
+        A transfer that is being served in its turn has less time.
+        """
+        until = self._throttle.until or self._loop.now + TURN_SHARE
+        return self._loop.clock() > until
 
     @property
     def idle_connections(self) -> int:
@@ -229,8 +238,17 @@ class Egress:
             self._firsts.lead(place.first, transfer)
         transfer.attempts += 1
         transfer.handle = handle
+        if self._throttle.costly and isinstance(transfer, AnswerTransfer):
+            self._restrict_if_costly(transfer)
         transfer.multi = multi
         self._transfers[handle.curl] = transfer
+
+    def _restrict_if_costly(self, transfer: AnswerTransfer) -> None:
+        name, _ = connects_to(transfer.request)
+        answer = self._resolver.known(name)
+        addresses = (name,) if answer is None else answer.addresses
+        if self._throttle.is_costly(addresses):
+            transfer.restrict(LEAST_PORTION)
 
     def remove(self, transfer: Carried) -> None:
         """Take a transfer out of libcurl, finished or not; does nothing if it is not there."""
@@ -242,6 +260,8 @@ class Egress:
         if handle is None or multi is None:
             return
         transfer.handle = transfer.multi = None
+        if self._throttle.waiting:
+            self._throttle.waiting.pop(cast(Any, transfer), None)
         if handle.tries_quic:
             self._versions.leave(transfer)
         if handle.first is not None:
@@ -260,8 +280,12 @@ class Egress:
 
     def turn(self) -> None:
         """Call libcurl where that is due, and report transfers that ended or have news."""
+        if self._loop.slow:
+            self._pause_heavy()
         if self._due:
             self.kick()
+        if self._throttle.waiting:
+            self._throttle.run(self._answers_of)
         if self._resolver.finished:
             self._place_looked_up()
         if self._connected:
@@ -353,6 +377,8 @@ class Egress:
             self._versions.learn(transfer)
         if self._breaker.most:
             self._count(transfer, code)
+        if code and transfer.multi is not None and transfer.multi.slow_in == self._loop.now:
+            self._throttle.note_costly(transfer.handle)
         if code in _RESET and self._may_hide_an_alert(transfer, message):
             self.look_for_an_alert(transfer, TransferError.from_curl(code, message))
         else:
@@ -490,6 +516,7 @@ class Egress:
         return bool(
             self._due
             or self._finished
+            or self._throttle.waiting
             or self.moved.fresh
             or self.moved.resumed
             or self._failed_early
@@ -506,13 +533,36 @@ class Egress:
         One call serves all transfers of a multi handle that have more to read. If the turn has
         lasted too long, the remaining multi handles are called first in the next one.
         """
-        due, is_first = self._due, self._kicked_at != self._loop.now
-        self._kicked_at = self._loop.now
+        due, loop = self._due, self._loop
+        clock, until = loop.clock, loop.now + TURN_SHARE
+        began, is_first = clock(), self._kicked_at != loop.now
+        self._kicked_at = loop.now
         for _ in range(len(due)):
-            if not is_first and self.is_late:
+            if not is_first and began > until:
                 return
             is_first = False
-            due.pop(0).kick()
+            multi = due.pop(0)
+            multi.kick()
+            ended = clock()
+            if ended - began > LONG_CALL:
+                multi.slow_in = loop.now
+                self._throttle.pause_heavy(self._answers_of(multi))
+            began = ended
+
+    def _pause_heavy(self) -> None:
+        slow, self._loop.slow = self._loop.slow, []
+        for multi in {transfer.multi for transfer in self._transfers.values()}:
+            if multi is not None and any(map(multi.serves, slow)):
+                multi.slow_in = self._loop.now
+                self._throttle.pause_heavy(self._answers_of(multi))
+
+    def _answers_of(self, multi: Multi) -> list[Throttled]:
+        """The transfers of a multi handle whose answers libcurl reads."""
+        return [
+            transfer
+            for transfer in self._transfers.values()
+            if transfer.multi is multi and isinstance(transfer, AnswerTransfer)
+        ]
 
     def _results(self, multi: Multi) -> list[tuple[Carried, pycurl.Curl, int, str]]:
         """Results of a multi handle, each with its transfer, looked up before any is reported."""

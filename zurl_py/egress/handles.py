@@ -33,7 +33,7 @@ _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # it pauses if the turn has lasted too long: one read may have hundreds of thousands of chunks of
 # one byte. While the transfer is paused, libcurl joins them. Large pieces count as several.
 MOST_PIECES = 32
-PIECE_SHIFT = 12  # one more for each 4 KiB
+PIECE_SHIFT = 10  # one more for each KiB
 _MAX_POOLED = 1000
 # CURLOPT_... that pycurl has no names for
 _SUPPRESS_CONNECT_HEADERS = 265
@@ -79,6 +79,7 @@ class EasyHandle:
         body: body of a buffered answer, as the origin sent it.
         must_yield: called when a body comes in many pieces; true pauses the transfer, so that
             others have their turn.
+        pieces: of the body in this turn of the loop.
         refused: the policy decision that refused an address, if one did.
         tried: number of addresses that the policy allowed.
         peer: address of the connection in use, once known.
@@ -104,7 +105,6 @@ class EasyHandle:
         "_discards",
         "_log",
         "_max_response_size",
-        "_pieces",
         "_pool",
         "_posted",
         "_request",
@@ -123,6 +123,7 @@ class EasyHandle:
         "out_of_descriptors",
         "peer",
         "peer_port",
+        "pieces",
         "problem",
         "proxied",
         "refused",
@@ -152,7 +153,7 @@ class EasyHandle:
         self.header_lines: list[bytes] = []
         self.body = BytesIO()
         self.must_yield: Callable[[], bool] | None = None
-        self._pieces = 0
+        self.pieces = 0
         self.refused: Decision | None = None
         self.out_of_descriptors = False
         self.tried = 0
@@ -307,10 +308,10 @@ class EasyHandle:
 
     def _collect(self, data: bytes) -> int | None:
         """``CURLOPT_WRITEFUNCTION`` of a buffered answer."""
-        if self._pieces > MOST_PIECES and self.must_yield is not None and self.must_yield():
-            self._pieces = 0
+        if self.pieces > MOST_PIECES and self.must_yield is not None and self.must_yield():
+            self.pieces = 0
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
-        self._pieces += 1 + (len(data) >> PIECE_SHIFT)
+        self.pieces += 1 + (len(data) >> PIECE_SHIFT)
         self.body.write(data)
         return None
 
@@ -446,7 +447,7 @@ class EasyHandle:
             self.window = None
         self.header_lines.clear()
         self.must_yield = None
-        self._pieces = 0
+        self.pieces = 0
         if self.body.tell():
             self.body.seek(0)
             self.body.truncate()

@@ -42,6 +42,7 @@ class Multi:
         active: number of transfers added and not yet removed.
         broken: the error after which the state of its transfers is unknown; "" for none.
         kept: its sockets.
+        slow_in: the turn of the loop (its time) of the last call of libcurl that took long.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Multi:
     ) -> None:
         self.active = 0
         self.broken: str | None = None
+        self.slow_in = -1.0
         self.kept = KeptConnections(lost)
         self._is_wanted: Callable[[Origin], bool] = bool
         self._leaving: set[int] = set()  # sockets whose connections are closed after their use
@@ -121,6 +123,19 @@ class Multi:
         """Call libcurl for its timers; to be called for each multi handle in ``due``."""
         self._is_due = False
         self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+    def go_on(self) -> None:
+        """Call libcurl for its timers, whether this multi handle is in ``due`` or not."""
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+    def serves(self, fd: int) -> bool:
+        """Whether a socket is one of those that libcurl waits for."""
+        return fd in self._wanted
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching the socket of a transfer that is paused."""
+        self._loop.unwatch(fd)
+        self.kept.watched.pop(fd, None)
 
     def results(self) -> list[tuple[pycurl.Curl, int, str]]:
         """The transfers that ended: handle, libcurl code (0 is success), message."""

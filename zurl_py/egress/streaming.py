@@ -188,13 +188,10 @@ class StreamTransfer(AnswerTransfer):
     def moved(self) -> None:
         """Do what callbacks may not do, and report to the sink, once per turn of the loop."""
         self._report_queued = False
-        self._pieces = 0
+        if not self._restricted:
+            self._pieces = 0
         if self._stream_sink is None:
             return
-        if self._yielded:
-            self._yielded = False
-            if not self._write_paused:
-                self._unpause()
         if self._redirecting and self.handle is not None:
             self._leave_response()
             return
@@ -259,6 +256,9 @@ class StreamTransfer(AnswerTransfer):
             detail = f"a redirect asks for a body over {_REPLAY_LIMIT} bytes again"
             raise TransferError(Condition.UNDEFINED_CONDITION, detail, error=ErrorName.BAD_REDIRECT)
         super()._start_hop(hop)
+
+    def _is_paused(self) -> bool:
+        return self._write_paused
 
     # -- the body's coding -----------------------------------------------------------------------
 
@@ -353,10 +353,13 @@ class StreamTransfer(AnswerTransfer):
             self._unpause()
 
     def _unpause(self) -> None:
-        """Resume both directions; libcurl may call callbacks, which may pause again."""
+        """Resume both directions; libcurl may call callbacks, which may pause again.
+
+        A transfer that waits for its turn goes on sending only.
+        """
         if self.handle is not None:
             try:
-                self.handle.curl.unpause()
+                self.handle.curl.pause(pycurl.PAUSE_RECV if self.yielded else pycurl.PAUSE_CONT)
+                self.lift_limit()
             except pycurl.error as error:
-                self._egress.remove(self)
-                self._end(TransferError.from_curl(*error.args[:2]))
+                self.ended(*error.args[:2])

@@ -15,10 +15,10 @@ from ..loop import Loop
 __all__ = ["TURN_SHARE", "TurnQueue"]
 
 # Seconds of one turn of the loop for all items.
-TURN_SHARE: Final = 0.002
+TURN_SHARE: Final = 0.001
 # Of these, seconds for items that were not finished in their turn: floods and long bodies. A plain
 # request takes three or four turns of the loop.
-_REST: Final = 0.0005
+_REST: Final = 0.0003
 
 _Item = TypeVar("_Item")
 

@@ -74,6 +74,7 @@ class FakeMulti:
     def __init__(self, _loop: Loop, due: list[Any], finished: list[Any], *_more: object) -> None:
         self.active = 0
         self.broken: str | None = None
+        self.slow_in = -1.0
         self.kept = KeptConnections(print)
         self.inside: list[pycurl.Curl] = []
         self.kicked = 0

@@ -46,6 +46,9 @@ class Bench:
         moved, self.egress.moved = self.egress.moved, []
         for transfer in moved:
             transfer.moved()
+        resting, self.egress.resting = self.egress.resting, []
+        for transfer in resting:
+            transfer.resume(transfer.portion)
 
 
 # -- the answer --------------------------------------------------------------------------------

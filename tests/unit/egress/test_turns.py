@@ -52,14 +52,14 @@ def test_each_once(bench: Bench) -> None:
 
 def test_unserved_items_are_first_in_the_next_turn(bench: Bench) -> None:
     bench.come_back = False
-    bench.cost = 0.0011
+    bench.cost = 0.00055
     for item in "abcde":
         bench.queue.append(item)
     assert [bench.turn() for _ in range(4)] == ["ab", "cd", "e", ""]
 
 
 def test_unfinished_items_have_a_small_share(bench: Bench) -> None:
-    bench.cost = 0.0003
+    bench.cost = 0.00015
     for item in "abcde":
         bench.queue.append(item)
     # All of them once, and two more that were not done; then two in each turn.
