@@ -142,10 +142,7 @@ class AnswerTransfer(HttpTransfer):
         handle = self.handle
         if handle is None or self._is_paused():
             return False
-        try:
-            handle.curl.pause(pycurl.PAUSE_CONT)
-        except pycurl.error as error:
-            self.ended(*error.args[:2])
+        if not self._set_paused(handle, pycurl.PAUSE_CONT):
             return False
         # Only now: libcurl resumes a paused transfer whose limit is set.
         if handle.window is None and not self.yielded and not self._is_paused():
@@ -158,6 +155,16 @@ class AnswerTransfer(HttpTransfer):
         if self._limited and self.handle is not None and not (self.yielded or self._is_paused()):
             self._limited = False
             self._limit_speed(self.handle, 0)
+
+    def _set_paused(self, handle: EasyHandle, directions: int) -> bool:
+        """Pause and resume; libcurl may call callbacks. False: the transfer has ended."""
+        try:
+            handle.curl.pause(directions)
+        except pycurl.error as error:
+            if error.args[0] != pycurl.E_BAD_FUNCTION_ARGUMENT:  # else libcurl reports its result
+                self.ended(*error.args[:2])
+            return False
+        return True
 
     def _limit_speed(self, handle: EasyHandle, limit: int) -> None:
         """Change the speed limit of a transfer that may have reached it."""

@@ -357,9 +357,8 @@ class StreamTransfer(AnswerTransfer):
 
         A transfer that waits for its turn goes on sending only.
         """
-        if self.handle is not None:
-            try:
-                self.handle.curl.pause(pycurl.PAUSE_RECV if self.yielded else pycurl.PAUSE_CONT)
+        handle = self.handle
+        if handle is not None:
+            directions = pycurl.PAUSE_RECV if self.yielded else pycurl.PAUSE_CONT
+            if self._set_paused(handle, directions):
                 self.lift_limit()
-            except pycurl.error as error:
-                self.ended(*error.args[:2])
