@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
 
@@ -15,6 +16,11 @@ from tests.support import CertificateAuthority, Daemon, ScriptedOrigin, Worker
 # these signals as well, by which daemons are told to reload and commands to end.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A machine that is busy takes a second now and then for what takes a millisecond.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

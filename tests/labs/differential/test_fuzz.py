@@ -98,7 +98,6 @@ def _verdict(worker: Worker, message: bytes) -> str:
 
 @settings(
     max_examples=250,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(fields=_PACKETS, format=st.sampled_from("JT"))

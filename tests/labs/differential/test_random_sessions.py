@@ -51,7 +51,6 @@ _UPLOAD = st.lists(
 )
 _SETTINGS = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -597,7 +597,7 @@ def test_forgotten_pings_are_bounded() -> None:
     st.lists(st.tuples(st.text(max_size=400), st.integers(1, 1500)), max_size=4),
     st.lists(st.integers(1, 700), max_size=12),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_json_text_in_any_pieces(texts: list[tuple[str, int]], grants: list[int]) -> None:
     """However frames are cut and credits come: whole characters, nothing lost, all paid once."""
     with pytest.MonkeyPatch.context() as patch:
@@ -641,7 +641,7 @@ ACTIONS = st.one_of(
 
 
 @given(st.lists(ACTIONS, max_size=40), st.booleans(), st.integers(0, 500))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_course_of_events(
     actions: list[tuple[str, Any]], auto_pong: bool, credits: int
 ) -> None:

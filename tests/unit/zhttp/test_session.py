@@ -6,7 +6,7 @@ import math
 from collections import deque
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zurl_py.zhttp import (
@@ -313,9 +313,7 @@ ACTIONS = [
     "deliver down",
     "time passes",
 ]
-_quick = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+_quick = settings(max_examples=300, derandomize=True)
 
 
 def settle(network: Network) -> None:
