@@ -24,7 +24,7 @@ _MAX_STORE: Final = 1 << 50  # bytes
 _MAX_ATTEMPTS: Final = 100
 _SHORTEST_TOKEN: Final = 16  # characters
 _LONGEST_WAIT: Final = 366 * 86_400.0  # seconds
-_STORES: Final = ("sqlite://", "postgresql://", "postgres://")
+_STORES: Final = ("sqlite:///", "postgresql://", "postgres://")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def prepared(daemon: Daemon, **settings: Any) -> Deliver:
         ({"store": "mysql://x/y"}, "store"),
         ({"store": None}, "store"),
         ({"store": "sqlite:///"}, "sqlite:///PATH"),
+        ({"store": "sqlite://proc/store.db"}, "sqlite:///PATH"),
         ({"store": "sqlite:////nonexistent/folder/store.db"}, "/nonexistent/folder"),
         ({"gateway": "/nonexistent/zurl.conf"}, "/nonexistent/zurl.conf"),
         ({"secret_key_file": "/nonexistent/key"}, "/nonexistent/key"),

@@ -17,6 +17,7 @@ from .base import StoreError
 
 __all__ = ["look_at", "open_file", "path_of"]
 
+_URL: Final = "sqlite:///"
 _APPLICATION: Final = 0x5A55524C  # "ZURL", in the file's header
 _VERSION: Final = 3
 _MAGIC: Final = b"SQLite format 3\0"
@@ -124,8 +125,9 @@ def path_of(url: str) -> str:
     Raises:
         StoreError: the URL has another form.
     """
-    path = "/" + url.removeprefix("sqlite://").lstrip("/")
-    if path == "/" or "\0" in path:
+    path = "/" + url.removeprefix(_URL).lstrip("/")
+    # With two slashes the first part would be a host.
+    if not url.startswith(_URL) or path == "/" or "\0" in path:
         raise StoreError(f"store: must be sqlite:///PATH, not {url}")
     return path
 
