@@ -8,12 +8,12 @@ import json
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,15 @@ _SHARES = (60, 25, 12, 3)  # of the messages, in percent
 def has_open_breaker(metrics: str) -> bool:
     """Whether a process says in its metrics that an endpoint's breaker is open."""
     return _BREAKER.search(metrics) is not None
+
+
+def _read_metrics(path: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            return answer.read().decode()
 
 
 class Patience:
@@ -93,15 +102,18 @@ class Lab:
         settings: dict[str, Any] = {"schedule": ",".join(["0", *["0.2"] * 50]), "lease": _LEASE}
         if self._postgres:
             settings["store"] = self._postgres.url
-        self._metrics_ports = [free_port() for _ in range(2 if self._postgres else 1)]
+        # No ports of TCP: while a process is down, a connection of anybody may get its port.
+        self._metrics = [
+            self._directory / f"metrics{number}" for number in range(2 if self._postgres else 1)
+        ]
         self._delivers = [
             Deliver(
                 str(self._gateway.config_path),
                 loglevel=1,
-                metrics_listen=f"127.0.0.1:{port}",
+                metrics_listen=f"unix:{path}",
                 **settings,
             )
-            for port in self._metrics_ports
+            for path in self._metrics
         ]
 
     def run(self) -> Figures:
@@ -242,11 +254,7 @@ class Lab:
 
     def _has_open_breaker(self) -> bool:
         """Whether a process waits by design, for minutes maybe."""
-        for port in self._metrics_ports:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-                if has_open_breaker(answer.read().decode()):
-                    return True
-        return False
+        return any(has_open_breaker(_read_metrics(path)) for path in self._metrics)
 
     def _ended(self, webhooks: Webhooks) -> Iterator[str]:
         """What is dead, and what is held since the receiver said 410."""
