@@ -148,7 +148,7 @@ def wait_for(what: str, condition: object) -> None:
     until = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > until:
-            raise SystemExit(f"demo: waited {DEADLINE:.0f} s for {what}, in vain")
+            raise SystemExit(f"demo: {what} did not come within {DEADLINE:.0f} s")
         time.sleep(0.02)
 
 
@@ -217,7 +217,7 @@ def play(worker: Worker, origin: str) -> None:
     )
     assert answer["condition"] == "policy-violation", answer
 
-    title("5. A WebSocket: frames by packets, credits both ways, a close in good order")
+    title("5. A WebSocket: frames by packets, credits both ways, a regular close")
     me = {"from": worker.address.decode(), "id": "4"}
     uri = f"{origin.replace('http:', 'ws:')}/echo"
     worker.start({**me, "seq": 0, "uri": uri, "credits": 1000})

@@ -92,7 +92,7 @@ class _Session:
             self._begin.send(b"T" + tnetstring.dumps(nothing))
             if self._answers.poll(50):
                 return
-        raise TimeoutError("nobody answers")
+        raise TimeoutError("no answer in time; is the daemon running?")
 
     def fetch(self, uri: str) -> Iterator[bytes]:
         """The status line, then the body piece by piece."""

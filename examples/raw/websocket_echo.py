@@ -80,7 +80,7 @@ class WebSocket:
             self._begin.send(b"T" + tnetstring.dumps(nothing))
             if self._answers.poll(50):
                 return
-        raise TimeoutError("nobody answers")
+        raise TimeoutError("no answer in time; is the daemon running?")
 
     def _receive(self) -> dict[bytes, Any]:
         """The next packet of our session.
@@ -128,7 +128,7 @@ class WebSocket:
                 return message
 
     def close(self) -> None:
-        """Close the connection in good order, and our sockets."""
+        """Close the connection with a close frame, and then our sockets."""
         self._closing = True
         self._send({b"type": b"close", b"code": 1000})
         try:

@@ -49,7 +49,7 @@ def wait_for(what: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not what():
         if time.monotonic() > end:
-            raise SystemExit("the demo waits in vain")
+            raise SystemExit("demo: what it waits for did not happen in time; see the logs above")
         time.sleep(0.05)
 
 

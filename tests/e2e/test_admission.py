@@ -1,4 +1,4 @@
-"""Who is served when there is not room for all, and what flow control sends."""
+"""Which requests begin when there is not room for all, and which packets flow control sends."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def drain(sock: socket.socket) -> int:
 def test_tcp_takes_over_and_is_remembered(
     quic_worker: Worker, tcp: ScriptedOrigin, silent: bool
 ) -> None:
-    """Where UDP is silent, and where nobody listens."""
+    """With UDP that is not answered, and with a port without a listener."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     if silent:
         sock.bind(("127.0.0.1", tcp.port))

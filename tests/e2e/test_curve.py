@@ -1,4 +1,4 @@
-"""tcp endpoints with keys: who may connect, what each may ask for, whose addresses are whose."""
+"""tcp endpoints with keys: which clients may connect, their privileges, and their addresses."""
 
 from __future__ import annotations
 

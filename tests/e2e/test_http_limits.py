@@ -130,7 +130,7 @@ def test_max_open_requests_pushes_back(start_daemon: Start, origin: ScriptedOrig
 
 
 class _Holding:
-    """An origin that answers thousands of connections at once, when it is told to."""
+    """An origin that answers thousands of connections at once, when the test says so."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)

@@ -1,4 +1,4 @@
-"""What origins say on connections that are kept, when nobody has asked them."""
+"""Unsolicited bytes of origins on kept connections."""
 
 from __future__ import annotations
 

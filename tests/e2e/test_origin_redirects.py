@@ -251,7 +251,7 @@ def test_an_upload_goes_on_at_the_next_hop(worker: Worker, origin: ScriptedOrigi
 def test_an_upload_that_303_drops_is_taken_to_its_end(
     worker: Worker, origin: ScriptedOrigin
 ) -> None:
-    """The worker is granted credits for what nobody wants, or it would wait for ever."""
+    """The worker is granted credits for bytes that are dropped, or it would wait for ever."""
 
     def early(connection: Connection) -> None:
         connection.send(b"HTTP/1.1 303 See\r\nLocation: /to\r\nContent-Length: 0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""SIGHUP disturbs nobody, and SIGTERM loses nothing that was accepted."""
+"""SIGHUP disturbs no request, and SIGTERM loses none that was accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Origins that break the protocol: the code they are told, and what the worker is told."""
+"""Origins that break the protocol: their close code, and the error for the worker."""
 
 import queue
 import zlib

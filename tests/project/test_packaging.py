@@ -132,7 +132,7 @@ def test_mail_addresses_cannot_be_mistaken_for_real_ones() -> None:
 
 @pytest.mark.parametrize("missing", ["lintian", "fakeroot"])
 def test_a_package_is_not_built_without_its_tools(missing: str, tmp_path: Path) -> None:
-    """Who may not install what is missing is told what it is; nothing is passed over."""
+    """A user who may not install a missing tool gets its name, and no check is skipped."""
     tools = tmp_path / "bin"
     tools.mkdir()
     for tool in ("sh", "dirname", "mktemp", "mkdir", "rm", "sed", "tr", "cp", "make", "cat"):

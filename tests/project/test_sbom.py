@@ -52,7 +52,7 @@ def test_another_version_than_the_pinned_one_is_refused() -> None:
 
 
 def test_version_tells_of_every_direct_requirement() -> None:
-    """And the other way around: nothing is told that is not installed."""
+    """And the other way around: nothing is listed that is not installed."""
     names = {name.lower().replace(".", "-") for name, _ in contents()}
     direct = {"pyzmq", "pycurl", "websockets", "msgspec", "msgpack", "idna", "brotli", "click"}
     assert direct <= names

@@ -180,7 +180,7 @@ class Http3Origin:
         self._thread.join(10)
 
     def crash(self) -> None:
-        """Ends as a killed process does: no connection is told."""
+        """Ends as a killed process does: without closing its connections."""
 
         def stop() -> None:
             assert self._server is not None
@@ -192,7 +192,7 @@ class Http3Origin:
         self._thread.join(10)
 
     def close_connections(self) -> None:
-        """Ends all connections in good order."""
+        """Closes all connections."""
 
         def close() -> None:
             for connection in self.connections:

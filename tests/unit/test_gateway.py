@@ -1,4 +1,4 @@
-"""The gateway without sockets: whose a message is, who may begin, and what a bug costs."""
+"""The gateway without sockets: the session of a message, admission, and the effect of bugs."""
 
 from __future__ import annotations
 

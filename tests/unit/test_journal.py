@@ -1,4 +1,4 @@
-"""The journal: what is told of each request, and what never is."""
+"""The journal: what is logged about each request, and what never is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log: form, levels, order, and that the one who logs never waits."""
+"""The log: form, levels, order, and that logging never blocks."""
 
 import json
 import os

@@ -167,7 +167,7 @@ def test_the_lateness_of_timers_is_reported() -> None:
 
 
 def test_a_flood_leaves_time_for_others() -> None:
-    """Each of many has its turn, though not all in one; what is urgent is heard in every one."""
+    """Many descriptors are handled in several turns, urgent ones in every turn."""
     clock = Clock()
     loop = Loop(clock)
     heard: list[int] = []

@@ -25,10 +25,10 @@ _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 @click.option("--condition", metavar="NAME", help="This condition or error only.")
 @click.option("--json", "as_json", is_flag=True, help="The log's JSON objects, one a line.")
 def monitor(config: str | None, connect: str | None, as_json: bool, **filters: Any) -> None:
-    """Show what becomes of requests, as it happens: all that end, of all interfaces.
+    """Show the outcome of each request as it ends, on all interfaces.
 
-    Asks the status listener (metrics_listen). Whoever reads too slowly loses lines, is told how
-    many, and slows nobody. Ends with the daemon, or by Ctrl-C.
+    Asks the status listener (metrics_listen). A monitor that reads too slowly loses lines, gets
+    their number, and does not slow the daemon. Ends with the daemon, or by Ctrl-C.
     """
     wanted = {name: str(value) for name, value in filters.items() if value}
     if filters["errors"]:

@@ -77,7 +77,7 @@ class FirstConnections(Generic[_Waiter]):
         self.released: list[_Waiter] = []
 
     def is_warm(self, key: object) -> bool:
-        """Whether there was a connection within the last second: then nobody needs to wait."""
+        """Whether there was a connection within the last second: then no transfer needs to wait."""
         return self._loop.now < self._warm_until.get(key, 0.0)
 
     def leads(self, key: object) -> bool:

@@ -112,7 +112,7 @@ class ReceiveWindow:
             self.size = size
 
     def pause(self) -> None:
-        """Note that the reader has no room: a large window is of no use to it."""
+        """Note that the reader has no room, so a large window does not help."""
         self.paused = True
         self.size = START
 

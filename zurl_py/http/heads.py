@@ -117,7 +117,7 @@ def read_head(lines: list[bytes]) -> Head | None:
 
 
 def read_interim(lines: list[bytes]) -> list[Head]:
-    """The first interim heads before the final one that workers are told of, a few at most.
+    """The interim heads before the final one that are forwarded to workers, a few at most.
 
     Raises:
         ValueError: as ``read_head``.
@@ -135,7 +135,7 @@ def read_interim(lines: list[bytes]) -> list[Head]:
 
 
 def is_forwarded_interim(code: int) -> bool:
-    """Whether workers are told of an interim head; 100 and 101 concern one connection only."""
+    """Whether an interim head is forwarded to workers; 100 and 101 concern one connection only."""
     return 102 <= code <= 199
 
 

@@ -42,7 +42,7 @@ class Access:
         return self.clients.get(str(key), REVOKED)
 
     def may_use(self, client: CurveClient | None, address: bytes) -> bool:
-        """Whether a client owns an address; one that nobody owns becomes the client's."""
+        """Whether a client owns an address; one without an owner becomes the client's."""
         owner = self._owners.get(address)
         key = "" if client is None else client.key
         if client is REVOKED:

@@ -58,7 +58,7 @@ CLOSE_CODES: Final = (
     "other",
 )
 
-# Seconds: from an answer of this machine to one that nobody waits for.
+# Seconds: from an answer of this machine to one after the usual timeouts.
 _REQUEST_BOUNDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),

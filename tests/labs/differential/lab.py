@@ -159,7 +159,7 @@ class Run:
         return answer
 
     def _answer(self, tag: bytes, timeout: float) -> Message:
-        """The answer in the envelope `tag`; late ones to earlier questions are passed over."""
+        """The answer in the envelope `tag`; late answers to earlier requests are skipped."""
         while True:
             frames = self._req_frames(timeout)
             if frames[0] == tag:

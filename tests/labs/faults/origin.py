@@ -193,7 +193,7 @@ def early(connection: Connection, request: Request, number: int) -> None:
 
 
 def stray(connection: Connection, request: Request, number: int) -> None:
-    """A good answer, and then bytes that nobody asked for, as load balancers send 408."""
+    """A valid answer, and then unsolicited bytes, as load balancers send 408."""
     _read(connection, request)
     connection.send(_OK)
     if number % 2:

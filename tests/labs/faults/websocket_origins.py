@@ -125,7 +125,7 @@ def flood_pings(peer: Peer) -> None:
 
 
 def flood_pongs(peer: Peer) -> None:
-    """Pongs that nobody asked for."""
+    """Unsolicited pongs."""
     _flood(peer, frame(PONG) * 20_000)
 
 
@@ -195,7 +195,7 @@ def bomb_of_nothing(peer: Peer) -> None:
 
 
 def bad_deflate(peer: Peer) -> None:
-    """A compressed frame that is none."""
+    """A frame marked as compressed that is not."""
     peer.accept(_DEFLATE)
     peer.send(frame(BINARY, b"\xff" * 1000, rsv=4))
     peer.wait()

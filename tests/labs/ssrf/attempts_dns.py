@@ -181,7 +181,7 @@ def _streamed(lab: Lab) -> None:
 
 @_attempt("name-silent", DNS)
 def _silent(lab: Lab) -> None:
-    """Names that are never answered for cost their own sessions, nobody else's."""
+    """Names whose servers never answer end their own sessions and no others."""
     sessions = [
         lab.worker.start(method="GET", uri=f"http://{lab.name(silent=True)}/", timeout=4000)
         for _ in range(15)

@@ -63,7 +63,7 @@ class Result:
 
     @property
     def held(self) -> bool:
-        """Nothing reached an address that nobody may be sent to, and nothing leaked."""
+        """No request reached a forbidden address, and nothing leaked."""
         return not self.leak and not any(arrival.is_breach for arrival in self.arrivals)
 
     @classmethod

@@ -38,7 +38,7 @@ class Arrival:
 
     @property
     def is_breach(self) -> bool:
-        """It was for an address that nobody may be sent to, or for a proxy that nobody set."""
+        """It was for a forbidden address, or for a proxy that is not configured."""
         return self.address not in PUBLIC or self.port == PROXY_PORT
 
 
@@ -210,7 +210,7 @@ class Name:
 
 
 class NameServer:
-    """A DNS server on UDP that says what it is told to say."""
+    """A scripted DNS server on UDP."""
 
     def __init__(self) -> None:
         self.names: dict[str, Name] = {}

@@ -135,7 +135,7 @@ class FakeMulti:
 
 
 class Sink:
-    """A session that asked for a whole answer, and counts what it is told."""
+    """A session that requested a buffered answer, and counts its reports."""
 
     def __init__(self, then: Callable[[], None] | None = None) -> None:
         self.codes: list[int] = []

@@ -1,4 +1,4 @@
-"""Who waits for whose connection."""
+"""Which transfers wait for a connection that another one is making."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Asked = tuple[object, ...]
 
 
 class Policy:
-    """Refuses what it is told to, and keeps what it was asked."""
+    """A policy that refuses given subjects, and records what it was asked."""
 
     def __init__(self, *refused: str) -> None:
         self.refused = refused

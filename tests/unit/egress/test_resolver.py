@@ -1,4 +1,4 @@
-"""Names to addresses: who waits for which look-up, and how long an answer is good."""
+"""Look-ups: which transfers share one, and how long a result is used."""
 
 from __future__ import annotations
 

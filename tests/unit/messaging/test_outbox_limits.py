@@ -1,4 +1,4 @@
-"""The sockets that answers leave by, at their edges: what waits, for how long, and who is told."""
+"""The limits of the outboxes: how much waits, for how long, and which callbacks are called."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_an_address_is_no_prefix_of_anothers(lab: Lab) -> None:
 
 
 def test_a_wait_for_a_subscription_costs_little(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody may send packets in the names of thousands who never come."""
+    """A client may use thousands of addresses to which no worker ever subscribes."""
     asked = 0
     may_send_now = Publisher._may_send_now
 
@@ -236,7 +236,7 @@ def test_a_wait_for_a_subscription_costs_little(lab: Lab, monkeypatch: pytest.Mo
 
 
 def test_after_a_send_subscriptions_are_checked(lab: Lab) -> None:
-    """A worker's end is a message too: while it is not read, packets go to nobody."""
+    """The end of a subscription is a message: until it is read, packets have no receiver."""
     lab.subscribe(b"w ")
     lab.publish(b"w one")
     lab.wait(0.5)

@@ -1,4 +1,4 @@
-"""What an operator is told about rules that can be used, but may not do what was meant."""
+"""Warnings about valid rules that may not do what the operator meant."""
 
 from typing import Any
 

@@ -83,7 +83,7 @@ def test_a_huge_timeout_is_accepted(bench: Bench, kind: Any) -> None:
 
 
 def test_an_upload_that_the_origin_does_not_read_is_limited(bench: Bench) -> None:
-    """Credits count what the network took; who sends far more than that is stopped."""
+    """Credits count bytes that the network took; a worker that sends far more is stopped."""
     session = bench.start(more=True, stream=True)
     for _ in range(1000):
         if session.open:

@@ -58,7 +58,7 @@ class Bench:
         self.turn()
 
     def body(self, size: int) -> int | None:
-        """The origin sends; returns what libcurl is told."""
+        """The origin sends; returns the callback's answer to libcurl."""
         told = self.transfer._body_came(memoryview(b"x" * size))
         self.turn()
         return told

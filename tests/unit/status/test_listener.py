@@ -1,4 +1,4 @@
-"""The status listener: who is answered, how, and what nobody can make it do."""
+"""The status listener: its answers, its limits, and that clients cannot block it."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def test_a_worker_waits_for_the_first_answer_as_long_as_it_likes() -> None:
 
 
 class Side:
-    """One side with its owner, who does what the rules allow and no more."""
+    """One side of a session, whose owner only does what the rules allow."""
 
     def __init__(self, endpoint: Endpoint | None, out: deque[bytes]) -> None:
         self.endpoint = endpoint

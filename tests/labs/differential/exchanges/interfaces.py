@@ -368,7 +368,7 @@ _forget("malformed-with-id", method=1, uri="http://127.0.0.1:1/", id="ff-5")
 
 @exchange()
 def forget_upload(x: Run) -> None:
-    """More body is announced, but nobody can send it."""
+    """More body is announced, but cannot be sent."""
     x.origin.script = reply(OK)
     x.push_dropped(
         {"method": "POST", "uri": x.origin.url(), "body": "x", "more": True, "id": "ff-6", "seq": 0}
@@ -378,7 +378,7 @@ def forget_upload(x: Run) -> None:
 
 @exchange(requests=False)
 def forget_large_answer(x: Run) -> None:
-    """The body of an answer that nobody wants is taken off the network all the same."""
+    """The body of a discarded answer is read from the network nevertheless."""
 
     def script(connection: Connection) -> None:
         connection.read_request()

@@ -1,4 +1,4 @@
-"""Who may be contacted: names, addresses, ranges, redirects, and who may ignore it."""
+"""Which hosts may be contacted: names, addresses, ranges, redirects, and ignore-policies."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Redirects: who is followed, with which method, body and headers, and how often."""
+"""Redirects: which are followed, with which method, body and headers, and how often."""
 
 from collections.abc import Callable
 from typing import Any

@@ -31,7 +31,7 @@ def quiet(x: Run, session: Session) -> None:
 
 
 class Wire:
-    """An origin that sends what it is told to, and notes what it gets."""
+    """A scripted origin, which records what it gets."""
 
     def __init__(self, x: Run, *headers: bytes, tail: bytes = b"") -> None:
         self._x = x
