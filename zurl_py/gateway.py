@@ -250,11 +250,11 @@ class Gateway:
             )
             return
         self._open[session] = worker
+        if not self._sweeps:
+            self._sweeps = True
+            self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
         if isinstance(session, SingleSession):
             session.start(packet)
-            if not self._sweeps:
-                self._sweeps = True
-                self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
         else:
             self._start_streamed(session, packet)
 
@@ -284,17 +284,17 @@ class Gateway:
             self._outlet.publish(packet.sender, answer.encode(fields))
 
     def _sweep(self) -> None:
-        """Set timers of whole requests that began since the last sweep and are still open."""
+        """Set timers of HTTP requests that began since the last sweep and are still open."""
         self._sweeps = False
-        young: list[SingleSession] = []
+        young: list[SingleSession | StreamSession] = []
         for session in reversed(self._open):  # the last one first
             if session.account.session <= self._last_swept:
                 break
-            if isinstance(session, SingleSession):
+            if isinstance(session, SingleSession | StreamSession):
                 young.append(session)
         self._last_swept = self._journal.accepted
-        for single in young:
-            single.keep_time()
+        for http_session in young:
+            http_session.keep_time()
 
     def _session_ended(self, session: Session) -> None:
         self._admission.ended(self._open.pop(session))

@@ -104,7 +104,7 @@ class EasyHandle:
         "_dirty",
         "_discards",
         "_log",
-        "_max_response_size",
+        "_most_coded",
         "_pool",
         "_posted",
         "_request",
@@ -160,7 +160,7 @@ class EasyHandle:
         self.peer: str | None = None
         self._request: HttpRequest | None = None
         self._settings = pool.settings
-        self._max_response_size = pool.max_response_size
+        self._most_coded = with_slack(pool.max_response_size)  # bytes of an answer
         self.proxied = bool(pool.settings.proxy)
         self._posted = False  # options of a body are set
         self._discards = False  # the body is dropped
@@ -206,7 +206,7 @@ class EasyHandle:
             setopt(pycurl.TCP_KEEPIDLE, options.tcp_keepalive)
             setopt(pycurl.TCP_KEEPINTVL, _PROBE_INTERVAL)
             setopt(_TCP_KEEPCNT, _PROBES)
-        setopt(pycurl.MAXFILESIZE_LARGE, with_slack(self._max_response_size))
+        setopt(pycurl.MAXFILESIZE_LARGE, self._most_coded)
         setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         setopt(pycurl.PREREQFUNCTION, self._before_request)
         setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
@@ -460,7 +460,7 @@ class EasyHandle:
             self._streams = False
             self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
             self.curl.setopt(pycurl.WRITEFUNCTION, self._collect)
-            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, with_slack(self._max_response_size))
+            self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._most_coded)
         elif self._discards:
             self._discards = False
             self.curl.setopt(pycurl.WRITEFUNCTION, self._collect)

@@ -224,6 +224,10 @@ class Session:
         """Send a packet to the worker."""
         raise NotImplementedError
 
+    def _set_timer(self) -> None:
+        """Set the timer to the next time when there is something to check."""
+        raise NotImplementedError
+
     def _timer_fired(self) -> None:
         raise NotImplementedError
 

@@ -117,6 +117,11 @@ class HttpSession(Session):
         extras = self._transfer.extras if self._transfer is not None else None
         return extras.with_head() if extras is not None else {}
 
+    @entry
+    def keep_time(self) -> None:
+        """Set the timer of a request without a timeout, once it has been open for a while."""
+        self._set_timer()
+
     def _release(self) -> None:
         if self._transfer is not None:
             self._transfer.cancel()

@@ -54,12 +54,7 @@ class SingleSession(HttpSession):
         self._transfer = transfer
         transfer.start()
         if self._deadline is not None:
-            self.keep_time()
-
-    @entry
-    def keep_time(self) -> None:
-        """Set the timer of a request without a timeout, once it has been open for a while."""
-        self._set_timer()
+            self._set_timer()
 
     def _check_upload(self, packet: RequestPacket) -> None:
         raise Refused.bad_request(

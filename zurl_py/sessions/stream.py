@@ -84,7 +84,8 @@ class StreamSession(HttpSession, WorkerSide):
             self._send({"type": b"keep-alive"})
         if self._set_deadline(packet):
             self._start_transfer(request)
-            self._set_timer()
+            if self._deadline is not None:
+                self._set_timer()
 
     def _check_upload(self, packet: RequestPacket) -> None:
         if packet.seq != 0:

@@ -43,6 +43,7 @@ class Bench:
         packet = RequestPacket.parse(encode({**first, "stream": True, **fields}, "T"))
         self.session = StreamSession(self.services, packet, self.ended.append)
         self.session.start(packet)
+        self.session.keep_time()
         self.outlet.take()
         return self
 
