@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,6 +76,15 @@ def shared_daemon(authority: CertificateAuthority) -> Iterator[Daemon]:
     made = Daemon(environment={"SSL_CERT_FILE": authority.path}).start()
     yield made
     made.close()
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """A test that measures time: what coverage's tracer takes is none of it."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 _numbers = itertools.count()

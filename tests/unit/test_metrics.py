@@ -189,6 +189,7 @@ def test_no_label_holds_what_strangers_choose() -> None:
     }
 
 
+@pytest.mark.usefixtures("untraced")
 def test_what_one_request_costs() -> None:
     """Bound: 1 µs per request, of which the machine that runs this may take three."""
     metrics = Metrics()
@@ -202,6 +203,7 @@ def test_what_one_request_costs() -> None:
     assert best < 3e-6
 
 
+@pytest.mark.usefixtures("untraced")
 def test_an_exposition_is_made_without_stalling_the_loop() -> None:
     """Bound: 5 ms, what the usual client library takes for half as many lines."""
     metrics = used()

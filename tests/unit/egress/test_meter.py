@@ -86,6 +86,7 @@ def test_frames_both_ways() -> None:
     assert list(metrics.frames.values) == [1] * 12
 
 
+@pytest.mark.usefixtures("untraced")
 def test_what_one_transfer_costs() -> None:
     """Bound: a microsecond or two with the calls into libcurl left out."""
     import time
