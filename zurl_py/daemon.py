@@ -25,7 +25,7 @@ from .memory import MemoryKeeper
 from .messaging.access import Access
 from .messaging.frontend import Frontend
 from .messaging.identity import instance_name
-from .messaging.listeners import Listeners
+from .messaging.ipc_files import IpcFiles
 from .messaging.sockets import Endpoints
 from .messaging.zap import Authenticator
 from .metrics import Metrics
@@ -130,7 +130,7 @@ class Daemon:
             # Before anything is bound: libzmq sends a request for each connection.
             Authenticator(self._endpoints.context, self.loop, log, self._access)
         self._endpoints.bind()
-        self._listeners = Listeners(self._endpoints, self.loop, log)
+        self._ipc_files = IpcFiles(self._endpoints, self.loop, log)
         self._frontend = Frontend(self._endpoints, self.loop, log, self._access)
         self._services = self._make_services(config, instance_id)
         self._admission: Admission[Any] = Admission(

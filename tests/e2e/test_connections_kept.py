@@ -173,7 +173,7 @@ def descriptors(daemon: Daemon) -> int:
 
 def test_sockets_are_identified_by_their_local_address() -> None:
     """A descriptor that is used again is not the connection that was dead."""
-    from zurl_py.egress.kept import KeptConnections
+    from zurl_py.egress.kept_connections import KeptConnections
 
     lost: list[str] = []
     kept = KeptConnections(lost.append)

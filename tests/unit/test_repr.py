@@ -21,7 +21,7 @@ from zurl_py.delivery.model import Delivery, Endpoint, NewDelivery, Settings
 from zurl_py.delivery.scheduler import Scheduler
 from zurl_py.egress.handles import EasyHandle, HandlePool
 from zurl_py.egress.multi import Multi
-from zurl_py.egress.pools import MultiGroup
+from zurl_py.egress.multi_group import MultiGroup
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolver import Answer, Resolver
 from zurl_py.egress.settings import ConnectionSettings

@@ -21,11 +21,11 @@ from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
 from .meter import Meter
 from .multi import Multi
+from .multi_group import MultiGroup
 from .one_by_one import OneByOne
 from .origins import SHARE_TIMEOUT, FirstConnections, Origins
 from .permission import check_peer, check_request
 from .placement import AwaitConnection, AwaitLookUp, AwaitMemory, Place, Placement, connects_to
-from .pools import MultiGroup
 from .resolver import Outcome, Resolver, look_up
 from .routes import Route, Routes
 from .settings import ConnectionSettings, TransportOptions

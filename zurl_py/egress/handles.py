@@ -19,7 +19,7 @@ from ..http.codings import OFFERED
 from ..log import Log
 from ..policy import Decision
 from . import datagrams
-from .kept import KeptConnections
+from .kept_connections import KeptConnections
 from .request import HttpRequest, connect_host_url, connect_to, header_lines
 from .settings import ConnectionSettings
 from .window import ReceiveWindow, StreamBudget

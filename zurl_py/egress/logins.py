@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .multi import Multi
-from .pools import MultiGroup
+from .multi_group import MultiGroup
 from .request import HttpRequest
 
 __all__ = ["Logins"]

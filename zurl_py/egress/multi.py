@@ -13,7 +13,7 @@ import pycurl
 
 from ..cache import remember
 from ..loop import READ, WRITE, Loop, Timer
-from .kept import SWEEP_INTERVAL, KeptConnections, Origin, make_sweeper
+from .kept_connections import SWEEP_INTERVAL, KeptConnections, Origin, make_sweeper
 
 __all__ = ["Multi"]
 

@@ -10,7 +10,7 @@ from ..url import Target
 from .handles import HandlePool
 from .logins import Logins
 from .multi import Multi
-from .pools import MultiGroup
+from .multi_group import MultiGroup
 from .request import HttpRequest
 from .settings import ConnectionSettings, HostSettings
 

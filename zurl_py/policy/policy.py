@@ -14,7 +14,7 @@ from ..cache import remember
 from .addresses import OWN, PRIVATE, PUBLIC, Nat64, parse_address
 from .decision import ALLOWED, Decision
 from .evaluation import Question, Ruleset
-from .remarks import remarks
+from .rule_warnings import rule_warnings
 from .rulelist import RuleList
 from .rules import PolicyError, Subject
 
@@ -134,7 +134,7 @@ class Policy:
         }
         withheld = frozenset(name for name, yes in granted.items() if not yes)
         policy = cls(rules, surroundings, policy_mode == "report", withheld)
-        policy.warnings = tuple(remarks(rules, policy_mode))
+        policy.warnings = tuple(rule_warnings(rules, policy_mode))
         return policy
 
     # -- public: cached decisions -------------------------------------------------------------

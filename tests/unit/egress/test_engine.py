@@ -11,10 +11,10 @@ import pytest
 from tests.fakes.egress import Rules, StreamedSink
 from tests.support.clock import Clock
 from zurl_py import url
-from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError, engine, pools
+from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError, engine, multi_group
 from zurl_py.egress.carrier import Carried
 from zurl_py.egress.engine import Egress
-from zurl_py.egress.kept import KeptConnections
+from zurl_py.egress.kept_connections import KeptConnections
 from zurl_py.egress.multi import Multi
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.resolver import Resolver
@@ -324,9 +324,9 @@ def test_connections_of_the_privileged_are_their_own(bench: Bench) -> None:
 
 
 def test_a_full_multi_handle_is_followed_by_the_next(bench: Bench) -> None:
-    for _ in range(pools._TRANSFERS_PER_MULTI + 1):
+    for _ in range(multi_group._TRANSFERS_PER_MULTI + 1):
         bench.start("http://192.0.2.1/")
-    assert [multi.active for multi in FakeMulti.made] == [pools._TRANSFERS_PER_MULTI, 1]
+    assert [multi.active for multi in FakeMulti.made] == [multi_group._TRANSFERS_PER_MULTI, 1]
 
 
 def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
@@ -334,7 +334,7 @@ def test_each_host_has_its_home_among_a_few(bench: Bench) -> None:
     hosts = [f"http://192.0.2.{number}/" for number in range(1, 200)]
     homes = [bench.start(host)[0].multi for host in hosts]
     assert [bench.start(host)[0].multi for host in hosts] == homes
-    assert len(FakeMulti.made) == pools._HOMES
+    assert len(FakeMulti.made) == multi_group._HOMES
 
 
 @pytest.mark.parametrize(("descriptors", "total"), [(1024, 512), (1_000_000, 16_384)])

@@ -10,7 +10,7 @@ from zurl_py import url
 from zurl_py.egress import logins as module
 from zurl_py.egress.logins import Logins
 from zurl_py.egress.multi import Multi
-from zurl_py.egress.pools import MultiGroup
+from zurl_py.egress.multi_group import MultiGroup
 from zurl_py.egress.request import AddressPolicy, HttpRequest
 from zurl_py.http.fields import RequestHeaders
 

@@ -10,7 +10,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = """
 import sys
 sys.path.append(sys.argv[1])
-from zurl_py.optional import find_in
+from zurl_py.system_libraries import find_in
 find_in(sys.argv[2])
 import psycopg.sub
 print(psycopg.sub.value)

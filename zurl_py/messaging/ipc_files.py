@@ -14,14 +14,14 @@ from ..log import Log
 from ..loop import Loop, Timer
 from .sockets import Endpoints, FileState, NotBound
 
-__all__ = ["Listeners"]
+__all__ = ["IpcFiles"]
 
 _INTERVAL = 1.0  # seconds between two checks
 _SHORT_INTERVAL = 0.1  # seconds, while the descriptors reserved for workers are in use
 
 
-class Listeners:
-    """Checks the ipc sockets of a daemon from time to time."""
+class IpcFiles:
+    """Checks the files of a daemon's ipc sockets from time to time."""
 
     def __init__(self, endpoints: Endpoints, loop: Loop, log: Log) -> None:
         self._endpoints = endpoints

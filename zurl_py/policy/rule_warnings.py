@@ -11,10 +11,10 @@ from .evaluation import Ruleset
 from .rulelist import RuleList
 from .rules import Rule, Subject
 
-__all__ = ["remarks"]
+__all__ = ["rule_warnings"]
 
 # A list of a hundred thousand rules can cause as many warnings.
-_MOST: Final = 20  # remarks of one kind
+_MOST: Final = 20  # warnings of one kind
 
 # Words that look like a set, but are taken for the name of a host.
 _LIKELY_MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
@@ -28,7 +28,7 @@ _LIKELY_MEANT: Final = {name: f"@{name}" for name in SET_NAMES} | {
 }
 
 
-def remarks(rules: Ruleset, mode: str) -> Iterator[str]:
+def rule_warnings(rules: Ruleset, mode: str) -> Iterator[str]:
     """The warnings about a policy's rules; each begins with the key that it is about.
 
     Args:
