@@ -8,7 +8,9 @@ import resource
 __all__ = ["RESERVE_AT_MOST", "limit", "lowest_free", "reserve"]
 
 RESERVE_AT_MOST = 1024
-_FEWEST = 16
+"""The largest number of descriptors that are reserved for workers."""
+
+_RESERVE_AT_LEAST = 16
 
 
 def limit() -> int:
@@ -23,7 +25,7 @@ def reserve() -> int:
     Workers' connections need them: libzmq ends the process if there is none for a worker that
     connects over ipc.
     """
-    return min(RESERVE_AT_MOST, max(_FEWEST, limit() // 4))
+    return min(RESERVE_AT_MOST, max(_RESERVE_AT_LEAST, limit() // 4))
 
 
 def lowest_free() -> int:

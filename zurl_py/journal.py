@@ -32,8 +32,8 @@ _INTERFACE_NAMES: Final = ("request", "stream", "push")
 
 _SUM_INTERVAL = 5.0  # seconds between two sums of repeated events
 _MAX_SHOWN = 200  # characters of one field of a worker in a line
-_MAX_URL = 2000
-_MAX_MISSPELT = 100  # fields; there are fewer known ones
+_MAX_URL = 2000  # characters
+_MAX_MISSPELT = 100  # fields that are warned of; fewer are known
 
 _METHODS: Final = {
     name.encode(): name for name in ("GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS")

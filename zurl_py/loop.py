@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 __all__ = ["HANG_UP", "READ", "WRITE", "Loop", "Timer"]
 
-READ = select.EPOLLIN
-WRITE = select.EPOLLOUT
+READ = select.EPOLLIN  # there are bytes to read, or the end
+WRITE = select.EPOLLOUT  # there is room for bytes to write
 HANG_UP = select.EPOLLRDHUP  # the peer will send no more; what it sent may be unread
 
 # A deadline further away than this (seconds) waits in a bucket one second wide; when that fires,

@@ -28,6 +28,7 @@ __all__ = ["MODES", "Mode", "SecretError", "Signer", "Verifier", "check_secret"]
 
 Mode = Literal["standard", "stripe", "github", "none"]
 MODES: Final[tuple[Mode, ...]] = ("standard", "stripe", "github", "none")
+"""The schemes of signatures; ``standard`` is that of Standard Webhooks."""
 
 _SYMMETRIC = "whsec_"
 _PRIVATE = "whsk_"

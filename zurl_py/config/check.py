@@ -11,6 +11,8 @@ from .model import Config
 __all__ = ["SOCKET_KEYS", "check_endpoints", "collisions", "endpoints", "relative_paths"]
 
 SOCKET_KEYS = ("in_spec", "in_stream_spec", "out_spec", "in_req_spec")
+"""The keys of the ZeroMQ sockets."""
+
 _ANY = frozenset(("*", "0.0.0.0", "::"))  # hosts that stand for all addresses of this machine
 
 

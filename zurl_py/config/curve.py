@@ -24,6 +24,8 @@ from .errors import ConfigError, both_or_neither
 __all__ = ["PRIVILEGES", "Curve", "CurveClient", "read_curve"]
 
 PRIVILEGES = ("ignore-policies", "ignore-tls-errors", "connect-host", "trust-connect-host")
+"""The privileged fields that can be granted to single clients."""
+
 _LINE = re.compile(r'\s*([A-Za-z][\w-]*)\s*=\s*(?:"([^"]*)"|(\S+))\s*(?:#.*)?')
 _Z85 = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")  # RFC 32: 32 bytes
 _SERVER, _CLIENTS = "curve_server_key_file", "curve_clients_dir"

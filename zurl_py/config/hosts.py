@@ -69,8 +69,8 @@ def host_pattern(text: str) -> Rule:
         raise BadHost(str(error)) from None
     if rule.bound or rule.names_scheme or rule.set_name is not None or rule.never:
         raise BadHost(
-            f"{text!r}: a host, an address, a pattern with one * or a range is allowed, and a port "
-            "behind it"
+            f"{text!r} is not a host, an address, a pattern with one * or a range, with or without "
+            "a port after it"
         )
     return rule
 

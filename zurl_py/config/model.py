@@ -212,6 +212,7 @@ class Config:
         return "@private" not in (*self.deny, *self.deny_always)
 
 
+# Every key of [General], with the function that checks and converts its value.
 KEYS: dict[str, values.Converter] = {
     "instance_id": values.identity,
     "in_spec": values.endpoints,

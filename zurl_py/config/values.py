@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Converter = Callable[[Entry], Any]
+"""Checks the value of a key and converts it; raises `Invalid`, which says what is allowed."""
 
 _MAX_IDENTITY = 255  # bytes; RFC 37 of ZeroMQ
 _YES = frozenset(("true", "yes", "on", "1"))

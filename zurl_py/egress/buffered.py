@@ -37,9 +37,11 @@ class ResponseSink(Protocol):
     Exactly one of the two is called, once, from the loop's turn; none after ``cancel``.
     """
 
-    def response_came(self, head: Head, body: bytes | JsonText) -> None: ...
+    def response_came(self, head: Head, body: bytes | JsonText) -> None:
+        """Called with the whole answer."""
 
-    def request_failed(self, failure: TransferError) -> None: ...
+    def request_failed(self, failure: TransferError) -> None:
+        """Called if there will be no answer."""
 
 
 class BufferedTransfer(AnswerTransfer):

@@ -22,9 +22,13 @@ _HTTP2_FIELDS: Final = 60_000  # bytes: nghttp2 sends 64 KiB at most, with what 
 class AddressPolicy(Protocol):
     """The policy for a request's connections: the whole one, or that for ignore-policies."""
 
-    def check_name(self, host: str, port: int, scheme: str) -> Decision: ...
+    def check_name(self, host: str, port: int, scheme: str) -> Decision:
+        """See `Policy.check_name`."""
+        ...
 
-    def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision: ...
+    def check_address(self, address: str, port: int, scheme: str, host: str = "") -> Decision:
+        """See `Policy.check_address`."""
+        ...
 
     def check_privileges(
         self,

@@ -36,6 +36,8 @@ def _load() -> ctypes.CDLL | None:
 
 _library = _load()
 available = _library is not None
+"""Whether the module ``brotli`` exports the functions of libbrotlidec."""
+
 _ROOM = 65_536  # bytes of output of one call; one thread decodes, so one buffer is enough
 _room = ctypes.create_string_buffer(_ROOM)
 

@@ -14,6 +14,7 @@ __all__ = ["REVOKED", "Access"]
 
 _MAX_ADDRESSES: Final = 1000  # addresses that are remembered for one client
 REVOKED: Final = CurveClient("", "a key that was taken back", frozenset())
+"""The client of a connection whose key a reload has removed."""
 
 
 class Access:

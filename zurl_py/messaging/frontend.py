@@ -29,8 +29,8 @@ class _Handle(Protocol):
 
 
 _BATCH = 64  # messages read from one socket in one turn
-# Seconds of one turn for new requests beyond the first few. Packets of sessions get more: they cost
-# less, and most of them wait for credits.
+# Seconds of one turn for new requests beyond the first eight. Packets of sessions get more: they
+# cost less, and most of them wait for credits.
 _TIME_SHARE = 0.0001
 _START_WAIT = 0.5  # seconds after the start; then first packets are read in any case
 _START_INTERVAL = 0.01  # seconds between two checks whether a worker is connected

@@ -14,6 +14,8 @@ from .access import Access
 __all__ = ["DOMAIN", "Authenticator"]
 
 DOMAIN = b"zurl"
+"""``ZMQ_ZAP_DOMAIN`` of the sockets."""
+
 _ENDPOINT = "inproc://zeromq.zap.01"  # in the context of the sockets
 _VERSION = b"1.0"
 _LOG_INTERVAL = 60.0  # seconds between two log lines about refused connections

@@ -18,7 +18,8 @@ __all__ = [
     "outcome_of",
 ]
 
-INTERFACES: Final = ("request", "stream", "push")
+# Values of labels.
+INTERFACES: Final = ("request", "stream", "push")  # in_req_spec; in_spec with and without an id
 SCHEMES: Final = ("http", "https", "ws", "wss")
 CONDITIONS: Final = (
     "bad-request",
@@ -36,8 +37,8 @@ CONDITIONS: Final = (
 )
 # 1xx: opened WebSockets, whose code is 101. The last two: sessions that the worker ended.
 OUTCOMES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", *CONDITIONS, "cancelled", "expired")
-HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")
-PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")
+HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")  # of answers
+PHASES: Final = ("resolve", "connect", "tls", "first_byte", "transfer")  # of a transfer
 
 _DROPS = (
     "malformed",

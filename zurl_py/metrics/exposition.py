@@ -9,6 +9,7 @@ from .families import Exemplar, Family, Labels
 
 __all__ = ["OPENMETRICS", "TEXT", "render"]
 
+# Content types of the two formats.
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 

@@ -32,12 +32,14 @@ __all__ = [
     "show4",
 ]
 
+# Names of sets, without the @ that they have in rules.
 PRIVATE: Final = "private"
 PUBLIC: Final = "public"
 OWN: Final = "own"
 _METADATA: Final = "metadata"
 
 SET_NAMES: Final = frozenset({PRIVATE, PUBLIC, OWN} | {row[1] for row in (*IPV4, *IPV6)})
+"""All sets that a rule can name."""
 
 _V4_MAX: Final = 0xFFFFFFFF
 # The interface identifiers of ISATAP (RFC 5214), before the IPv4 address.

@@ -44,3 +44,4 @@ class Decision:
 
 
 ALLOWED = Decision(True, "", "", "allowed")
+"""The decision where no rule had to be asked."""

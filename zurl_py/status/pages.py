@@ -14,6 +14,7 @@ from ..metrics import OPENMETRICS, TEXT, Family, render
 __all__ = ["MONITOR_PATH", "Page", "Pages", "not_allowed", "not_found", "too_long"]
 
 MONITOR_PATH = "/monitor"
+"""The path of the stream of outcomes, which is no `Page`."""
 
 _PLAIN = "text/plain; charset=utf-8"
 _JSON = "application/json"

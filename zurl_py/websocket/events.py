@@ -65,3 +65,4 @@ class ProtocolViolation:
 
 
 Event = Data | Ping | Pong | Close | ProtocolViolation
+"""Anything that the origin has sent."""

@@ -22,6 +22,7 @@ __all__ = ["OUR_OFFER", "BadExtensions", "accept", "items", "offerable", "withou
 _DEFLATE: Final = b"permessage-deflate"
 _FACTORY: Final = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 1})
 OUR_OFFER: Final = build_extension_item(_FACTORY.name, list(_FACTORY.get_request_params())).encode()
+"""The value of Sec-WebSocket-Extensions that offers permessage-deflate."""
 
 # GRIP is about the content of messages, and is an agreement between Pushpin and the origin.
 _LEAVE_FRAMES_ALONE: Final = frozenset((b"grip",))

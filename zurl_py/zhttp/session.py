@@ -85,6 +85,7 @@ def _to(state: State, *signals: bytes) -> dict[bytes, State]:
     return dict.fromkeys(signals, state)
 
 
+# By protocol and role: for each state of that side, the state after each signal that it may send.
 TRANSITIONS: Final[dict[tuple[Protocol, Role], _Table]] = {
     (Protocol.HTTP, Role.WORKER): {
         IDLE: {MORE: SENDING, LAST: DONE},
