@@ -262,7 +262,7 @@ def test_ordering_of_what_a_dead_one_stops(bench: Bench) -> None:
     assert [len(sent) for sent in drained(bench)] == [12]
 
 
-@pytest.mark.parametrize("again", ["put", "enable"])
+@pytest.mark.parametrize("again", ["put", "enable", "sweep"])
 def test_ordering_and_a_crash(bench: Bench, again: str) -> None:
     bench.put("e")
     for number in range(33):
@@ -271,7 +271,12 @@ def test_ordering_and_a_crash(bench: Bench, again: str) -> None:
     assert [next(results).again is not None for _ in range(2)] == [True, True]
     bench.reopen()
     assert bench.check_counts(held=33)["dead"] == 0
-    bench.query(order_by("key") if again == "put" else enable())
+    questions: dict[str, Query] = {
+        "put": order_by("key"),
+        "enable": enable(),
+        "sweep": Sweep(bench.now),
+    }
+    bench.query(questions[again])
     assert disabled(bench) == ""
     assert [len(sent) for sent in drained(bench)] == [3] * 11
 

@@ -3,8 +3,8 @@
 What is pending gets its keys anew, and of each key the first is let go: in slices, like all changes
 of many deliveries. Meanwhile nothing of the endpoint may be leased, or a key would be in flight
 twice. So it counts as disabled; why it was disabled before is kept behind the mark. A mark that a
-crash has left says that the change is to be done again, from the start: by ``endpoint-put``, which
-was not answered, or by ``endpoint-enable``.
+crash has left says that the change is to be done again, from the start: by the first sweeps of the
+next process, or earlier by ``endpoint-put``, which was not answered, or ``endpoint-enable``.
 """
 
 from __future__ import annotations
@@ -83,6 +83,18 @@ class Orderings:
     def __init__(self, state: SqlState) -> None:
         self._state = state
         self._execute = state.execute
+        self._left: list[int] | None = None  # endpoints that a crash has left; None: not known yet
+
+    def resume(self, now: float) -> QueryResult | None:
+        """Begin again with an endpoint that was marked when we started; None: there is none."""
+        if self._left is None:
+            endpoints = self._state.endpoints.values()
+            self._left = [e.id for e in endpoints if is_marked(e.disabled) and not e.deleted]
+        while self._left:
+            endpoint = self._state.find_number(self._left.pop())
+            if endpoint is not None and is_marked(endpoint.disabled) and not endpoint.deleted:
+                return self.begin(endpoint, now)
+        return None
 
     def begin(self, endpoint: Endpoint, now: float) -> QueryResult:
         """Write an endpoint with its new settings, and order the first deliveries anew."""

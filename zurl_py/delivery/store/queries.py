@@ -61,7 +61,7 @@ class Queries:
             Stats: self._stats,
             SetSchedule: self._set_schedule,
             CountPending: self._count_pending,
-            Sweep: self._changes.sweep,
+            Sweep: self._sweep,
             _Listing: self._continue_listing,
             Enabling: self._enable,
             Ordering: self._orderings.go_on,
@@ -101,6 +101,9 @@ class Queries:
             endpoint = replace(endpoint, disabled=disabled_as(endpoint.disabled, "operator"))
             self._state.write_endpoint(endpoint)
         return QueryResult(changed=[Recovered(replace(endpoint))])
+
+    def _sweep(self, sweep: Sweep, now: float) -> QueryResult:
+        return self._orderings.resume(now) or self._changes.sweep(sweep, now)
 
     def _enable(self, query: EndpointVerb | Enabling, now: float) -> QueryResult:
         """Enable an endpoint, after all of its pending deliveries were made due at once.
