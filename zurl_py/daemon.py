@@ -41,6 +41,7 @@ __all__ = ["Daemon", "run"]
 # libcurl 8.21's event interface leaked sockets in TLS shutdown; before 8.20 a compressed body
 # passed the size limit.
 _OLDEST_LIBCURL = (8, 22, 0)
+_STOPPING = ("stopping", "the gateway is stopping")
 _REJECT_TIME = 1.0  # seconds at a stop for answering requests that wait in ZeroMQ's queues
 _LINGER = 0.5  # seconds; a parent such as Pushpin kills its children soon after drain_timeout
 
@@ -230,7 +231,7 @@ class Daemon:
                 observe_turn(self.loop.clock() - self.loop.now)
             if self._stopping and (self._drained or self._idle):
                 if self._reject_until is None:
-                    self._reject_queued()
+                    self._reject_until = self.loop.now + _REJECT_TIME
                     more = True
                 elif (not more or self.loop.now >= self._reject_until) and self._lingered():
                     break
@@ -268,10 +269,10 @@ class Daemon:
         return not len(self.gateway) and self._frontend.idle
 
     def _stop(self) -> None:
-        """Read no more requests; those in flight may finish within ``drain_timeout``."""
+        """Begin no more requests; those in flight may finish within ``drain_timeout``."""
         self._stopping = True
         systemd.notify("STOPPING=1")
-        self.gateway.stop()
+        self.gateway.stop(*_STOPPING)
         waiting = len(self.gateway)
         self._log.info(f"stopping; {waiting} sessions open", "stop", sessions=waiting)
         self._log.flush_soon()
@@ -279,20 +280,12 @@ class Daemon:
 
     def _drain_over(self) -> None:
         self._drained = True
-        self.gateway.abort_all("stopping", "the gateway is stopping")
+        self.gateway.abort_all(*_STOPPING)
 
     def _bytes_held(self) -> int:
         """Bytes of bodies in sessions, and of answers that wait for slow workers."""
         held = sum(session.bytes_held for session in self.gateway.sessions())
         return held + sum(size for _, _, size in self._frontend.backlog())
-
-    def _reject_queued(self) -> None:
-        """Answer requests that wait in ZeroMQ's queues: they will not be carried out.
-
-        They would be lost with the sockets, and their workers would wait in vain.
-        """
-        self._reject_until = self.loop.now + _REJECT_TIME
-        self.gateway.reject_queued("stopping", "the gateway is stopping")
 
     def _lingered(self) -> bool:
         """Whether WebSockets' last frames were sent, and the origins had time to hang up.

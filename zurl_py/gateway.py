@@ -83,6 +83,8 @@ class Gateway:
         self._access = access
         # Name and detail of the error for new requests; None: they begin sessions.
         self._rejection: tuple[str, str] | None = None
+        self._stopping: tuple[str, str] | None = None  # the same, for good
+        self._late: set[Session] = set()  # open sessions that began after that
         self._streams: dict[_Key, _Streamed] = {}
         self._by_id: dict[bytes, list[_Streamed]] = {}
         self._open: dict[Session, bytes] = {}  # open sessions, with their workers
@@ -184,7 +186,7 @@ class Gateway:
             self._journal.refused("in_spec", "its id is in use", packet.id, packet.sender)
             return
         worker = b"stream " + packet.sender if packet.sender else b"stream "
-        if self._rejection is not None:
+        if self._rejection is not None and not (key is None and self._may_be_late):
             self._reject(packet, None, self._rejection)
         elif self._admission.enter(worker):
             self._start(worker, packet, None, self._loop.now)
@@ -197,7 +199,18 @@ class Gateway:
         where = "in_spec" if reply is None else "in_req_spec"
         self._journal.metrics.packets_dropped.add(where, "turned-away")
         self._journal.refused(where, why[1], packet.id, packet.sender)
-        self._answer(packet, reply, error_fields(Condition.UNDEFINED_CONDITION, *why))
+        fields = error_fields(Condition.UNDEFINED_CONDITION, *why)
+        fields["ext"]["begun"] = False
+        self._answer(packet, reply, fields)
+
+    @property
+    def _may_be_late(self) -> bool:
+        """Whether fire-and-forget requests are carried out although the daemon stops.
+
+        Nobody can be told that they are not. They do not prolong the stop: it waits for earlier
+        sessions.
+        """
+        return self._rejection is self._stopping and len(self) > len(self._late)
 
     def _wait(
         self, worker: bytes, key: Hashable, packet: RequestPacket, reply: _Reply | None, size: int
@@ -250,6 +263,8 @@ class Gateway:
             )
             return
         self._open[session] = worker
+        if self._stopping is not None:
+            self._late.add(session)
         if not self._sweeps:
             self._sweeps = True
             self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
@@ -298,6 +313,7 @@ class Gateway:
 
     def _session_ended(self, session: Session) -> None:
         self._admission.ended(self._open.pop(session))
+        self._late.discard(session)
         if not isinstance(session, SingleSession):
             assert isinstance(session, _Streamed)
             assert session.sender is not None
@@ -308,28 +324,28 @@ class Gateway:
             if not rest:
                 del self._by_id[session.id]
 
-    def stop(self) -> None:
-        """Read no more requests: the daemon stops."""
-        self._admission.accepting = False
+    def stop(self, error: str, detail: str) -> None:
+        """Begin no more requests: the daemon stops.
+
+        They are read and answered with an error at once, so that they can be sent to another
+        daemon. They would be lost with the sockets, and their workers would wait in vain.
+        """
+        self._rejection = self._stopping = error, detail
+        self._admission.turns_away, self._admission.paused = True, False
 
     def resume(self) -> None:
-        """Begin new requests again, after `pause` or `reject`."""
-        self._rejection = None
+        """Begin new requests again, after `pause` or `reject`, unless the daemon stops."""
+        self._rejection = self._stopping
         self._admission.paused = False
 
     def pause(self) -> None:
-        """Read no more requests for now."""
-        self._admission.paused = True
+        """Read no more requests for now, unless the daemon stops."""
+        self._admission.paused = self._stopping is None
 
     def reject(self, error: str, detail: str) -> None:
         """Answer requests that are read from now on with an error."""
-        self._rejection = error, detail
+        self._rejection = self._stopping or (error, detail)
         self._admission.paused = False
-
-    def reject_queued(self, error: str, detail: str) -> None:
-        """Read the requests that wait in ZeroMQ's queues, even after `stop`, and reject them."""
-        self.reject(error, detail)
-        self._admission.accept_all()
 
     def abort_all(self, error: str, detail: str) -> None:
         """End all sessions, and answer all requests that wait."""

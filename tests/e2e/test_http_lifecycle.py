@@ -59,14 +59,34 @@ def test_new_requests_are_not_taken_while_draining(
     origin.wait_request()
     daemon.signal(signal.SIGTERM)
     daemon.wait_log("stopping")
-    worker.push({"method": "POST", "uri": origin.url("/late")})
-    worker.send_req({"method": "GET", "uri": origin.url("/late")})
+    for refused in (
+        worker.request(method="GET", uri=origin.url("/late")),
+        worker.start(method="GET", uri=origin.url("/late"), credits=9).finish()[-1],
+    ):
+        assert refused["ext"]["error"] == b"stopping"
+        assert refused["ext"]["begun"] is False
     session.credit(100)  # follow-ups are still taken
     origin.let("answer")
     session.finish()
     assert session.body == b"hi"
     assert daemon.wait() == 0
     assert [request.line for request in origin.requests] == [b"GET / HTTP/1.1"]
+
+
+def test_what_nobody_can_be_told_of_is_carried_out_while_draining(
+    start_daemon: Start, origin: ScriptedOrigin
+) -> None:
+    daemon, worker = start_daemon(drain_timeout=20)
+    origin.script = _gated
+    session = worker.start(method="GET", uri=origin.url(), stream=True, credits=100)
+    origin.wait_request()
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_log("stopping")
+    worker.push({"method": "POST", "uri": origin.url("/late")})
+    assert origin.wait_request(2).line == b"POST /late HTTP/1.1"
+    origin.let("answer")
+    session.finish()
+    assert daemon.wait() == 0
 
 
 def test_requests_left_after_the_drain_are_answered_with_an_error(

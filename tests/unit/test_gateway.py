@@ -278,12 +278,33 @@ def test_waiting_requests_are_answered_when_the_gateway_stops() -> None:
     for number in range(3):
         bench.begin(id=str(number))
     bench.outlet.take()
-    bench.gateway.stop()
-    assert not bench.gateway.has_room()
+    bench.gateway.stop("stopping", "the gateway is stopping")
     bench.gateway.abort_all("stopping", "the gateway is stopping")
     errors = [packet for packet in bench.outlet.take() if packet.type == b"error"]
     assert sorted(packet.id or b"" for packet in errors) == [b"0", b"1", b"2"]
     assert {packet["ext"]["error"] for packet in errors} == {b"stopping"}
+    assert len(bench.gateway) == 0
+    bench.loop.close()
+
+
+def test_at_a_stop_new_requests_are_told_at_once_and_others_are_carried_out() -> None:
+    bench = Bench(max_open=1)
+    bench.begin(id="old")
+    bench.outlet.take()
+    bench.gateway.stop("stopping", "the gateway is stopping")
+    for memory in (bench.gateway.pause, lambda: bench.gateway.reject("max-memory", "full")):
+        memory()
+        assert bench.gateway.has_room()
+        bench.gateway.resume()
+    bench.begin(id="new")
+    bench.ask()
+    refused = [*bench.outlet.take(), *(answer for _, answer in bench.answers)]
+    assert [packet["ext"]["error"] for packet in refused] == [b"stopping"] * 2
+    assert [packet["ext"]["begun"] for packet in refused] == [False] * 2
+    bench.begin(id="", method="POST")  # fire and forget
+    assert len(bench.gateway) == 2
+    bench.gateway.abort_all("stopping", "the gateway is stopping")
+    bench.begin(id="", method="POST")
     assert len(bench.gateway) == 0
     bench.loop.close()
 

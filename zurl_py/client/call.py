@@ -57,7 +57,7 @@ class Call:
         self.over = False
         self.error: errors.ZurlError | None = None
         self.head: Head | None = None
-        self._repeated = False
+        self.repeated = False
 
     def __repr__(self) -> str:
         state = "over" if self.over else "sent" if self.sent else "waiting"
@@ -78,12 +78,12 @@ class Call:
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether it can safely be sent to another daemon."""
+        """Whether it can safely be sent to another daemon, although one may have begun it."""
         return False
 
-    def repeat(self) -> None:
-        """Prepare to send it to another daemon."""
-        self._repeated = True
+    def repeat(self, begun: bool = True) -> None:
+        """Prepare to send it to another daemon, once if one may have ``begun`` it."""
+        self.repeated = self.repeated or begun
         self.id = self.exchange = self.link = self.packet = None
         self.sent = False
 
@@ -153,7 +153,7 @@ class HttpCall(Call):
         exchange = self.exchange
         return (
             self.request.method.upper() in _IDEMPOTENT
-            and not self._repeated
+            and not self.repeated
             and exchange is not None
             and not exchange.got_head
             and not exchange.uploads

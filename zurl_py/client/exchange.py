@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..zhttp import Endpoint, Format, PeerProtocolError, RequestPacket, ResponsePacket
@@ -87,9 +87,14 @@ class Ended:
 
 @dataclass(slots=True)
 class Failed:
-    """The exchange has failed."""
+    """The exchange has failed.
+
+    Attributes:
+        begun: False: the daemon says that it has not begun the request.
+    """
 
     error: errors.ZurlError
+    begun: bool = field(default=True, kw_only=True)
 
 
 Event = object
@@ -210,7 +215,9 @@ class Exchange:
         """The event for an error packet."""
         condition = (packet.condition or b"undefined-condition").decode("utf-8", "replace")
         error, detail = _text(packet.error), _text(packet.detail)
-        return self._failed(error_of(condition, error, detail, self._request))
+        failed = self._failed(error_of(condition, error, detail, self._request))
+        failed.begun = ext_of(packet).get("begun") is not False
+        return failed
 
     def _failed(self, error: errors.ZurlError) -> Failed:
         self._endpoint.close()

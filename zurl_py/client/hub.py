@@ -252,7 +252,7 @@ class Hub:
         for _ in links:
             self._turn = (self._turn + 1) % len(links)
             link = links[self._turn]
-            if link.there and link is not other_than:
+            if link.there and not link.stops and link is not other_than:
                 return link
         return None
 
@@ -385,12 +385,25 @@ class Hub:
         exchange = call.exchange
         first = not exchange.heard
         events = exchange.receive(answer, self.clock())
-        if events and _stops(events[-1]) and self._repeat(call, link):
+        if events and isinstance(events[-1], Failed) and self._goes_on(call, link, events[-1]):
             return
         self._deliver(call, events)
         if first and not exchange.over:
             self._schedule(call)
         self.send_later(call)
+
+    def _goes_on(self, call: Call, link: Link, failed: Failed) -> bool:
+        """Whether a request that a gateway ends, or refuses, for its own reasons is sent again."""
+        stops = failed.error.error == "stopping"
+        link.stops = link.stops or stops
+        if failed.begun:
+            return stops and self._repeat(call, link)
+        if stops:
+            self._remove_call(call)
+            call.repeat(begun=False)
+            self.start(call)  # at another one, or at this one's successor
+            return True
+        return not call.repeated and self._repeat(call, link, harmless=True)
 
     def _deliver(self, call: Call, events: Sequence[Event]) -> None:
         wake = False
@@ -441,9 +454,9 @@ class Hub:
         for call in lost:
             self._call_lost(call, link)
 
-    def _repeat(self, call: Call, lost: Link) -> bool:
+    def _repeat(self, call: Call, lost: Link, harmless: bool = False) -> bool:
         """Ask another gateway, if one is there and that does no harm."""
-        other = self._choose(lost) if call.may_be_repeated else None
+        other = self._choose(lost) if harmless or call.may_be_repeated else None
         if other is None:
             return False
         self._remove_call(call)
@@ -542,8 +555,3 @@ class Hub:
             link.retry_later()
             if link.waits:
                 self._retry_soon()
-
-
-def _stops(event: Event) -> bool:
-    """Whether the gateway ends the request because it stops itself."""
-    return isinstance(event, Failed) and event.error.error == "stopping"

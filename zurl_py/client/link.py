@@ -55,6 +55,7 @@ class Link:
     Attributes:
         endpoints: of the daemon.
         there: every socket is connected.
+        stops: the daemon begins no more requests, as it stops.
         peer: the daemon's name, for later packets; None until a packet has told it.
         orphans: ids of sessions to cancel once the name is known; the hub uses it.
         outbox: calls whose packets wait for room; the hub uses it.
@@ -77,7 +78,7 @@ class Link:
         self._unwatch = unwatch
         self._received = received
         self._changed = changed
-        self.there = False
+        self.there = self.stops = False
         self.peer: bytes | None = None
         self.orphans: list[bytes] = []
         self.outbox: deque[object] = deque()
@@ -154,7 +155,7 @@ class Link:
         self._held.clear()
         self.peer = None
         self.orphans.clear()
-        self.there = False
+        self.there = self.stops = False
 
     def _reset(self) -> None:
         """Make new sockets: a ROUTER keeps the first identity that its peer had."""
@@ -200,8 +201,10 @@ class Link:
                     return
 
     def why_not(self) -> str:
-        """Why the daemon is not connected, with its endpoint."""
+        """Why no request can be sent, with the daemon's endpoint."""
         ends = self.endpoints
+        if self.stops:
+            return f"{ends}: the gateway is stopping"
         by_name = {"in": ends.in_, "in_stream": ends.in_stream, "out": ends.out, "req": ends.req}
         for name in self._sockets:
             if name not in self._connected:

@@ -58,7 +58,7 @@ class GatewayLink:
 
     Attributes:
         endpoint: of its request interface.
-        up: it is connected, and does not hang.
+        up: it is connected, does not hang, and is not about to stop.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class GatewayLink:
         self._changed = changed
         self._connected = False
         self._hangs = False
+        self._stops = False  # it begins no more requests
         self._sent: dict[bytes, _Sent] = {}
         self._number = 0
         socket = context.socket(zmq.DEALER, socket_class=PlainSocket)
@@ -101,8 +102,8 @@ class GatewayLink:
 
     @property
     def up(self) -> bool:
-        """Whether it is connected, and does not hang."""
-        return self._connected and not self._hangs
+        """Whether it is connected, does not hang, and is not about to stop."""
+        return self._connected and not self._hangs and not self._stops
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -152,7 +153,7 @@ class GatewayLink:
     def _take_event(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)["event"]
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
-            self._connected, self._hangs = True, False
+            self._connected, self._hangs, self._stops = True, False, False
             self._log.info(f"gateway {self.endpoint} is there")
         elif self._connected:
             self._connected = False
@@ -175,7 +176,11 @@ class GatewayLink:
         sent = self._sent.pop(packet.get(b"id", b""), None)
         if sent is not None:  # if it is, the answer is a probe's, or too late
             micros = int((time.monotonic() - sent.began) * 1e6)
-            self._ended(sent.flight, outcome_of(packet, sent.flight.started, micros))
+            outcome = outcome_of(packet, sent.flight.started, micros)
+            if outcome.error in _STOPPING and not self._stops:
+                self._stops = True
+                self._changed()
+            self._ended(sent.flight, outcome)
 
     def _look_for_overdue(self) -> None:
         now = self._loop.now

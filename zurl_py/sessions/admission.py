@@ -48,7 +48,7 @@ class Admission(Generic[_Request]):
         max_per_worker: open sessions of one worker; 0: no limit.
 
     Attributes:
-        accepting: new requests are read; False when the daemon stops.
+        turns_away: requests are read in order to be rejected, also while no slot is free.
         paused: no requests are read for now.
         open: number of open sessions.
         waiting: number of requests that wait here.
@@ -61,7 +61,7 @@ class Admission(Generic[_Request]):
         self._by_key: dict[Hashable, Waiting[_Request]] = {}
         self.waiting = 0
         self._size = 0
-        self.accepting = True
+        self.turns_away = False
         self.paused = False
         self.open = 0
 
@@ -81,18 +81,12 @@ class Admission(Generic[_Request]):
     def has_room(self) -> bool:
         """Whether another request may be read."""
         return (
-            self.accepting
-            and not self.paused
-            and (not self._max_open or self.open < self._max_open)
+            not self.paused
+            and (not self._max_open or self.open < self._max_open or self.turns_away)
             and (
                 not self.waiting or (self.waiting < _MAX_WAITING and self._size < _MAX_WAITING_SIZE)
             )
         )
-
-    def accept_all(self) -> None:
-        """Let all requests be read, as no session begins any more."""
-        self.accepting, self.paused = True, False
-        self.configure(0, 0)
 
     def enter(self, worker: bytes) -> bool:
         """Count a session of this worker if it may begin now; else the request has to `wait`."""

@@ -23,6 +23,7 @@ from tests.support import (
     reply,
     wait_until,
 )
+from tests.support.websocket import switch
 from zurl_py.client import (
     Client,
     Direction,
@@ -127,6 +128,65 @@ def test_what_is_idempotent_is_tried_once_more(
             assert results == [b"hello"]
         else:
             assert type(results[0]) is GatewayLost
+
+
+def test_one_that_drains_gets_no_more(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    two = [start_daemon(instance_id=name, drain_timeout=60)[0] for name in ("one", "two")]
+    origin.script = held_and_others
+    with Client([str(daemon.config_path) for daemon in two], timeout=20) as client:
+        wait_for_both(client, two)
+        thread, results = in_background(lambda: client.get(origin.url("/held")).content)
+        origin.wait_request()
+        busy = wait_until(lambda: [one for one in two if "/held" in one.log()], "a line in a log")
+        busy[0].signal(signal.SIGTERM)
+        busy[0].wait_log("stopping")
+        for _ in range(4):
+            assert client.post(origin.url(), content=b"x").content == b"hello"
+            assert client.post(origin.url(), content=iter([b"x", b"y"])).content == b"hello"
+            with client.websocket(origin.url("/socket", "ws")) as ws:
+                assert ws.recv(timeout=20) == "hi"
+        assert len(origin.requests) == 13
+        assert busy[0].alive
+        origin.let("go on")
+        thread.join(20)
+        assert results == [b"hello"]
+        busy[0].wait()
+
+
+def test_what_came_too_late_waits_for_the_successor(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    daemon, _ = start_daemon(drain_timeout=60)
+    origin.script = held_and_others
+    with Client(str(daemon.config_path), timeout=20) as client:
+        held, answer = in_background(lambda: client.get(origin.url("/held")).content)
+        origin.wait_request()
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_log("stopping")
+        late, results = in_background(lambda: client.post(origin.url(), content=b"x").content)
+        daemon.wait_log("the gateway is stopping")
+        origin.let("go on")
+        held.join(20)
+        assert answer == [b"hello"]
+        daemon.wait()
+        daemon.start()
+        late.join(20)
+        assert results == [b"hello"]
+        assert len(origin.requests) == 2
+
+
+def held_and_others(connection: Connection) -> None:
+    request = connection.read_request()
+    if request.get(b"upgrade"):
+        connection.send(switch(request))
+        connection.send(b"\x81\x02hi\x88\x02\x03\xe8")  # and its close frame
+        connection.expect_end()
+        return
+    if b"/held" in request.line:
+        connection.wait_for("go on")
+    connection.send(OK)
 
 
 def wait_for_both(client: Client, two: list[Daemon]) -> None:
