@@ -15,6 +15,7 @@ from ..http.heads import BLANK_LINES, Head, is_upgrade, read_head, read_interim
 from ..http.redirects import is_redirect
 from ..zhttp import Condition
 from .carrier import Carrier
+from .decoding import DecodeJob
 from .errors import ErrorName, TransferError
 from .extras import Extras
 from .handles import MOST_PIECES, EasyHandle
@@ -49,6 +50,8 @@ class AnswerTransfer(HttpTransfer):
     """
 
     __slots__ = (
+        "_decode_job",
+        "_decoded",
         "_decoder",
         "_heard_at",
         "_limited",
@@ -69,6 +72,8 @@ class AnswerTransfer(HttpTransfer):
         self.head: Head | None = None
         self.extras = Extras(request) if Extras.wanted(request) else None
         self._decoder: BodyDecoder | None = None
+        self._decode_job: DecodeJob | None = None  # another thread uses `_decoder`
+        self._decoded: DecodeJob | None = None  # it is done
         self._heard_at = 0.0
         self._seen = (0, 0)  # hops and progress at the last call of `last_activity`
         self._report_queued = False  # `moved` will be called
@@ -83,6 +88,7 @@ class AnswerTransfer(HttpTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         self.head = self._refusal = self._decoder = None
+        self._decode_job = self._decoded = None
         self._redirecting = self.yielded = self._limited = self._restricted = False
         self._pieces = 0
         handle.apply(self.request, self.verifies_connect_host)
@@ -306,14 +312,25 @@ class AnswerTransfer(HttpTransfer):
         head.drop_length()
         return BodyDecoder(coding)
 
-    def _unpack_piece(self, decoder: BodyDecoder, size: int) -> bytes:
+    def _unpack_piece(self, decoder: BodyDecoder, size: int) -> bytes | None:
         """Decode a piece of the body.
+
+        Returns:
+            None while another thread decodes it.
 
         Raises:
             TransferError: the body does not fit its coding, or exceeds ``max_expansion``.
         """
         try:
-            piece = decoder.read(size)
+            if self._decoded is not None:
+                job, self._decoded = self._decoded, None
+                piece = job.result()
+            elif decoder.takes_long:
+                self._decode_job = job = DecodeJob(decoder, size, self._piece_decoded)
+                self._egress.decode(job)
+                return None
+            else:
+                piece = decoder.read(size)
         except BadCoding as error:
             raise _bad_encoding(error) from None
         most = self._egress.max_expansion
@@ -321,6 +338,11 @@ class AnswerTransfer(HttpTransfer):
             detail = f"the body unpacks to more than {most} times its size"
             raise TransferError(Condition.MAX_SIZE_EXCEEDED, detail, error=ErrorName.MAX_EXPANSION)
         return piece
+
+    def _piece_decoded(self, job: DecodeJob) -> None:
+        if job is self._decode_job:  # else it belongs to a hop before, or an earlier attempt
+            self._decode_job, self._decoded = None, job
+            self._queue_report()
 
     # -- redirects -----------------------------------------------------------------------------
 

@@ -191,13 +191,16 @@ class BufferedTransfer(AnswerTransfer):
         """Decode one piece; the rest in other turns of the loop."""
         output, most = self._output, self._most
         assert output is not None
-        if output.tell() > _LARGE and not self._take_turn():
+        if self._decode_job is not None or (output.tell() > _LARGE and not self._take_turn()):
             return
         try:
-            output.write(self._unpack_piece(decoder, PIECE))
+            piece = self._unpack_piece(decoder, PIECE)
         except TransferError as failure:
             self._report(failure)
             return
+        if piece is None:
+            return
+        output.write(piece)
         if most is not None and decoder.produced > most:
             self._hand_over(output.getvalue())
         elif not decoder.hungry:

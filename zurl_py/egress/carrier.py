@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from .decoding import DecodeJob
 from .errors import TransferError
 from .handles import EasyHandle
 from .meter import Meter
@@ -101,6 +102,9 @@ class Carrier(Protocol):
     @property
     def is_late(self) -> bool:
         """Whether this turn of the loop has lasted so long that other work waits for the next."""
+
+    def decode(self, job: DecodeJob, /) -> None:
+        """Decode a piece of a body on another thread."""
 
     def pause_until_turn(self, transfer: Throttled) -> None:
         """Resume a transfer, which pauses now, in its turn."""

@@ -17,6 +17,7 @@ from .alert import AlertProbe, may_have_lost_an_alert
 from .answer import AnswerTransfer
 from .breaker import HostBreaker
 from .carrier import Carried, Mover
+from .decoding import DecodeThread
 from .errors import ErrorName, TransferError
 from .handles import EasyHandle, HandlePool
 from .meter import Meter
@@ -111,6 +112,8 @@ class Egress:
         self.moved: TurnQueue[Mover] = TurnQueue(loop, self._report_moved)
         self._throttle = Throttle(loop)
         self.pause_until_turn = self._throttle.add
+        self._decoding = DecodeThread(loop)
+        self.decode = self._decoding.submit
         self.large_bodies: OneByOne[Mover] = OneByOne(self.moved.append)
         self.lingering: set[Carried] = set()
         self.meter: Meter | None = None
@@ -666,6 +669,7 @@ class Egress:
         for multi in [*self._multis(), *self._retired]:
             multi.close()
         self._resolver.close()
+        self._decoding.close()
 
 
 def _uses_ipv6(options: TransportOptions) -> bool:

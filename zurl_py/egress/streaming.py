@@ -48,6 +48,7 @@ class StreamTransfer(AnswerTransfer):
 
     __slots__ = (
         "_body",
+        "_coded",
         "_cut",
         "_input_over",
         "_limit",
@@ -75,6 +76,7 @@ class StreamTransfer(AnswerTransfer):
             bound = egress.max_response_size
             self._most = bound if self._most is None else min(self._most, bound)
         self._body = bytearray()
+        self._coded = bytearray()  # of the body, not fed to the decoder yet
         self.failure: TransferError | None = None
         self.ended_well = False
         self._cut = False  # the body is complete as far as it is wanted
@@ -167,6 +169,7 @@ class StreamTransfer(AnswerTransfer):
         """Set the options of this hop of the request."""
         self._read_paused = self._write_paused = self._cut = False
         self._received = 0
+        self._coded.clear()
         super().prepare(handle)
         handle.stream(self._header_came, self._body_came)
         if self.request.upload:
@@ -264,12 +267,17 @@ class StreamTransfer(AnswerTransfer):
 
     def _unpack(self, decoder: BodyDecoder) -> None:
         """Decode one piece, if there is room for it; the rest in other turns of the loop."""
+        if self._decode_job is not None:
+            return
+        self._feed_decoder(decoder)
         room = PIECE if self._limit is None else min(PIECE, self._limit - self.buffered)
-        if room > 0 and not decoder.hungry:
+        if self._decoded is not None or (room > 0 and not decoder.hungry):
             try:
                 piece = self._unpack_piece(decoder, room)
             except TransferError as failure:
                 self.fail(failure)
+                return
+            if piece is None:
                 return
             if not self._take(piece):
                 self._egress.remove(self)
@@ -283,6 +291,11 @@ class StreamTransfer(AnswerTransfer):
                 self._queue_report()
         elif self._input_over:
             self._end(self._outcome)
+
+    def _feed_decoder(self, decoder: BodyDecoder) -> None:
+        if self._coded:
+            decoder.feed(bytes(self._coded))
+            self._coded.clear()
 
     def _take(self, data: bytes | memoryview) -> bool:
         """Add bytes to the body within its limit; False if the limit is reached."""
@@ -320,9 +333,13 @@ class StreamTransfer(AnswerTransfer):
         return None
 
     def _coded_came(self, decoder: BodyDecoder, data: memoryview) -> int | None:
-        if decoder.waiting and decoder.waiting + len(data) > _CODED_AHEAD:
+        waiting = decoder.waiting + len(self._coded)
+        if waiting and waiting + len(data) > _CODED_AHEAD:
             self._write_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)
+        if self._decode_job is not None or self._coded:
+            self._coded += data  # the decoder is in use by another thread
+            return None
         decoder.feed(bytes(data))
         self._queue_report()
         return None

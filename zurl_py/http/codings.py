@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from ..errors import Error
-from .brotli import BrotliStream
+from .brotli import BrotliStream, may_take_long
 from .brotli import available as brotli_available
 
 if sys.version_info >= (3, 14):
@@ -116,10 +116,11 @@ class _Zstd:
 class _Brotli:
     """A Brotli stream (RFC 7932)."""
 
-    __slots__ = ("_stream", "ended", "hungry", "rest")
+    __slots__ = ("_stream", "ended", "hungry", "rest", "takes_long")
 
-    def __init__(self) -> None:
-        self._stream = BrotliStream()
+    def __init__(self, takes_long: bool) -> None:
+        self._stream = BrotliStream(takes_long)
+        self.takes_long = takes_long
         self.ended = False
         self.hungry = True
         self.rest = b""
@@ -157,9 +158,9 @@ def _start_deflate(head: bytes) -> _Stream | None:
     return _Inflate(15 if wrapped else -15)
 
 
-def _start_brotli(_head: bytes) -> _Stream | None:
+def _start_brotli(head: bytes) -> _Stream | None:
     """A Brotli stream has no signature."""
-    return _Brotli()
+    return _Brotli(may_take_long(head))
 
 
 def _start_zstd(head: bytes) -> _Stream | None:
@@ -289,6 +290,16 @@ class BodyDecoder:
     def hungry(self) -> bool:
         """``read`` returns no more output until ``feed`` is called."""
         return not self.waiting and (self._stream is None or self._stream.hungry)
+
+    @property
+    def takes_long(self) -> bool:
+        """The next ``read`` may take tens of milliseconds, and belongs on another thread."""
+        if self._coding.name != "br" or self._passes_over:
+            return False
+        if isinstance(self._stream, _Brotli):
+            return self._stream.takes_long
+        first = self._input[0][self._at : self._at + 8] if self._input else b""
+        return may_take_long(self._head + first)
 
     def read(self, limit: int) -> bytes:
         """Do a bounded amount of decoding.

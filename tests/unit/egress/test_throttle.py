@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import brotli
 import pytest
 
 from tests.fakes.egress import Rules, StreamedSink
@@ -182,6 +183,11 @@ _ENDLESS = {
     "extension": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 200_000),
     "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 30_000),
     "body": (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 200_000),
+    "brotli": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n"
+        + brotli.compress(bytes(20_000_000), quality=5, lgwin=24),
+        b"",
+    ),
 }
 
 
@@ -209,8 +215,9 @@ def _endless(start: bytes, more: bytes) -> Callable[[Connection], None]:
     def script(connection: Connection) -> None:
         connection.read_head()
         connection.send(start)
-        while True:
+        while more:
             connection.send(more)
+        connection.expect_end()
 
     return script
 

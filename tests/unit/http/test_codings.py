@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zurl_py.http.brotli import may_take_long
 from zurl_py.http.codings import OFFERED, BadCoding, BodyDecoder, choose_coding
 
 if sys.version_info >= (3, 14):
@@ -287,3 +288,15 @@ def test_no_piece_takes_long(kind: str) -> None:
         slow += time.thread_time() - started > 0.01
     assert slow <= 2  # a machine may be busy now and then
     assert body.produced == produced
+
+
+@pytest.mark.parametrize("window", [10, 16, 17, 18, 19, 22, 24])
+@pytest.mark.parametrize("size", [100_000, 1 << 18, (1 << 18) + 1, 5_000_000])
+def test_brotli_takes_long_where_window_and_body_are_large(window: int, size: int) -> None:
+    coded = brotli.compress(bytes(size), quality=5, lgwin=window)
+    assert may_take_long(coded) == (window > 18 and size > 1 << 18)
+
+
+def test_a_stream_whose_first_bytes_are_missing_may_take_long() -> None:
+    coded = brotli.compress(bytes(100_000), quality=5, lgwin=22)
+    assert [may_take_long(coded[:size]) for size in range(6)] == [True] * 4 + [False] * 2
