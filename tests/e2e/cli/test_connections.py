@@ -70,7 +70,7 @@ def test_a_websocket_shows_it_as_well(
 
 
 @pytest.mark.parametrize("command", ["get", "ws"])
-def test_what_does_not_fit_together_is_refused(
+def test_contradictory_options_are_refused(
     run: Run, authority: CertificateAuthority, command: str
 ) -> None:
     certificate, key = authority.leaf("client")

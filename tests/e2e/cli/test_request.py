@@ -56,7 +56,7 @@ def test_the_body_goes_to_standard_output_and_nothing_else(
         (["patch", "URL", "a=@lines"], b"PATCH /x HTTP/1.1", b'{"a":"one\\ntwo\\n"}'),
     ],
 )
-def test_what_goes_out(
+def test_the_request_that_is_sent(
     run: Run,
     origin: ScriptedOrigin,
     tmp_path: Path,
@@ -121,7 +121,7 @@ def test_a_name_from_the_url_stays_in_this_directory(run: Run, origin: ScriptedO
     assert run("get", "-O", origin.url("/")).status == 23
 
 
-def test_what_happens_is_told_on_standard_error(run: Run, origin: ScriptedOrigin) -> None:
+def test_progress_is_shown_on_standard_error(run: Run, origin: ScriptedOrigin) -> None:
     done = run("get", "-v", origin.url("/x"))
     assert done.out == b"hello\n"
     assert f"> GET {origin.url('/x')}\n" in done.err
@@ -199,14 +199,16 @@ def test_the_size_of_the_answer(run: Run, origin: ScriptedOrigin) -> None:
     assert run("get", "--max-size", "6", origin.url()).out == b"hello\n"
 
 
-def test_what_cannot_be_written(run: Run, origin: ScriptedOrigin) -> None:
+def test_output_that_cannot_be_written(run: Run, origin: ScriptedOrigin) -> None:
     done = run("get", "-o", "no/such/folder", origin.url())
     assert done.status == 23
     assert "cannot write no/such/folder" in done.err
     assert run("get", "-o", "/dev/full", origin.url()).status == 23
 
 
-def test_a_reader_that_has_enough(run: Run, shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+def test_a_reader_that_closes_the_pipe(
+    run: Run, shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
     origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000))
     command = f"{sys.executable} -m zurl_py get {origin.url()} | head -c 5 >/dev/null; "
     command += 'echo "${PIPESTATUS[0]}"'
@@ -216,7 +218,7 @@ def test_a_reader_that_has_enough(run: Run, shared_daemon: Daemon, origin: Scrip
     assert b"Traceback" not in done.stderr
 
 
-def test_transient_failures_are_tried_again(run: Run, origin: ScriptedOrigin) -> None:
+def test_transient_failures_are_retried(run: Run, origin: ScriptedOrigin) -> None:
     busy = b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
     origin.script = reply(busy, OK)
     done = run("get", "--retry", "2", origin.url())
@@ -255,7 +257,7 @@ def test_connecting_elsewhere(run: Run, origin: ScriptedOrigin) -> None:
     assert run("get", "--connect-to", "nonsense", "http://site.example/").status == 2
 
 
-def test_no_certificate_is_needed_if_so_asked(
+def test_insecure_accepts_any_certificate(
     run: Run, tls_origin: ScriptedOrigin, shared_daemon: Daemon
 ) -> None:
     tls_origin.script = reply(OK)
@@ -289,7 +291,7 @@ def test_fire_and_forget(run: Run, origin: ScriptedOrigin) -> None:
         (["get", "--embedded", "--connect", "/x", "http://h/"], "two gateways"),
     ],
 )
-def test_what_is_typed_wrong(run: Run, arguments: list[str], text: str) -> None:
+def test_usage_errors(run: Run, arguments: list[str], text: str) -> None:
     done = run(*arguments)
     assert done.status == 2
     assert text in done.err
@@ -327,7 +329,7 @@ def test_localhost_is_this_machine(run: Run, origin: ScriptedOrigin, rule: str) 
     assert run("get", "-s", *allow, origin.url(), ZURL_CONNECT="").status == 120
 
 
-def test_the_policy_explains_itself(run: Run, origin: ScriptedOrigin) -> None:
+def test_explain_shows_the_policy_s_decision(run: Run, origin: ScriptedOrigin) -> None:
     done = run("get", "--explain", origin.url())
     assert done.out == b"hello\n"
     assert "name:    allowed by defpolicy=allow" in done.err
@@ -395,7 +397,7 @@ def answer(connection: Connection, kind: bytes, body: bytes, *headers: bytes) ->
 
 @pytest.mark.parametrize("options", [(), ("--stream",)])
 @pytest.mark.parametrize("colour", [True, False])
-def test_an_origin_cannot_steer_the_terminal(
+def test_control_characters_of_an_origin_do_not_reach_the_terminal(
     shared_daemon: Daemon, origin: ScriptedOrigin, colour: bool, options: tuple[str, ...]
 ) -> None:
     evil = b"\x1b]0;title\x07\x1b[2J\xc2\x9b31m \xe2\x80\xae tab\there\n"
@@ -409,7 +411,7 @@ def test_an_origin_cannot_steer_the_terminal(
     assert ("\x1b[" in shown) is colour
 
 
-def test_json_is_put_in_order(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+def test_json_is_formatted(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
     data = json.dumps({"a": [1, "\x1b[2J"], "ü": None}).encode()
     origin.script = lambda connection: answer(connection, b"application/json", data)
     status, shown = on_a_terminal(shared_daemon, "get", origin.url(), NO_COLOR="1")

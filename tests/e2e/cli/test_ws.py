@@ -54,7 +54,7 @@ def test_the_end_of_stdin(run: Run, origin: ScriptedOrigin) -> None:
     assert run("ws", "-E", url(origin), input=b"").status == 0
 
 
-def test_what_the_handshake_says(run: Run, origin: ScriptedOrigin) -> None:
+def test_headers_of_the_handshake(run: Run, origin: ScriptedOrigin) -> None:
     options = ["-H", "X-A: b", "--protocol", "chat", "--origin", "http://site.example", "-v"]
     done = run("ws", *options, url(origin, "/x"), input=b"")
     head = origin.requests[0].head
@@ -181,7 +181,7 @@ def _until(terminal: int, text: str, after: str = "") -> str:
         (["-H", "x", "ws://h/"], "write 'Name: value'"),
     ],
 )
-def test_what_is_typed_wrong(run: Run, arguments: list[str], text: str) -> None:
+def test_usage_errors(run: Run, arguments: list[str], text: str) -> None:
     done = run("ws", *arguments)
     assert done.status == 2
     assert text in done.err

@@ -171,7 +171,7 @@ async def give_up_when(condition: Callable[[], bool], what: Awaitable[Any]) -> N
             await task
 
 
-def test_a_cancelled_task_takes_its_request_with_it(
+def test_a_cancelled_task_cancels_its_request(
     play: Callable[[Test], None], origin: ScriptedOrigin
 ) -> None:
     answers: list[object] = []
@@ -320,7 +320,7 @@ def test_one_client_in_several_loops(shared_daemon: Daemon, origin: ScriptedOrig
     asyncio.run(client.close())
 
 
-def test_outside_a_loop_it_says_so(shared_daemon: Daemon) -> None:
+def test_outside_a_loop_there_is_a_clear_error(shared_daemon: Daemon) -> None:
     client = AsyncClient(str(shared_daemon.config_path))
     with pytest.raises(RuntimeError):
         client.get("http://127.0.0.1:1/").send(None)

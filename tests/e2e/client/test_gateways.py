@@ -66,7 +66,7 @@ def in_background(what: Callable[[], object]) -> tuple[threading.Thread, list[ob
     return thread, results
 
 
-def test_they_take_turns(two: list[Daemon], origin: ScriptedOrigin) -> None:
+def test_gateways_are_used_in_turn(two: list[Daemon], origin: ScriptedOrigin) -> None:
     origin.script = reply(OK)
     with Client([str(daemon.config_path) for daemon in two], timeout=20) as client:
         wait_for_both(client, two)
@@ -80,7 +80,7 @@ def test_they_take_turns(two: list[Daemon], origin: ScriptedOrigin) -> None:
         assert min(counts()) >= 3
 
 
-def test_one_that_is_away_is_not_asked(two: list[Daemon], origin: ScriptedOrigin) -> None:
+def test_a_gateway_that_is_away_gets_no_requests(two: list[Daemon], origin: ScriptedOrigin) -> None:
     origin.script = reply(OK)
     with Client([str(daemon.config_path) for daemon in two], timeout=20) as client:
         client.get(origin.url())
@@ -104,7 +104,7 @@ def test_one_that_is_away_is_not_asked(two: list[Daemon], origin: ScriptedOrigin
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize(("method", "times"), [("GET", 2), ("PUT", 2), ("POST", 1), ("PATCH", 1)])
-def test_what_is_idempotent_is_tried_once_more(
+def test_idempotent_requests_are_retried_once(
     two: list[Daemon], origin: ScriptedOrigin, method: str, times: int, number: int
 ) -> None:
     def script(connection: Connection) -> None:
@@ -198,7 +198,9 @@ def wait_for_both(client: Client, two: list[Daemon]) -> None:
     wait_until(both, "both gateways to be there")
 
 
-def test_what_got_a_byte_is_not_tried_again(two: list[Daemon], origin: ScriptedOrigin) -> None:
+def test_requests_with_a_byte_of_an_answer_are_not_retried(
+    two: list[Daemon], origin: ScriptedOrigin
+) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
@@ -217,7 +219,7 @@ def test_what_got_a_byte_is_not_tried_again(two: list[Daemon], origin: ScriptedO
     assert len(origin.requests) == 1
 
 
-def test_the_last_answers_of_one_that_stops_count(tmp_path: Path) -> None:
+def test_the_last_answers_of_a_gateway_that_stops_are_used(tmp_path: Path) -> None:
     endpoints = {name: f"ipc://{tmp_path}/{name}" for name in ("in_", "in_stream", "out")}
     with zmq.Context() as context:
         pull, dealer = context.socket(zmq.PULL), context.socket(zmq.DEALER)
@@ -242,7 +244,7 @@ def test_the_last_answers_of_one_that_stops_count(tmp_path: Path) -> None:
         assert results == [b"last"]
 
 
-def test_what_listens_and_is_no_gateway(tmp_path: Path) -> None:
+def test_a_listener_that_is_no_gateway(tmp_path: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -333,7 +335,7 @@ def test_one_that_died_is_started_again(origin: ScriptedOrigin, number: int) -> 
 
 
 @pytest.mark.usefixtures("embedded_gateways")
-def test_settings_that_cannot_be_are_told(origin: ScriptedOrigin) -> None:
+def test_invalid_settings_are_reported(origin: ScriptedOrigin) -> None:
     with Client("embedded", policy={"timeout": "soon"}) as client:
         with pytest.raises(GatewayUnavailable, match="timeout: found 'soon'"):
             client.get(origin.url())
@@ -344,7 +346,7 @@ def test_settings_that_cannot_be_are_told(origin: ScriptedOrigin) -> None:
 
 
 @pytest.mark.usefixtures("embedded_gateways")
-def test_a_misspelt_key_of_the_policy_is_told(origin: ScriptedOrigin) -> None:
+def test_a_misspelt_key_of_the_policy_is_reported(origin: ScriptedOrigin) -> None:
     with (
         Client("embedded", policy={"alow_ports": "443"}) as client,
         pytest.raises(GatewayUnavailable, match=r"unknown key 'alow_ports'.*allow_ports"),
@@ -425,7 +427,9 @@ def test_a_child_by_fork_has_an_embedded_gateway_of_its_own(origin: ScriptedOrig
         assert client.get(origin.url()).content == b"hello"
 
 
-def test_a_client_that_is_forgotten_lets_go(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+def test_a_client_without_a_reference_releases_its_sockets(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
     origin.script = reply(OK)
 
     before = set(threading.enumerate())

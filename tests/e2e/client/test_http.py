@@ -109,9 +109,7 @@ def test_parts_of_a_body_are_bytes_or_text(client: Client, origin: ScriptedOrigi
         client.post(origin.url(), content=iter([5]))  # type: ignore[arg-type]
 
 
-def test_an_answer_that_nobody_has_any_more_is_given_up(
-    client: Client, origin: ScriptedOrigin
-) -> None:
+def test_an_answer_without_a_reference_is_cancelled(client: Client, origin: ScriptedOrigin) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
@@ -128,9 +126,7 @@ def test_an_answer_that_nobody_has_any_more_is_given_up(
     origin.wait_closed()
 
 
-def test_an_iterator_that_fails_takes_its_request_with_it(
-    client: Client, origin: ScriptedOrigin
-) -> None:
+def test_an_iterator_that_fails_cancels_its_request(client: Client, origin: ScriptedOrigin) -> None:
     def failing() -> Iterator[bytes]:
         yield b"some"
         raise OSError("the disk")
@@ -198,7 +194,9 @@ def test_lines_text_and_pieces(client: Client, origin: ScriptedOrigin) -> None:
         assert made.read() == made.content == text.encode("latin-1")
 
 
-def test_a_reader_who_stops_has_the_origin_stop(client: Client, origin: ScriptedOrigin) -> None:
+def test_a_client_that_stops_reading_stops_the_origin(
+    client: Client, origin: ScriptedOrigin
+) -> None:
     sent = 0
 
     def script(connection: Connection) -> None:
@@ -267,7 +265,9 @@ def test_silence_is_limited_and_progress_is_not(client: Client, origin: Scripted
     origin.wait_closed()
 
 
-def test_time_that_nobody_waited_is_not_silence(client: Client, origin: ScriptedOrigin) -> None:
+def test_time_in_which_no_caller_waits_is_not_silence(
+    client: Client, origin: ScriptedOrigin
+) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
@@ -297,7 +297,9 @@ def test_failures_have_their_types(client: Client, origin: ScriptedOrigin) -> No
     assert len(client.get(origin.url(), max_size=100).content) == 100
 
 
-def test_the_policy_speaks(start_daemon: Callable[..., tuple[Daemon, Worker]]) -> None:
+def test_a_refusal_of_the_policy_has_its_exception(
+    start_daemon: Callable[..., tuple[Daemon, Worker]],
+) -> None:
     daemon, _ = start_daemon(deny="@private")
     with (
         Client(str(daemon.config_path)) as client,
@@ -414,7 +416,7 @@ def test_a_full_gateway_and_a_closed_client(
         client.get(origin.url())
 
 
-def test_a_gateway_that_goes_away_takes_its_requests_with_it(
+def test_a_gateway_that_goes_away_fails_its_requests(
     start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
 ) -> None:
     daemon, _ = start_daemon()
@@ -438,7 +440,7 @@ def test_a_gateway_that_goes_away_takes_its_requests_with_it(
             made.close()
 
 
-def test_what_the_gateway_did_not_get_is_not_sent_when_it_is_back(
+def test_requests_that_the_gateway_did_not_get_are_not_sent_later(
     start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
 ) -> None:
     daemon, _ = start_daemon()
@@ -454,7 +456,7 @@ def test_what_the_gateway_did_not_get_is_not_sent_when_it_is_back(
     assert [request.line.split()[1] for request in origin.requests] == [b"/1", b"/3"]
 
 
-def test_nobody_there_is_said_in_time(tmp_path: object) -> None:
+def test_a_missing_gateway_is_reported_in_time(tmp_path: object) -> None:
     ends = Endpoints(
         in_=f"ipc://{tmp_path}/in", in_stream=f"ipc://{tmp_path}/is", out=f"ipc://{tmp_path}/out"
     )
@@ -467,7 +469,9 @@ def test_nobody_there_is_said_in_time(tmp_path: object) -> None:
             client.send_nowait("GET", "http://127.0.0.1:1/")
 
 
-def test_what_no_packet_can_hold_harms_nobody_else(client: Client, origin: ScriptedOrigin) -> None:
+def test_values_that_no_packet_can_hold_do_not_disturb_other_requests(
+    client: Client, origin: ScriptedOrigin
+) -> None:
     origin.script = reply(OK)
     assert client.get(origin.url()).content == b"hello"
     for wrong in ({"user_data": object()}, {"ext": {"x": {1, 2}}}):
@@ -478,9 +482,7 @@ def test_what_no_packet_can_hold_harms_nobody_else(client: Client, origin: Scrip
         assert client.get(origin.url()).content == b"hello"
 
 
-def test_an_observer_that_fails_is_left_alone(
-    shared_daemon: Daemon, origin: ScriptedOrigin
-) -> None:
+def test_an_observer_that_fails_is_ignored(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
     seen: list[PacketTrace] = []
 
     def observe(packet: PacketTrace) -> None:

@@ -120,7 +120,7 @@ def test_uploads_and_downloads_are_streamed(client: Any, origin: ScriptedOrigin)
     assert origin.wait_request().framing == "chunked"
 
 
-def test_a_stream_that_is_left_is_given_up(client: Any, origin: ScriptedOrigin) -> None:
+def test_a_stream_that_is_left_is_cancelled(client: Any, origin: ScriptedOrigin) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -144,7 +144,9 @@ def test_a_stream_that_is_left_is_given_up(client: Any, origin: ScriptedOrigin) 
         ("/path", "UnsupportedProtocol"),
     ],
 )
-def test_failures_are_the_librarys(client: Any, theirs: Any, url: str, kind: str) -> None:
+def test_failures_are_exceptions_of_the_library(
+    client: Any, theirs: Any, url: str, kind: str
+) -> None:
     with pytest.raises(getattr(theirs, kind)) as told:
         client.get(url)
     assert told.value.request.url == url
@@ -189,7 +191,7 @@ def test_one_number_is_also_the_limit_for_connecting(
             client.get(origin.url(), **for_call)
 
 
-def test_refusals_are_connect_errors_with_more_to_say(
+def test_refusals_are_connect_errors_with_the_reason(
     theirs: Any, ours: Any, start_daemon: Callable[..., tuple[Daemon, Worker]]
 ) -> None:
     daemon, _ = start_daemon(deny="@private")
@@ -214,7 +216,7 @@ def test_refusals_are_connect_errors_with_more_to_say(
         {"transport": "another"},
     ],
 )
-def test_what_would_go_around_the_gateway_is_refused(
+def test_options_that_would_bypass_the_gateway_are_refused(
     ours: Any, shared_daemon: Daemon, refused: dict[str, Any]
 ) -> None:
     path = str(shared_daemon.config_path)

@@ -134,7 +134,7 @@ def test_lines_of_an_endless_answer(session: requests.Session, origin: ScriptedO
         ("/path", requests.exceptions.MissingSchema),
     ],
 )
-def test_failures_are_the_librarys(
+def test_failures_are_exceptions_of_the_library(
     session: requests.Session, url: str, kind: type[requests.RequestException]
 ) -> None:
     with pytest.raises(kind):
@@ -282,7 +282,9 @@ def test_a_closed_answer_of_a_closed_session_lets_go_of_the_sockets(
     assert client.closed
 
 
-def test_tries_again_as_often_as_it_may(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+def test_retries_of_the_library_are_supported(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
     busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 
     def script(connection: Connection) -> None:

@@ -114,7 +114,7 @@ def test_iteration_ends_with_the_connection(client: Client, origin: ScriptedOrig
         assert list(ws) == ["1", "2"]
 
 
-def test_an_error_is_told_after_the_messages_before_it(
+def test_an_error_is_raised_after_the_messages_before_it(
     client: Client, origin: ScriptedOrigin
 ) -> None:
     def script(connection: Connection) -> None:
@@ -230,7 +230,7 @@ def test_a_message_is_no_larger_than_max_size(client: Client, origin: ScriptedOr
     assert got[0][:2] == (1009).to_bytes(2)
 
 
-def test_a_reader_who_does_not_read_holds_little(client: Client, origin: ScriptedOrigin) -> None:
+def test_a_client_that_does_not_read_holds_little(client: Client, origin: ScriptedOrigin) -> None:
     sent = 0
 
     def script(connection: Connection) -> None:

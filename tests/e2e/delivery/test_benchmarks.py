@@ -40,7 +40,7 @@ _ROOT = Path(__file__).resolve().parents[3]
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_it_runs(command: tuple[str, ...], part: str) -> None:
+def test_the_benchmark_runs(command: tuple[str, ...], part: str) -> None:
     require_peer("nginx")
     done = subprocess.run(
         [sys.executable, "-m", *command],

@@ -19,7 +19,7 @@ from tests.support.origin import dead_port
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
-def test_nothing_acknowledged_is_lost(store: str) -> None:
+def test_no_acknowledged_message_is_lost(store: str) -> None:
     figures = Lab(store, messages=1000, kills=5, seed=7).run()
     assert figures.acknowledged == 1000
 
@@ -35,7 +35,7 @@ def test_it_waits_as_long_as_there_is_progress() -> None:
     assert patience.is_over(2, False, 1182)
 
 
-def test_it_sees_breakers(start_deliver: Callable[..., Deliver]) -> None:
+def test_the_checker_sees_breakers(start_deliver: Callable[..., Deliver]) -> None:
     port = free_port()
     deliver = start_deliver(metrics_listen=f"127.0.0.1:{port}", schedule=",".join(["0"] * 20))
     worker = deliver.wait_started().worker()
@@ -59,7 +59,7 @@ def checked(
     check(tmp_path / "sent", tmp_path / "received", dead, most_duplicates=1)
 
 
-def test_what_the_checker_lets_pass(tmp_path: Path) -> None:
+def test_correct_logs_pass_the_checker(tmp_path: Path) -> None:
     checked(
         tmp_path,
         ["a", "b", "c"],
@@ -98,7 +98,7 @@ def test_what_the_checker_lets_pass(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_the_checker_notices(
+def test_the_checker_notices_faults(
     tmp_path: Path, arrivals: list[tuple[Any, ...]], part: str
 ) -> None:
     accepted = ["a"]

@@ -153,9 +153,7 @@ def test_search_and_lists(site: tuple[Browser, Worker], receiver: Receiver) -> N
     assert browser.text == ""
 
 
-def test_what_changes_something_needs_our_own_form(
-    site: tuple[Browser, Worker], receiver: Receiver
-) -> None:
+def test_changes_need_a_form_of_the_page(site: tuple[Browser, Worker], receiver: Receiver) -> None:
     browser, worker = site
     worker.put("shop", receiver.url())
     fields = {"action": "disable", "endpoint": "shop"}
@@ -170,7 +168,7 @@ def test_what_changes_something_needs_our_own_form(
     assert worker.ask("endpoint-get", endpoint="shop")["disabled"] is True
 
 
-def test_names_that_strangers_pointed_here(site: tuple[Browser, Worker]) -> None:
+def test_foreign_host_names_are_refused(site: tuple[Browser, Worker]) -> None:
     browser, _ = site
     assert browser.ask("GET", "/", Host="evil.example").status == 421
     assert browser.ask("GET", "/", Host="localhost:80").status == 200

@@ -86,7 +86,7 @@ def test_an_application_may_use_transaction_pooling(
         ("session", {"default_pool_size": 1}, "two connections"),
     ],
 )
-def test_what_cannot_work_is_refused(
+def test_poolers_that_deliver_cannot_use_are_refused(
     postgres: Postgres,
     start_pooler: Callable[..., PgBouncer],
     gateway: Daemon,

@@ -293,7 +293,9 @@ class TestSeveralProcesses:
         # It goes on as one of the two.
         worker.wait_state(worker.deliver(uri=receiver.url("/after")), "done")
 
-    def test_rate_is_shared_out(self, pair: tuple[Deliver, Deliver], receiver: Receiver) -> None:
+    def test_the_rate_is_divided_among_processes(
+        self, pair: tuple[Deliver, Deliver], receiver: Receiver
+    ) -> None:
         workers = [deliver.worker() for deliver in pair]
         workers[0].put("rated", receiver.url(), rate=10, concurrency=2)
         time.sleep(1.5)
@@ -303,7 +305,7 @@ class TestSeveralProcesses:
         times = [hook.time for hook in receiver.webhooks]
         assert times[-1] - times[0] >= 2.5  # 10 at once, 30 at 10 a second
 
-    def test_leaving_gives_all_back(
+    def test_a_process_that_stops_releases_its_leases(
         self, pair: tuple[Deliver, Deliver], receiver: Receiver
     ) -> None:
         first, second = pair

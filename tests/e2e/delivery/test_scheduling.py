@@ -138,7 +138,7 @@ def test_large_bodies_that_hang_do_not_stop_the_others(worker: Worker, receiver:
         over.set()
 
 
-def test_operator_is_told(start_deliver: Start, receiver: Receiver) -> None:
+def test_the_operator_is_notified(start_deliver: Start, receiver: Receiver) -> None:
     with_events: dict[str, Any] = {"on_endpoint_event": receiver.url("/operator")}
     worker = start_deliver(**with_events).worker()
     receiver.reply = lambda hook: Reply(410 if hook.path == "/gone" else 200)

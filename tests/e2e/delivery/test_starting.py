@@ -61,7 +61,7 @@ def test_settings_that_cannot_be_used(gateway: Daemon, settings: dict[str, str],
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish" * 1000, b"SQLite format 3\0" + b"x" * 5000])
-def test_store_that_is_no_store(gateway: Daemon, content: bytes) -> None:
+def test_a_file_that_is_no_store(gateway: Daemon, content: bytes) -> None:
     deliver = prepared(gateway)
     deliver.store_path.write_bytes(content)
     try:
@@ -159,7 +159,7 @@ def test_embedded_gateway(receiver: Receiver) -> None:
     wait_until(lambda: "stopped" in deliver.log() or not deliver.log_path.exists(), "the end")
 
 
-def test_files_are_for_the_owner_alone(start_deliver: Start, receiver: Receiver) -> None:
+def test_files_are_readable_by_the_owner_only(start_deliver: Start, receiver: Receiver) -> None:
     deliver = start_deliver()
     deliver.worker().deliver(uri=receiver.url())
     files = [path for path in deliver.directory.iterdir() if path.name.startswith("store.db")]
@@ -204,7 +204,7 @@ def test_check_config(gateway: Daemon) -> None:
         ({"metrics_listen": "unix:/proc/version"}, "a regular file is in the way"),
     ],
 )
-def test_check_config_finds_what_would_stop_the_start(
+def test_check_config_finds_what_prevents_the_start(
     gateway: Daemon, settings: dict[str, str], part: str
 ) -> None:
     deliver = prepared(gateway, **settings)
@@ -216,7 +216,7 @@ def test_check_config_finds_what_would_stop_the_start(
         deliver.close()
 
 
-def test_check_config_warns_of_what_depends_on_where_it_starts(gateway: Daemon) -> None:
+def test_check_config_warns_of_relative_paths(gateway: Daemon) -> None:
     deliver = prepared(gateway, deliver_spec="ipc://push", deliver_push_spec="ipc:///none/push")
     try:
         done = checked(deliver, "--quiet")

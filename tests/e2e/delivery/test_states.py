@@ -47,7 +47,7 @@ def test_accepted_and_delivered(worker: Worker, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("code", [301, 307, 400, 404, 500, 503])
-def test_another_status_is_tried_again(worker: Worker, receiver: Receiver, code: int) -> None:
+def test_another_status_is_retried(worker: Worker, receiver: Receiver, code: int) -> None:
     receiver.reply = answers(Reply(code, {"Location": receiver.url("/elsewhere")}), Reply())
     id = worker.deliver(uri=receiver.url(f"/{code}"))
     shown = worker.wait_state(id, "done")
@@ -58,7 +58,7 @@ def test_another_status_is_tried_again(worker: Worker, receiver: Receiver, code:
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
-def test_timeout_is_tried_again(worker: Worker, receiver: Receiver) -> None:
+def test_a_timeout_is_retried(worker: Worker, receiver: Receiver) -> None:
     receiver.reply = answers(Reply(wait=4.0), Reply())
     worker.put("slow-once", receiver.url(), timeout=1500)
     shown = worker.wait_state(worker.deliver(endpoint="slow-once"), "done")
@@ -75,7 +75,7 @@ def test_connection_refused_until_the_schedule_is_used_up(worker: Worker) -> Non
     assert shown["reason"] == "schedule-used-up"
 
 
-def test_tls_error_is_tried_again(worker: Worker, receiver: Receiver) -> None:
+def test_a_tls_error_is_retried(worker: Worker, receiver: Receiver) -> None:
     id = worker.deliver(uri=f"https://127.0.0.1:{receiver.port}/")
     shown = worker.wait_state(id, "dead")
     assert len(shown["attempts"]) == 3
@@ -144,7 +144,7 @@ def test_disabled_by_the_receiver(worker: Worker, receiver: Receiver, reply: Rep
     assert hooks[-1].headers["webhook-id"] == first
 
 
-def test_retry_that_was_held_goes_at_once_when_enabled(
+def test_a_held_retry_is_sent_at_once_when_enabled(
     start_deliver: Start, receiver: Receiver
 ) -> None:
     worker = start_deliver(schedule="0,600").worker()
@@ -204,7 +204,7 @@ def test_deleted_endpoint(worker: Worker, receiver: Receiver) -> None:
     assert len(receiver.webhooks) == 1
 
 
-def test_gateway_gone_is_not_charged(start_deliver: Start, receiver: Receiver) -> None:
+def test_a_lost_gateway_is_not_charged(start_deliver: Start, receiver: Receiver) -> None:
     with Daemon(interfaces=("req",)) as gateway:
         deliver = start_deliver(gateway=str(gateway.config_path), schedule="0")
         worker = deliver.worker()

@@ -25,7 +25,9 @@ def test_stop_lets_attempts_finish(start_deliver: Start, receiver: Receiver) -> 
     assert len(receiver.of(id)) == 1
 
 
-def test_stop_gives_back_what_takes_too_long(start_deliver: Start, receiver: Receiver) -> None:
+def test_a_stop_releases_attempts_that_take_too_long(
+    start_deliver: Start, receiver: Receiver
+) -> None:
     deliver = start_deliver()
     worker = deliver.worker()
     waits = itertools.chain([Reply(wait=25)], itertools.repeat(Reply()))
@@ -41,7 +43,7 @@ def test_stop_gives_back_what_takes_too_long(start_deliver: Start, receiver: Rec
     assert len(shown["attempts"]) == 1
 
 
-def test_gateway_that_hangs_is_not_charged(start_deliver: Start, receiver: Receiver) -> None:
+def test_a_gateway_that_hangs_is_not_charged(start_deliver: Start, receiver: Receiver) -> None:
     from tests.support import Daemon
 
     with Daemon(interfaces=("req",)) as gateway:

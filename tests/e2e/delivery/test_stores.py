@@ -91,7 +91,7 @@ def test_repeats_within_and_between_batches(bench: Bench) -> None:
     assert bench.check_counts()["pending"] == 1
 
 
-def test_bodies_and_answers_are_told_apart(bench: Bench) -> None:
+def test_bodies_of_one_batch_are_not_mixed_up(bench: Bench) -> None:
     """They are written together."""
     bench.put("a")
     bodies = [b"", b"\x00\xff", b"one", b"", b"x" * 100_000, b"\\x00"]
@@ -174,7 +174,7 @@ def test_lists_have_all_of_a_state(bench: Bench, few: int, monkeypatch: pytest.M
     assert len(listed(bench)) == 24
 
 
-def test_a_late_result_is_dropped_and_the_one_in_force_is_not(bench: Bench) -> None:
+def test_a_stale_result_is_dropped_and_the_current_one_is_kept(bench: Bench) -> None:
     if isinstance(bench.store, SqliteStore):
         return  # nobody else can have the file
     bench.put("a")
@@ -212,7 +212,7 @@ def test_a_result_does_not_undo_what_the_operator_did(bench: Bench) -> None:
     assert bench.ask(EndpointVerb, "endpoint-get", endpoint="a").answer["reason"] == "gone"
 
 
-def test_an_older_sqlite_store_is_brought_forward(tmp_path: Path) -> None:
+def test_an_older_sqlite_store_is_upgraded(tmp_path: Path) -> None:
     bench = Bench(f"sqlite:///{tmp_path}/store.db")
     list(life(bench))
     bench.accept("a", 2)
@@ -230,7 +230,7 @@ def test_an_older_sqlite_store_is_brought_forward(tmp_path: Path) -> None:
     bench.store.close()
 
 
-def test_an_older_postgresql_schema_is_brought_forward(
+def test_an_older_postgresql_schema_is_upgraded(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.make_database()

@@ -52,14 +52,14 @@ def test_a_section_wins_and_general_is_the_rest(tmp_path: Path) -> None:
     assert lines["timeout=600"] == "default"
 
 
-def test_no_proxy_is_told(tmp_path: Path) -> None:
+def test_no_proxy_is_shown(tmp_path: Path) -> None:
     lines = shown(tmp_path, "straight.test")
     assert "[host *.test]" in lines
     assert lines["proxy="] == "5, no_proxy"
     assert lines["max_connections=3"] == "11"
 
 
-def test_without_a_section_general_holds(tmp_path: Path) -> None:
+def test_without_a_section_general_applies(tmp_path: Path) -> None:
     lines = shown(tmp_path, "example.com:8443")
     assert "[General]" in lines
     assert lines["proxy=http://127.0.0.1:3128"] == "4"
@@ -104,7 +104,7 @@ def test_addresses(tmp_path: Path, host: str, section: str, timeout: int) -> Non
         *("https://a.test/", "a.test/x", "u@a.test", "a.test?x", "a.test#x", "a.test\\x"),
     ],
 )
-def test_what_is_no_host(tmp_path: Path, host: str) -> None:
+def test_invalid_hosts(tmp_path: Path, host: str) -> None:
     outcome = check(tmp_path, host)
     assert outcome.exit_code == 2
     assert "Invalid value for --host" in outcome.stderr

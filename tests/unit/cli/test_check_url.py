@@ -82,12 +82,12 @@ def test_a_name_that_is_unknown(conf: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("url", ["http://127.1/", "ftp://h/", "http://a\\@b/", "x", ""])
-def test_a_url_that_is_none(conf: Path, url: str) -> None:
+def test_invalid_urls(conf: Path, url: str) -> None:
     (line,) = run(conf, "--", url, status=2)
     assert line.startswith("bad-request: ")
 
 
-def test_a_configuration_that_is_none(tmp_path: Path) -> None:
+def test_invalid_configurations(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check-url", "-c", str(tmp_path / "x"), "http://h/"])
     assert result.exit_code == 2
 
@@ -161,14 +161,14 @@ def test_the_name_is_looked_up_as_the_daemon_does(
     assert asked == ["intranet.", "intranet"]
 
 
-def test_what_is_no_url_or_no_address(conf: Path) -> None:
+def test_invalid_urls_and_addresses(conf: Path) -> None:
     (line,) = run(conf, "example.com", status=2)
     assert line.endswith("did you mean https://example.com ?")
     (line,) = run(conf, "http://example.com/", "--address", "bogus", status=2)
     assert line == "error: --address 'bogus' is not an IPv4 or IPv6 address"
 
 
-def test_a_name_in_allow_with_a_private_address_is_told_what_to_write(conf: Path) -> None:
+def test_for_an_allowed_name_with_a_private_address_the_rule_is_suggested(conf: Path) -> None:
     conf.write_text(BASE + "deny=@private\nallow=intranet.example\n")
     lines = run(conf, "http://intranet.example/", "-a", "10.1.2.3", status=1)
     assert "allow=intranet.example -> 10.1.2.3 would allow this address, too" in lines[-2]

@@ -94,7 +94,7 @@ def test_zurl_logs_to_standard_output_and_warns_of_unknown_options() -> None:
     assert any("unknown option --foo, ignored" in line for line in lines)
 
 
-def test_a_bad_configuration_is_told_on_standard_error_and_in_the_log(tmp_path: Path) -> None:
+def test_a_bad_configuration_is_reported_on_standard_error_and_in_the_log(tmp_path: Path) -> None:
     conf = tmp_path / "zurl.conf"
     conf.write_text("in_req_spec=ipc:///x\ntimeout=soon\n")
     log = tmp_path / "log"
@@ -107,7 +107,7 @@ def test_a_bad_configuration_is_told_on_standard_error_and_in_the_log(tmp_path: 
     assert LOG_LINE.fullmatch(log.read_text().splitlines()[0])
 
 
-def test_an_endpoint_that_cannot_be_bound_is_told(tmp_path: Path) -> None:
+def test_an_endpoint_that_cannot_be_bound_is_reported(tmp_path: Path) -> None:
     conf = tmp_path / "zurl.conf"
     conf.write_text(f"in_req_spec=ipc://{tmp_path}/missing/req\n")
     result = zurl(f"--config={conf}")
@@ -115,7 +115,7 @@ def test_an_endpoint_that_cannot_be_bound_is_told(tmp_path: Path) -> None:
     assert f"{tmp_path}/missing/req" in result.stdout
 
 
-def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     result = zurl(f"--config={EXAMPLE}", f"--logfile={tmp_path}/missing/log")
     assert result.returncode == 1
     assert "cannot open the log" in result.stderr
@@ -126,7 +126,7 @@ def limited(soft: int, hard: int) -> list[str]:
     return ["sh", "-c", f'ulimit -Sn {soft}; ulimit -Hn {hard}; exec "$0" "$@"']
 
 
-def test_descriptors_are_taken_as_far_as_they_go() -> None:
+def test_the_limit_of_descriptors_is_raised() -> None:
     command = [*limited(200, 3000), sys.executable, "-m", "zurl_py.cli.zurl"]
     with Daemon(command=command, max_open_requests=2000) as daemon:
         log = daemon.wait_log("started")
@@ -156,7 +156,7 @@ def test_source_addresses_of_other_machines_are_warned_of(tmp_path: Path) -> Non
     ]
 
 
-def test_sockets_that_nobody_else_sees_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_in_a_private_tmp_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(in_req_spec=("ipc:///tmp/x", "ipc:///var/tmp/y/x", "ipc:///run/x", "tcp://*:1"))
     monkeypatch.setattr(preflight, "private_tmp", lambda: True)
     warned = [text.partition(" ")[0] for text in preflight.preflight(config, "f").warnings]

@@ -31,7 +31,7 @@ def test_options_and_environment(conf: Path) -> None:
     assert find_listener(None, None, {"ZURL_CONNECT": "127.0.0.1:9116"}) == TCP
 
 
-def test_what_cannot_be_used_says_what_can(conf: Path) -> None:
+def test_invalid_addresses_are_refused_with_what_is_allowed(conf: Path) -> None:
     with pytest.raises(click.UsageError, match="two daemons"):
         find_listener(str(conf), "127.0.0.1:9116", {})
     with pytest.raises(click.UsageError, match=r"127\.0\.0\.1:9116 or unix:/run/zurl/status"):

@@ -117,7 +117,7 @@ def test_top_has_rates_since_the_screen_before() -> None:
 
 
 @pytest.mark.parametrize("lines", [status_lines(STATUS), top_lines(STATUS, STATUS)])
-def test_nothing_steers_the_terminal(lines: list[str]) -> None:
+def test_control_characters_do_not_reach_the_terminal(lines: list[str]) -> None:
     assert all(line.isprintable() for line in lines)
     assert any("\\x1b[2J" in line for line in lines)
     assert any("wo\\x1brker\\n" in line for line in lines)

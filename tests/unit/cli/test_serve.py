@@ -25,7 +25,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         yield sock
 
 
-def test_readiness_watchdog_and_stop_are_told(manager: socket.socket, tmp_path: Path) -> None:
+def test_readiness_watchdog_and_stop_are_notified(manager: socket.socket, tmp_path: Path) -> None:
     environment: dict[str, str | None] = {
         "NOTIFY_SOCKET": str(tmp_path / "notify"),
         "WATCHDOG_USEC": "100000",

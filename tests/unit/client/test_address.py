@@ -120,7 +120,7 @@ def test_then_the_systems_file_if_its_sockets_are_there(
         assert resolve(environment={}) == [Endpoints(req=f"ipc://{tmp_path}/req")]
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(GatewayUnavailable, match=r"/nowhere/zurl\.conf: No such file"):
         resolve("/nowhere/zurl.conf")
     with pytest.raises(GatewayUnavailable, match="in_spec, in_stream_spec and out_spec"):
@@ -138,7 +138,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         {"req": "/run/zurl/zurl-req"},
     ],
 )
-def test_endpoints_that_cannot_do(endpoints: dict[str, str]) -> None:
+def test_invalid_endpoints_are_refused(endpoints: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="Endpoints"):
         Endpoints(**endpoints)
 

@@ -183,7 +183,7 @@ def test_keep_alives_and_expiry() -> None:
         ("total", errors.ReadTimeout, 2.0 + GRACE),
     ],
 )
-def test_limits_before_anything_is_heard(
+def test_limits_before_the_first_packet(
     limit: str, kind: type[errors.ZurlError], at: float
 ) -> None:
     limits: dict[str, Any] = {limit: 2.0}
@@ -197,7 +197,7 @@ def test_limits_before_anything_is_heard(
     assert failed.error.detail
 
 
-def test_where_nothing_is_heard_before_the_answer() -> None:
+def test_limits_where_no_packet_comes_before_the_answer() -> None:
     sender = Sender(Format.TNETSTRING, None, b"1")
     exchange = HttpExchange(sender, request(timeout=Timeout(pool=1, read=2)), NOW)
     assert exchange.deadline(NOW) == NOW + 2
@@ -207,7 +207,7 @@ def test_where_nothing_is_heard_before_the_answer() -> None:
     assert (failed.error.condition, failed.error.error) == ("session-timeout", "read-timeout")
 
 
-def test_silence_counts_from_the_last_data_and_only_while_somebody_waits() -> None:
+def test_silence_counts_from_the_last_data_and_only_while_a_caller_waits() -> None:
     exchange = http(read=2.0)
     gateway = Gateway(exchange)
     gateway.says(type=b"keep-alive")
@@ -319,7 +319,7 @@ def test_a_refusal_has_the_origins_answer() -> None:
     assert (failed.head.code, failed.body) == (403, b"no")
 
 
-def test_what_ends_an_open_one_is_a_closed_connection() -> None:
+def test_the_end_of_an_open_websocket_is_a_closed_connection() -> None:
     exchange = websocket()
     (failed,) = opened(exchange).says(type=b"error", condition=b"undefined-condition")
     assert isinstance(failed, Failed)

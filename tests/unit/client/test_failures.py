@@ -61,7 +61,7 @@ def test_every_condition_has_a_row_for_errors_unknown() -> None:
         assert failure_of(condition, "never heard of").error is None
 
 
-def test_what_no_packet_tells_of_has_its_rows() -> None:
+def test_failures_without_a_packet_have_rows() -> None:
     assert exit_code(errors.GatewayUnavailable()) == 121
     assert exit_code(errors.GatewayNotConfigured()) == 121
     assert exit_code(errors.GatewayLost()) == 121
@@ -79,7 +79,7 @@ def test_errors_travel_to_other_processes() -> None:
     assert (str(copy), copy.error, copy.detail) == (str(error), "ip-denied", "@private")
 
 
-def test_the_table_in_the_documentation_is_this_one() -> None:
+def test_the_table_in_the_documentation_is_up_to_date() -> None:
     page = (ROOT / "docs/client.md").read_text()
     for row in FAILURES:
         error = f"`{row.error}`".replace("-`", "-…`") if row.error else ""
@@ -91,7 +91,7 @@ def test_the_table_in_the_documentation_is_this_one() -> None:
         assert line in page
 
 
-def test_what_may_be_secret_in_a_url_is_in_no_text() -> None:
+def test_secrets_of_a_url_are_in_no_text() -> None:
     request = build_request(
         "GET", "http://me:pass@h.test/a?token=x", {}, Headers(), Timeout(), RequestOptions()
     )

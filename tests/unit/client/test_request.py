@@ -62,7 +62,7 @@ def test_bodies(arguments: dict[str, Any], body: bytes, kind: str | None) -> Non
     assert made.headers.get("content-type") == kind
 
 
-def test_a_content_type_that_is_given_stays() -> None:
+def test_a_given_content_type_is_kept() -> None:
     made = request(json={}, headers={"content-type": "application/vnd.x+json"})
     assert made.headers.get_list("Content-Type") == ["application/vnd.x+json"]
 
@@ -104,7 +104,7 @@ def test_multipart_says_its_true_length() -> None:
         {"timeout": "5"},
     ],
 )
-def test_what_makes_no_request(arguments: dict[str, Any]) -> None:
+def test_invalid_requests_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         request(**arguments)
 
@@ -167,13 +167,13 @@ def test_options_become_fields_of_the_first_packet() -> None:
     }
 
 
-def test_what_ext_says_of_the_connection_holds() -> None:
+def test_settings_of_the_connection_in_ext_have_precedence() -> None:
     made = request(ext={"connect-timeout": 700}, timeout=Timeout(connect=10))
     assert first_packet(made).fields()["ext"] == {"connect-timeout": 700}
     assert "connect-timeout" not in first_packet(made).fields()
 
 
-def test_json_that_has_no_form() -> None:
+def test_values_that_json_cannot_represent() -> None:
     with pytest.raises(ValueError, match="JSON"):
         request(json=math.inf)
     assert json.loads(request(json={"a": "é"}).body.whole) == {"a": "é"}

@@ -88,7 +88,7 @@ def test_pieces() -> None:
         list(response(b"abc").iter_bytes(0))
 
 
-def test_what_the_gateway_added() -> None:
+def test_extras_of_the_gateway() -> None:
     answer = response(
         ext={"uri": "http://b/", "redirects": [{"uri": "http://h/", "code": 302}]},
         last_ext={

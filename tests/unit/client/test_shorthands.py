@@ -37,7 +37,7 @@ def test_versions(given: dict[str, Any], version: str) -> None:
     assert expanded(**given) == {"http_version": version}
 
 
-def test_none_says_nothing() -> None:
+def test_none_is_the_same_as_no_argument() -> None:
     assert expanded(http2=None, http3=None, cert=None) == {}
 
 
@@ -54,7 +54,7 @@ def test_none_says_nothing() -> None:
         ({"cert": (None, "k")}, "cert is a path, or a pair of paths"),
     ],
 )
-def test_what_contradicts_itself(given: dict[str, Any], words: str) -> None:
+def test_contradictory_arguments_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(TypeError, match=words):
         expand(given)
 
@@ -85,7 +85,7 @@ def test_a_call_wins_over_its_client(tmp_path: Path) -> None:
         assert made.options["client_cert"] == b"BOTH"
 
 
-def test_httpx_has_them_too() -> None:
+def test_httpx_has_the_same_arguments() -> None:
     assert split_arguments({"http2": True, "base_url": "x"}) == ({"http2": True}, {"base_url": "x"})
     assert split_arguments({"http1": True}) == ({}, {})
     with pytest.raises(TypeError, match="http1= cannot be used with a gateway"):

@@ -70,7 +70,7 @@ def test_headers_as_frameworks_give_them(headers: Any) -> None:
         (HEADERS, b""),
     ],
 )
-def test_what_must_not_pass(headers: dict[str, str], body: bytes) -> None:
+def test_invalid_signatures_are_refused(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(VerificationError):
         verify(body, headers, SECRET, now=NOW)
 
@@ -151,7 +151,7 @@ def test_other_modes(mode: Any) -> None:
         "whpk_" + base64.b64encode(b"x" * 31).decode(),
     ],
 )
-def test_secrets_that_are_none(secrets: Any) -> None:
+def test_invalid_secrets(secrets: Any) -> None:
     with pytest.raises(SecretError) as caught:
         verify(BODY, HEADERS, secrets, now=NOW)
     if isinstance(secrets, str) and len(secrets) > 10:

@@ -66,7 +66,7 @@ def test_no_answer(condition: str) -> None:
 
 
 @pytest.mark.parametrize("condition", ["bad-request", "policy-violation"])
-def test_what_no_repetition_mends(condition: str) -> None:
+def test_errors_that_are_not_retried(condition: str) -> None:
     verdict = judged(condition=condition)
     assert (verdict.state, verdict.reason) == (State.DEAD, condition)
     assert verdict.health is Health.UNKNOWN
@@ -194,7 +194,7 @@ class TestBreaker:
         breaker = self.ten_failures()
         assert (breaker.state, breaker.opens_at()) == ("open", NOW + 30)
 
-    def test_an_answer_breaks_the_row(self) -> None:
+    def test_an_answer_resets_the_count_of_failures(self) -> None:
         breaker = Breaker()
         for _ in range(5):
             breaker.ended(Health.GOOD, NOW, NOW)
@@ -217,7 +217,7 @@ class TestBreaker:
             bad = number % 10 != 0
             assert not breaker.ended(Health.BAD if bad else Health.GOOD, NOW, NOW + 61 * number)
 
-    def test_unknown_says_nothing(self) -> None:
+    def test_an_unknown_outcome_does_not_count(self) -> None:
         breaker = Breaker()
         for _ in range(50):
             assert not breaker.ended(Health.UNKNOWN, NOW, NOW)
@@ -241,7 +241,7 @@ class TestBreaker:
             waits.append(breaker.opens_at() - now)
         assert waits == [60, 120, 240, 480, 960, 1800, 1800, 1800, 1800]
 
-    def test_in_flight_as_it_opened_is_no_probe(self) -> None:
+    def test_an_attempt_in_flight_when_the_breaker_opened_is_no_probe(self) -> None:
         breaker = self.ten_failures()
         assert not breaker.ended(Health.BAD, NOW - 5, NOW + 1)
         assert not breaker.ended(Health.GOOD, NOW - 5, NOW + 1)
@@ -250,7 +250,7 @@ class TestBreaker:
         assert not breaker.ended(Health.BAD, NOW - 5, NOW + 31)  # an old one, during the probe
         assert breaker.opens_at() == float("inf")
 
-    def test_probe_that_said_nothing_is_repeated(self) -> None:
+    def test_a_probe_without_outcome_is_repeated(self) -> None:
         breaker = self.ten_failures()
         breaker.started()
         assert not breaker.ended(Health.UNKNOWN, NOW + 31, NOW + 32)

@@ -202,7 +202,7 @@ def test_claims_follow_the_lane(bench: Bench) -> None:
     assert scheduler.claims(bench.now) == []  # four are ready still
 
 
-def test_nothing_overtakes_what_lies_in_the_store(bench: Bench) -> None:
+def test_new_deliveries_wait_behind_those_in_the_store(bench: Bench) -> None:
     lane = bench.put(1)
     assert bench.scheduler.may_lease(lane, NOW)
     bench.scheduler.due(1, NOW + 100)
@@ -218,7 +218,7 @@ def test_paused(bench: Bench) -> None:
     assert not bench.scheduler.may_lease(None, NOW)
 
 
-def test_expired_is_not_tried(bench: Bench) -> None:
+def test_an_expired_delivery_is_not_tried(bench: Bench) -> None:
     bench.put(1)
     bench.lease(1, expires_at=NOW - 1)
     bench.lease(1)
@@ -277,7 +277,7 @@ def test_a_success_ends_the_count_of_failures(bench: Bench) -> None:
     assert lane.endpoint.failing_since == 0
 
 
-def test_what_the_operator_does_is_not_undone_by_what_the_lane_knew(bench: Bench) -> None:
+def test_changes_of_the_operator_are_not_undone_by_an_older_lane(bench: Bench) -> None:
     """A result that is on its way to the store must not enable or disable anything by the way."""
     lane = bench.put(1)
     bench.lease(1, 3)

@@ -120,7 +120,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         assert made.thread.stop(5)
 
 
-def test_what_gathers_goes_into_commits_of_64_at_most(bench: Bench) -> None:
+def test_messages_are_committed_64_at_a_time_at_most(bench: Bench) -> None:
     for _ in range(20):
         bench.accept(10)
     bench.thread.start()
@@ -131,7 +131,9 @@ def test_what_gathers_goes_into_commits_of_64_at_most(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("error", [StoreFull("full"), StoreUnavailable("away"), KeyError("a bug")])
-def test_what_cannot_be_written_is_answered(bench: Bench, error: Exception) -> None:
+def test_messages_that_cannot_be_written_are_answered_with_an_error(
+    bench: Bench, error: Exception
+) -> None:
     bench.thread.start()
     bench.store.error = error
     bench.accept(3)
@@ -163,7 +165,7 @@ def test_results_are_kept_and_written_in_order(bench: Bench) -> None:
     assert not bench.finished[0].stale
 
 
-def test_a_bug_ends_nothing(bench: Bench) -> None:
+def test_a_bug_does_not_end_the_thread(bench: Bench) -> None:
     answers: list[QueryResult | Exception] = []
     bench.thread.start()
     bench.thread.query("no query", answers.append)  # type: ignore[arg-type]
@@ -174,7 +176,7 @@ def test_a_bug_ends_nothing(bench: Bench) -> None:
     assert isinstance(answers[1], QueryResult)
 
 
-def test_results_that_gather_are_written_together(bench: Bench) -> None:
+def test_waiting_results_are_written_together(bench: Bench) -> None:
     bench.thread.start()
     bench.accept(30, claim=True)
     bench.wait(lambda: len(bench.accepted) == 30)
