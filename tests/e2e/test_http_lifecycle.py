@@ -35,7 +35,7 @@ def _hang(connection: Connection) -> None:
 def test_signal_lets_requests_in_flight_finish(
     start_daemon: Start, origin: ScriptedOrigin, number: int
 ) -> None:
-    daemon, worker = start_daemon(drain_timeout=20)
+    daemon, worker = start_daemon(drain_timeout=60)
     origin.script = _gated
     session = worker.start(method="GET", uri=origin.url(), stream=True, credits=100)
     worker.send_req({"method": "GET", "uri": origin.url(), "id": "r"})
@@ -53,7 +53,7 @@ def test_signal_lets_requests_in_flight_finish(
 def test_new_requests_are_not_taken_while_draining(
     start_daemon: Start, origin: ScriptedOrigin
 ) -> None:
-    daemon, worker = start_daemon(drain_timeout=20)
+    daemon, worker = start_daemon(drain_timeout=60)
     origin.script = _gated
     session = worker.start(method="GET", uri=origin.url(), stream=True)
     origin.wait_request()
@@ -192,7 +192,7 @@ def _started(*arguments: str) -> Iterator["subprocess.CompletedProcess[str]"]:
         [sys.executable, "-m", "zurl_py.cli.zurl", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

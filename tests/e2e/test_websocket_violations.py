@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker
+from tests.support import DEADLINE, Connection, Daemon, ScriptedOrigin, Worker
 from tests.support.websocket import CLOSE, FIN, PING, TEXT, accept, frame, quiet, read_frame
 
 Start = Callable[..., tuple[Daemon, Worker]]
@@ -62,7 +62,7 @@ def check(
     assert message["condition"] == expected
     assert message["ext"]["error"] == name
     assert message["ext"]["detail"]
-    head, payload = told.get(timeout=20)
+    head, payload = told.get(timeout=DEADLINE)
     assert (head, payload[:2]) == (FIN | CLOSE, code.to_bytes(2))
     # The reason tells the origin what was wrong.
     assert payload[2:].decode() in message["ext"]["detail"].decode()

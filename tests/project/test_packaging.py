@@ -229,7 +229,7 @@ def test_bash_completes_zurl_py() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert result.stdout.split() == ["plain,check-config", "plain,check-url"]
 

@@ -143,5 +143,5 @@ class Caddy:
     def close(self) -> None:
         """Stops it."""
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -81,5 +81,5 @@ class Nginx:
     def close(self) -> None:
         """Stops it."""
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
         shutil.rmtree(self.directory, ignore_errors=True)

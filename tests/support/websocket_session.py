@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from tests.support import Connection, Message, ScriptedOrigin, Session, Worker
+from tests.support import DEADLINE, Connection, Message, ScriptedOrigin, Session, Worker
 from tests.support.origin import Script
 from tests.support.websocket import (
     CLOSE,
@@ -36,7 +36,7 @@ class Wire:
 
     def next(self) -> tuple[int, bytes] | None:
         """The next frame that the origin got; None for the end of the connection."""
-        return self.frames.get(timeout=20)
+        return self.frames.get(timeout=DEADLINE)
 
     def send(self, *frames: bytes) -> None:
         assert self.connection is not None

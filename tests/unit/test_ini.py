@@ -151,7 +151,7 @@ def test_zurl_reads_the_values_in_the_same_way(tmp_path: Path) -> None:
     for number, (raw, meaning) in enumerate(VALUES):
         path = tmp_path / f"{number}.conf"
         path.write_text(f"[General]\nin_req_spec={raw}\n")
-        out = subprocess.run([zurl, f"--config={path}"], capture_output=True, timeout=20).stdout
+        out = subprocess.run([zurl, f"--config={path}"], capture_output=True, timeout=60).stdout
         found = re.search(rb"unable to bind to in_req_spec: (.*)\n", out)
         assert found, (raw, out)
         assert found.group(1).decode() == QT_DIFFERS.get(raw, meaning), raw

@@ -350,7 +350,7 @@ def test_ctrl_c(run: Run, shared_daemon: Daemon, origin: ScriptedOrigin) -> None
     assert b"<--" in process.stderr.readline()  # the daemon's name, to which the cancel goes
     origin.wait_request(1)
     process.send_signal(2)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in err
     origin.wait_closed(1)  # the daemon was told
@@ -376,7 +376,7 @@ def on_a_terminal(daemon: Daemon, *arguments: str, **environment: str) -> tuple[
     )
     os.close(child)
     shown = b""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             piece = os.read(parent, 65536)
@@ -386,7 +386,7 @@ def on_a_terminal(daemon: Daemon, *arguments: str, **environment: str) -> tuple[
             break
         shown += piece
     os.close(parent)
-    return process.wait(10), shown.decode().replace("\r\n", "\n")
+    return process.wait(60), shown.decode().replace("\r\n", "\n")
 
 
 def answer(connection: Connection, kind: bytes, body: bytes, *headers: bytes) -> None:

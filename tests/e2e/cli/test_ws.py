@@ -101,7 +101,7 @@ def test_an_origin_that_ends_it(run: Run, origin: ScriptedOrigin) -> None:
             [sys.executable, "-m", "zurl_py", "ws", url(origin)],
             stdin=read,
             capture_output=True,
-            timeout=20,
+            timeout=60,
             env=environment,
         )
     finally:
@@ -126,7 +126,7 @@ def test_ctrl_c(run: Run, origin: ScriptedOrigin) -> None:
     process.stdin.flush()
     assert process.stdout.readline() == b"x\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert process.communicate() == (b"", b"")
 
 
@@ -156,7 +156,7 @@ def test_a_prompt_with_history(
     os.write(parent, b"hello\n")
     _until(parent, "hello", after="hello")  # as it was typed, and as it came back
     os.write(parent, b"\x04")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     os.close(parent)
     history = tmp_path / "zurl-py" / "ws_history"
     assert "hello" in history.read_text()
@@ -165,7 +165,7 @@ def test_a_prompt_with_history(
 
 def _until(terminal: int, text: str, after: str = "") -> str:
     shown = ""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         shown += os.read(terminal, 4096).decode("utf-8", "replace")
         if text in (shown.partition(after)[2] if after else shown):

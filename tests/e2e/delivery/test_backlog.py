@@ -36,6 +36,6 @@ def test_many_pending(
     assert states["held"] + states["done"] == _PENDING + 1
     assert worker.ask("delivery-list", state="dead")["deliveries"] == []
     assert len(worker.ask("delivery-list", state="held", limit=10)["deliveries"]) == 10
-    page = urllib.request.urlopen(f"http://{address}/endpoint?name=e1", timeout=10).read().decode()
+    page = urllib.request.urlopen(f"http://{address}/endpoint?name=e1", timeout=60).read().decode()
     assert "held" in page
     assert memory(deliver) < _MOST_MEMORY

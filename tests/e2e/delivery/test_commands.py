@@ -82,7 +82,7 @@ def test_move(start_deliver: Start, receiver: Receiver, postgres: Postgres) -> N
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*program, *arguments], capture_output=True, text=True, timeout=30, check=False
+            [*program, *arguments], capture_output=True, text=True, timeout=60, check=False
         )
 
     assert "locked" in run(*source).stderr

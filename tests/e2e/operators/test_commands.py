@@ -113,7 +113,7 @@ def test_top_on_a_terminal_ends_with_q_and_leaves_it_as_it_was(start: Start) -> 
     os.write(ours, b"xq")
     reader = threading.Thread(target=lambda: drain(ours), daemon=True)
     reader.start()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert shown.startswith(b"\x1b[?1049h")
     assert termios.tcgetattr(theirs)[3] == before[3]
     os.close(theirs)
@@ -211,7 +211,7 @@ def test_monitor_ends_with_the_daemon(start: Start) -> None:
     daemon, _ = start()
     with monitoring(daemon) as process:
         daemon.stop()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 # -- screens -----------------------------------------------------------------------------------

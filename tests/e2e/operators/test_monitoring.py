@@ -147,7 +147,7 @@ def prometheus(target: str, directory: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def query(url: str, path: str, **arguments: str) -> Any:

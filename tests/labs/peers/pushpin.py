@@ -213,7 +213,7 @@ class Pushpin:
         if self._process.poll() is None:
             self._process.terminate()
         try:
-            status = self._process.wait(20)
+            status = self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()

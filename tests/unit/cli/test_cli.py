@@ -203,7 +203,7 @@ def test_serve_logs_to_standard_error() -> None:
         if line.endswith("started\n"):
             break
     process.terminate()
-    out, rest = process.communicate(timeout=20)
+    out, rest = process.communicate(timeout=60)
     daemon.close()
     assert process.returncode == 0
     assert out == ""

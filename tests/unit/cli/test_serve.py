@@ -55,7 +55,7 @@ def test_a_stop_while_it_starts_is_no_failure(tmp_path: Path, number: int) -> No
         writer = os.open(config, os.O_WRONLY)  # returns when the other side is opened
         process.send_signal(signal.SIGHUP)
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         os.close(writer)
 
 
