@@ -159,7 +159,7 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "decoder": (
         lambda: BodyDecoder(cast(Any, choose_coding([b"gzip"]))),
-        "<BodyDecoder hungry consumed=0 produced=0>",
+        "<BodyDecoder waiting consumed=0 produced=0>",
     ),
     # -- policy
     "policy": (

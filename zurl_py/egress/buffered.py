@@ -203,7 +203,7 @@ class BufferedTransfer(AnswerTransfer):
         output.write(piece)
         if most is not None and decoder.produced > most:
             self._hand_over(output.getvalue())
-        elif not decoder.hungry:
+        elif not decoder.needs_input:
             self._queue_report()
         else:
             self._hand_over(output.getvalue())

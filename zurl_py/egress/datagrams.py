@@ -1,4 +1,4 @@
-"""When a UDP socket last received something, whoever has read it: from its timestamps.
+"""The time when a UDP socket last received a datagram, from its timestamps.
 
 libcurl reads the datagrams of QUIC connections, and does not tell when the last one came. A peer
 that is alive acknowledges what it receives within milliseconds (RFC 9000 section 13.2.1), however
@@ -12,18 +12,18 @@ import struct
 import time
 from typing import Final
 
-__all__ = ["heard_since", "keep_time"]
+__all__ = ["received_since", "record_times"]
 
 _SIOCGSTAMP: Final = 0x8906  # <asm/sockios.h>: time of the last datagram that was read
 _TIMEVAL: Final = struct.Struct("@ll")
 
 
-def keep_time(fd: int) -> None:
+def record_times(fd: int) -> None:
     """Have the kernel note the time of each datagram; it does so soon after the first question."""
     _last(fd)
 
 
-def heard_since(fd: int, began: float) -> bool:
+def received_since(fd: int, began: float) -> bool:
     """Whether a datagram came after ``began`` (seconds since the epoch); if unknown, yes."""
     # It is unknown if the clock was set back meanwhile, or if the last one came before the kernel
     # noted times: then it answers with the present.

@@ -22,7 +22,7 @@ class DecodeJob:
     """One piece of a body that is decoded on another thread.
 
     Args:
-        decoder: nobody else uses it until the job is done.
+        decoder: must not be used elsewhere until the job is done.
         size: bytes of output, at most.
         done: called with the job by the loop.
 

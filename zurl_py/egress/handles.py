@@ -512,7 +512,7 @@ class EasyHandle:
                 # The rest is reserved for sockets of workers, files and look-ups.
                 raise OSError(errno.EMFILE, "no descriptor is left: raise LimitNOFILE")
             if protocol == socket.IPPROTO_UDP:
-                datagrams.keep_time(sock.fileno())
+                datagrams.record_times(sock.fileno())
             if source is not None:
                 # connect() chooses the port, so that connections to many peers may share one.
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)

@@ -146,7 +146,7 @@ class StreamTransfer(AnswerTransfer):
             del self._body[:size]
         if self._limit is not None and len(self._body) * 2 <= self._limit:
             if self._decoder is not None:
-                if not self._decoder.hungry:
+                if not self._decoder.needs_input:
                     self._queue_report()
             elif self._write_paused:
                 self._write_paused = False
@@ -271,7 +271,7 @@ class StreamTransfer(AnswerTransfer):
             return
         self._feed_decoder(decoder)
         room = PIECE if self._limit is None else min(PIECE, self._limit - self.buffered)
-        if self._decoded is not None or (room > 0 and not decoder.hungry):
+        if self._decoded is not None or (room > 0 and not decoder.needs_input):
             try:
                 piece = self._unpack_piece(decoder, room)
             except TransferError as failure:
@@ -286,7 +286,7 @@ class StreamTransfer(AnswerTransfer):
         if self._write_paused and decoder.waiting * 2 <= _CODED_AHEAD:
             self._write_paused = False
             self._unpause()
-        if not decoder.hungry:
+        if not decoder.needs_input:
             if self._limit is None or self.buffered < self._limit:
                 self._queue_report()
         elif self._input_over:

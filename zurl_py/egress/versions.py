@@ -13,7 +13,7 @@ from ..loop import Loop, Timer
 from .alternatives import Alternatives
 from .answer import AnswerTransfer
 from .carrier import Carried
-from .datagrams import heard_since
+from .datagrams import received_since
 from .handles import EasyHandle
 from .origins import Origins
 from .placement import Place, connects_to
@@ -111,7 +111,7 @@ class HttpVersions:
         handle = transfer.handle
         if handle is None or handle.answer_began or handle.curl.getinfo(pycurl.NUM_CONNECTS):
             return
-        if heard_since(handle.curl.getinfo(pycurl.ACTIVESOCKET), began):
+        if received_since(handle.curl.getinfo(pycurl.ACTIVESOCKET), began):
             return
         handle.set(pycurl.FORBID_REUSE, 1)
         self._ask_again(transfer)

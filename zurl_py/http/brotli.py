@@ -75,10 +75,10 @@ class BrotliStream:
     Attributes:
         ended: the end of the stream was reached.
         rest: input that follows that end.
-        hungry: there is no more output without more input.
+        needs_input: there is no more output without more input.
     """
 
-    __slots__ = ("_room", "_state", "_tail", "ended", "hungry", "rest")
+    __slots__ = ("_room", "_state", "_tail", "ended", "needs_input", "rest")
 
     def __init__(self, takes_long: bool = False) -> None:
         self._room = _other_room if takes_long else _room
@@ -88,7 +88,7 @@ class BrotliStream:
             raise MemoryError("brotli")
         self._tail = b""
         self.ended = False
-        self.hungry = True
+        self.needs_input = True
         self.rest = b""
 
     def __del__(self) -> None:
@@ -100,7 +100,7 @@ class BrotliStream:
         """Decode; returns at most ``limit`` bytes of output.
 
         Args:
-            data: input; must be empty while the stream is not ``hungry``.
+            data: input; must be empty while the stream is not ``needs_input``.
 
         Raises:
             ValueError: this is no Brotli data.
@@ -120,7 +120,7 @@ class BrotliStream:
         if result == _ERROR:
             raise ValueError("not in the format of Brotli")
         self._tail = source[len(source) - unread.value :]
-        self.hungry = result == _NEEDS_INPUT
+        self.needs_input = result == _NEEDS_INPUT
         if result == _SUCCESS:
             self.ended = True
             self.rest, self._tail = self._tail, b""

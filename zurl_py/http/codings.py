@@ -28,7 +28,7 @@ __all__ = ["OFFERED", "BadCoding", "BodyDecoder", "choose_coding"]
 _STEP: Final = 16_384  # bytes
 _PARTS_PER_STEP: Final = 64
 # An empty member or frame costs as much time as some kilobytes of a body.
-_MAX_EMPTY_RUNS: Final = 1000
+_MAX_EMPTY_STREAMS: Final = 1000
 # RFC 9659: no window of the coding "zstd" is larger than 8 MB.
 _ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
 
@@ -43,18 +43,18 @@ class _Stream(Protocol):
     Attributes:
         ended: the end of the stream was reached.
         rest: input that follows that end.
-        hungry: there is no more output without more input.
+        needs_input: there is no more output without more input.
     """
 
     ended: bool
     rest: bytes
-    hungry: bool
+    needs_input: bool
 
     def decode(self, data: bytes, limit: int) -> bytes:
         """Decode; returns at most ``limit`` bytes of output.
 
         Args:
-            data: input; must be empty while the stream is not ``hungry``.
+            data: input; must be empty while the stream is not ``needs_input``.
 
         Raises:
             BadCoding: the input does not fit the coding.
@@ -68,13 +68,13 @@ class _Inflate:
         window_bits: selects the wrapper, as for ``zlib.decompressobj``.
     """
 
-    __slots__ = ("_tail", "_zlib", "ended", "hungry", "rest")
+    __slots__ = ("_tail", "_zlib", "ended", "needs_input", "rest")
 
     def __init__(self, window_bits: int) -> None:
         self._zlib = zlib.decompressobj(window_bits)
         self._tail = b""
         self.ended = False
-        self.hungry = True
+        self.needs_input = True
         self.rest = b""
 
     def decode(self, data: bytes, limit: int) -> bytes:
@@ -87,19 +87,19 @@ class _Inflate:
         self.ended = stream.eof
         self.rest = stream.unused_data
         # When the output has reached the limit, zlib may hold more of it.
-        self.hungry = not self._tail and len(output) < limit
+        self.needs_input = not self._tail and len(output) < limit
         return output
 
 
 class _Zstd:
     """One frame of Zstandard (RFC 8878)."""
 
-    __slots__ = ("_frame", "ended", "hungry", "rest")
+    __slots__ = ("_frame", "ended", "needs_input", "rest")
 
     def __init__(self) -> None:
         self._frame = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
         self.ended = False
-        self.hungry = True
+        self.needs_input = True
         self.rest = b""
 
     def decode(self, data: bytes, limit: int) -> bytes:
@@ -109,20 +109,20 @@ class _Zstd:
             raise BadCoding(str(error)) from None
         self.ended = self._frame.eof
         self.rest = self._frame.unused_data
-        self.hungry = bool(self._frame.needs_input)
+        self.needs_input = bool(self._frame.needs_input)
         return output
 
 
 class _Brotli:
     """A Brotli stream (RFC 7932)."""
 
-    __slots__ = ("_stream", "ended", "hungry", "rest", "takes_long")
+    __slots__ = ("_stream", "ended", "needs_input", "rest", "takes_long")
 
     def __init__(self, takes_long: bool) -> None:
         self._stream = BrotliStream(takes_long)
         self.takes_long = takes_long
         self.ended = False
-        self.hungry = True
+        self.needs_input = True
         self.rest = b""
 
     def decode(self, data: bytes, limit: int) -> bytes:
@@ -132,7 +132,7 @@ class _Brotli:
             raise BadCoding(str(error)) from None
         self.ended = self._stream.ended
         self.rest = self._stream.rest
-        self.hungry = self._stream.hungry
+        self.needs_input = self._stream.needs_input
         return output
 
 
@@ -172,7 +172,7 @@ def _start_zstd(head: bytes) -> _Stream | None:
 
 def _begins(head: bytes, magic: bytes) -> bool:
     if not head.startswith(magic) and not magic.startswith(head):
-        raise BadCoding("it does not begin like that")
+        raise BadCoding("wrong magic number")
     return head.startswith(magic)
 
 
@@ -231,7 +231,7 @@ def choose_coding(values: Iterable[bytes]) -> _Coding | None:
     if not codings or None in codings:
         return None
     if len(codings) > 1:
-        raise BadCoding(f"{len(codings)} codings, where one is taken")
+        raise BadCoding(f"{len(codings)} codings; one is accepted")
     return codings[0]
 
 
@@ -250,13 +250,13 @@ class BodyDecoder:
     __slots__ = (
         "_at",
         "_coding",
-        "_empty_runs",
+        "_empty_streams",
         "_head",
+        "_ignores_input",
         "_input",
-        "_passes_over",
-        "_run_began",
         "_stream",
-        "_whole",
+        "_stream_began",
+        "_stream_ended",
         "consumed",
         "produced",
         "waiting",
@@ -268,33 +268,33 @@ class BodyDecoder:
         self._input: deque[bytes] = deque()
         self._at = 0  # bytes of the first of these that were consumed
         self._head = b""  # the first bytes of a stream, while they are too few to know its kind
-        self._run_began = 0  # value of ``produced`` when the current stream began
-        self._empty_runs = 0
-        self._whole = False  # a stream was decoded up to its end
-        self._passes_over = False  # further input is no part of the body
+        self._stream_began = 0  # value of ``produced`` when the current stream began
+        self._empty_streams = 0
+        self._stream_ended = False  # a stream was decoded up to its end
+        self._ignores_input = False  # further input is no part of the body
         self.waiting = 0
         self.consumed = 0
         self.produced = 0
 
     def __repr__(self) -> str:
-        state = "hungry" if self.hungry else "busy"
+        state = "waiting" if self.needs_input else "busy"
         return f"<BodyDecoder {state} consumed={self.consumed} produced={self.produced}>"
 
     def feed(self, data: bytes) -> None:
         """Add input: the next bytes of the body as the origin sent it."""
-        if data and not self._passes_over:
+        if data and not self._ignores_input:
             self._input.append(data)
             self.waiting += len(data)
 
     @property
-    def hungry(self) -> bool:
+    def needs_input(self) -> bool:
         """``read`` returns no more output until ``feed`` is called."""
-        return not self.waiting and (self._stream is None or self._stream.hungry)
+        return not self.waiting and (self._stream is None or self._stream.needs_input)
 
     @property
     def takes_long(self) -> bool:
         """The next ``read`` may take tens of milliseconds, and belongs on another thread."""
-        if self._coding.name != "br" or self._passes_over:
+        if self._coding.name != "br" or self._ignores_input:
             return False
         if isinstance(self._stream, _Brotli):
             return self._stream.takes_long
@@ -306,24 +306,24 @@ class BodyDecoder:
 
         Returns:
             At most ``limit`` bytes of the body. Where it is empty there may still be more: see
-            ``hungry``.
+            ``needs_input``.
 
         Raises:
             BadCoding: the input does not fit the coding.
         """
         before = self.consumed
         for _ in range(_PARTS_PER_STEP):
-            if self.hungry:
+            if self.needs_input:
                 break
             stream = self._stream
             if stream is None:
                 if not self._begin():
                     break
                 continue
-            output = stream.decode(self._take(_STEP) if stream.hungry else b"", limit)
+            output = stream.decode(self._take(_STEP) if stream.needs_input else b"", limit)
             self.produced += len(output)
             if stream.ended:
-                self._run_ended(stream.rest)
+                self._end_stream(stream.rest)
             if output:
                 return output
             if self.consumed - before >= _STEP:
@@ -333,39 +333,39 @@ class BodyDecoder:
     def _begin(self) -> bool:
         """Begin the next stream; False if that needs more input, or there is no next one."""
         head = self._head + self._take(_STEP)
-        if self._whole and self._coding is _GZIP:
+        if self._stream_ended and self._coding is _GZIP:
             head = head.lstrip(b"\0")  # padding with zeros, as gzip allows it for tapes
         try:
             stream = self._coding.start(head) if head else None
         except BadCoding:
-            if not self._whole:
+            if not self._stream_ended:
                 raise BadCoding(f"this is no {self._coding.name} data") from None
-            self._pass_over()
+            self._ignore_rest()
             return False
         if stream is None:
             self._head = head
             return False
         self._head = b""
-        self._give_back(head)
+        self._put_back(head)
         self._stream = stream
-        self._run_began = self.produced
+        self._stream_began = self.produced
         return True
 
-    def _run_ended(self, rest: bytes) -> None:
+    def _end_stream(self, rest: bytes) -> None:
         self._stream = None
-        self._whole = True
-        if self.produced == self._run_began:
-            self._empty_runs += 1
-            if self._empty_runs > _MAX_EMPTY_RUNS:
-                raise BadCoding(f"more than {_MAX_EMPTY_RUNS} parts with nothing in them")
+        self._stream_ended = True
+        if self.produced == self._stream_began:
+            self._empty_streams += 1
+            if self._empty_streams > _MAX_EMPTY_STREAMS:
+                raise BadCoding(f"more than {_MAX_EMPTY_STREAMS} empty gzip members or zstd frames")
         if self._coding.repeats:
-            self._give_back(rest)
+            self._put_back(rest)
         else:
-            self._pass_over()
+            self._ignore_rest()
 
-    def _pass_over(self) -> None:
-        """Ignore what follows the end of the encoded data: it is no reason to refuse the body."""
-        self._passes_over = True
+    def _ignore_rest(self) -> None:
+        """Ignore the bytes after the end of the encoded data, as browsers do."""
+        self._ignores_input = True
         self._input.clear()
         self._at = self.waiting = 0
 
@@ -382,7 +382,7 @@ class BodyDecoder:
         self.consumed += len(data)
         return data
 
-    def _give_back(self, data: bytes) -> None:
+    def _put_back(self, data: bytes) -> None:
         """Return input that was taken but not used to the front of the queue."""
         if not data:
             return

@@ -117,7 +117,7 @@ def body(data: bytes) -> None:
     try:
         for start in range(2, len(data), size):
             decoder.feed(data[start : start + size])
-            while not decoder.hungry and total < 64 * _MOST_OUTPUT:
+            while not decoder.needs_input and total < 64 * _MOST_OUTPUT:
                 piece = decoder.read(_MOST_OUTPUT)
                 assert len(piece) <= _MOST_OUTPUT
                 total += len(piece)

@@ -49,7 +49,7 @@ def decoder(name: str) -> BodyDecoder:
 
 def drain(body: BodyDecoder, limit: int = LIMIT) -> bytes:
     output = bytearray()
-    while not body.hungry:
+    while not body.needs_input:
         piece = body.read(limit)
         assert len(piece) <= limit
         output += piece
@@ -282,7 +282,7 @@ def test_no_piece_takes_long(kind: str) -> None:
     body = decoder(name)
     body.feed(packed)
     slow = produced = 0
-    while not body.hungry and produced < 10 * _MB:
+    while not body.needs_input and produced < 10 * _MB:
         started = time.thread_time()
         produced += len(body.read(LIMIT))
         slow += time.thread_time() - started > 0.01
