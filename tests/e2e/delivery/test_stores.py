@@ -313,6 +313,12 @@ def test_no_statement_looks_at_every_delivery(
     for _ in life(bench):
         pass
     bench.accept("a", 3, claim=True, key="k")
+    for order in ("key", "endpoint", "none"):
+        bench.put("a", order=order)
+        bench.accept("a", key="k")
+    bench.finish(bench.claim("a"), State.DEAD, "gone")
+    bench.put("a", order="key")
+    bench.ask(Replay, "replay", endpoint="a", state="dead")
     bench.query(CountPending((1,), 10))
     for state in ("pending", "dead", "held", "leased", "done"):
         bench.ask(DeliveryList, "delivery-list", state=state, endpoint="a", limit=10)
