@@ -131,4 +131,5 @@ def test_backlog_larger_than_what_is_leased(
     assert len(receiver.webhooks) == count
     numbers = [int(id[1:]) for id in receiver.ids()]
     assert sorted(numbers) == list(range(count))
-    assert all(abs(place - number) < 300 for place, number in enumerate(numbers))
+    # Roughly, as the receiver takes each on a thread of its own.
+    assert all(abs(place - number) < count // 2 for place, number in enumerate(numbers))
