@@ -33,6 +33,7 @@ _LARGEST_SIBLING = 1 << 20  # bytes
 
 @click.command("check-config")
 @click.argument("files", metavar="[FILE]...", type=click.Path(), nargs=-1)
+@click.option("--config", "-c", "more", type=click.Path(), multiple=True, help="The same as FILE.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors and warnings.")
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @click.option(
@@ -40,7 +41,9 @@ _LARGEST_SIBLING = 1 << 20  # bytes
     metavar="NAME",
     help="Show what holds for this host, without a port or with (NAME:PORT, [IPV6]:PORT).",
 )
-def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | None) -> None:
+def check_config(
+    files: tuple[str, ...], more: tuple[str, ...], quiet: bool, strict: bool, host: str | None
+) -> None:
     """Check FILE (/etc/zurl.conf) and print the effective configuration.
 
     Each value is followed by where it comes from: the line of the file, or the default. The exit
@@ -49,6 +52,7 @@ def check_config(files: tuple[str, ...], quiet: bool, strict: bool, host: str | 
     deliver is known by its keys.
     """
     failed = False
+    files += more
     configs: dict[str, Config] = {}
     for file in files or ("/etc/zurl.conf",):
         if is_deliver_file(file):

@@ -145,7 +145,7 @@ def resolve(
             )
         settings = _settings(policy)
         found = [Embedded(settings) if isinstance(entry, Embedded) else entry for entry in found]
-    return found
+    return list(dict.fromkeys(found))  # every packet of a daemon named twice would come twice
 
 
 def _find_gateways(environment: Mapping[str, str]) -> list[Gateway]:

@@ -48,8 +48,6 @@ def _rows() -> tuple[Failure, ...]:
     return (
         Failure(bad, "bad-uri", e.BadRequest, "UnsupportedProtocol", "InvalidURL", 3,
                 "the URI cannot be used"),
-        Failure(bad, "bad-scheme", e.BadRequest, "UnsupportedProtocol", "InvalidSchema", 3,
-                "the URI's scheme cannot be used"),
         Failure(bad, "bad-header", e.BadRequest, "LocalProtocolError", "InvalidHeader", 3,
                 "a header cannot be used"),
         Failure(bad, "bad-client-cert", e.BadRequest, "LocalProtocolError", "SSLError", 3,

@@ -52,6 +52,14 @@ def test_a_section_wins_and_general_is_the_rest(tmp_path: Path) -> None:
     assert lines["timeout=600"] == "default"
 
 
+def test_the_file_may_be_an_option_as_with_other_commands(tmp_path: Path) -> None:
+    expected = check(tmp_path, "api.test").stdout
+    file = str(tmp_path / "zurl.conf")
+    for option in ("--config", "-c"):
+        made = CliRunner().invoke(main, ["check-config", option, file, "--host", "api.test"])
+        assert (made.exit_code, made.stdout) == (0, expected)
+
+
 def test_no_proxy_is_shown(tmp_path: Path) -> None:
     lines = shown(tmp_path, "straight.test")
     assert "[host *.test]" in lines

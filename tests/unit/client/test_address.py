@@ -91,6 +91,13 @@ def test_a_list_names_several(tmp_path: Path) -> None:
         resolve([])
 
 
+def test_one_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    """A client with two sockets to it would get every packet twice."""
+    one, other = Endpoints(req="ipc:///one"), Endpoints(req="ipc:///other")
+    assert resolve([one, other, Endpoints(req="ipc:///one")]) == [one, other]
+    assert len(resolve(["embedded", "embedded"])) == 1
+
+
 def test_the_variable_comes_first(tmp_path: Path) -> None:
     path = conf(tmp_path, "in_req_spec=ipc:///x/req")
     assert resolve(environment={"ZURL_CONNECT": path}) == [Endpoints(req="ipc:///x/req")]
@@ -99,7 +106,9 @@ def test_the_variable_comes_first(tmp_path: Path) -> None:
     assert resolve(environment={"ZURL_CONNECT": named}) == [
         Endpoints("ipc:///1", "ipc:///2", "ipc:///3")
     ]
-    assert len(resolve(environment={"ZURL_CONNECT": f"{path}, {path}"})) == 2
+    other = tmp_path / "other.conf"
+    other.write_text("[General]\nin_req_spec=ipc:///y/req\n")
+    assert len(resolve(environment={"ZURL_CONNECT": f"{path}, {other}"})) == 2
     with pytest.raises(GatewayUnavailable, match=r"\$ZURL_CONNECT: /nowhere/zurl.conf: No such"):
         resolve(environment={"ZURL_CONNECT": "/nowhere/zurl.conf"})
 
