@@ -1,4 +1,4 @@
-"""The side of the workers: one answer to each question, after the commit if there is one."""
+"""Reads workers' messages, and answers each: deliveries after their commit."""
 
 from __future__ import annotations
 

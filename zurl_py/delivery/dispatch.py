@@ -1,4 +1,4 @@
-"""The side of the receivers: sends leased deliveries, and gives the results to the store."""
+"""Sends leased deliveries to their receivers, and gives the results to the store."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ class Dispatcher:
             self._log_end(finish)
         if lane.changed:
             finish.save = lane.take_changes()
-        if lane.ready and lane.shut(now):
-            self._finishes += self._scheduler.give_back(lane, now)
+        if lane.ready and lane.is_blocked(now):
+            self._finishes += self._scheduler.release(lane, now)
         for event in events:
             name = lane.endpoint.name
             self._log.warning(f"endpoint {name}: {event}")
@@ -164,12 +164,12 @@ class Dispatcher:
         elif finish.state is State.DONE and self._log.debug_on:
             self._log.debug(f"webhook {finish.delivery.id}: done")
 
-    def give_all_back(self) -> None:
+    def release_all(self) -> None:
         """Give all leased deliveries that wait back to the store, at a stop."""
         now = time.time()
         for lane in list(self._scheduler.lanes.values()):
             if lane.ready:
-                self._finishes += self._scheduler.give_back(lane, now)
+                self._finishes += self._scheduler.release(lane, now)
         self.flush()
 
     # -- results of the store ------------------------------------------------------------------
@@ -180,8 +180,8 @@ class Dispatcher:
         for result in results:
             self._scheduler.claimed(result)
             lane = self._scheduler.lanes[result.endpoint]
-            if lane.ready and lane.shut(now):
-                self._finishes += self._scheduler.give_back(lane, now)
+            if lane.ready and lane.is_blocked(now):
+                self._finishes += self._scheduler.release(lane, now)
 
     def not_claimed(self, claims: list[Claim], _error: Exception) -> None:
         """Handle claims that failed: they are repeated later."""
@@ -210,5 +210,5 @@ class Dispatcher:
         now = time.time()
         for item in items:
             lane = self._scheduler.put_endpoint(item.endpoint, item.next_due)
-            if lane.ready and lane.shut(now):
-                self._finishes += self._scheduler.give_back(lane, now)
+            if lane.ready and lane.is_blocked(now):
+                self._finishes += self._scheduler.release(lane, now)

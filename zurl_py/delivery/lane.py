@@ -139,7 +139,7 @@ class Lane:
         rate = self.endpoint.settings.rate
         return None if rate is None else rate / self.processes
 
-    def shut(self, now: float) -> bool:
+    def is_blocked(self, now: float) -> bool:
         """Whether no attempt may start for some time, so that leased deliveries should go back."""
         endpoint = self.endpoint
         return bool(

@@ -1,8 +1,8 @@
 """The scheduler: which attempt is next. Fair among endpoints, within their limits, bounded memory.
 
-Attempts, leased deliveries and bytes of their bodies are bounded for all endpoints together. Half
-of each goes to whoever needs it, the next quarter in small shares, and the last in tiny ones: where
-many hang, there is some left for another.
+Attempts, leased deliveries and bytes of their bodies are bounded for all endpoints together. An
+endpoint may have all of the first half of each, small shares of the next quarter, and tiny ones of
+the last: if many endpoints hang, some is left for others.
 
 It has no I/O and no clock: it is given leased deliveries and the time, and returns attempts to
 make. Pending deliveries are in the store; of each endpoint only a few that are due are leased in
@@ -31,7 +31,7 @@ _CLAIM_BYTES: Final = 1 << 20  # bytes of bodies of one claim
 _MAX_CLAIMS: Final = 16  # claims that are not answered
 _FEW_READY: Final = 4  # leased deliveries that wait, of one lane, while there are many
 _FEW_BYTES: Final = 4 << 20  # bytes of leased bodies of one lane, while there are many
-_PASSED_OVER: Final = 100  # lanes without room that one call passes over
+_MAX_SKIPPED: Final = 100  # lanes without room that one call passes over
 
 
 @dataclass(slots=True)
@@ -69,12 +69,12 @@ class Scheduler:
         self.leased_bytes = 0
         self.paused = False
         self._random = random
-        self._round: deque[Lane] = deque()
-        self._hungry: dict[int, Lane] = {}  # lanes that may need a claim, in order
+        self._round_robin: deque[Lane] = deque()
+        self._may_claim: dict[int, Lane] = {}  # lanes with deliveries in the store, in order
         self._wakes: list[tuple[float, int]] = []  # a heap: times when to look at lanes again
         self._claims = 0
         self._processes = 1
-        self._flying = 0  # number of lanes with attempts in flight
+        self._active_lanes = 0  # number of lanes with attempts in flight
         self._expired: list[Finish] = []
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class Scheduler:
             self._by_name[endpoint.name] = lane
         if next_due is not None:
             lane.next_due = min(lane.next_due, next_due)
-        self.look_at(lane)
+        self.check_lane(lane)
         return lane
 
     def lane_of(self, name: str) -> Lane | None:
@@ -142,7 +142,7 @@ class Scheduler:
             lane.next_due == NEVER
             and len(lane.ready) < self._most_ready(lane)
             and self._has_bytes(lane, waiting)
-            and not lane.shut(now)
+            and not lane.is_blocked(now)
         )
 
     def _most_ready(self, lane: Lane) -> int:
@@ -160,7 +160,7 @@ class Scheduler:
         self._add_bytes(lane, len(delivery.body))
         if not lane.queued:
             lane.queued = True
-            self._round.append(lane)
+            self._round_robin.append(lane)
 
     def _add_bytes(self, lane: Lane, number: int) -> None:
         lane.leased_bytes += number
@@ -171,15 +171,15 @@ class Scheduler:
         lane = self.lanes.get(endpoint)
         if lane is not None and when < lane.next_due:
             lane.next_due = when
-            self.look_at(lane)
+            self.check_lane(lane)
 
-    def look_at(self, lane: Lane) -> None:
+    def check_lane(self, lane: Lane) -> None:
         """Check whether a lane that has changed may start an attempt, or needs a claim."""
         if lane.ready and not lane.queued:
             lane.queued = True
-            self._round.append(lane)
+            self._round_robin.append(lane)
         if lane.next_due < NEVER:
-            self._hungry[lane.endpoint.id] = lane
+            self._may_claim[lane.endpoint.id] = lane
 
     # -- claims --------------------------------------------------------------------------------
 
@@ -187,24 +187,24 @@ class Scheduler:
         """The claims to send to the store."""
         self._wake(now)
         claims: list[Claim] = []
-        passed_over: list[Lane] = []
-        while self._hungry and not self.paused and len(passed_over) < _PASSED_OVER:
+        skipped: list[Lane] = []
+        while self._may_claim and not self.paused and len(skipped) < _MAX_SKIPPED:
             if self.ready >= _MAX_READY or self.leased_bytes >= MAX_BYTES:
                 break
             if self._claims >= _MAX_CLAIMS:
                 break
-            number = next(iter(self._hungry))
-            lane = self._hungry.pop(number)
+            number = next(iter(self._may_claim))
+            lane = self._may_claim.pop(number)
             if not self._has_bytes(lane):
-                passed_over.append(lane)
+                skipped.append(lane)
                 continue
             claim = self._claim(lane, now)
             if claim is not None:
                 lane.claiming = True
                 self._claims += 1
                 claims.append(claim)
-        for lane in passed_over:
-            self._hungry[lane.endpoint.id] = lane
+        for lane in skipped:
+            self._may_claim[lane.endpoint.id] = lane
         return claims
 
     def _claim(self, lane: Lane, now: float) -> Claim | None:
@@ -226,7 +226,7 @@ class Scheduler:
         lane.next_due = NEVER if result.next_due is None else result.next_due
         for delivery in result.deliveries:
             self.leased(delivery)
-        self.look_at(lane)
+        self.check_lane(lane)
 
     def claim_failed(self, endpoint: int, retry_at: float) -> None:
         """Note that a claim failed; repeat it at ``retry_at``."""
@@ -242,10 +242,10 @@ class Scheduler:
 
     def take(self, now: float) -> Flight | None:
         """The next attempt to make; None: there is none now."""
-        round_ = self._round
+        round_ = self._round_robin
         if self.paused or len(self.flights) >= MAX_IN_FLIGHT:
             return None
-        few = MAX_IN_FLIGHT // (self._flying + 1) or 1
+        few = MAX_IN_FLIGHT // (self._active_lanes + 1) or 1
         share = _share(len(self.flights), MAX_IN_FLIGHT, few)
         for _ in range(len(round_)):
             lane = round_.popleft()
@@ -267,10 +267,10 @@ class Scheduler:
     def _start(self, lane: Lane, now: float) -> Flight:
         delivery = lane.ready.popleft()
         self.ready -= 1
-        self._flying += lane.in_flight == 0
+        self._active_lanes += lane.in_flight == 0
         lane.started(now)
         self.flights.add(delivery.seq)
-        self.look_at(lane)
+        self.check_lane(lane)
         return Flight(delivery, lane, now)
 
     def _drop_expired(self, lane: Lane, now: float) -> None:
@@ -298,7 +298,7 @@ class Scheduler:
         settings = lane.endpoint.settings
         verdict = judge(outcome, attempt, settings.schedule, delivery.expires_at, now, self._random)
         events = lane.ended(outcome, verdict, now)
-        self._flying -= lane.in_flight == 0
+        self._active_lanes -= lane.in_flight == 0
         finish = Finish(
             delivery,
             verdict.state,
@@ -308,10 +308,10 @@ class Scheduler:
             verdict.reason,
             now,
         )
-        self.look_at(lane)
+        self.check_lane(lane)
         return finish, verdict, events
 
-    def give_back(self, lane: Lane, now: float) -> list[Finish]:
+    def release(self, lane: Lane, now: float) -> list[Finish]:
         """Give the leased deliveries of a lane back to the store, uncharged."""
         finishes = [
             Finish(delivery, State.PENDING, delivery.due, delivery.attempt, None, "", now)
@@ -350,7 +350,7 @@ class Scheduler:
             lane = self.lanes.get(number)
             if lane is not None and lane.wake_at <= now:
                 lane.wake_at = NEVER
-                self.look_at(lane)
+                self.check_lane(lane)
 
     def _wake_at(self, lane: Lane, when: float) -> None:
         # An earlier wake-up comes first, and sets the next one.

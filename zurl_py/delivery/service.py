@@ -446,7 +446,7 @@ class Service:
         return self._drained or (not self.scheduler.flights and self.acceptor.idle)
 
     def _close(self) -> None:
-        self.dispatcher.give_all_back()
+        self.dispatcher.release_all()
         if not self.thread.stop(_LAST_WRITES):
             self._log.error("the store did not end in time")
         for link in self._links:

@@ -179,8 +179,8 @@ def test_hold_of_the_endpoint(bench: Bench) -> None:
     assert verdict.hold_until == NOW + 60
     assert bench.take() == []
     assert lane.changed
-    assert lane.shut(NOW)
-    back = bench.scheduler.give_back(lane, NOW)
+    assert lane.is_blocked(NOW)
+    back = bench.scheduler.release(lane, NOW)
     assert [item.outcome for item in back] == [None, None]
     assert bench.scheduler.ready == 0
 
@@ -298,7 +298,7 @@ def test_changes_of_the_operator_are_not_undone_by_an_older_lane(bench: Bench) -
     save = lane.take_changes()
     assert save.disabled == "gone"
     lane.put(replace(lane.endpoint, disabled=""))
-    assert lane.shut(NOW)  # the store did not have that yet
+    assert lane.is_blocked(NOW)  # the store did not have that yet
     lane.saved()
     lane.put(replace(lane.endpoint, disabled=""))
     assert not lane.endpoint.disabled
