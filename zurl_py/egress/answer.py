@@ -35,7 +35,11 @@ _NO_BODY: Final = (204, 304)
 _ABOUT_BODIES: Final = (ErrorName.BAD_FRAMING, ErrorName.BAD_ENCODING, ErrorName.MAX_SIZE)
 _PARTIAL_CONTENT: Final = 206
 _SLACK: Final = 1 << 20  # decoded bytes to which max_expansion does not apply
-_TCP_INFO_SIZE: Final = 104
+_TCP_INFO_SIZE: Final = 136
+_BYTES_RECEIVED: Final = struct.Struct("128xQ")  # tcpi_bytes_received
+# Bytes of an answer beyond its heads and its body; a chunk of one byte has five of them.
+_FRAMING: Final = 1_000_000
+_FRAMING_PER_BYTE: Final = 8
 _SINCE_LAST_DATA: Final = struct.Struct("52xI")  # tcpi_last_data_recv of <linux/tcp.h>; ms
 
 
@@ -53,6 +57,7 @@ class AnswerTransfer(HttpTransfer):
         "_decode_job",
         "_decoded",
         "_decoder",
+        "_framing_start",
         "_heard_at",
         "_limited",
         "_pieces",
@@ -80,6 +85,7 @@ class AnswerTransfer(HttpTransfer):
         self._pieces = 0  # of the body, and interim heads, in this turn
         self.yielded = False
         self.portion = FIRST_PORTION
+        self._framing_start: int | None = None  # bytes on this connection that are no payload
         self._limited = False  # a speed limit is set
         self._restricted = False  # it yields before its first piece
         self._redirecting = False  # the head is a redirect, so the body is ignored
@@ -88,7 +94,7 @@ class AnswerTransfer(HttpTransfer):
     def prepare(self, handle: EasyHandle) -> None:
         """Set the options of the current hop."""
         self.head = self._refusal = self._decoder = None
-        self._decode_job = self._decoded = None
+        self._decode_job = self._decoded = self._framing_start = None
         self._redirecting = self.yielded = self._limited = self._restricted = False
         self._pieces = 0
         handle.apply(self.request, self.verifies_connect_host)
@@ -133,7 +139,9 @@ class AnswerTransfer(HttpTransfer):
         """Pause until the next turn; False if there is nothing to pause."""
         handle = self.handle
         if handle is None or handle.window is not None or self._is_paused():
-            return False  # what a stream of a shared connection may send is limited already
+            return False
+        if handle.curl.getinfo(pycurl.INFO_HTTP_VERSION) >= _HTTP_2:
+            return False  # its connection is read for others as well, and has windows
         try:
             handle.curl.pause(pycurl.PAUSE_RECV)
         except pycurl.error:  # it has ended
@@ -155,6 +163,23 @@ class AnswerTransfer(HttpTransfer):
             self._limited = True
             handle.set(pycurl.MAX_RECV_SPEED_LARGE, limit)
         return True
+
+    def check_framing(self) -> None:
+        """End the transfer if its answer consists of chunk extensions or the like."""
+        handle, info = self.handle, _tcp_info(self.socket)
+        if handle is None or info is None:
+            return
+        getinfo = handle.curl.getinfo
+        if getinfo(pycurl.INFO_HTTP_VERSION) not in _HTTP_1:
+            return
+        payload = int(getinfo(pycurl.SIZE_DOWNLOAD)) + getinfo(pycurl.HEADER_SIZE)
+        framing = _BYTES_RECEIVED.unpack_from(info)[0] - payload
+        if self._framing_start is None:
+            self._framing_start = framing  # earlier answers on this connection are part of it
+        elif framing - self._framing_start > _FRAMING + _FRAMING_PER_BYTE * payload:
+            detail = f"more than {_FRAMING} bytes of chunk framing for {payload} bytes"
+            condition, error = Condition.UNDEFINED_CONDITION, ErrorName.BAD_FRAMING
+            self._egress.report(self, self.fail, TransferError(condition, detail, error=error))
 
     def lift_limit(self) -> None:
         """Go on without a limit."""
@@ -370,11 +395,18 @@ class AnswerTransfer(HttpTransfer):
             self.extras.redirected(self.request, code)
 
 
+_HTTP_1: Final = (pycurl.CURL_HTTP_VERSION_1_0, pycurl.CURL_HTTP_VERSION_1_1)
 _HTTP_2: Final = pycurl.CURL_HTTP_VERSION_2_0
 
 
 def _last_data(fd: int, now: float) -> float | None:
     """Time when bytes last came on a TCP connection."""
+    info = _tcp_info(fd)
+    return None if info is None else now - _SINCE_LAST_DATA.unpack_from(info)[0] / 1000.0
+
+
+def _tcp_info(fd: int) -> bytes | None:
+    """``struct tcp_info`` of <linux/tcp.h>; None if there is none."""
     if fd < 0:
         return None
     try:
@@ -382,8 +414,7 @@ def _last_data(fd: int, now: float) -> float | None:
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
     except OSError:  # not a TCP socket, or no descriptor left to examine it
         return None
-    milliseconds: int = _SINCE_LAST_DATA.unpack_from(info)[0]
-    return now - milliseconds / 1000.0
+    return info if len(info) == _TCP_INFO_SIZE else None  # shorter on old kernels
 
 
 def _bad_encoding(error: BadCoding) -> TransferError:

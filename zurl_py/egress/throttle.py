@@ -72,6 +72,9 @@ class Throttled(Protocol):
     def lift_limit(self) -> None:
         """Go on without a limit."""
 
+    def check_framing(self) -> None:
+        """End the transfer if too little of what it reads is payload."""
+
 
 class Throttle:
     """A queue of paused transfers.
@@ -138,6 +141,8 @@ class Throttle:
                 continue
             now = loop.clock()
             self._adapt(transfer, now - began)
+            if transfer.portion <= _COSTLY:
+                transfer.check_framing()
             if now - began > LONG_CALL:
                 self.pause_heavy(others(multi))
 

@@ -17,6 +17,7 @@ from tests.support.clock import Clock
 from zurl_py import url
 from zurl_py.egress import BufferedTransfer, StreamTransfer, TransferError
 from zurl_py.egress.engine import Egress
+from zurl_py.egress.errors import ErrorName
 from zurl_py.egress.request import HttpRequest
 from zurl_py.egress.settings import TransportOptions
 from zurl_py.egress.throttle import FIRST_PORTION, LEAST_PORTION, Throttle
@@ -73,6 +74,9 @@ class FakeTransfer:
 
     def unwatch(self, fd: int) -> None:
         assert fd == self.socket
+
+    def check_framing(self) -> None:
+        pass
 
     def drain(self) -> None:
         self._ours.recv(100_000)
@@ -274,4 +278,24 @@ def test_floods_take_little_of_a_turn_and_others_get_all(kind: str) -> None:
         egress.close()
         bad.errors.clear()
     gc.enable()
+    loop.close()
+
+
+def test_an_answer_of_chunk_extensions_only_ends() -> None:
+    loop = Loop(time.thread_time)
+    egress = Egress(loop, TransportOptions(), cast(Log, Lines()))
+    with ScriptedOrigin(_endless(*_ENDLESS["extension"])) as origin:
+        target = url.parse(origin.url("/").encode())
+        request = HttpRequest(target, b"GET", RequestHeaders(()), Rules())
+        stream = StreamTransfer(egress, request, StreamedSink(), None)
+        stream.start()
+        until = time.monotonic() + 60.0
+        while stream.failure is None:
+            assert time.monotonic() < until
+            loop.turn(wait=False)
+            egress.turn()
+        assert stream.failure.error == ErrorName.BAD_FRAMING
+        assert "chunk framing" in stream.failure.detail
+        egress.close()
+        origin.errors.clear()
     loop.close()
