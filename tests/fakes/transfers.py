@@ -36,9 +36,8 @@ class Handle:
         self.refused = None
         self.window = None
 
-    def set(self, option: int, value: Any) -> None:
-        assert option == pycurl.MAX_RECV_SPEED_LARGE
-        self.curl.limit = value
+    def limit_speed(self, size: int) -> None:
+        self.curl.limit = size
 
 
 class FakeEgress:

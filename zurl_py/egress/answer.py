@@ -161,7 +161,7 @@ class AnswerTransfer(HttpTransfer):
         # Only now: libcurl resumes a paused transfer whose limit is set.
         if handle.window is None and not self.yielded and not self._is_paused():
             self._limited = True
-            handle.set(pycurl.MAX_RECV_SPEED_LARGE, limit)
+            handle.limit_speed(limit)
         return True
 
     def check_framing(self) -> None:
@@ -199,7 +199,7 @@ class AnswerTransfer(HttpTransfer):
 
     def _limit_speed(self, handle: EasyHandle, limit: int) -> None:
         """Change the speed limit of a transfer that may have reached it."""
-        handle.set(pycurl.MAX_RECV_SPEED_LARGE, limit)
+        handle.limit_speed(limit)
         if self.multi is not None:
             # libcurl waits for up to a second, and looks at the limit when a transfer is resumed.
             with contextlib.suppress(pycurl.error):  # it has ended

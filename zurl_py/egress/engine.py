@@ -40,6 +40,7 @@ __all__ = ["Egress"]
 
 # An idle connection costs a descriptor, and some 50 kB with TLS.
 _MAX_IDLE_CONNECTIONS = 16_384
+_MANY_HEADS = 16_384  # bytes
 # Seconds between look-ups of a host that closes its kept connections.
 _MIN_NAME_AGE = 1.0
 # Results if the origin answers with HTTP/2 although HTTP/1.1 was requested, or not at all.
@@ -246,6 +247,11 @@ class Egress:
         transfer.multi = multi
         self._transfers[handle.curl] = transfer
 
+    def _note_if_costly(self, handle: EasyHandle | None) -> None:
+        """Remember an address whose answer failed in a long call, after many lines of heads."""
+        if handle is not None and handle.curl.getinfo(pycurl.HEADER_SIZE) > _MANY_HEADS:
+            self._throttle.note_costly(handle)
+
     def _restrict_if_costly(self, transfer: AnswerTransfer) -> None:
         name, _ = connects_to(transfer.request)
         answer = self._resolver.known(name)
@@ -381,7 +387,7 @@ class Egress:
         if self._breaker.most:
             self._count(transfer, code)
         if code and transfer.multi is not None and transfer.multi.slow_in == self._loop.now:
-            self._throttle.note_costly(transfer.handle)
+            self._note_if_costly(transfer.handle)
         if code in _RESET and self._may_hide_an_alert(transfer, message):
             self.look_for_an_alert(transfer, TransferError.from_curl(code, message))
         else:

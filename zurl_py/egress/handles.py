@@ -103,6 +103,7 @@ class EasyHandle:
     __slots__ = (
         "_dirty",
         "_discards",
+        "_has_limit",
         "_log",
         "_most_coded",
         "_pool",
@@ -163,6 +164,7 @@ class EasyHandle:
         self._most_coded = with_slack(pool.max_response_size)  # bytes of an answer
         self.proxied = bool(pool.settings.proxy)
         self._posted = False  # options of a body are set
+        self._has_limit = False  # a speed limit is set
         self._discards = False  # the body is dropped
         self._streams = False  # the answer goes to a StreamTransfer as it comes
         self._dirty = False  # options are set that only a reset undoes
@@ -432,6 +434,11 @@ class EasyHandle:
         self._dirty = True
         self.window = ReceiveWindow(self.curl, budget, now)
 
+    def limit_speed(self, size: int) -> None:
+        """Have libcurl read no more than ``size`` bytes at once; 0: no limit."""
+        self._has_limit = size > 0
+        self.curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, size)
+
     def set(self, option: int, value: Any) -> None:
         """Set an option that only a reset undoes."""
         self._dirty = True
@@ -448,6 +455,8 @@ class EasyHandle:
         self.header_lines.clear()
         self.must_yield = None
         self.pieces = 0
+        if self._has_limit:
+            self.limit_speed(0)
         if self.body.tell():
             self.body.seek(0)
             self.body.truncate()

@@ -43,6 +43,8 @@ _FAULTS: tuple[tuple[str, int | None, str], ...] = (
     *((name, None, name) for name in ("trickle", "reset", "stall", "redirects", "early")),
 )
 _SECONDS = 3.0
+# Bystanders have an origin at 127.0.0.1: the gateway treats addresses by what they have sent.
+_ELSEWHERE = "127.0.0.2"
 _AT_ONCE = 100  # packets of a worker that does not wait for answers
 
 
@@ -63,7 +65,7 @@ def _origins(asker: http_lab.Lab) -> Iterator[tuple[str, Callable[[], None]]]:
         def play(fault: str = fault, number: int | None = number) -> None:
             end = time.monotonic() + _SECONDS
             numbers = list(range(40)) if number is None else [number] * 40
-            with ScriptedOrigin(origin.script) as served:
+            with ScriptedOrigin(origin.script, host=_ELSEWHERE) as served:
                 while time.monotonic() < end:
                     asker.play(http_lab.wants_of(served, fault, numbers, http_lab.WAYS))
                 served.errors.clear()
@@ -85,7 +87,7 @@ def _workers(asker: http_lab.Lab) -> Iterator[tuple[str, Callable[[], None]]]:
             worker.received.clear()
 
     yield "worker: packets without end", lambda: flood("x-probe:")
-    with ScriptedOrigin(origin.script) as served:
+    with ScriptedOrigin(origin.script, host=_ELSEWHERE) as served:
         yield "worker: requests without end", lambda: flood(served.url("/fine/0"))
         served.errors.clear()
 
