@@ -19,6 +19,8 @@ from .attempts import DEFAULT_SCHEDULE
 __all__ = ["DELIVER_SOCKET_KEYS", "KEYS", "DeliverConfig", "load", "shown"]
 
 DELIVER_SOCKET_KEYS: Final = ("deliver_spec", "deliver_push_spec")
+"""The keys of the ZeroMQ sockets."""
+
 _MAX_BODY: Final = 64 << 20  # bytes
 _MAX_STORE: Final = 1 << 50  # bytes
 _MAX_ATTEMPTS: Final = 100
@@ -89,6 +91,7 @@ def _schedule(entry: Entry) -> tuple[float, ...]:
     return waits
 
 
+# Every key, with the function that checks and converts its value.
 KEYS: Final[dict[str, Converter]] = {
     "deliver_spec": values.endpoints,
     "deliver_push_spec": values.endpoints,

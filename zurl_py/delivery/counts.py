@@ -8,6 +8,7 @@ from typing import Final
 
 __all__ = ["COMMIT_BUCKETS", "OUTCOMES", "Counts"]
 
+# Upper bounds of the durations of commits, in seconds.
 COMMIT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 OUTCOMES: Final = (
     "2xx",

@@ -8,6 +8,8 @@ from typing import Final
 __all__ = ["MINUTES", "History"]
 
 MINUTES: Final = 30
+"""Minutes of attempts that are kept for each endpoint."""
+
 _MOST: Final = 500  # endpoints; beyond that, the one idle for the longest time is removed
 
 

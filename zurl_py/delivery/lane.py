@@ -16,6 +16,8 @@ from .requests import RequestEncoder
 __all__ = ["NEVER", "Lane"]
 
 NEVER: Final = float("inf")
+"""A time that does not come."""
+
 _MOST_AHEAD: Final = 64  # deliveries leased ahead of need
 _MOMENT: Final = 1.0  # seconds
 

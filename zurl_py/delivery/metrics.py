@@ -16,6 +16,8 @@ from .scheduler import Scheduler
 __all__ = ["EVENTS", "DeliverMetrics"]
 
 EVENTS: Final = ("breaker-opened", "disabled", "failing-50", "failing-70", "failing-90")
+"""Events of endpoints that the operator is notified of."""
+
 _STATES: Final = ("pending", "leased", "held", "done", "dead")
 _BREAKERS: Final = ("closed", "open", "half-open")
 
@@ -41,9 +43,10 @@ class DeliverMetrics:
         self._families: list[Family] = [
             *self._messages(),
             *self._attempts(),
+            *self._in_flight(),
             *self._store(kept),
             *self._endpoints(),
-            Info("zurl_deliver_build", "What this is.", version=__version__),
+            Info("zurl_deliver_build", "Version of this program.", version=__version__),
             *process_families(read_process),
         ]
 
@@ -83,20 +86,24 @@ class DeliverMetrics:
             ),
             Observed(
                 "zurl_deliver_ended",
-                "Webhooks that ended, by how.",
+                "Webhooks that ended, by their last state.",
                 lambda: [counts.done, counts.dead],
                 state=("done", "dead"),
             ),
             Observed(
                 "zurl_deliver_stale_finishes",
-                "Results that were dropped, as the lease was another's by then.",
+                "Results that were dropped, as another process had the lease by then.",
                 lambda: counts.stale,
             ),
             Observed(
                 "zurl_deliver_takeovers",
-                "Leases of processes that had died which this one took back.",
+                "Leases that this process took over from processes that had died.",
                 lambda: counts.takeovers,
             ),
+        ]
+
+    def _in_flight(self) -> list[Family]:
+        return [
             Gauge(
                 "zurl_deliver_in_flight",
                 "Attempts under way.",
@@ -109,7 +116,7 @@ class DeliverMetrics:
             ),
             Gauge(
                 "zurl_deliver_leased_bytes",
-                "Bodies of what is leased.",
+                "Bytes of bodies of leased webhooks.",
                 lambda: self._scheduler.leased_bytes,
             ),
         ]

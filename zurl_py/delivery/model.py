@@ -25,7 +25,7 @@ __all__ = [
     "Settings",
 ]
 
-DEFAULT_CONCURRENCY: Final = 64
+DEFAULT_CONCURRENCY: Final = 64  # attempts in flight of one endpoint
 DEFAULT_TIMEOUT: Final = 15_000  # milliseconds
 ORDERING: Final = "ordering"  # beginning of the mark of an endpoint that is being ordered anew
 

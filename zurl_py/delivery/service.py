@@ -91,27 +91,9 @@ class Service:
         )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets = DeliverSockets(self._context, config)
-        self.acceptor = Acceptor(
-            self.thread,
-            self.scheduler,
-            log,
-            self.counts,
-            config.max_body,
-            self._send,
-            self._queried,
-        )
+        self.acceptor = self._make_acceptor()
         self._readers = self._make_readers()
-        self._links = [
-            GatewayLink(
-                self._context,
-                endpoint,
-                self.loop,
-                log,
-                self.dispatcher.ended,
-                self.dispatcher.links_changed,
-            )
-            for endpoint in gateways
-        ]
+        self._links = [self._make_link(endpoint) for endpoint in gateways]
         self.dispatcher.use(self._links)
         self._wake = Timer(lambda: None)
         self._stop_timer = Timer(self._drain_over)
@@ -142,6 +124,27 @@ class Service:
         thread.observe_commit = self.counts.commit
         self.loop.watch(thread.fd, READ, lambda _fd, _events: thread.deliver_results())
         return thread
+
+    def _make_acceptor(self) -> Acceptor:
+        return Acceptor(
+            self.thread,
+            self.scheduler,
+            self._log,
+            self.counts,
+            self._config.max_body,
+            self._send,
+            self._queried,
+        )
+
+    def _make_link(self, endpoint: str) -> GatewayLink:
+        return GatewayLink(
+            self._context,
+            endpoint,
+            self.loop,
+            self._log,
+            self.dispatcher.ended,
+            self.dispatcher.links_changed,
+        )
 
     def _make_readers(self) -> list[tuple[SocketReader, Callable[[list[bytes]], None]]]:
         readers: list[tuple[SocketReader, Callable[[list[bytes]], None]]] = []

@@ -77,6 +77,7 @@ class Continued:
 
 
 Query = Question | Sweep | SetSchedule | CountPending | Continued
+"""A question of a worker, or work of the service itself."""
 
 
 @dataclass(slots=True)

@@ -246,6 +246,7 @@ CREATE INDEX delivery_open ON zurl.delivery (endpoint, okey)
 
 MIGRATIONS: Final = (_TABLES + _FUNCTIONS, _COUNTERS + COUNT_ALL + ";" + _DELIVER, _OPEN)
 LATEST: Final = len(MIGRATIONS)
+"""The version of the schema after all migrations."""
 
 
 def migrate(connection: psycopg.Connection[Any]) -> None:
