@@ -170,7 +170,10 @@ class Transport:
 
     def _open(self, gateway: Any, defaults: ClientOptions) -> None:
         _check_defaults(defaults)
-        self._client = Client(gateway, **defaults)
+        try:
+            self._client = Client(gateway, **defaults)
+        except errors.GatewayUnavailable as error:  # no gateway can be found at all
+            raise self._library.translated(error, None) from error
         self._options = _adapted(self._client)
 
     def _handle(self, request: Any) -> Any:
@@ -201,7 +204,10 @@ class AsyncTransport:
 
     def _open(self, gateway: Any, defaults: ClientOptions) -> None:
         _check_defaults(defaults)
-        self._client = AsyncClient(gateway, **defaults)
+        try:
+            self._client = AsyncClient(gateway, **defaults)
+        except errors.GatewayUnavailable as error:
+            raise self._library.translated(error, None) from error
         self._options = _adapted(self._client)
 
     async def _handle(self, request: Any) -> Any:

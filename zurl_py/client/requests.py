@@ -94,7 +94,11 @@ class ZurlAdapter(HTTPAdapter):
                 raise ArgumentRefused(f"{name}= is for the session, not for its adapter")
         self._gateway = gateway
         self._defaults = defaults
-        self._begin(Client(gateway, **defaults))
+        try:
+            client = Client(gateway, **defaults)
+        except errors.GatewayUnavailable as error:  # no gateway can be found at all
+            raise _translated(error, None) from error
+        self._begin(client)
         super().__init__(max_retries=max_retries)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -197,12 +201,13 @@ class ZurlAdapter(HTTPAdapter):
             retries = following
 
 
-def _translated(error: errors.ZurlError, request: requests.PreparedRequest) -> Exception:
+def _translated(error: errors.ZurlError, request: requests.PreparedRequest | None) -> Exception:
     kind = _SPECIAL.get(type(error))
     if kind is None:
         kind = getattr(requests.exceptions, failure_of_exception(error).requests)
     inner: Any = str(error)
-    if kind is requests.ReadTimeout:  # programs search for these words in this place
+    if kind is requests.ReadTimeout and request is not None:
+        # Programs search for these words in this place.
         pool: Any = "gateway"
         inner = ReadTimeoutError(pool, str(request.url), f"Read timed out. ({error})")
     made = kind(inner, request=request)

@@ -117,7 +117,8 @@ def one_of(*allowed: bytes) -> Callable[[object], bytes]:
         found = text(value)
         if found not in allowed:
             known = b", ".join(allowed).decode()
-            raise WrongField(f"must be one of {known}, not {found[:32]!r}")
+            shown = ascii(found[:32].decode("utf-8", "replace"))
+            raise WrongField(f"must be one of {known}, not {shown}")
         return found
 
     return check

@@ -205,6 +205,14 @@ def test_refusals_are_connect_errors_with_the_reason(
             ask_when_gone(lambda: client.get("http://127.0.0.1:1/", timeout=0.3))
 
 
+def test_an_address_without_a_gateway(theirs: Any, ours: Any) -> None:
+    for make in (ours.Client, ours.AsyncClient, ours.ZurlTransport, ours.AsyncZurlTransport):
+        with pytest.raises(theirs.ConnectError, match="No such file") as told:
+            make("/nowhere/zurl.conf")
+        assert type(told.value) is ours.GatewayUnavailable
+        assert told.value.error == "no-gateway"
+
+
 @pytest.mark.parametrize(
     "refused",
     [

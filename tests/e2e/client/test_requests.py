@@ -180,6 +180,13 @@ def test_refusals_and_a_gateway_that_is_away(
             ask_when_gone(lambda: session.get("http://127.0.0.1:1/", timeout=0.3))
 
 
+def test_an_address_without_a_gateway() -> None:
+    with pytest.raises(GatewayUnavailable, match="No such file") as told:
+        ZurlAdapter("/nowhere/zurl.conf")
+    assert isinstance(told.value, requests.ConnectionError)
+    assert told.value.error == "no-gateway"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_is_too_large(

@@ -554,7 +554,7 @@ def test_a_response_always_has_its_body() -> None:
         ("auto-pong", [], "true or false"),
         ("connect-timeout", {}, "number"),
         ("host", 5, "text"),
-        ("http-version", "4", "one of 1.1, 2, 3"),
+        ("http-version", "4", "one of 1.1, 2, 3, not '4'"),
         ("http-version", 2, "text"),
         ("max-redirects", 21, "from 0 to 20"),
         ("max-redirects", -1, "from 0 to 20"),
