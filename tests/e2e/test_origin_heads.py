@@ -279,3 +279,25 @@ def test_silence_is_no_activity(
         else:
             answer = worker.request(method="GET", uri=origin.url())
         assert answer["condition"] == b"session-timeout"
+
+
+# -- 101 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"])
+def test_an_upgrade_that_nobody_asked_for_is_an_error(
+    worker: Worker, origin: ScriptedOrigin, before: bytes
+) -> None:
+    """The connection stays open: libcurl would wait for another head."""
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+
+    def script(connection: Connection) -> None:
+        connection.read_head()
+        connection.send(before + switching)
+        connection.expect_end()
+
+    origin.script = script
+    for answer in both(worker, origin.url()):
+        assert answer["condition"] == b"undefined-condition"
+        assert answer["ext"]["error"] == b"not-http"
+        assert b"101" in answer["ext"]["detail"]

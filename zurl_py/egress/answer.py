@@ -23,7 +23,7 @@ from .request import HttpRequest
 from .throttle import FIRST_PORTION
 from .transfer import HttpTransfer
 
-__all__ = ["PIECE", "AnswerTransfer"]
+__all__ = ["PIECE", "AnswerTransfer", "unasked_upgrade"]
 
 PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
 
@@ -263,7 +263,8 @@ class AnswerTransfer(HttpTransfer):
                 if self.extras is not None:
                     self.extras.head_came(head)
             elif is_upgrade(lines):
-                return self._stop(Condition.UNDEFINED_CONDITION, "101 to a plain request")
+                self._refusal = unasked_upgrade()
+                return 0
             elif self.extras is not None:
                 for interim in read_interim(lines):
                     self.extras.interim_came(interim)
@@ -415,6 +416,15 @@ def _tcp_info(fd: int) -> bytes | None:
     except OSError:  # not a TCP socket, or no descriptor left to examine it
         return None
     return info if len(info) == _TCP_INFO_SIZE else None  # shorter on old kernels
+
+
+def unasked_upgrade() -> TransferError:
+    """The failure of a request that was answered with 101, although it asked for no protocol."""
+    return TransferError(
+        Condition.UNDEFINED_CONDITION,
+        "101 to a request that asks for no other protocol",
+        error=ErrorName.NOT_HTTP,
+    )
 
 
 def _bad_encoding(error: BadCoding) -> TransferError:

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 import pycurl
 
 from ..http.codings import BodyDecoder
-from ..http.heads import Head, read_head, read_interim, read_trailers, trailer_fields
+from ..http.heads import Head, is_upgrade, read_head, read_interim, read_trailers, trailer_fields
 from ..zhttp import Condition, JsonText
-from .answer import PIECE, AnswerTransfer
+from .answer import PIECE, AnswerTransfer, unasked_upgrade
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle, with_slack
@@ -92,6 +92,18 @@ class BufferedTransfer(AnswerTransfer):
             handle.watch(self._header_came, self._body_came)
         elif self.request.follow_redirects:
             handle.watch(self._header_came, None)
+
+    def check_upgrade(self) -> None:
+        """Fail if the origin has switched protocols: libcurl waits for another head."""
+        handle = self.handle
+        if handle is None or self.head is not None:
+            return
+        try:
+            is_over = is_upgrade(handle.header_lines)
+        except ValueError:  # libcurl is going to refuse it
+            return
+        if is_over:
+            self.fail(unasked_upgrade())
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 

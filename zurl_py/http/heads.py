@@ -164,8 +164,20 @@ def trailer_fields(lines: Iterable[bytes]) -> list[Pair]:
 
 
 def is_upgrade(lines: list[bytes]) -> bool:
-    """Whether these lines hold a 101 head: what follows it is no HTTP."""
-    return bool(lines) and _known_statuses[lines[0]][0] == _SWITCHING
+    """Whether these lines hold a whole 101 head: what follows it is no HTTP.
+
+    Raises:
+        ValueError: as ``read_head``.
+    """
+    start, blanks = 0, map(_is_blank, lines)
+    while (end := _next(blanks, start)) is not None:
+        code = _known_statuses[lines[start]][0]
+        if code >= 200:  # the final head
+            return False
+        if code == _SWITCHING:
+            return True
+        start = end + 1
+    return False
 
 
 _is_blank: Final = BLANK_LINES.__contains__

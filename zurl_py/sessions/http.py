@@ -120,6 +120,8 @@ class HttpSession(Session):
     @entry
     def keep_time(self) -> None:
         """Set the timer of a request without a timeout, once it has been open for a while."""
+        if self._is_over():
+            return
         self._set_timer()
 
     def _release(self) -> None:
@@ -138,6 +140,12 @@ class HttpSession(Session):
         if self._transfer is not None:
             self._transfer.timed_out()
 
+    def _is_over(self) -> bool:
+        """Whether the origin's 101 has ended a request whose answer is buffered."""
+        if isinstance(self._transfer, BufferedTransfer):
+            self._transfer.check_upgrade()
+        return not self.open
+
     def _next_check(self) -> float:
         """Time when the time limits are to be checked again."""
         s = self._s
@@ -153,6 +161,8 @@ class HttpSession(Session):
         """Check both time limits; False if one is exceeded, which has ended the session."""
         s = self._s
         now = s.loop.now
+        if self._is_over():
+            return False
         if self._transfer is not None:
             self._last_activity = max(self._last_activity, self._transfer.last_activity(now))
         if self._deadline is not None and now >= self._deadline:
