@@ -25,7 +25,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         cwd=ROOT,
         env={**os.environ, **environment},

@@ -216,8 +216,7 @@ class Daemon:
 
     def cpu_seconds(self) -> float:
         """Processor time used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def descriptors(self) -> int:
         """Number of open file descriptors."""
@@ -249,6 +248,12 @@ class Daemon:
 
     def __exit__(self, *args: object) -> None:
         self.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used so far, in all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_idle(daemon: Daemon, seconds: float) -> float:

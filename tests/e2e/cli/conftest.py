@@ -33,7 +33,7 @@ def run(shared_daemon: Daemon, tmp_path: Path) -> Run:
             [sys.executable, "-m", "zurl_py", *arguments],
             input=input,
             capture_output=True,
-            timeout=DEADLINE,
+            timeout=4 * DEADLINE,
             cwd=tmp_path,
             env={
                 "PATH": "/usr/bin:/bin",

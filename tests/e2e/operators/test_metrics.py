@@ -174,20 +174,21 @@ def test_requests_in_progress(start: Start, origin: ScriptedOrigin) -> None:
 def test_packets(start: Start, origin: ScriptedOrigin) -> None:
     daemon, worker = start()
     origin.script = reply(OK)
+    worker.fence()  # the worker has asked more than once whether the daemon is there
     before = metrics(daemon)
     worker.request(method="GET", uri=origin.url())
     worker.start("a", method="GET", uri=origin.url()).finish()
     worker.push({"from": worker.address, "id": "faulty", "method": 1})
     worker.follow({"from": worker.address, "id": "unknown", "seq": 1, "type": "keep-alive"})
-    wait_until(
-        lambda: metrics(daemon).sum("zurl_packets_dropped_total", reason="no-session") == 1,
-        "the packet of no session",
-    )
+    assert worker.next_of(b"unknown").type == b"cancel"
+    assert worker.next_of(b"faulty")["condition"] == b"bad-request"
     now = metrics(daemon)
 
     def news(name: str, **labels: str) -> float:
         return now.value(name, **labels) - before.value(name, **labels)
 
+    dropped = {"socket": "in_stream_spec", "reason": "no-session"}
+    assert news("zurl_packets_dropped_total", **dropped) == 1
     assert news("zurl_packets_in_total", socket="in_req_spec") == 1
     assert news("zurl_packets_in_total", socket="in_spec") == 2
     assert news("zurl_packets_in_total", socket="in_stream_spec") == 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.labs.faults import lab as http_lab
 from tests.labs.faults import origin
-from tests.labs.faults.bystanders import percentile
+from tests.labs.faults.bystanders import Took, percentile
 from tests.labs.faults.origin import CODINGS
 from tests.labs.faults.websocket_lab import Lab
 from tests.support import ScriptedOrigin
@@ -100,8 +100,9 @@ def _row(lab: Lab, name: str, play: Callable[[], None]) -> str:
     return _line(name, times, f"{grown:.0f}")
 
 
-def _line(name: str, times: list[float], grown: str) -> str:
-    median, worst = percentile(times, 0.5) * 1000, percentile(times, 0.99) * 1000
+def _line(name: str, times: list[Took], grown: str) -> str:
+    seconds = [each.seconds for each in times]
+    median, worst = percentile(seconds, 0.5) * 1000, percentile(seconds, 0.99) * 1000
     return f"| {name} | {len(times)} | {median:.2f} | {worst:.2f} | {grown} |"
 
 

@@ -157,7 +157,7 @@ class Lab:
             **{**(ours if kind == "ours" else {}), **settings},
         ).start()
         self.worker = Worker(self.daemon, address=b"attacker").ready()
-        self.others = Bystanders(self.daemon.endpoints["in_req_spec"])
+        self.others = Bystanders(self.daemon.endpoints["in_req_spec"], self.daemon.pid)
         self._warm_up()
 
     def _warm_up(self) -> None:

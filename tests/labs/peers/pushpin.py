@@ -185,7 +185,7 @@ class Pushpin:
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> http.client.HTTPResponse:
         """One request through Pushpin; the response is not read yet."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, names, encode_chunked=not isinstance(body, bytes))
         return connection.getresponse()
