@@ -85,10 +85,11 @@ sbom: $(VENV)/made
 	mkdir -p dist
 	$(BIN)/python tools/sbom.py > dist/sbom.cdx.json
 
-# The pinned packages against the advisories that PyPI knows of; asks the network.
+# The pinned packages against the advisories that PyPI knows of; asks the network. AUDIT_ARGS may name
+# another service: -s osv --osv-url URL
 audit: $(VENV)/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/python -m pip_audit --requirement debian/requirements.txt --no-deps --disable-pip
+	$(BIN)/python -m pip_audit --requirement debian/requirements.txt --require-hashes --disable-pip $(AUDIT_ARGS)
 
 # The Debian package, into dist/; needs root where something is missing for the build.
 deb:

@@ -258,9 +258,9 @@ def test_a_bomb_does_not_stop_others(
         answers: list[Message] = []
         end = time.monotonic() + 60
         while len(answers) < 5 and time.monotonic() < end:
-            started = daemon.cpu_seconds()  # the clock would count what else the machine does
+            started = daemon.loop_seconds()  # the clock would count what else the machine does
             assert other.request(method="GET", uri=plain.url()).body == b"hi"
-            slowest = max(slowest, daemon.cpu_seconds() - started)
+            slowest = max(slowest, daemon.loop_seconds() - started)
             peak = max(peak, daemon.memory() - before)
             while worker.dealer.poll(0):
                 answers.append(worker.recv_req())
@@ -405,7 +405,7 @@ def test_a_large_answer_does_not_stop_others(
         while not worker.dealer.poll(0) and time.monotonic() < end:
             started = daemon.cpu_seconds()
             other.request(method="GET", uri="x:")
-            slowest = max(slowest, daemon.cpu_seconds() - started)
+            slowest = max(slowest, daemon.loop_seconds() - started)
         answer = worker.recv_req()
     expected = body.decode("utf-8", "replace").encode() if format == "J" else body
     assert answer.body == expected

@@ -215,8 +215,12 @@ class Daemon:
         raise AssertionError("no VmRSS")
 
     def cpu_seconds(self) -> float:
-        """Processor time used so far."""
+        """Processor time used so far, by all threads."""
         return cpu_seconds(self.pid)
+
+    def loop_seconds(self) -> float:
+        """Processor time that the thread of the loop has used so far."""
+        return _processor_seconds(Path(f"/proc/{self.pid}/task/{self.pid}/stat"))
 
     def descriptors(self) -> int:
         """Number of open file descriptors."""
@@ -252,8 +256,7 @@ class Daemon:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process has used so far, in all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _processor_seconds(Path(f"/proc/{pid}/stat"))
 
 
 def cpu_idle(daemon: Daemon, seconds: float) -> float:
@@ -261,3 +264,8 @@ def cpu_idle(daemon: Daemon, seconds: float) -> float:
     before = daemon.cpu_seconds()
     time.sleep(seconds)
     return (daemon.cpu_seconds() - before) / seconds
+
+
+def _processor_seconds(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
