@@ -33,7 +33,7 @@ _HTTP_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # it pauses if the turn has lasted too long: one read may have hundreds of thousands of chunks of
 # one byte. While the transfer is paused, libcurl joins them. Large pieces count as several.
 MOST_PIECES = 32
-PIECE_SHIFT = 10  # one more for each KiB
+PIECE_SHIFT = 11  # one more for each 2 KiB
 _MAX_POOLED = 1000
 # CURLOPT_... that pycurl has no names for
 _SUPPRESS_CONNECT_HEADERS = 265
