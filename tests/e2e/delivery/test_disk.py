@@ -101,7 +101,7 @@ def test_full_disk(start_deliver: Start, receiver: Receiver, small_disk: Path) -
     worker.ask("endpoint-disable", endpoint="off")
     body = "x" * 100_000
     accepted = []
-    for number in range(200):
+    for number in range(400):  # more than there is room for, whenever the log is emptied
         answer = worker.ask("deliver", endpoint="off", body=body, id=f"f{number}")
         if answer["type"] == "error":
             break
