@@ -172,7 +172,7 @@ class AnswerTransfer(HttpTransfer):
         getinfo = handle.curl.getinfo
         if getinfo(pycurl.INFO_HTTP_VERSION) not in _HTTP_1:
             return
-        payload = int(getinfo(pycurl.SIZE_DOWNLOAD)) + getinfo(pycurl.HEADER_SIZE)
+        payload = int(getinfo(pycurl.SIZE_DOWNLOAD_T)) + getinfo(pycurl.HEADER_SIZE)
         framing = _BYTES_RECEIVED.unpack_from(info)[0] - payload
         if self._framing_start is None:
             self._framing_start = framing  # earlier answers on this connection are part of it
@@ -233,7 +233,7 @@ class AnswerTransfer(HttpTransfer):
         handle = self.handle
         if handle is None:
             return done
-        return len(handle.header_lines) + int(handle.curl.getinfo(pycurl.SIZE_DOWNLOAD))
+        return len(handle.header_lines) + int(handle.curl.getinfo(pycurl.SIZE_DOWNLOAD_T))
 
     # -- called by libcurl: record, never raise, never call libcurl ------------------------------
 

@@ -560,8 +560,8 @@ class Egress:
 
     def _pause_heavy(self) -> None:
         slow, self._loop.slow = self._loop.slow, []
-        for multi in {transfer.multi for transfer in self._transfers.values()}:
-            if multi is not None and any(map(multi.serves, slow)):
+        for multi in [*self._multis(), *self._retired]:
+            if any(map(multi.serves, slow)):
                 multi.slow_in = self._loop.now
                 self._throttle.pause_heavy(self._answers_of(multi))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import array
 import fcntl
 import termios
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from ..cache import remember
@@ -94,6 +94,7 @@ class Throttle:
         self.until = 0.0
         self.costly: dict[str, float] = {}
         self._fresh: list[Throttled] = []  # paused by libcurl's callback
+        self._looked_at = -1  # position of the last transfer that `pause_heavy` has looked at
         self._turn = -1.0  # the turn of the loop in which some were served
 
     def __repr__(self) -> str:
@@ -104,19 +105,24 @@ class Throttle:
         self.waiting[transfer] = None
         self._fresh.append(transfer)
 
-    def pause_heavy(self, transfers: Iterable[Throttled]) -> None:
-        """Pause those of a long call that have much more to read."""
-        until = self._loop.clock() + _SHARE
-        for transfer in transfers:
-            if transfer.yielded:
-                continue
-            fd = transfer.socket
-            if _unread(fd) >= _MUCH and transfer.pause():
-                self._wait(transfer, fd)
-                if self._loop.clock() > until:
-                    return  # the next long call finds the others
+    def pause_heavy(self, transfers: Sequence[Throttled]) -> None:
+        """Pause those of a long call that have much more to read.
 
-    def run(self, others: Callable[[Multi], Iterable[Throttled]]) -> None:
+        The search has a limit of time. It goes on after the next long call.
+        """
+        clock, count = self._loop.clock, len(transfers)
+        until = clock() + _SHARE
+        for _ in range(count):
+            self._looked_at = (self._looked_at + 1) % count
+            transfer = transfers[self._looked_at]
+            if not transfer.yielded:
+                fd = transfer.socket
+                if _unread(fd) >= _MUCH and transfer.pause():
+                    self._wait(transfer, fd)
+            if clock() > until:
+                return
+
+    def run(self, others: Callable[[Multi], Sequence[Throttled]]) -> None:
         """Serve those whose turn it is, at least one; once in each turn of the loop.
 
         Args:
