@@ -77,7 +77,7 @@ def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]
         skipped: called with the number and the text of each line that is neither section nor key.
 
     Raises:
-        IniError: a quote is not closed, or an escape stands for no character.
+        IniError: a quote is not closed, an escape stands for no character, or a value has a NUL.
     """
     section, heading = "General", 0
     for number, line in _logical_lines(text.removeprefix("\ufeff")):
@@ -95,6 +95,8 @@ def parse_ini(text: str, skipped: Callable[[int, str], None]) -> Iterator[Entry]
             continue
         items = tuple(_split(value, number))
         given = tuple(item for item in items if item)
+        if any("\0" in item for item in items):
+            raise IniError(number, f"{key} has a NUL character, which no value may have")
         commented = _is_commented(value)
         yield Entry(section, key, given, ",".join(items), number, commented, heading)
 

@@ -370,6 +370,14 @@ def test_the_last_of_two_counts_even_if_it_is_empty(conf: Path) -> None:
     assert read(conf, MINIMAL + "timeout=5\ntimeout=\n").timeout == 600
 
 
+@pytest.mark.parametrize("key", ["proxy_credentials_file", "ca_file", "deny_file", "user_agent"])
+def test_a_nul_is_refused(conf: Path, key: str) -> None:
+    """No path may have one: to open it would raise ValueError."""
+    with pytest.raises(ConfigError, match=f"{key} has a NUL character") as caught:
+        read(conf, MINIMAL + f"{key}=/etc/\0\n")
+    assert caught.value.line == len(MINIMAL.splitlines()) + 1
+
+
 @given(
     st.sampled_from(sorted(KEYS)),
     st.text(st.characters(exclude_characters="\r\n\\", exclude_categories=["Cs"])),
