@@ -125,6 +125,18 @@ def used() -> Metrics:
     return metrics
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_durations_take_no_memory_for_each_request(on: bool) -> None:
+    """Without ``metrics_listen`` nobody reads them, and no turn is observed."""
+    metrics = Metrics(on=on)
+    for _ in range(2000):
+        metrics.open[0] += 1
+        metrics.ended(0, 0, "2xx", 0.1)
+        if on:
+            metrics.observe_turn(0.001)
+    assert len(metrics.durations.pending[0]) <= 256
+
+
 @pytest.mark.parametrize("kind", [TEXT, OPENMETRICS])
 def test_prometheus_own_parsers_read_it(kind: str) -> None:
     text = render(used().families(), kind).decode()

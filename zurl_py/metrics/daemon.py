@@ -224,7 +224,8 @@ class Metrics:
         self.open[interface] -= 1
         index = (interface * _SCHEMES + scheme) * _PER_SCHEME + _OUTCOME_NUMBER[outcome]
         self.requests.values[index] += 1
-        self.durations.pending[0].append(seconds)
+        if self.on:  # else `observe_turn` is not called, which empties the list
+            self.durations.pending[0].append(seconds)
         if http_version:
             self.responses.values[_VERSION_NUMBER[http_version]] += 1
 
