@@ -11,12 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
-
 from ..messages import QuestionError, Replay
 from ..model import Recovered
 from .base import Continued, QueryResult, Sweep
-from .state import DEAD, PENDING, STOPS, WAITS, SqlState, unknown_delivery
+from .state import DEAD, PENDING, STOPS, WAITS, SqlState, as_json, unknown_delivery
 
 __all__ = ["SLICE", "Changes", "Enabling", "Replaying"]
 
@@ -75,7 +73,7 @@ class Changes:
         if free:
             self._execute(
                 f"UPDATE delivery SET due = ? WHERE seq IN ({self._state.LISTED})",
-                (now, _listed(free)),
+                (now, as_json(free)),
             )
         return len(waiting) == SLICE and bool(free)
 
@@ -131,14 +129,14 @@ class Changes:
         keys = self._execute(
             "SELECT DISTINCT okey FROM delivery"
             f" WHERE seq IN ({self._state.LISTED}) AND okey IS NOT NULL ORDER BY okey",
-            (_listed(seqs),),
+            (as_json(seqs),),
         ).fetchall()
         self._state.hold_keys(endpoint, [okey for (okey,) in keys])
         free = self._state.lock_free([(endpoint, seq) for seq in seqs])
         rows = self._execute(
             f"SELECT seq, state, okey FROM delivery WHERE seq IN ({self._state.LISTED})"
             " ORDER BY seq",
-            (_listed(free),),
+            (as_json(free),),
         ).fetchall()
         # Of each key one may go; the others wait for its end.
         open_ = self._open_keys(endpoint, [okey for (okey,) in keys], free)
@@ -155,7 +153,7 @@ class Changes:
                 "UPDATE delivery SET state = 0, blocked = ?, due = ?, attempt = 0, reason = NULL,"
                 " forget = NULL, expires = CASE WHEN expires > ? THEN expires END"
                 f" WHERE seq IN ({self._state.LISTED})",
-                (blocked, now, now, _listed(chosen)),
+                (blocked, now, now, as_json(chosen)),
             )
         for _, state, _ in rows:
             if state != PENDING:
@@ -171,7 +169,7 @@ class Changes:
             " (SELECT 1 FROM delivery AS d WHERE d.endpoint = ? AND d.okey = wanted.value"
             " AND d.okey IS NOT NULL AND d.state = 0 AND d.blocked = 0"
             f" AND d.seq NOT IN ({self._state.LISTED}))",
-            (_listed(okeys), endpoint, _listed(without)),
+            (as_json(okeys), endpoint, as_json(without)),
         ).fetchall()
         return {okey for (okey,) in found}
 
@@ -232,7 +230,7 @@ class Changes:
             "UPDATE delivery SET state = ?, blocked = 0, reason = coalesce(reason, ?),"
             f" forget = pair.number FROM ({self._state.PAIRS}) AS pair"
             " WHERE delivery.seq = pair.seq",
-            (DEAD, reason, _listed(forget)),
+            (DEAD, reason, as_json(forget)),
         )
         for _, id, number, state, _, _ in dying:
             if state == PENDING:
@@ -258,7 +256,7 @@ class Changes:
             (now, STOPS, SLICE),
         ).fetchall()
         chosen = _few_bytes(rows)
-        seqs = _listed([row[0] for row in chosen])
+        seqs = as_json([row[0] for row in chosen])
         for table in ("attempt", "payload", "delivery") if chosen else ():
             self._execute(f"DELETE FROM {table} WHERE seq IN ({self._state.LISTED})", (seqs,))
         for _, endpoint, state, _ in chosen:
@@ -285,7 +283,3 @@ def _few_bytes(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         if room < 0 and place:
             return rows[:place]
     return rows
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return msgspec.json.encode(values).decode()

@@ -13,11 +13,9 @@ import os
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from ..model import ORDERING, Endpoint, Recovered
 from .base import Continued, QueryResult
-from .state import PENDING, STOPS, WAITS, SqlState
+from .state import PENDING, STOPS, WAITS, SqlState, as_json
 
 __all__ = ["Ordering", "Orderings", "disabled_as", "is_marked", "reason_of"]
 
@@ -130,7 +128,7 @@ class Orderings:
             f"UPDATE delivery SET okey = {key},"
             f" blocked = CASE WHEN state = 0 AND {key} IS NOT NULL THEN {WAITS} ELSE 0 END"
             f" WHERE seq IN ({self._state.LISTED})",
-            (msgspec.json.encode(seqs).decode(),),
+            (as_json(seqs),),
         )
 
     def _few(self, endpoint: int) -> list[int] | None:
@@ -146,7 +144,7 @@ class Orderings:
             return None
         leased = self._execute(
             f"SELECT seq FROM delivery WHERE seq IN ({self._state.LISTED}) AND endpoint = ?",
-            (msgspec.json.encode(self._state.leased()).decode(), endpoint),
+            (as_json(self._state.leased()), endpoint),
         ).fetchall()
         pending = self._state.pending(endpoint, "seq", _SLICE + 1)
         return sorted({row[0] for row in [*with_keys, *leased, *pending]})

@@ -14,7 +14,6 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-import msgspec
 import psycopg
 
 from ..attempts import State
@@ -38,7 +37,7 @@ from .postgres_session import Run, Session
 from .postgres_state import PostgresState
 from .queries import Queries
 from .secrets import SecretBox
-from .state import attempt_row, first_due, leased_at_once, order_of
+from .state import as_json, attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["PostgresStore", "Tables", "pack_headers"]
 
@@ -316,7 +315,7 @@ class PostgresStore:
             rows.append(self._row(new, endpoint, blocked, now, len(rows), start))
             start += len(new.body)
         bodies = b"".join([new.body for new, _, _ in taken])
-        written = {id: (seq, owner) for id, seq, owner in run(_ACCEPT, (_text(rows), bodies))}
+        written = {id: (seq, owner) for id, seq, owner in run(_ACCEPT, (as_json(rows), bodies))}
         for item, row in zip(taken, rows, strict=True):
             new, result, endpoint = item
             found = written.get(new.id)
@@ -429,7 +428,7 @@ class PostgresStore:
             return results
         limits = self._limits(batch, open_, results, now)
         wishes = [{"endpoint": batch[p].endpoint, "most": most} for p, most in limits.items()]
-        rows = self._session.run(_CLAIM, (_text(wishes), now, self._owner)) if wishes else []
+        rows = self._session.run(_CLAIM, (as_json(wishes), now, self._owner)) if wishes else []
         leased: dict[int, list[Delivery]] = {}
         for row in rows:
             leased.setdefault(row[0], []).append(self._delivery(row))
@@ -451,7 +450,7 @@ class PostgresStore:
         ]
         limits: dict[int, int] = {}
         room = {place: batch[place].max_bytes for place in places}
-        for place, due, size in self._session.run(_DUE, (_text(wishes),)) if wishes else ():
+        for place, due, size in self._session.run(_DUE, (as_json(wishes),)) if wishes else ():
             limit = limits.get(place, 0)
             if results[place].next_due is not None:
                 continue
@@ -516,7 +515,7 @@ class PostgresStore:
                 bodies.append(body)
                 start += len(body)
             rows.append(row)
-        written = set(run(_FINISH, (_text(rows), b"".join(bodies))))
+        written = set(run(_FINISH, (as_json(rows), b"".join(bodies))))
         return [
             Finished(finish, (finish.delivery.seq, finish.delivery.fence) not in written)
             for finish in ended
@@ -652,10 +651,6 @@ class PostgresStore:
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
     """Rows as columns, each of which becomes an array in PostgreSQL."""
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _text(rows: Sequence[dict[str, Any]]) -> str:
-    return msgspec.json.encode(rows).decode()
 
 
 def _hexadecimal(value: bytes | None) -> str | None:

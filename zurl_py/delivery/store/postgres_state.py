@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, LiteralString
 
-import msgspec
 import psycopg
 
 from ..endpoints import to_text
 from ..model import Endpoint, Settings
 from .secrets import SecretBox
-from .state import Rows, SqlState
+from .state import Rows, SqlState, as_json
 
 __all__ = ["PostgresState"]
 
@@ -102,7 +101,7 @@ class PostgresState(SqlState):
         rows = self.execute(
             f"SELECT seq FROM delivery WHERE seq IN ({self.LISTED}) AND owner IS NULL"
             " ORDER BY seq FOR UPDATE",
-            (msgspec.json.encode([seq for _, seq in deliveries]).decode(),),
+            (as_json([seq for _, seq in deliveries]),),
         )
         return [seq for (seq,) in rows]
 
@@ -127,7 +126,7 @@ class PostgresState(SqlState):
         """Write the changes of counts; called before the transaction is committed."""
         if self.counted:
             rows = [(endpoint, *changes) for endpoint, changes in self.counted.items()]
-            self.execute(_ADD_COUNTS, (msgspec.json.encode(rows).decode(),))
+            self.execute(_ADD_COUNTS, (as_json(rows),))
             self.counted = {}
 
     def fold_counts(self) -> bool:
@@ -149,7 +148,7 @@ class PostgresState(SqlState):
     def hold_keys(self, endpoint: int, okeys: Sequence[str]) -> None:
         """Lock keys, which are in order, until the end of the transaction."""
         if okeys:
-            names = msgspec.json.encode([f"{endpoint}:{okey}" for okey in okeys]).decode()
+            names = as_json([f"{endpoint}:{okey}" for okey in okeys])
             self.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(value, 0))"
                 f" FROM ({self.LISTED_TEXT}) AS key",

@@ -26,7 +26,7 @@ from ..model import Endpoint, Recovered, SaveEndpoint
 from .base import Continued, CountPending, Query, QueryResult, SetSchedule, Sweep
 from .changes import Changes, Enabling, Replaying
 from .ordering import Ordering, Orderings, disabled_as, is_marked, reason_of
-from .state import DEAD, DONE, PENDING, WAITS, SqlState, unknown_delivery
+from .state import DEAD, DONE, PENDING, WAITS, SqlState, as_json, unknown_delivery
 
 __all__ = ["Queries"]
 
@@ -194,7 +194,7 @@ class Queries:
             few = self._find_few(query.state, endpoint)
             if few is not None:
                 listing.which = f"seq IN ({self._state.LISTED})"
-                listing.values = (msgspec.json.encode(few).decode(),)
+                listing.values = (as_json(few),)
         return self._continue_listing(listing, now)
 
     def _find_few(self, state: str, endpoint: Endpoint | None) -> list[int] | None:

@@ -35,7 +35,7 @@ from .queries import Queries
 from .secrets import SecretBox
 from .sqlite_file import open_file, path_of
 from .sqlite_state import SqliteState, values
-from .state import PENDING, attempt_row, first_due, leased_at_once, order_of
+from .state import PENDING, as_json, attempt_row, first_due, leased_at_once, order_of
 
 __all__ = ["SqliteStore"]
 
@@ -262,7 +262,7 @@ class SqliteStore:
             return Claimed(claim.endpoint, [], None)
         leased = state.leases.get(claim.endpoint, ())
         (text,) = state.connection.execute(
-            _DUE, (claim.endpoint, msgspec.json.encode(list(leased)).decode(), claim.limit + 1)
+            _DUE, (claim.endpoint, as_json(list(leased)), claim.limit + 1)
         ).fetchone()
         wanted: list[int] = []
         next_due: float | None = None
@@ -279,9 +279,7 @@ class SqliteStore:
         if not wanted:
             return []
         state = self._state
-        text, bodies = state.connection.execute(
-            _FETCH, (msgspec.json.encode(wanted).decode(),)
-        ).fetchone()
+        text, bodies = state.connection.execute(_FETCH, (as_json(wanted),)).fetchone()
         deliveries = []
         start = 0
         for row in _json(text):

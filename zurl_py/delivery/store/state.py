@@ -26,6 +26,7 @@ __all__ = [
     "Ending",
     "Rows",
     "SqlState",
+    "as_json",
     "attempt_row",
     "first_due",
     "leased_at_once",
@@ -66,6 +67,11 @@ def order_of(endpoint: Endpoint, key: str | None) -> str | None:
 def first_due(new: NewDelivery, endpoint: Endpoint) -> float:
     """Time when the first attempt of a delivery is due."""
     return max(new.accepted + endpoint.settings.schedule[0], new.not_before)
+
+
+def as_json(values: Sequence[Any]) -> str:
+    """A list as one parameter of a statement; see ``LISTED`` and its like in `SqlState`."""
+    return msgspec.json.encode(values).decode()
 
 
 def unknown_delivery(id: str) -> QuestionError:
