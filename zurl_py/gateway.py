@@ -93,7 +93,6 @@ class Gateway:
         )
         self._overdue_timer = Timer(self._start_overdue)
         self._sweeper = Timer(self._sweep)
-        self._sweeps = False  # that is set
         self._last_swept = 0  # number of the last session at the last sweep
 
     def __repr__(self) -> str:
@@ -265,8 +264,7 @@ class Gateway:
         self._open[session] = worker
         if self._stopping is not None:
             self._late.add(session)
-        if not self._sweeps:
-            self._sweeps = True
+        if not self._sweeper.is_set:
             self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
         if isinstance(session, SingleSession):
             session.start(packet)
@@ -300,7 +298,6 @@ class Gateway:
 
     def _sweep(self) -> None:
         """Set timers of HTTP requests that began since the last sweep and are still open."""
-        self._sweeps = False
         young: list[SingleSession | StreamSession] = []
         for session in reversed(self._open):  # the last one first
             if session.account.session <= self._last_swept:

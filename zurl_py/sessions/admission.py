@@ -97,9 +97,7 @@ class Admission(Generic[_Request]):
             worker
         ):
             return False
-        self.open += 1  # as `begin` does, without a call
-        by_worker = self._open_by_worker
-        by_worker[worker] = by_worker[worker] + 1 if worker in by_worker else 1
+        self.begin(worker)
         return True
 
     def begin(self, worker: bytes) -> None:
