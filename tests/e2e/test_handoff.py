@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import Connection, Daemon, Message, ScriptedOrigin, Worker
-from tests.support.websocket import TEXT, accept, frame
+from tests.e2e.operators.asking import metrics
+from tests.support import Connection, Daemon, Message, ScriptedOrigin, Worker, free_port, wait_until
+from tests.support.websocket import CLOSE, TEXT, accept, frame, read_frame
 
 Start = Callable[..., tuple[Daemon, Worker]]
 
@@ -159,3 +160,93 @@ def test_an_end_during_a_handoff_is_reported_to_the_next_worker(
     else:
         assert answer["condition"] == b"undefined-condition"
     assert not [m for m in first.received if m.id == b"e" and m["seq"] > proceed["seq"]]
+
+
+def answers_during_the_handoff(connection: Connection) -> None:
+    connection.read_request()
+    connection.wait_for("handed off")
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+
+def breaks_off_after_the_timeout(connection: Connection) -> None:
+    connection.read_request()
+    connection.wait_for("timed out")
+
+
+def waits_for_the_end(connection: Connection) -> None:
+    connection.read_request()
+    connection.expect_end()
+
+
+def closes_and_hangs_up(connection: Connection) -> None:
+    accept(connection)
+    read_frame(connection)  # the worker's close
+    connection.wait_for("handed off")
+    connection.send(frame(CLOSE, b"\x03\xe8"))
+    connection.close()
+
+
+@pytest.mark.parametrize("then", ["keep-alive", "cancel", "out of sequence", "stop"])
+@pytest.mark.parametrize(
+    "script", [answers_during_the_handoff, breaks_off_after_the_timeout, closes_and_hangs_up]
+)
+def test_a_request_that_ends_during_a_handoff_is_counted_once(
+    start_daemon: Start, origin: ScriptedOrigin, script: Callable[[Connection], None], then: str
+) -> None:
+    """Whatever becomes of its last packet."""
+    daemon, worker = start_daemon(metrics_listen=f"127.0.0.1:{free_port()}")
+
+    def ends() -> int:
+        return sum("OUT " in line and " id=s1 " in line for line in daemon.log().splitlines())
+
+    origin.script = script
+    if script is closes_and_hangs_up:
+        session = worker.start(id="s1", uri=origin.url("/", "ws"), credits=100)
+        session.next()
+        session.send(type="close", code=1000)
+    else:
+        timeout = 300 if script is breaks_off_after_the_timeout else 10_000
+        session = worker.start(id="s1", method="GET", uri=origin.url(), timeout=timeout)
+        session.next()
+    hand_off(session)
+    origin.let("handed off")
+    wait_until(ends, "its end")
+    origin.let("timed out")
+    if script is not answers_during_the_handoff:
+        origin.wait_closed()
+    if then == "out of sequence":
+        session.send(type="keep-alive", seq=99)
+        assert session.next().type == b"cancel"
+    elif then == "keep-alive":
+        session.send(type="keep-alive")
+        assert session.next().type in (b"data", b"error", b"close")
+    elif then == "cancel":
+        session.cancel()
+    worker.fence()
+    assert metrics(daemon).sum("zurl_sessions_open") == 0
+    daemon.stop()
+    assert ends() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"type": "keep-alive", "seq": 9}, {"type": b"cancel"}),
+        ({"body": b"after the end"}, {"type": b"error", "condition": b"bad-request"}),
+    ],
+)
+def test_a_packet_that_breaks_the_protocol_is_answered_at_once_during_a_handoff(
+    other: tuple[Worker, Worker],
+    origin: ScriptedOrigin,
+    fields: dict[str, object],
+    answer: dict[str, object],
+) -> None:
+    first, _ = other
+    origin.script = waits_for_the_end
+    session = first.start(method="GET", uri=origin.url())
+    session.next()
+    hand_off(session)
+    session.send(**fields)
+    last = session.next()
+    assert {key: last.get(key) for key in answer} == answer, last
+    origin.wait_closed()  # and its request is over

@@ -132,7 +132,7 @@ class Session:
     Attributes:
         sender: the worker's address; None where no packets are published.
         id: the session's id, which the worker has chosen.
-        open: no final answer was given yet.
+        open: no final answer was made yet.
         account: its record for log and metrics.
     """
 
@@ -303,21 +303,25 @@ class Session:
         """End the session with its last packet, or with None without one. No packet may follow."""
         assert self.open, "a session has one final answer"
         self.open = False
+        try:
+            self._release()
+        finally:
+            self._leave(last)
+
+    def _leave(self, last: dict[str, Any] | None) -> None:
+        """Send the last packet, if there is one, and tell the gateway that the session is over."""
         timer = self._timer
         if timer is not None:
             self._s.loop.cancel_timer(timer)
             # Break the reference cycle of timer and session: no garbage collection is needed then.
             timer.callback = _nothing
         try:
-            self._release()
+            if last is not None:
+                self._send(last)
+            else:
+                self._endpoint.close()
         finally:
-            try:
-                if last is not None:
-                    self._send(last)
-                else:
-                    self._endpoint.close()
-            finally:
-                self._ended(self)
+            self._ended(self)
 
     def crash(self) -> None:
         """Handle an exception, which is a bug: log it, answer, and release everything."""

@@ -38,21 +38,27 @@ class WorkerSide(Session):
     @entry
     def receive(self, packet: RequestPacket, seq: int | None) -> None:
         """Handle a later packet, whose sequence number in this session is ``seq``."""
-        if not self.open:
+        if not self.open and self._final_packet is None:
             return
         endpoint = self._endpoint
         try:
             endpoint.receive(packet, seq, self._s.loop.now)
         except PeerProtocolError as error:
-            if error.condition is None:
+            self._handoff_queue = None  # its sender is answered at once
+            if not self.open:
+                self._leave({"type": b"cancel"})
+            elif error.condition is None:
                 self._record_ended("cancelled", error.reason)
                 self._finish({"type": b"cancel"})
             else:
                 self._refuse_packet(packet, error.reason)
             return
         if packet.type == b"cancel":
-            self._record_ended("cancelled", "cancelled by the worker")
-            self._finish(None)
+            if self.open:
+                self._record_ended("cancelled", "cancelled by the worker")
+                self._finish(None)
+            else:
+                self._leave(None)
             return
         resumed = self._handoff_queue is not None
         if resumed:
@@ -89,14 +95,15 @@ class WorkerSide(Session):
         for fields in held or ():
             self._send(fields)
         if self._final_packet is not None:
-            self._finish(self._final_packet)
+            self._leave(self._final_packet)
         self._set_timer()
 
-    def _finish(self, last: dict[str, Any] | None) -> None:
-        """End the session; during a handoff the last packet waits for the next worker."""
+    def _leave(self, last: dict[str, Any] | None) -> None:
+        """Send the last packet; during a handoff it waits for the next worker."""
         if self._handoff_queue is None or last is None:
-            super()._finish(last)
-        elif self._final_packet is None:
+            self._final_packet = None
+            super()._leave(last)
+        else:
             self._final_packet = last
             self._set_timer()
 
@@ -104,6 +111,9 @@ class WorkerSide(Session):
         """Handle an exception, which is a bug, at once, also during a handoff."""
         self._handoff_queue = None
         super().crash()
+        if self._final_packet is not None:  # the session had ended, but had not left
+            self._final_packet = None
+            self._ended(self)
 
     def _refuse_packet(self, packet: RequestPacket, reason: str) -> None:
         """Refuse a packet that may not be sent any more."""
@@ -128,10 +138,16 @@ class WorkerSide(Session):
     @entry
     def packet_dropped(self) -> None:
         """End the session: a packet to the worker was dropped, so its sequence has a gap."""
+        self._end_unheard("ended: a packet for its worker was dropped")
+
+    def _end_unheard(self, why: str) -> None:
+        """End the session without a packet, as its worker would not get it."""
         if self.open:
-            self._record_ended("expired", "ended: a packet for its worker was dropped")
+            self._record_ended("expired", why)
             self._choose_close()
             self._finish(None)
+        elif self._final_packet is not None:
+            self._leave(None)
 
     # -- slow workers --------------------------------------------------------------------------
 
@@ -153,25 +169,23 @@ class WorkerSide(Session):
     # -- time ----------------------------------------------------------------------------------
 
     def _set_timer(self) -> None:
-        if self.open:
-            endpoint = self._endpoint
-            when = endpoint.expires_at
-            if self._final_packet is None:
-                when = min(when, self._next_alarm())
+        endpoint = self._endpoint
+        if self._final_packet is not None:
+            self._wake_at(endpoint.expires_at)
+        elif self.open:
+            when = min(endpoint.expires_at, self._next_alarm())
             if self._handoff_queue is None:
                 when = min(when, endpoint.keep_alive_at)
             self._wake_at(when)
 
     def _timer_fired(self) -> None:
         now = self._s.loop.now
-        if self._final_packet is None:
+        if self.open:
             self._handle_timer(now)
-        if not self.open:
+        if not self.open and self._final_packet is None:
             return
         if self._endpoint.expired(now):
-            self._record_ended("expired", "expired: nothing heard of the worker")
-            self._choose_close()
-            self._finish(None)
+            self._end_unheard("expired: nothing heard of the worker")
             return
         if self._handoff_queue is None and self._endpoint.keep_alive_due(now):
             self._send({"type": b"keep-alive"})
