@@ -363,6 +363,7 @@ class TestDatabaseAway:
             began = time.monotonic()
             answer = worker.ask("deliver", uri=receiver.url(), body="")
             assert answer["condition"] == "unavailable"
+            assert answer["ext"]["detail"].startswith("no answer within 6 seconds")
             assert time.monotonic() - began < 20.0
         finally:
             server.signal(signal.SIGCONT)
@@ -388,6 +389,52 @@ class TestDatabaseAway:
                 "it to be accepted",
             )
             worker.wait_state(f"c{number}", "done")
+
+    def test_read_only_for_a_while(
+        self, server: Postgres, start_deliver: Start, receiver: Receiver
+    ) -> None:
+        """As while the disk is full, or another server takes over: sessions cannot be prepared."""
+        worker = start_deliver(store=server.url).wait_started().worker()
+        url = receiver.url()
+
+        with server.connect() as connection:
+            connection.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        server.cut_connections()
+        wait_until(
+            lambda: "read-only" in worker.ask("deliver", uri=url, body="")["ext"]["detail"],
+            "the reason to be told",
+            interval=0.2,
+        )
+        with server.connect() as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+        wait_until(
+            lambda: worker.ask("deliver", uri=url, body="", id="again")["type"] == "accepted",
+            "it to be accepted",
+            interval=0.2,
+        )
+        worker.wait_state("again", "done")
+
+    def test_a_session_that_could_not_be_prepared_is_not_used(
+        self, server: Postgres, start_deliver: Start, receiver: Receiver
+    ) -> None:
+        """Without its lock a process counts as dead, and others send what it has in flight."""
+        pair = [start_deliver(store=server.url).wait_started() for _ in range(2)]
+        receiver.reply = lambda _hook: Reply(wait=2.5)
+        with psycopg.connect(server.url) as locking, server.connect() as connection:
+            locking.execute("LOCK TABLE zurl.setting IN ACCESS EXCLUSIVE MODE")
+            connection.execute("ALTER DATABASE postgres SET statement_timeout = '200ms'")
+            server.cut_connections()
+            for deliver in pair:
+                deliver.wait_log("statement timeout")
+            connection.execute("ALTER DATABASE postgres RESET statement_timeout")
+        for deliver in pair:
+            deliver.wait_log("the store works again")
+        worker = pair[0].worker()
+        ids = [worker.deliver(uri=receiver.url()) for _ in range(10)]
+        for id in ids:
+            worker.wait_state(id, "done")
+        assert sorted(receiver.ids()) == sorted(ids)
 
     def test_no_start_without_it(self, gateway: Daemon) -> None:
         url = "postgresql://zurl@/postgres?host=/nonexistent"

@@ -32,6 +32,9 @@ _POOLED: Final = (
     " pool_mode=session, or the server itself"
 )
 _AGAIN: Final = 1.0  # seconds between attempts to connect
+_TOO_LONG: Final = (
+    f"no answer within {_STATEMENT:.0f} seconds: the database hangs, or a lock is held for long"
+)
 
 
 class Session:
@@ -52,6 +55,7 @@ class Session:
         self._failed_at = 0.0  # on the monotonic clock
         self._why = ""
         self._busy_since = 0.0  # of the current batch; 0: there is none
+        self._was_cut = False  # the connection was ended here, after the time limit
         self._closing = threading.Event()
         try:
             self._connect()
@@ -119,6 +123,7 @@ class Session:
     def _raise(self, error: psycopg.Error) -> NoReturn:
         if isinstance(error, psycopg.OperationalError):
             self._lose(error)
+            raise StoreUnavailable(self._why) from None
         raise StoreUnavailable(_one_line(error)) from None
 
     @contextmanager
@@ -131,10 +136,14 @@ class Session:
     def close(self) -> None:
         """Close the connection."""
         self._closing.set()
+        self._close()
+
+    def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
+        self._was_cut = False
         self._busy_since = time.monotonic()
         try:
             connection = psycopg.connect(
@@ -151,6 +160,10 @@ class Session:
             for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
                 connection.execute(f"SET {setting} = off")
             self._prepare(connection)
+        except BaseException:
+            # Without our advisory lock others would take us for dead, and send what we send.
+            self._close()
+            raise
         finally:
             self._busy_since = 0.0
         return connection
@@ -172,12 +185,11 @@ class Session:
 
     def _lose(self, error: psycopg.Error) -> None:
         self._failed(error)
-        if self._connection is not None:
-            self._connection.close()
+        self._close()
 
     def _failed(self, error: Exception) -> None:
         self._failed_at = time.monotonic()
-        self._why = _one_line(error)
+        self._why = _TOO_LONG if self._was_cut else _one_line(error)
 
     def _watch(self) -> None:
         while not self._closing.wait(_LOOK):
@@ -192,6 +204,7 @@ class Session:
         try:
             # A duplicate of the descriptor: a shutdown applies to the connection itself.
             with socket.socket(fileno=os.dup(connection.fileno())) as cut:
+                self._was_cut = True
                 cut.shutdown(socket.SHUT_RDWR)
         except (OSError, psycopg.Error):
             pass
