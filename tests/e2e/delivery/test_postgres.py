@@ -415,6 +415,32 @@ class TestDatabaseAway:
         )
         worker.wait_state("again", "done")
 
+    @pytest.mark.parametrize("fields", [{}, {"key": "k"}])
+    def test_its_disk_is_full(
+        self,
+        server: Postgres,
+        start_deliver: Start,
+        receiver: Receiver,
+        fields: dict[str, Any],
+    ) -> None:
+        worker = start_deliver(store=server.url).wait_started().worker()
+        worker.put("shop", receiver.url(), order="key")
+        receiver.reply = lambda _hook: Reply(wait=1.0)
+        under_way = worker.deliver(endpoint="shop", **fields)
+        with server.connect() as connection:
+            connection.execute(
+                "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$;"
+                "CREATE TRIGGER fill BEFORE INSERT ON zurl.payload EXECUTE FUNCTION fill()"
+            )
+            answer = worker.ask("deliver", endpoint="shop", body="", id="again", **fields)
+            assert answer["condition"] == "store-full"
+            worker.wait_state(under_way, "done")
+            connection.execute("DROP TRIGGER fill ON zurl.payload")
+        assert worker.deliver(endpoint="shop", id="again", **fields) == "again"
+        worker.wait_state("again", "done")
+        assert receiver.ids() == [under_way, "again"]
+
     def test_a_session_that_could_not_be_prepared_is_not_used(
         self, server: Postgres, start_deliver: Start, receiver: Receiver
     ) -> None:

@@ -30,10 +30,10 @@ from ..model import (
     NewDelivery,
     Recovered,
 )
-from .base import Query, QueryResult, StoreError, StoreUnavailable, Sweep
+from .base import Query, QueryResult, StoreError, StoreFull, StoreUnavailable, Sweep
 from .postgres_listener import Listener
 from .postgres_schema import COUNT_ALL, migrate
-from .postgres_session import Run, Session
+from .postgres_session import DiskFull, Run, Session
 from .postgres_state import PostgresState
 from .queries import Queries
 from .secrets import SecretBox
@@ -276,11 +276,14 @@ class PostgresStore:
 
     def accept(self, batch: Sequence[NewDelivery], now: float) -> list[Accepted]:
         """Write deliveries."""
-        if all(self._is_plain(new) for new in batch):
-            results, repeats = self._accept(batch, now, self._session.run)
-        else:
-            with self._session as self._state.connection:
-                results, repeats = self._accept(batch, now, self._state.run)
+        try:
+            if all(self._is_plain(new) for new in batch):
+                results, repeats = self._accept(batch, now, self._session.run)
+            else:
+                with self._session as self._state.connection:
+                    results, repeats = self._accept(batch, now, self._state.run)
+        except DiskFull as error:
+            raise StoreFull(str(error)) from None
         if repeats:
             self._compare(repeats)
         return results

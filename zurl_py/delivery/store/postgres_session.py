@@ -19,7 +19,7 @@ import psycopg
 
 from .base import StoreError, StoreUnavailable
 
-__all__ = ["Run", "Session"]
+__all__ = ["DiskFull", "Run", "Session"]
 
 # Runs a statement with values; returns its rows.
 Run = Callable[[LiteralString, Sequence[Any]], list[tuple[Any, ...]]]
@@ -35,6 +35,10 @@ _AGAIN: Final = 1.0  # seconds between attempts to connect
 _TOO_LONG: Final = (
     f"no answer within {_STATEMENT:.0f} seconds: the database hangs, or a lock is held for long"
 )
+
+
+class DiskFull(StoreUnavailable):
+    """The disk of the server is full. The connection is kept: other statements may still work."""
 
 
 class Session:
@@ -121,6 +125,8 @@ class Session:
         return connection
 
     def _raise(self, error: psycopg.Error) -> NoReturn:
+        if isinstance(error, psycopg.errors.DiskFull):
+            raise DiskFull(_one_line(error)) from None
         if isinstance(error, psycopg.OperationalError):
             self._lose(error)
             raise StoreUnavailable(self._why) from None
