@@ -397,6 +397,8 @@ class Gateway:
 
     def _take_over_handoff(self, sender: bytes, id: bytes, seq: int | None) -> _Streamed | None:
         """The session of this id that its worker has handed off; it becomes this worker's."""
+        if self._admission.waiting and (sender, id) in self._admission:
+            return None  # the packet is for a request of its own that has not begun
         found = [s for s in self._by_id.get(id, ()) if s.handed_off and s.expects(seq)]
         if len(found) != 1:
             return None

@@ -254,6 +254,27 @@ def test_requests_of_one_worker_have_a_limit_of_their_own() -> None:
     bench.loop.close()
 
 
+def test_a_worker_does_not_take_over_a_session_of_an_id_that_it_waits_with() -> None:
+    bench = Bench(max_open=4)
+    bench.begin(**{"from": "first"}, id="x")
+    for number in range(3):
+        bench.begin(**{"from": "second"}, id=str(number))
+    bench.begin(**{"from": "second"}, id="x")
+    assert bench.gateway.waiting
+    bench.send(**{"from": "first"}, id="x", seq=1, type="handoff-start")
+    bench.send(**{"from": "second"}, id="x", seq=2, type="keep-alive")
+    bench.send(**{"from": "second"}, id="0", type="cancel")
+    bench.send(**{"from": "second"}, id="1", type="cancel")
+    bench.gateway.admit_waiting()
+    for transfer in bench.transfers:
+        transfer.sink.request_failed(TransferError(b"undefined-condition", "over"))
+    bench.pass_time(61)
+    assert not len(bench.gateway)
+    assert not bench.gateway._by_id
+    assert bench.tracebacks == []
+    bench.loop.close()
+
+
 def test_a_waiting_request_can_be_cancelled_and_its_time_runs() -> None:
     bench = Bench(max_per_worker=1)
     bench.begin(id="1")
