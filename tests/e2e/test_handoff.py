@@ -250,3 +250,27 @@ def test_a_packet_that_breaks_the_protocol_is_answered_at_once_during_a_handoff(
     last = session.next()
     assert {key: last.get(key) for key in answer} == answer, last
     origin.wait_closed()  # and its request is over
+
+
+def test_the_next_worker_closes_a_websocket_that_the_origin_has_closed(
+    other: tuple[Worker, Worker], origin: ScriptedOrigin
+) -> None:
+    first, second = other
+
+    def script(connection: Connection) -> None:
+        accept(connection)
+        connection.wait_for("handed off")
+        connection.send(frame(CLOSE, b"\x03\xe8"))
+        connection.close()
+
+    origin.script = script
+    session = first.start(id="w", uri=origin.url("/", "ws"), credits=100)
+    session.next()
+    hand_off(session)
+    origin.let("handed off")
+    first.daemon.wait_log("id=w condition=")  # the connection's end
+    take_over(second, b"w", 2, type="close", code=1000)
+    assert second.next_of(b"w").type == b"close"
+    second.fence()
+    assert [m.type for m in second.received if m.id == b"w"] == [b"close"]
+    assert "Traceback" not in first.daemon.log()

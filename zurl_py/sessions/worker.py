@@ -95,7 +95,8 @@ class WorkerSide(Session):
         for fields in held or ():
             self._send(fields)
         if self._final_packet is not None:
-            self._leave(self._final_packet)
+            # If both sides have closed a WebSocket by now, the worker expects no packet any more.
+            self._leave(None if self._endpoint.closed else self._final_packet)
         self._set_timer()
 
     def _leave(self, last: dict[str, Any] | None) -> None:
