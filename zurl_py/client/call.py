@@ -10,7 +10,7 @@ from . import errors
 from .exchange import Data, Ended, Event, Exchange, Failed, HttpExchange, Opened, Sender
 from .request import Request, first_packet
 from .response import Head
-from .running import Runtime
+from .running import Runtime, Signal
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -22,6 +22,7 @@ _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRAC
 """RFC 9110 section 9.2.2."""
 
 _LARGEST_PIECE: Final = 100_000  # bytes of body in one packet
+_MOST_AHEAD: Final = 1000  # packets of a call that ZeroMQ has not taken: small ones cost few credits
 
 
 class Call:
@@ -58,6 +59,8 @@ class Call:
         self.error: errors.ZurlError | None = None
         self.head: Head | None = None
         self.repeated = False
+        self._packets = 0  # later packets with data
+        self._taken = True  # ZeroMQ has all that there were when this was last asked
 
     def __repr__(self) -> str:
         state = "over" if self.over else "sent" if self.sent else "waiting"
@@ -91,7 +94,26 @@ class Call:
         """End the call: everything was done."""
         self.over = True
 
+    def _ask_taken(self, signal: Signal) -> None:
+        def tell() -> None:
+            self._taken = True
+            self._hub.wake(signal)
+
+        if self.link is None:
+            tell()
+        else:
+            self.link.when_taken(tell)
+
     # -- for the caller ------------------------------------------------------------------------
+
+    def _runs_ahead(self, signal: Signal) -> bool:
+        """Count a packet. Returns whether to wait for the signal until ``_taken`` before it."""
+        self._packets += 1
+        if self._packets % _MOST_AHEAD:
+            return False
+        self._taken = False
+        self._hub.post(self._ask_taken, signal)
+        return True
 
     async def _wait(self) -> None:
         """Wait for an event; if the wait is cancelled, so is the call."""
@@ -244,6 +266,9 @@ class HttpCall(Call):
             rest = rest[len(part) :]
             sent += len(part)
             if part:
+                if self._runs_ahead(self.signal):
+                    while not (self._taken or self.over):
+                        await self._wait()
                 self._hub.post(self._send_body, part, True)
         return sent - begun
 

@@ -23,7 +23,7 @@ _RECONNECT: Final = (20, 1000)  # milliseconds between attempts: at first, and a
 # Milliseconds between pings to a silent peer, and until it counts as lost
 _HEARTBEAT: Final = (10_000, 20_000)
 _MOST_QUEUED: Final = 200  # first packets that ZeroMQ holds for a daemon that does not read
-_MOST_HELD: Final = 10_000  # later packets that wait for a daemon whose name is not known yet
+_MOST_HELD: Final = 10_000  # later packets for a daemon that is not known by its name
 _LAST_ANSWERS: Final = 0.5  # seconds within which a daemon's sockets close one after the other
 _BATCH: Final = 100  # messages read in one turn
 _NOBLOCK: Final = int(zmq.NOBLOCK)
@@ -82,8 +82,9 @@ class Link:
         self.peer: bytes | None = None
         self.orphans: list[bytes] = []
         self.outbox: deque[object] = deque()
-        # Later packets that could not be sent yet; of too many, the oldest are dropped.
-        self._held: deque[list[bytes]] = deque(maxlen=_MOST_HELD)
+        self._held: deque[list[bytes]] = deque()  # later packets that could not be sent yet
+        self._unknown = False  # nobody with the name in the first of them is connected
+        self._tell: list[Callable[[], None]] = []
         self._sockets: dict[str, Socket] = {}
         self._monitors: dict[str, Socket] = {}
         self._connected: set[str] = set()
@@ -153,6 +154,7 @@ class Link:
         self._connected.clear()
         self._trouble.clear()
         self._held.clear()
+        self._tell_all()
         self.peer = None
         self.orphans.clear()
         self.there = self.stops = False
@@ -237,8 +239,11 @@ class Link:
         frames = [peer, b"", packet]
         if self._held or not self._send_later(frames):
             self._held.append(frames)
+            if self._unknown and len(self._held) > _MOST_HELD:
+                self._held.popleft()
 
     def _send_later(self, frames: list[bytes]) -> bool:
+        self._unknown = False
         try:
             self._sockets["in_stream"].send_multipart(frames, _NOBLOCK)
         except zmq.Again:
@@ -246,6 +251,7 @@ class Link:
         except zmq.ZMQError as error:
             if error.errno != errno.EHOSTUNREACH:
                 raise
+            self._unknown = True
             return False
         return True
 
@@ -255,7 +261,19 @@ class Link:
             if not self._send_later(self._held[0]):
                 return False
             self._held.popleft()
+        self._tell_all()
         return True
+
+    def when_taken(self, tell: Callable[[], None]) -> None:
+        """Call a function when ZeroMQ has all later packets, or the connection is lost."""
+        self._tell.append(tell)
+        if not self._held:
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        told, self._tell = self._tell, []
+        for tell in told:
+            tell()
 
     @property
     def waits(self) -> bool:

@@ -383,6 +383,9 @@ class WebSocketCall(Call):
     async def _send_part(self, data: bytes, text: bool, more: bool) -> None:
         rest = memoryview(data)
         while True:
+            if self._runs_ahead(self._room):
+                while not (self._taken or self.over or self._closing):
+                    await self._room.wait()
             room = await self._room_for(1 if rest else 0)
             piece = bytes(rest[: min(room, _LARGEST_PIECE)])
             rest = rest[len(piece) :]

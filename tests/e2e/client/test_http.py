@@ -2,6 +2,7 @@
 
 import gc
 import io
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,6 +100,24 @@ def test_iterators_and_files_are_uploaded_in_parts(client: Client, origin: Scrip
     assert (request.framing, request.length) == ("length", 500_000)
     client.post(origin.url(), content=iter(()))
     assert origin.wait_request(3).body == b""
+
+
+def test_many_small_parts_wait_for_a_gateway_that_is_slow(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    origin.script = reply(OK)
+    daemon, _ = start_daemon()
+
+    def parts() -> Iterator[bytes]:
+        yield b"y"
+        daemon.signal(signal.SIGSTOP)
+        threading.Timer(1, daemon.signal, (signal.SIGCONT,)).start()
+        for _ in range(40_000):
+            yield b"y"
+
+    with Client(str(daemon.config_path)) as client:
+        assert client.post(origin.url(), content=parts()).content == b"hello"
+    assert len(origin.wait_request().body) == 40_001
 
 
 def test_parts_of_a_body_are_bytes_or_text(client: Client, origin: ScriptedOrigin) -> None:

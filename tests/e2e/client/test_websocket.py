@@ -1,12 +1,13 @@
 """WebSockets through a running daemon."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.support import Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
+from tests.support import DEADLINE, Connection, Daemon, ScriptedOrigin, Worker, reply, wait_until
 from tests.support.websocket import (
     BINARY,
     CLOSE,
@@ -304,6 +305,38 @@ def test_one_sends_while_the_other_receives(client: Client, origin: ScriptedOrig
         ws.close()
         receiver.join(10)
         assert not receiver.is_alive()
+
+
+def test_many_small_messages_wait_for_a_gateway_that_is_slow(
+    start_daemon: Callable[..., tuple[Daemon, Worker]], origin: ScriptedOrigin
+) -> None:
+    """They cost few credits, or none: their number is limited as well."""
+    origin.script = echo
+    daemon, _ = start_daemon()
+    number = 30_000
+    with (
+        Client(str(daemon.config_path)) as client,
+        client.websocket(origin.url("/", "ws")) as ws,
+    ):
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
+            for _ in range(number):
+                ws.send("")
+                sent += 1
+
+        daemon.signal(signal.SIGSTOP)
+        try:
+            sender = threading.Thread(target=send)
+            sender.start()
+            sender.join(2)
+            assert sent < number // 2
+        finally:
+            daemon.signal(signal.SIGCONT)
+        for _ in range(number):
+            assert ws.recv(timeout=20) == ""
+        sender.join(DEADLINE)
 
 
 def test_the_gateway_goes_away(
