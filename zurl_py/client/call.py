@@ -117,6 +117,7 @@ class Call:
 
     async def _wait(self) -> None:
         """Wait for an event; if the wait is cancelled, so is the call."""
+        self._hub.check_process()
         try:
             await self.signal.wait()
         except BaseException:
@@ -124,8 +125,8 @@ class Call:
             raise
 
     def cancel(self) -> None:
-        """Cancel the session at the daemon, unless it is over."""
-        if not self.over:
+        """Cancel the session at the daemon, unless it is over, or another process's."""
+        if not self.over and not self._hub.inherited:
             self._hub.post(self._hub.cancel, self)
 
 
@@ -187,7 +188,19 @@ class HttpCall(Call):
             exchange.grant(self._hub.clock())
             self._hub.send_later(self)
 
+    def _give_up(self) -> None:
+        """Cancel; whoever still reads the answer, or tries to, gets an error."""
+        if not self.over:
+            self._hub.cancel(self)
+            text = "the answer was closed, or a read of it cancelled, before its end"
+            self.deliver(Failed(errors.StreamError(text, request=self.request)))
+            self._hub.wake(self.signal)
+
     # -- for the caller ------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        if not self.over and not self._hub.inherited:
+            self._hub.post(self._give_up)
 
     async def open(self) -> Head:
         """Send the request, with its body, and wait for the answer's head."""

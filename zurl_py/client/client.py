@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -123,7 +122,7 @@ class _Core:
     def _connected(self) -> Hub:
         """The hub of this process; after ``fork``, a child gets a new one."""
         hub = self._hub
-        if hub is not None and hub.pid == os.getpid():
+        if hub is not None and not hub.inherited:
             return hub
         if hub is not None:
             self._lock = threading.Lock()  # another thread of the parent may have held it
@@ -131,7 +130,7 @@ class _Core:
             if self._closed:
                 raise errors.ClientClosed("the client is closed")
             hub = self._hub
-            if hub is None or hub.pid != os.getpid():
+            if hub is None or hub.inherited:
                 if hub is not None:
                     _inherited.append(hub)
                 hub = self._hub = Hub(self._gateways, self._format, self._tracer)

@@ -97,8 +97,29 @@ class Hub:
 
     # -- for callers, in any thread --------------------------------------------------------------
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a copy in a child by ``fork``, which has no thread."""
+        return self.pid != os.getpid()
+
+    def check_process(self) -> None:
+        """Refuse to wait in a child by ``fork``.
+
+        Raises:
+            ClientClosed: this process is one.
+        """
+        if self.inherited:
+            raise errors.ClientClosed(
+                "this belongs to the process that forked this one, which alone can use it"
+            )
+
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function in the hub's thread, in order."""
+        """Call a function in the hub's thread, in order.
+
+        Raises:
+            ClientClosed: this is a child by ``fork``.
+        """
+        self.check_process()
         self._commands.append((function, arguments))
         if self._asleep:
             self._asleep = False
@@ -115,7 +136,7 @@ class Hub:
 
     def close(self) -> None:
         """End all calls and the thread, after ZeroMQ has sent its queues: a second at most."""
-        if self.pid != os.getpid() or not self._thread.is_alive():
+        if self.inherited or not self._thread.is_alive():
             return
         self.post(self._stop)
         if threading.current_thread() is not self._thread:

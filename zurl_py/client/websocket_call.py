@@ -215,7 +215,8 @@ class WebSocketCall(Call):
 
     def cut(self) -> None:
         """Close at once, without a close frame."""
-        self._hub.post(self._cut)
+        if not self._hub.inherited:
+            self._hub.post(self._cut)
 
     def fail(self, code: int, reason: str) -> errors.ConnectionClosedError:
         """Close with an error code. Returns the error for the caller."""
@@ -257,6 +258,7 @@ class WebSocketCall(Call):
 
     async def wait_closed(self) -> None:
         """Wait until it is closed, by whichever side."""
+        self._hub.check_process()
         signal = self.runtime.signal()
         self._closers.append(signal)
         try:
@@ -329,6 +331,7 @@ class WebSocketCall(Call):
                 raise self._ended()
             if until is not None and self._hub.clock() >= until:
                 raise TimeoutError("no message came in time")
+            self._hub.check_process()
             await self.signal.wait()
 
     def _take(self) -> Data | None:
@@ -403,6 +406,7 @@ class WebSocketCall(Call):
             room = exchange.granted - self._sent
             if room >= least:
                 return room
+            self._hub.check_process()
             await self._room.wait()
 
     def ping(self, payload: bytes, tell: Callable[[bool], None]) -> None:

@@ -215,6 +215,26 @@ def test_an_answer_lives_as_long_as_its_parts(
     play(test)
 
 
+def test_nothing_can_be_read_after_a_read_that_was_cancelled(
+    play: Callable[[Test], None], origin: ScriptedOrigin
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsome")
+        connection.expect_end()
+
+    async def test(client: AsyncClient) -> None:
+        async with client.stream("GET", origin.url(), timeout=None) as answer:
+            parts = answer.iter_bytes()
+            assert await anext(parts) == b"some"
+            assert await give_up(0.2, anext(parts))
+            with pytest.raises(StreamError, match="cancelled"):
+                await give_up(5, anext(parts))
+
+    origin.script = script
+    play(test)
+
+
 def test_a_cancelled_handshake_is_given_up(
     play: Callable[[Test], None], origin: ScriptedOrigin
 ) -> None:

@@ -23,9 +23,10 @@ from tests.support import (
     reply,
     wait_until,
 )
-from tests.support.websocket import switch
+from tests.support.websocket import echo, switch
 from zurl_py.client import (
     Client,
+    ClientClosed,
     Direction,
     Endpoints,
     GatewayLost,
@@ -407,6 +408,41 @@ def test_a_child_by_fork_has_sockets_of_its_own(client: Client, origin: Scripted
     for _ in range(2):
         assert in_child(lambda: client.get(origin.url()).content == b"hello")
         assert client.get(origin.url()).content == b"hello"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_what_the_parent_had_open_is_an_error_in_a_child(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsome")
+        connection.wait_for("more")
+        connection.send(b"more")
+
+    def refused(what: Callable[[], object]) -> bool:
+        signal.alarm(10)
+        try:
+            what()
+        except ClientClosed as error:
+            return "fork" in str(error)
+        return False
+
+    origin.script = script
+    with client.stream("GET", origin.url()) as answer:
+        parts = answer.iter_bytes()
+        assert next(parts) == b"some"
+        assert in_child(lambda: refused(lambda: next(parts)))
+        assert in_child(lambda: answer.close() is None)
+        origin.let("more")
+        assert next(parts) == b"more"
+    origin.script = echo
+    with client.websocket(origin.url("/", "ws")) as ws:
+        assert in_child(lambda: refused(ws.recv))
+        assert in_child(lambda: refused(lambda: ws.send("x")))
+        assert in_child(lambda: refused(ws.close))
+        ws.send("y")
+        assert ws.recv(timeout=10) == "y"
 
 
 @pytest.mark.usefixtures("embedded_gateways")

@@ -198,6 +198,36 @@ def test_a_stream_is_read_as_it_comes(client: Client, origin: ScriptedOrigin) ->
             next(made.iter_bytes())
 
 
+def some_and_hang(connection: Connection) -> None:
+    connection.read_request()
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
+    connection.expect_end()
+
+
+def test_an_answer_that_another_thread_closes_ends_its_reader(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    origin.script = some_and_hang
+    made = client.send(client.build_request("GET", origin.url(), timeout=None), stream=True)
+    parts = made.iter_bytes()
+    assert next(parts) == b"some"
+    raised: list[Exception] = []
+
+    def read() -> None:
+        try:
+            next(parts)
+        except Exception as error:
+            raised.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(0.2)
+    made.close()
+    reader.join(10)
+    assert [type(error) for error in raised] == [StreamError]
+    assert "closed" in str(raised[0])
+
+
 def test_lines_text_and_pieces(client: Client, origin: ScriptedOrigin) -> None:
     text = "eins\r\nzwei\n\nü\rlast"
     origin.script = reply(
