@@ -6,7 +6,15 @@ import io
 import json as jsonlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import IO, Any, Final
 from urllib.parse import urlencode
@@ -41,6 +49,7 @@ class Body:
         length: bytes, if that is known.
         content_type: its Content-Type, if it implies one.
         at_once: send it with the first packet, however large it is.
+        begun: its parts were read, or begun to be.
     """
 
     whole: bytes = b""
@@ -48,6 +57,7 @@ class Body:
     length: int | None = 0
     content_type: str | None = None
     at_once: bool = False
+    begun: bool = False
 
     @property
     def streams(self) -> bool:
@@ -59,8 +69,14 @@ class Body:
         """Whether it can be sent a second time."""
         return self.pieces is None
 
+    @property
+    def spent(self) -> bool:
+        """Whether it can be read only once, and was."""
+        return self.begun and isinstance(self.pieces, (Iterator, AsyncIterator))
+
     async def iterate(self) -> AsyncGenerator[bytes, None]:
         """Its parts, from a synchronous or asynchronous iterable."""
+        self.begun = True
         if self.pieces is None:
             yield self.whole
         elif isinstance(self.pieces, AsyncIterable):

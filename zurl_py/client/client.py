@@ -139,7 +139,7 @@ class _Core:
 
     async def _whole(self, request: Request, runtime: Runtime) -> tuple[HttpCall, bytes]:
         """Send a request; returns the answer with its complete body."""
-        _check_scheme(request, websocket=False)
+        _check(request, websocket=False)
         if "max_size" not in request.options:
             request.options = {**request.options, "max_size": _LARGEST_ANSWER}
         hub = self._connected()
@@ -150,7 +150,7 @@ class _Core:
 
     async def _open(self, request: Request, runtime: Runtime) -> HttpCall:
         """Send a request; returns when the head of the answer has come."""
-        _check_scheme(request, websocket=False)
+        _check(request, websocket=False)
         hub = self._connected()
         await _make_sendable(request, hub)
         call = HttpCall(hub, request, runtime, whole=False)
@@ -159,7 +159,7 @@ class _Core:
 
     async def _note(self, request: Request, runtime: Runtime) -> None:
         """Send a fire-and-forget request."""
-        _check_scheme(request, websocket=False)
+        _check(request, websocket=False)
         hub = self._connected()
         await _make_whole(request)
         await Note(hub, request, runtime).post()
@@ -178,7 +178,7 @@ class _Core:
         if origin is not None:
             headers.raw.append((b"Origin", origin.encode()))
         request = self.build_request("GET", url, headers=headers, **rest)
-        _check_scheme(request, websocket=True)
+        _check(request, websocket=True)
         request.options.pop("max_size", None)
         hub = self._connected()
         if not hub.sessions:
@@ -209,16 +209,26 @@ def _format(letter: str) -> Format:
         raise ValueError(f"format is T, M or J, not {letter!r}") from None
 
 
-def _check_scheme(request: Request, websocket: bool) -> None:
-    """Refuse a scheme of the other kind: the gateway would open a WebSocket, or make a request."""
+def _check(request: Request, websocket: bool) -> None:
+    """Refuse what would not be the request that was meant.
+
+    The gateway opens a WebSocket, or makes a request, by the URL's scheme; and an iterator or a
+    file that was sent before is at its end.
+    """
     if (request.url.lstrip()[:3].lower() in ("ws:", "wss")) != websocket:
         http, ws = "http and https", "ws and wss"
         wanted, other = (ws, http) if websocket else (http, ws)
+        detail = f"{wanted} can be used here; {other} with another method of the client"
         raise errors.BadRequest(
-            f"{request.url}: {wanted} can be used here; {other} with another method of the client",
+            f"{request.shown_url}: {detail}",
             condition="bad-request",
             error="bad-uri",
+            detail=detail,
             request=request,
+        )
+    if request.body.spent:
+        raise errors.StreamError(
+            "the request's body was read already: build the request again", request=request
         )
 
 
@@ -265,7 +275,9 @@ class Client(_Core):
             stream: return when the answer's head has come; the answer has to be closed.
         """
         if stream:
-            return Response(request, run(self._open(request, _THREADS)))
+            opened = Response(request, run(self._open(request, _THREADS)))
+            opened._client = self
+            return opened
         call, content = run(self._whole(request, _THREADS))
         answer = Response(request, call)
         answer._content = content
@@ -297,7 +309,7 @@ class Client(_Core):
             InvalidStatus: the origin refused.
             ZurlError: there is no connection.
         """
-        return WebSocket(run(self._websocket(url, arguments, _THREADS)))
+        return WebSocket(run(self._websocket(url, arguments, _THREADS)), self)
 
     def get(self, url: str, **arguments: Unpack[RequestArguments]) -> Response:
         """GET; see ``request``."""
@@ -373,7 +385,9 @@ class AsyncClient(_Core):
         """
         runtime = current_runtime()
         if stream:
-            return AsyncResponse(request, await self._open(request, runtime))
+            opened = AsyncResponse(request, await self._open(request, runtime))
+            opened._client = self
+            return opened
         call, content = await self._whole(request, runtime)
         answer = AsyncResponse(request, call)
         answer._content = content
@@ -406,7 +420,7 @@ class AsyncClient(_Core):
         """
 
         async def opening() -> AsyncWebSocket:
-            return AsyncWebSocket(await self._websocket(url, arguments, current_runtime()))
+            return AsyncWebSocket(await self._websocket(url, arguments, current_runtime()), self)
 
         return OpeningWebSocket(opening)
 

@@ -297,8 +297,11 @@ class Hub:
                 call.packet = call.begin(self._sender(call), self.clock())
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 asked = f"{call.request.method} {call.request.shown_url!r}"
-                text = f"{asked}: no packet can hold it: {error}"
-                self._fail(call, errors.BadRequest(text, condition="bad-request"))
+                detail = f"no packet can hold it: {error}"
+                refused = errors.BadRequest(
+                    f"{asked}: {detail}", condition="bad-request", detail=detail
+                )
+                self._fail(call, refused)
                 return False
         return True
 

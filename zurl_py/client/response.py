@@ -109,11 +109,12 @@ class BaseResponse:
         self._encoding: str | None = None
         self._consumed = False
         self._closed = False
+        self._client: object = None  # kept, as it ends its requests when it is garbage-collected
 
     def __getstate__(self) -> dict[str, Any]:
         # So that an exception with a response can be pickled; unread parts are left out.
         source = Given(self._source.head, self._source.last_ext)
-        return {**self.__dict__, "_source": source, "_closed": True}
+        return {**self.__dict__, "_source": source, "_closed": True, "_client": None}
 
     def __del__(self) -> None:
         # If it was neither closed nor read, its session would stay open at the gateway.

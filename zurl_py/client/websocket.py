@@ -47,9 +47,10 @@ class _WebSocket:
         response: the origin's answer to it.
     """
 
-    def __init__(self, call: WebSocketCall) -> None:
+    def __init__(self, call: WebSocketCall, client: object = None) -> None:
         assert call.head is not None
         self._call = call
+        self._client = client  # kept, as it ends its WebSockets when it is garbage-collected
         self.request = call.request
         self.response = _whole(call.request, call.head, b"")
 

@@ -441,12 +441,22 @@ async def _parts(message: Messages) -> AsyncIterator[Message]:
         yield message
     elif isinstance(message, AsyncIterable):
         async for part in message:
-            yield part
+            yield _checked(part)
     elif isinstance(message, Iterable) and not isinstance(message, dict):
         for part in message:
-            yield part
+            yield _checked(part)
     else:
-        raise TypeError(f"a message is text, bytes or parts of these, not {type(message).__name__}")
+        raise _no_message(message)
+
+
+def _checked(part: Message) -> Message:
+    if not isinstance(part, (str, bytes, bytearray, memoryview)):
+        raise _no_message(part)
+    return part
+
+
+def _no_message(what: object) -> TypeError:
+    return TypeError(f"a message is text, bytes or parts of these, not {type(what).__name__}")
 
 
 def _closed(code: int, reason: str, request: Request) -> errors.ConnectionClosed:

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import pickle
 import signal
 import threading
 import time
@@ -33,6 +34,7 @@ from zurl_py.client import (
     PolicyViolation,
     PoolTimeout,
     ReadTimeout,
+    Response,
     StreamError,
     Timeout,
     WriteTimeout,
@@ -196,6 +198,41 @@ def test_a_stream_is_read_as_it_comes(client: Client, origin: ScriptedOrigin) ->
         assert b"".join(parts) == b"later"
         with pytest.raises(StreamError, match="already"):
             next(made.iter_bytes())
+
+
+def test_an_answer_keeps_its_client(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsome")
+        connection.wait_for("more")
+        connection.send(b"more")
+
+    def opened() -> Response:
+        client = Client(str(shared_daemon.config_path))
+        return client.send(client.build_request("GET", origin.url()), stream=True)
+
+    origin.script = script
+    made = opened()
+    assert pickle.loads(pickle.dumps(made)).status_code == 200
+    gc.collect()
+    origin.let("more")
+    assert made.read() == b"somemore"
+
+
+def test_a_body_that_can_be_read_once_is_not_sent_empty(
+    client: Client, origin: ScriptedOrigin
+) -> None:
+    origin.script = reply(OK)
+    for once in (iter([b"a", b"b"]), io.BytesIO(b"ab")):
+        request = client.build_request("POST", origin.url(), content=once)
+        client.send(request)
+        with pytest.raises(StreamError, match="read already"):
+            client.send(request)
+    for often in ([b"a", b"b"], b"ab"):
+        request = client.build_request("POST", origin.url(), content=often)
+        for _ in range(2):
+            client.send(request)
+            assert origin.requests[-1].body == b"ab"
 
 
 def some_and_hang(connection: Connection) -> None:
@@ -524,8 +561,9 @@ def test_values_that_no_packet_can_hold_do_not_disturb_other_requests(
     origin.script = reply(OK)
     assert client.get(origin.url()).content == b"hello"
     for wrong in ({"user_data": object()}, {"ext": {"x": {1, 2}}}):
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadRequest) as refused:
             client.get(origin.url(), **wrong)
+        assert str(refused.value.detail).startswith("no packet can hold it")
         with pytest.raises(BadRequest):
             client.get(origin.url() + "\udc80")
         assert client.get(origin.url()).content == b"hello"

@@ -1,5 +1,6 @@
 """WebSockets through a running daemon."""
 
+import gc
 import signal
 import threading
 import time
@@ -47,6 +48,24 @@ def test_messages_go_both_ways(client: Client, origin: ScriptedOrigin) -> None:
             assert ws.recv(timeout=10) == message
         assert ws.response.status_code == 101
     assert ws.close_code == 1000
+
+
+def test_it_keeps_its_client(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+    origin.script = echo
+    ws = Client(str(shared_daemon.config_path)).websocket(origin.url("/", "ws"))
+    gc.collect()
+    ws.send("x")
+    assert ws.recv(timeout=10) == "x"
+    ws.close()
+
+
+def test_parts_that_are_no_messages_are_refused(client: Client, origin: ScriptedOrigin) -> None:
+    origin.script = echo
+    with client.websocket(origin.url("/", "ws")) as ws:
+        with pytest.raises(TypeError, match="not int"):
+            ws.send([1000])  # type: ignore[list-item]
+        ws.send("still open")
+        assert ws.recv(timeout=10) == "still open"
 
 
 @pytest.mark.parametrize("size", [99_999, 100_000, 100_001, 200_001, 1_000_000])
@@ -261,8 +280,11 @@ def test_a_refusal_has_its_answer(client: Client, origin: ScriptedOrigin) -> Non
     assert (answer.status_code, answer.content, answer.headers["x"]) == (403, b"nope", "y")
     with pytest.raises(ConnectFailed):
         client.websocket("ws://127.0.0.1:1/")
-    with pytest.raises(BadRequest, match="ws and wss can be used here"):
-        client.websocket(origin.url())
+    with pytest.raises(BadRequest, match="ws and wss can be used here") as wrong:
+        client.websocket("http://me:secret@127.0.0.1/?token=secret")
+    assert (wrong.value.condition, wrong.value.error) == ("bad-request", "bad-uri")
+    assert str(wrong.value.detail).startswith("ws and wss")
+    assert "secret" not in str(wrong.value)
 
 
 def test_a_handshake_has_its_limit(client: Client, origin: ScriptedOrigin) -> None:
