@@ -7,6 +7,7 @@ import importlib
 import click
 
 from .. import __version__
+from .streams import fill_standard_streams
 
 __all__ = ["main"]
 
@@ -66,3 +67,4 @@ def _first_sentence(text: str) -> str:
 @click.version_option(__version__, prog_name="zurl-py", message="%(prog)s %(version)s")
 def main() -> None:
     """An outbound HTTP and WebSocket gateway that speaks ZHTTP over ZeroMQ."""
+    fill_standard_streams()

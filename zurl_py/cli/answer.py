@@ -222,6 +222,8 @@ def _path(response: Response, options: dict[str, Any]) -> str | None:
 def _file(path: str | None) -> Iterator[IO[bytes]]:
     """The output for the body: a file, or standard output."""
     if path is None or path == "-":
+        if sys.stdout is None:
+            raise _NotWritten("cannot write: standard output is closed")
         yield sys.stdout.buffer
         return
     try:

@@ -6,12 +6,8 @@ import click
 
 from ..errors import StartError
 from .options import config_option, log_options
-from .starting import (
-    cannot_start,
-    fill_standard_descriptors,
-    listen_to_signals,
-    open_log,
-)
+from .starting import cannot_start, listen_to_signals, open_log
+from .streams import fill_standard_descriptors
 
 __all__ = ["deliver"]
 

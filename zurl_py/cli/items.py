@@ -17,7 +17,16 @@ from urllib.parse import quote, quote_plus
 
 import click
 
-__all__ = ["Asked", "add_items", "curl_data", "form_part", "full_url", "split_header", "urlencoded"]
+__all__ = [
+    "Asked",
+    "add_items",
+    "as_sent",
+    "curl_data",
+    "form_part",
+    "full_url",
+    "split_header",
+    "urlencoded",
+]
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORT = re.compile(r":(\d*)(/.*)?")
@@ -107,12 +116,14 @@ def add_items(asked: Asked, items: Iterable[str]) -> None:
             case ";":
                 asked.headers.append((name, ""))
             case "==":
-                asked.params.append(f"{quote_plus(name)}={quote_plus(value)}")
+                asked.params.append(f"{quote_plus(as_sent(name))}={quote_plus(as_sent(value))}")
             case "@":
                 asked.parts.append(form_part(f"{name}=@{value}"))
             case "=" | "=@":
+                _check_text(item)
                 fields[name] = _read_text(value) if separator == "=@" else value
             case _:
+                _check_text(item)
                 fields[name] = _json(item, _read_text(value) if separator == ":=@" else value)
     if asked.parts:  # if one is a file, all are parts of a form
         asked.parts[:0] = [
@@ -147,6 +158,18 @@ def _split(item: str) -> tuple[str, str, str]:
     )
 
 
+def as_sent(text: str) -> bytes:
+    """The bytes of an argument, which need not be text in any encoding."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _check_text(item: str) -> None:
+    try:
+        item.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{item!r} is not UTF-8: JSON cannot hold it") from None
+
+
 def _json(item: str, text: str) -> Any:
     try:
         return json.loads(text)
@@ -177,7 +200,7 @@ def curl_data(text: str, binary: bool = False) -> bytes:
         binary: keep line breaks, as ``--data-binary`` does.
     """
     if text[:1] != "@":
-        return text.encode("utf-8", "surrogateescape")
+        return as_sent(text)
     data = _open(text[1:])
     return data if binary else data.translate(None, b"\r\n\0")
 
@@ -193,7 +216,7 @@ def urlencoded(text: str) -> bytes:
         name, separator, rest = text[: found.start()], found.group(), text[found.end() :]
     if not separator:
         return quote(text, safe="").encode()
-    value = _open(rest) if separator == "@" else rest.encode("utf-8", "surrogateescape")
+    value = _open(rest) if separator == "@" else as_sent(rest)
     encoded = quote(value, safe="")
     return (f"{name}={encoded}" if name else encoded).encode()
 
@@ -215,7 +238,7 @@ def form_part(text: str) -> tuple[str, Any]:
         filename = filename or os.path.basename(path)
         content_type = content_type or mimetypes.guess_type(path)[0] or "application/octet-stream"
         return name, (filename, _open(path), content_type)
-    content = _open(value[1:]) if value[:1] == "<" else value.encode("utf-8", "surrogateescape")
+    content = _open(value[1:]) if value[:1] == "<" else as_sent(value)
     if content_type:
         return name, (filename, content, content_type)
     return name, (filename, content)

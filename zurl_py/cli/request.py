@@ -25,7 +25,16 @@ from .connecting import (
     connect,
     gateway_options,
 )
-from .items import Asked, add_items, curl_data, form_part, full_url, split_header, urlencoded
+from .items import (
+    Asked,
+    add_items,
+    as_sent,
+    curl_data,
+    form_part,
+    full_url,
+    split_header,
+    urlencoded,
+)
 from .options import with_options
 from .packets import show_packet
 from .terminal import is_terminal
@@ -234,9 +243,11 @@ def build(client: Client, method: str, url: str, asked: Asked, options: dict[str
         arguments["params"] = "&".join(asked.params)
     _add_body(arguments, asked)
     headers = _headers(asked, options)
-    arguments["headers"] = [(name, value) for name, value in headers if value is not None]
+    arguments["headers"] = [
+        (as_sent(name), as_sent(value)) for name, value in headers if value is not None
+    ]
     made = client.build_request(method, url, **RequestArguments(**arguments))  # type: ignore[typeddict-item]
-    gone = {name.lower().encode() for name, value in headers if value is None}
+    gone = {as_sent(name.lower()) for name, value in headers if value is None}
     made.headers.raw[:] = [pair for pair in made.headers.raw if pair[0].lower() not in gone]
     return made
 
@@ -280,7 +291,7 @@ def _authorization(options: dict[str, Any]) -> str | None:
         ask = is_terminal(sys.stdin)
         password = click.prompt(f"Password for {user}", hide_input=True, err=True) if ask else ""
         user = f"{user}:{password}"
-    return "Basic " + base64.b64encode(user.encode("utf-8", "surrogateescape")).decode()
+    return "Basic " + base64.b64encode(as_sent(user)).decode()
 
 
 def _arguments(url: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -344,9 +355,14 @@ def _connect_to(url: str, rules: Sequence[str]) -> dict[str, Any]:
     """Apply the first rule of ``--connect-to`` that matches the URL's host and port, as in curl: an
     empty part before matches all, an empty part after changes nothing.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = str(parts.port or {"https": 443, "wss": 443}.get(parts.scheme, 80))
+    if not rules:
+        return {}
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = str(parts.port or {"https": 443, "wss": 443}.get(parts.scheme, 80))
+    except ValueError:  # the gateway says what is wrong with it
+        return {}
     for rule in rules:
         pieces = _pieces(rule)
         if pieces[0].lower() in ("", host) and pieces[1] in ("", port):

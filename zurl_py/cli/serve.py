@@ -14,12 +14,8 @@ from ..errors import StartError
 from ..log import INFO, Log, level_of
 from .options import config_option, log_options
 from .preflight import preflight
-from .starting import (
-    cannot_start,
-    fill_standard_descriptors,
-    listen_to_signals,
-    open_log,
-)
+from .starting import cannot_start, listen_to_signals, open_log
+from .streams import fill_standard_descriptors
 
 __all__ = ["run_daemon", "serve"]
 

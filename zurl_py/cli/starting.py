@@ -10,24 +10,11 @@ from collections.abc import Iterable
 
 from ..log import Log
 
-__all__ = ["cannot_start", "fill_standard_descriptors", "listen_to_signals", "open_log"]
+__all__ = ["cannot_start", "listen_to_signals", "open_log"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Where these paths lead to sockets, as they do under systemd, they cannot be opened.
 _OWN_DESCRIPTOR = re.compile(r"/dev/(?:std(out|err)|fd/([0-9]{1,6}))|/proc/self/fd/([0-9]{1,6})")
-
-
-def fill_standard_descriptors() -> None:
-    """Open what a parent has closed of standard input, output and error, on /dev/null.
-
-    Otherwise the next descriptors would have these numbers, such as a socket that a library then
-    writes its complaints to.
-    """
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # open takes the lowest free number, which is this one
 
 
 def listen_to_signals() -> None:

@@ -35,10 +35,10 @@ def escape(text: str | bytes, lines: bool = False) -> str:
     return text.translate(_ALL)
 
 
-def is_terminal(stream: IO[str] | IO[bytes]) -> bool:
-    """Whether a stream is a terminal."""
+def is_terminal(stream: IO[str] | IO[bytes] | None) -> bool:
+    """Whether a stream is a terminal; Python has None for one that the parent has closed."""
     try:
-        return stream.isatty()
+        return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ..client import Response
 
@@ -63,7 +62,7 @@ _VARIABLES: Final[dict[str, Callable[[Outcome], object]]] = {
     "redirect_url": lambda o: o.header("location"),
     "remote_ip": lambda o: str(o.timing.get("address", "")),
     "response_code": lambda o: f"{o.code:03}",
-    "scheme": lambda o: urlsplit(o.url).scheme,
+    "scheme": lambda o: o.url.partition(":")[0].lower(),
     "size_download": lambda o: o.downloaded,
     "size_upload": lambda o: o.uploaded,
     "speed_download": lambda o: int(o.downloaded / o.seconds) if o.seconds else 0,

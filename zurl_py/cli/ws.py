@@ -6,6 +6,7 @@ Options have websocat's names.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -23,7 +24,7 @@ from ..client.errors import ConnectionClosed, ConnectionClosedOK
 from ..client.websocket import WebSocket
 from .connecting import CERTIFICATE_OPTIONS, client_certificate, connect, gateway_options
 from .errors import tell_error
-from .items import full_url, split_header
+from .items import as_sent, full_url, split_header
 from .options import with_options
 from .packets import show_packet
 from .terminal import colours, escape, is_terminal, tell
@@ -31,6 +32,7 @@ from .terminal import colours, escape, is_terminal, tell
 __all__ = ["ws"]
 
 _INTERRUPTED: Final = 130
+_NOT_WRITTEN: Final = 23
 _PIECE: Final = 65536  # bytes of stdin that make one binary message
 _LONGEST_LINE: Final = 100_000_000  # bytes
 _HISTORY: Final = 1000  # lines
@@ -94,7 +96,7 @@ def _open(
 ) -> WebSocket:
     socket = client.websocket(
         websocket_url(url),
-        headers=[(name, value) for name, value in headers if value is not None],
+        headers=[(as_sent(name), as_sent(value)) for name, value in headers if value is not None],
         subprotocols=options["protocol"] or None,
         origin=options["origin"],
         timeout=options["connect_timeout"],
@@ -207,8 +209,11 @@ class _Conversation:
                 tell(f"zurl-py: ({self._status}) {escape(str(error))}")
         except ZurlError as error:
             self._status = _print_error(error)
-        except OSError:  # the reader has closed the pipe
-            self._status = 23
+        except BrokenPipeError:  # the reader has closed the pipe
+            self._status = _NOT_WRITTEN
+        except OSError as error:
+            self._status = _NOT_WRITTEN
+            tell(f"zurl-py: ({_NOT_WRITTEN}) cannot write: {error.strerror}")
         finally:
             self._over.set()
             self._input.wake()
@@ -224,6 +229,8 @@ class _Printer:
         self._colours = colours(sys.stdout)
 
     def show(self, message: str | bytes) -> None:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
         out = sys.stdout.buffer
         if not self._on_terminal:
             data = message if isinstance(message, bytes) else message.encode()

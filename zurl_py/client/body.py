@@ -224,7 +224,7 @@ def _joined(parts: list[_Part], boundary: bytes) -> Iterator[bytes]:
 def _field(name: str, value: Any) -> _Part:
     head = f'Content-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'
     text = value if isinstance(value, (str, bytes)) else str(value)
-    return _Part(head.encode(), _from_content(text))
+    return _Part(_head(head), _from_content(text))
 
 
 def _file(name: str, value: Any) -> _Part:
@@ -244,7 +244,12 @@ def _file(name: str, value: Any) -> _Part:
         head += f'; filename="{_quoted(filename)}"'
     if kind is not None:
         head += f"\r\nContent-Type: {kind}"
-    return _Part(f"{head}\r\n\r\n".encode(), body)
+    return _Part(_head(f"{head}\r\n\r\n"), body)
+
+
+def _head(text: str) -> bytes:
+    """A part's head; names of files need not be UTF-8, and go out as they are."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _quoted(name: str) -> str:

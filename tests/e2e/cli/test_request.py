@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.cli.conftest import Run
 from tests.support import Connection, Daemon, ScriptedOrigin, reply
 from tests.support.origin import dead_port
+from tests.support.websocket import echo
 from zurl_py.cli.answer import _show_body
 from zurl_py.cli.writeout import Outcome
 from zurl_py.client import Response
@@ -461,3 +462,81 @@ def test_an_upload_shows_its_progress(
     assert origin.requests[-1].body == body
     _, shown = on_a_terminal(shared_daemon, "put", "-s", "-T", file, origin.url())
     assert "MB" not in shown
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:abc/", "http://127.0.0.1:99999/", "http://[::1/", "http://[x]/"]
+)
+def test_a_url_that_nobody_can_use(run: Run, url: str) -> None:
+    for more in ([], ["-w", "%{scheme}"], ["--connect-to", "::127.0.0.1:1"]):
+        done = run("get", *more, url)
+        assert (done.status, "bad-uri" in done.err) == (3, True), done.err
+        assert "Traceback" not in done.err
+
+
+def run_without(closed: str, daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs ``zurl-py`` as a shell does with, for example, ``2>&-``."""
+    return subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m zurl_py "$@" {closed}', sys.executable, *arguments],
+        capture_output=True,
+        timeout=60,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": ":".join(path for path in sys.path if path),
+            "ZURL_CONNECT": str(daemon.config_path),
+        },
+    )
+
+
+@pytest.mark.parametrize("kind", ["get", "ws"])
+def test_a_closed_standard_output_cannot_be_written(
+    shared_daemon: Daemon, origin: ScriptedOrigin, kind: str
+) -> None:
+    origin.script = reply(OK) if kind == "get" else echo
+    url = origin.url("/", "http" if kind == "get" else "ws")
+    more = ["-1"] if kind == "ws" else []
+    done = run_without("<<end >&-\nline\nend\n", shared_daemon, kind, *more, url)
+    assert (done.returncode, b"Traceback" in done.stderr) == (23, False), done.stderr
+    assert b"cannot write" in done.stderr
+
+
+def test_a_closed_standard_error_leaves_the_output_alone(
+    shared_daemon: Daemon, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    done = run_without("2>&-", shared_daemon, "get", "-v", origin.url())
+    assert (done.returncode, done.stdout) == (0, b"hello\n")
+    path = tmp_path / "body"
+    done = run_without("2>&-", shared_daemon, "get", "-o", str(path), origin.url())
+    assert (done.returncode, done.stdout, path.read_bytes()) == (0, b"", b"hello\n")
+    with dead_port() as port:
+        done = run_without("2>&-", shared_daemon, "get", f"http://127.0.0.1:{port}/")
+    assert (done.returncode, done.stdout) == (7, b"")
+
+
+def test_a_closed_standard_input_is_empty(shared_daemon: Daemon, origin: ScriptedOrigin) -> None:
+    for option in ("-d@-", "-T-"):
+        done = run_without("<&-", shared_daemon, "post", option, origin.url())
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert origin.requests[-1].body == b""
+    origin.script = echo
+    done = run_without("<&-", shared_daemon, "ws", origin.url("/", "ws"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_arguments_that_are_not_utf8(run: Run, origin: ScriptedOrigin) -> None:
+    """They go out as they are, where bytes can; where text is needed, it is a usage error."""
+    latin = os.fsdecode(b"gr\xfcn")
+    done = run("get", "-H", f"X: {latin}", "-A", latin, origin.url(), f"Y:{latin}", f"q=={latin}")
+    assert done.status == 0, done.err
+    request = origin.requests[-1]
+    assert request.line == b"GET /?q=gr%FCn HTTP/1.1"
+    assert [request.get(name) for name in (b"x", b"y", b"user-agent")] == [b"gr\xfcn"] * 3
+    for wrong in (f"a={latin}", f'a:="{latin}"'):
+        done = run("post", origin.url(), wrong)
+        assert done.status == 2
+        assert "not UTF-8" in done.err
+        assert "Traceback" not in done.err
+    origin.script = echo
+    done = run("ws", "-H", f"X: {latin}", origin.url("/", "ws"))
+    assert done.status == 0, done.err
+    assert origin.requests[-1].get(b"x") == b"gr\xfcn"
