@@ -33,6 +33,7 @@ _STATES: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_CLOSED
 )
 _FAILED: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
@@ -178,6 +179,8 @@ class Link:
                     self._changed(self)
             elif event in _FAILED:
                 self._trouble[name] = "what listens there is no such socket of a gateway"
+            elif event == zmq.EVENT_CLOSED:  # no connection could be made
+                self._trouble.pop(name, None)
             elif name in self._connected:  # the connection was lost
                 was_there = self.there
                 if name != "out" and "out" in self._connected:

@@ -104,6 +104,7 @@ class _AsyncioSignal:
 
     async def wait(self) -> None:
         if not self._is_set:
+            _check_loop(self.runtime)
             self._future = asyncio.get_running_loop().create_future()
             try:
                 await self._future
@@ -140,6 +141,7 @@ class _TrioSignal:
         self._event.set()
 
     async def wait(self) -> None:
+        _check_loop(self.runtime)
         await self._event.wait()
         self._event = type(self._event)()
 
@@ -165,6 +167,16 @@ class _TrioRuntime:
 def _set_all(signals: list[Signal]) -> None:
     for signal in signals:
         signal.set()
+
+
+def _check_loop(runtime: Runtime) -> None:
+    """Refuse to wait where nobody would be woken.
+
+    Raises:
+        RuntimeError: another event loop runs than that of the signal.
+    """
+    if current_runtime() is not runtime:
+        raise RuntimeError("this was opened in another event loop, which alone can wait for it")
 
 
 def current_runtime() -> Runtime:

@@ -13,6 +13,7 @@ from tests.support import DEADLINE, Connection, Daemon, ScriptedOrigin, reply
 from tests.support.websocket import accept, echo, frame, read_frame
 from zurl_py.client import (
     AsyncClient,
+    AsyncResponse,
     ConnectFailed,
     ConnectionClosedOK,
     InvalidStatus,
@@ -338,6 +339,28 @@ def test_one_client_in_several_loops(shared_daemon: Daemon, origin: ScriptedOrig
     assert asyncio.run(ask()) == b"hello"
     assert trio.run(ask) == b"hello"
     asyncio.run(client.close())
+
+
+def test_what_one_loop_has_opened_is_an_error_in_another(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    origin.script = hanging
+    client = AsyncClient(str(shared_daemon.config_path))
+
+    async def opened() -> AsyncResponse:
+        request = client.build_request("GET", origin.url(), timeout=None)
+        return await client.send(request, stream=True)
+
+    async def read(answer: AsyncResponse) -> None:
+        parts = answer.iter_bytes()
+        assert await anext(parts) == b"half"
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await give_up(5, anext(parts))
+
+    asyncio.run(read(asyncio.run(opened())))
+    asyncio.run(read(trio.run(opened)))
+    trio.run(read, asyncio.run(opened()))
+    trio.run(client.close)
 
 
 def test_outside_a_loop_there_is_a_clear_error(shared_daemon: Daemon) -> None:

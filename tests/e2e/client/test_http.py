@@ -4,9 +4,11 @@ import gc
 import io
 import pickle
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,7 @@ from zurl_py.client import (
     ConnectTimeout,
     Endpoints,
     GatewayLost,
+    GatewayUnavailable,
     HTTPStatusError,
     MaxSizeExceeded,
     PacketTrace,
@@ -553,6 +556,25 @@ def test_a_missing_gateway_is_reported_in_time(tmp_path: object) -> None:
         assert 0.25 < time.monotonic() - begun < 10
         with pytest.raises(ZurlError, match="no such socket"):
             client.send_nowait("GET", "http://127.0.0.1:1/")
+
+
+def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
+    """A gateway that ends may accept one connection more, and close it."""
+    path = tmp_path / "in-req"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def accept_one() -> None:
+        listener.accept()[0].close()
+        listener.close()
+
+    ending = threading.Thread(target=accept_one)
+    ending.start()
+    client = Client(Endpoints(req=f"ipc://{path}"), timeout=Timeout(connect=1))
+    with client, pytest.raises(GatewayUnavailable, match="nobody listens there"):
+        client.get("http://127.0.0.1:1/")
+    ending.join()
 
 
 def test_values_that_no_packet_can_hold_do_not_disturb_other_requests(
