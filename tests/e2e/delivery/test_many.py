@@ -195,6 +195,18 @@ def test_expired(bench: Bench, order: str) -> None:
     assert [delivery.id for delivery in bench.claim("e", limit=100)] == ["m36"]
 
 
+def test_expired_and_its_endpoint_deleted(bench: Bench) -> None:
+    """Each dies once, and is counted once."""
+    bench.put("e")
+    bench.accept("e", 3, expires_at=bench.now + 5)
+    bench.accept("e", 2)
+    bench.now += 10
+    results = list(in_slices(bench, EndpointVerb(Format.JSON, "endpoint-delete", endpoint="e")))
+    dead = [id for result in results for id, _ in result.dead]
+    assert sorted(dead) == ["m1", "m2", "m3", "m4", "m5"]
+    bench.check_counts()
+
+
 def test_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """In slices of rows, and of bytes."""
     monkeypatch.setattr(changes, "_BYTES", 1000)

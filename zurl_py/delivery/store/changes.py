@@ -187,15 +187,14 @@ class Changes:
             (now, SLICE),
         ).fetchall()
         chosen = _few_keys(expired)
-        orphans = self._orphans()
         # A slice of which all are leased is not repeated at once: they end by themselves.
-        more = [
-            self._kill(chosen, "expired", now, result)
-            and (len(expired) == SLICE or len(chosen) < len(expired)),
-            self._kill(orphans, "endpoint-deleted", now, result) and len(orphans) == SLICE,
-            self._delete_old(now),
-        ]
-        if any(more):
+        more = self._kill(chosen, "expired", now, result) and (
+            len(expired) == SLICE or len(chosen) < len(expired)
+        )
+        orphans = self._orphans()  # now: some may have expired as well
+        more |= self._kill(orphans, "endpoint-deleted", now, result) and len(orphans) == SLICE
+        more |= self._delete_old(now)
+        if more:
             result.again = sweep
         (result.next_sweep,) = self._execute(
             "SELECT min(expires) FROM delivery WHERE expires > ? AND (state = 0 OR blocked = 2)",
