@@ -19,7 +19,7 @@ from tests.e2e.delivery.receiver import Receiver
 from zurl_py.delivery.attempts import State
 from zurl_py.delivery.messages import EndpointPut, EndpointVerb, Replay
 from zurl_py.delivery.store import changes, ordering
-from zurl_py.delivery.store.base import Query, QueryResult, Sweep
+from zurl_py.delivery.store.base import Query, QueryResult, Store, Sweep
 from zurl_py.zhttp import Format
 
 _SLICE = 10
@@ -272,6 +272,55 @@ def test_ordering_of_what_a_dead_one_stops(bench: Bench) -> None:
     assert bench.claim("e") == []
     list(in_slices(bench, order_by("key", dead_head="skip")))
     assert [len(sent) for sent in drained(bench)] == [12]
+
+
+@pytest.fixture
+def other(bench: Bench) -> Iterator[Store]:
+    """The store by which the order is changed: with PostgreSQL another process's."""
+    if bench.url.startswith("sqlite"):
+        yield bench.store
+        return
+    made = bench.open()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.DEAD])
+def test_ordering_with_one_in_flight(bench: Bench, other: Store, state: State) -> None:
+    bench.put("e")
+    for _ in range(3):
+        bench.accept("e", key="k")
+    first = bench.claim("e", limit=1)
+    other.query(order_by("key"), bench.now)
+    bench.finish(first, state)
+    assert drained(bench) == [["m2"], ["m3"]]
+    bench.check_counts()
+
+
+def test_ordering_with_retries_of_what_is_in_flight(bench: Bench, other: Store) -> None:
+    bench.put("e")
+    for _ in range(3):
+        bench.accept("e", key="k")
+    sent = bench.claim("e")
+    other.query(order_by("key"), bench.now)
+    bench.finish([sent[0], sent[2]], State.PENDING)
+    bench.finish([sent[1]], State.DONE)
+    bench.now += 60
+    assert drained(bench) == [["m1"], ["m3"]]
+
+
+def test_ordering_no_more_with_one_in_flight(bench: Bench, other: Store) -> None:
+    """A dead one stops nobody then, and is forgotten."""
+    bench.put("e", order="key", dead_head="stop")
+    for _ in range(2):
+        bench.accept("e", key="k")
+    first = bench.claim("e")
+    other.query(order_by("none", dead_head="stop"), bench.now)
+    bench.finish(first, State.DEAD)
+    assert drained(bench) == [["m2"]]
+    bench.now += 60 * 86_400
+    bench.query(Sweep(bench.now))
+    assert bench.rows("SELECT count(*) FROM delivery") == [(0,)]
 
 
 @pytest.mark.parametrize("again", ["put", "enable", "sweep"])

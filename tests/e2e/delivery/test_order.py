@@ -113,6 +113,17 @@ def test_order_put_later(worker: Worker, receiver: Receiver) -> None:
     assert busy.most == 2
 
 
+def test_order_put_while_an_attempt_is_in_flight(worker: Worker, receiver: Receiver) -> None:
+    """What gets behind the delivery in flight goes when that has ended."""
+    receiver.reply = lambda _hook: Reply(wait=0.5)
+    worker.put("late", receiver.url(), concurrency=1)
+    ids = [worker.deliver(endpoint="late", key="k", id=f"late-{number}") for number in range(3)]
+    receiver.wait_for(ids[0])
+    worker.put("late", receiver.url(), order="key")
+    worker.wait_state(ids[-1], "done")
+    assert receiver.ids() == ids
+
+
 @pytest.mark.parametrize("count", [3000])
 def test_backlog_larger_than_what_is_leased(
     start_deliver: Start, receiver: Receiver, count: int

@@ -105,12 +105,14 @@ _FINISH: Final = """
 WITH v AS (
     SELECT * FROM json_to_recordset(%s::json) AS r (seq bigint, fence bigint, state smallint,
         blocked smallint, due float8, attempt int, tries int, reason text, forget float8,
-        number int, time float8, code int, condition text, error text, phases text, start int,
-        size int)
+        okey text, number int, time float8, code int, condition text, error text, phases text,
+        start int, size int)
 ), ended AS (
-    UPDATE delivery d SET state = v.state, blocked = v.blocked, due = v.due, attempt = v.attempt,
-        tries = v.tries, reason = v.reason, forget = v.forget, owner = NULL
+    UPDATE delivery d SET state = v.state,
+        blocked = CASE v.state WHEN 0 THEN d.blocked ELSE v.blocked END, due = v.due,
+        attempt = v.attempt, tries = v.tries, reason = v.reason, forget = v.forget, owner = NULL
     FROM v WHERE d.seq = v.seq AND d.fence = v.fence AND d.state = 0
+        AND d.okey IS NOT DISTINCT FROM v.okey
     RETURNING d.seq, d.fence, d.endpoint, d.state
 ), kept AS (
     INSERT INTO attempt (seq, number, time, code, condition, error, phases, body)
@@ -492,8 +494,14 @@ class PostgresStore:
         ended = [f for f in batch if not f.gives_back]
         saves = [f.save for f in batch if f.save is not None]
         if not released and not saves and all(f.delivery.okey is None for f in ended):
-            return self._end(ended, self._session.run)
-        results: list[Finished] = []
+            results = self._end(ended, self._session.run)
+            stale = [result.finish for result in results if result.stale]
+            if not stale:
+                return results
+            with self._session as self._state.connection:
+                again = iter(self._end_ordered(stale))
+            return [next(again) if result.stale else result for result in results]
+        results = []
         with self._session as self._state.connection:
             if released:
                 pairs = [(f.delivery.seq, f.delivery.fence) for f in released]
@@ -502,8 +510,14 @@ class PostgresStore:
             for save in saves:
                 self._queries.save(save)
             if ended:
-                results += self._end(ended, self._state.run)
-                self._unblock(results)
+                results += self._end_ordered(ended)
+        return results
+
+    def _end_ordered(self, ended: Sequence[Finish]) -> list[Finished]:
+        """The same for deliveries that may be ordered, or may have been when they were leased."""
+        self._state.read_keys([finish.delivery for finish in ended])
+        results = self._end(ended, self._state.run)
+        self._unblock(results)
         return results
 
     def _end(self, ended: Sequence[Finish], run: Run) -> list[Finished]:
@@ -550,6 +564,7 @@ class PostgresStore:
             "tries": ending.tries,
             "reason": ending.reason,
             "forget": ending.forget,
+            "okey": finish.delivery.okey,
         }
 
     # -- renew, recover, query -----------------------------------------------------------------

@@ -69,6 +69,7 @@ class PostgresState(SqlState):
         " (owner IS NOT NULL)::int FROM delivery"
     )
     FREE: ClassVar = "owner IS NULL"
+    LOCKED: ClassVar = "ORDER BY seq FOR UPDATE"
     LISTED: ClassVar = "SELECT value::bigint FROM json_array_elements_text(?::json)"
     LISTED_TEXT: ClassVar = "SELECT value FROM json_array_elements_text(?::json)"
     PAIRS: ClassVar = (

@@ -58,7 +58,8 @@ _INSERT_ATTEMPT = (
     " (seq, number, time, code, condition, error, phases, body) VALUES "
 )
 _UPDATE_BEFORE = (
-    "UPDATE delivery SET state = v.column2, blocked = v.column3, due = v.column4,"
+    "UPDATE delivery SET state = v.column2,"
+    " blocked = CASE v.column2 WHEN 0 THEN blocked ELSE v.column3 END, due = v.column4,"
     " attempt = v.column5, tries = v.column6, reason = v.column7, forget = v.column8"
     " FROM (VALUES "
 )
@@ -339,6 +340,7 @@ class SqliteStore:
     def _write(self, results: Sequence[Finished]) -> None:
         connection = self._state.connection
         finishes = [result.finish for result in results]
+        self._state.read_keys([f.delivery for f in finishes if self._is_ordered(f.delivery)])
         rows = [self._ended_row(finish) for finish in finishes]
         values(connection, _UPDATE_BEFORE, rows, _UPDATE_BEHIND)
         attempts = [attempt_row(finish) for finish in finishes if finish.outcome is not None]
@@ -347,6 +349,11 @@ class SqliteStore:
             delivery = result.finish.delivery
             if delivery.okey is not None and result.finish.state is not State.PENDING:
                 result.unblocked = self._state.unblock(delivery.endpoint, delivery.okey)
+
+    def _is_ordered(self, delivery: Delivery) -> bool:
+        """Whether a delivery was ordered when it was leased, or may be now."""
+        order = self._state.known(delivery.endpoint).settings.order
+        return delivery.okey is not None or order != "none"
 
     def _ended_row(self, finish: Finish) -> tuple[Any, ...]:
         ending = self._state.ending(finish)

@@ -75,6 +75,7 @@ class SqliteState(SqlState):
         "SELECT seq, id, endpoint, state, due, attempt, accepted, reason, blocked, 0 FROM delivery"
     )
     FREE: ClassVar = "TRUE"
+    LOCKED: ClassVar = ""
     LISTED: ClassVar = "SELECT value FROM json_each(?)"
     LISTED_TEXT: ClassVar = LISTED
     PAIRS: ClassVar = (

@@ -137,6 +137,7 @@ class SqlState:
         LISTED_TEXT: the same for texts, as ``value``.
         PAIRS: the same for pairs of numbers, as ``seq`` and ``number``.
         FREE: the condition that a delivery is not leased, which the index of due times needs.
+        LOCKED: the end of a SELECT by which no other process can change the rows meanwhile.
         endpoints: endpoints by number, deleted ones included.
         by_name: endpoints by name, without deleted ones.
         schedule: the default, seconds.
@@ -149,6 +150,7 @@ class SqlState:
     LISTED_TEXT: ClassVar[str]
     PAIRS: ClassVar[str]
     FREE: ClassVar[str]
+    LOCKED: ClassVar[str]
 
     def __init__(self, box: SecretBox, schedule: tuple[float, ...]) -> None:
         self.box = box
@@ -358,6 +360,18 @@ class SqlState:
         if blocked:
             self.execute("UPDATE delivery SET blocked = 0 WHERE seq = ?", (seq,))
         return due
+
+    def read_keys(self, deliveries: Sequence[Delivery]) -> None:
+        """Read the ordering keys of leased deliveries, which a change of the order has changed."""
+        seqs = as_json([delivery.seq for delivery in deliveries])
+        found = dict(
+            self.execute(
+                f"SELECT seq, okey FROM delivery WHERE seq IN ({self.LISTED}) {self.LOCKED}",
+                (seqs,),
+            ).fetchall()
+        )
+        for delivery in deliveries:
+            delivery.okey = found.get(delivery.seq, delivery.okey)
 
     def ending(self, finish: Finish) -> Ending:
         """The values of a row after the end of its lease."""
