@@ -7,16 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
+from tests.e2e.delivery.bench import Bench
 from tests.e2e.delivery.postgres import Postgres
 from tests.e2e.delivery.process import Deliver
 from tests.e2e.delivery.receiver import Receiver, Reply
 from tests.support import Daemon
 from tests.support.deadline import wait_until
+from zurl_py.delivery.attempts import State
+from zurl_py.delivery.store.base import QueryResult, Sweep
 
 Start = Callable[..., Deliver]
 Connection = psycopg.Connection[Any]
@@ -316,6 +319,69 @@ class TestSeveralProcesses:
         receiver.wait_for(id)
         assert first.stop() == 0
         second.worker().wait_state(id, "done")
+
+
+class TestSweepsAtOnce:
+    """Between reading and locking its rows a sweep may have to wait for another process."""
+
+    @pytest.fixture
+    def bench(self, postgres: Postgres) -> Iterator[Bench]:
+        made = Bench(postgres.make_database())
+        made.put("e")
+        yield made
+        made.store.close()
+
+    def sweep_behind(self, bench: Bench, change: LiteralString) -> QueryResult:
+        """Sweep while another process changes all deliveries."""
+        results: list[QueryResult] = []
+        sweep = threading.Thread(
+            target=lambda: results.append(bench.store.query(Sweep(bench.now), bench.now))
+        )
+        with psycopg.connect(bench.url) as other, psycopg.connect(bench.url) as looking:
+            looking.autocommit = True
+            other.execute(change)
+            sweep.start()
+            wait_until(
+                lambda: looking.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount == 1,
+                "the sweep to wait",
+            )
+        sweep.join()
+        return results[0]
+
+    def test_of_what_has_died_already(self, bench: Bench) -> None:
+        bench.accept("e", 3, expires_at=bench.now + 5)
+        bench.now += 10
+        result = self.sweep_behind(
+            bench,
+            "UPDATE zurl.delivery SET state = 2;"
+            "INSERT INTO zurl.change (endpoint, pending, dead) SELECT id, -3, 3 FROM zurl.endpoint",
+        )
+        assert result.dead == []
+        bench.check_counts()
+
+    def test_of_what_was_replayed(self, bench: Bench) -> None:
+        """It is not forgotten, as it is to be sent."""
+        bench.accept("e", 3)
+        bench.finish(bench.claim("e"), State.DONE)
+        bench.now += 30 * 86_400
+        self.sweep_behind(
+            bench,
+            "UPDATE zurl.delivery SET state = 0, due = 0, forget = NULL;"
+            "INSERT INTO zurl.change (endpoint, pending, done) SELECT id, 3, -3 FROM zurl.endpoint",
+        )
+        assert len(bench.claim("e")) == 3
+        bench.check_counts()
+
+    def test_of_what_is_forgotten_already(self, bench: Bench) -> None:
+        bench.accept("e", 3)
+        bench.finish(bench.claim("e"), State.DONE)
+        bench.now += 30 * 86_400
+        self.sweep_behind(
+            bench,
+            "DELETE FROM zurl.attempt; DELETE FROM zurl.payload; DELETE FROM zurl.delivery;"
+            "INSERT INTO zurl.change (endpoint, done) SELECT id, -3 FROM zurl.endpoint",
+        )
+        bench.check_counts()
 
 
 class TestDatabaseAway:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..messages import QuestionError, Replay
 from ..model import Recovered
 from .base import Continued, QueryResult, Sweep
-from .state import DEAD, PENDING, STOPS, WAITS, SqlState, as_json, unknown_delivery
+from .state import DEAD, PENDING, WAITS, SqlState, as_json, unknown_delivery
 
 __all__ = ["SLICE", "Changes", "Enabling", "Replaying"]
 
@@ -22,6 +22,10 @@ SLICE: Final = 1000  # rows changed by one transaction
 _READ: Final = 5000  # rows that are looked at for these
 _KEYS: Final = 100  # ordering keys of these rows, of which each takes a few statements
 _BYTES: Final = 16 << 20  # bytes of bodies that are deleted by one transaction
+
+# Conditions on deliveries, which the indices have as well.
+_OPEN: Final = "(state = 0 OR blocked = 2)"  # pending, or dead and in the way of its key
+_OLD: Final = "forget <= ? AND blocked <> 2"
 
 _NUMBERS: Final = {"pending": PENDING, "held": PENDING, "done": 1, "dead": DEAD}
 
@@ -183,7 +187,7 @@ class Changes:
         result = QueryResult()
         expired = self._execute(
             "SELECT seq, id, endpoint, state, okey, accepted FROM delivery"
-            " WHERE expires <= ? AND (state = 0 OR blocked = 2) ORDER BY expires LIMIT ?",
+            f" WHERE expires <= ? AND {_OPEN} ORDER BY expires LIMIT ?",
             (now, SLICE),
         ).fetchall()
         chosen = _few_keys(expired)
@@ -197,7 +201,7 @@ class Changes:
         if more:
             result.again = sweep
         (result.next_sweep,) = self._execute(
-            "SELECT min(expires) FROM delivery WHERE expires > ? AND (state = 0 OR blocked = 2)",
+            f"SELECT min(expires) FROM delivery WHERE expires > ? AND {_OPEN}",
             (now,),
         ).fetchone()
         return result
@@ -217,8 +221,8 @@ class Changes:
     ) -> bool:
         """Let deliveries die, but for leased ones. Returns whether there were any."""
         # What is leased is decided at the end of its lease.
-        free = set(self._state.lock_free([(number, seq) for seq, _, number, *_ in rows]))
-        dying = [row for row in rows if row[0] in free]
+        found = self._lock([(number, seq) for seq, _, number, *_ in rows], _OPEN)
+        dying = [row for row in rows if row[0] in found]
         if not dying:
             return False
         forget = [
@@ -231,12 +235,33 @@ class Changes:
             " WHERE delivery.seq = pair.seq",
             (DEAD, reason, as_json(forget)),
         )
-        for _, id, number, state, _, _ in dying:
-            if state == PENDING:
+        for seq, id, number, *_ in dying:
+            if found[seq] == PENDING:
                 self._state.count(number, (PENDING, -1), (DEAD, 1))
                 result.dead.append((id, reason))
         self._let_next_go(dying, result)
         return True
+
+    def _lock(
+        self, rows: Sequence[tuple[int, int]], condition: str, *values: float
+    ) -> dict[int, int]:
+        """Lock deliveries that are not leased, and of which a condition is true.
+
+        It has to be asked again: before the lock another process may have changed them.
+
+        Args:
+            rows: numbers of an endpoint and of its delivery.
+
+        Returns:
+            The state of each delivery, by its number.
+        """
+        if not rows:
+            return {}
+        found = self._execute(
+            f"SELECT seq, state FROM delivery WHERE seq IN ({self._state.LISTED}) AND {condition}",
+            (as_json(self._state.lock_free(rows)), *values),
+        )
+        return dict(found.fetchall())
 
     def _let_next_go(self, dead: Iterable[tuple[Any, ...]], result: QueryResult) -> None:
         """Unblock the deliveries that waited for dead ones."""
@@ -250,16 +275,16 @@ class Changes:
     def _delete_old(self, now: float) -> bool:
         """Delete old deliveries. Returns whether there may be more."""
         rows = self._execute(
-            "SELECT seq, endpoint, state, size FROM delivery"
-            " WHERE forget <= ? AND blocked <> ? LIMIT ?",
-            (now, STOPS, SLICE),
+            f"SELECT seq, endpoint, size FROM delivery WHERE {_OLD} LIMIT ?", (now, SLICE)
         ).fetchall()
         chosen = _few_bytes(rows)
-        seqs = as_json([row[0] for row in chosen])
-        for table in ("attempt", "payload", "delivery") if chosen else ():
+        found = self._lock([(number, seq) for seq, number, _ in chosen], _OLD, now)
+        seqs = as_json([*found])
+        for table in ("attempt", "payload", "delivery") if found else ():
             self._execute(f"DELETE FROM {table} WHERE seq IN ({self._state.LISTED})", (seqs,))
-        for _, endpoint, state, _ in chosen:
-            self._state.count(endpoint, (state, -1))
+        for seq, number, _ in chosen:
+            if seq in found:
+                self._state.count(number, (found[seq], -1))
         return len(rows) == SLICE or len(chosen) < len(rows)
 
 
