@@ -103,6 +103,23 @@ def test_buffered_answer_within_its_bound(start_daemon: Start, origin: ScriptedO
     assert len(worker.request(method="GET", uri=origin.url()).body) == 100_000
 
 
+@pytest.mark.parametrize(("count", "accepted"), [(2000, True), (2001, False)])
+def test_header_fields_of_a_request_are_limited(
+    worker: Worker, origin: ScriptedOrigin, count: int, accepted: bool
+) -> None:
+    """libcurl's list takes quadratic time: a hundred thousand held the loop for eight seconds."""
+    origin.script = reply(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    headers = [[f"X-{number}", "v"] for number in range(count)]
+    answer = worker.request(method="GET", uri=origin.url(), headers=headers)
+    if accepted:
+        assert answer["code"] == 200
+        assert sum(name.startswith(b"X-") for name, _ in origin.requests[-1].headers) == count
+    else:
+        assert answer["condition"] == b"bad-request"
+        assert answer["ext"]["error"] == b"bad-header"
+        assert b"2000" in answer["ext"]["detail"]
+
+
 def test_max_open_requests_pushes_back(start_daemon: Start, origin: ScriptedOrigin) -> None:
     """Requests beyond the limit stay in ZeroMQ's queues and are all served in the end."""
     _, worker = start_daemon(max_open_requests=5)
