@@ -7,6 +7,7 @@ from typing import Any, cast
 import pycurl
 
 from zurl_py.egress import StreamTransfer
+from zurl_py.egress.one_by_one import OneByOne
 
 
 class Curl:
@@ -50,6 +51,7 @@ class FakeEgress:
 
     def __init__(self) -> None:
         self.moved: list[Any] = []
+        self.large_bodies: OneByOne[Any] = OneByOne(lambda next: self.moved.append(next))
         self.added: list[Any] = []
         self.removed: list[Any] = []
         self.resting: list[Any] = []

@@ -23,9 +23,12 @@ from .request import HttpRequest
 from .throttle import FIRST_PORTION
 from .transfer import HttpTransfer
 
-__all__ = ["PIECE", "AnswerTransfer", "unasked_upgrade"]
+__all__ = ["LARGE_TEXT", "PIECE", "TEXT_PIECE", "AnswerTransfer", "unasked_upgrade"]
 
 PIECE: Final = 65_536  # bytes of a coded body that are decoded at a time
+# Larger whole bodies are encoded as JSON text in pieces of TEXT_PIECE bytes.
+LARGE_TEXT: Final = 1 << 18  # bytes
+TEXT_PIECE: Final = 1 << 15  # bytes
 
 # RFC 9110 section 15.5.20: the origin may serve the request over another connection, here TCP.
 _MISDIRECTED: Final = 421

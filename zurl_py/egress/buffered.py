@@ -15,7 +15,7 @@ import pycurl
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, is_upgrade, read_head, read_interim, read_trailers, trailer_fields
 from ..zhttp import Condition, JsonText
-from .answer import PIECE, AnswerTransfer, unasked_upgrade
+from .answer import LARGE_TEXT, PIECE, TEXT_PIECE, AnswerTransfer, unasked_upgrade
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle, with_slack
@@ -26,9 +26,6 @@ __all__ = ["BufferedTransfer", "ResponseSink"]
 
 # Bodies that expand to more than this are decoded one after the other, as each is held whole.
 _LARGE: Final = 1 << 20  # bytes
-# Larger bodies are encoded as JSON text one after the other, in pieces of _TEXT_PIECE bytes.
-_LARGE_TEXT: Final = 1 << 18  # bytes
-_TEXT_PIECE: Final = 1 << 15  # bytes
 
 
 class ResponseSink(Protocol):
@@ -231,7 +228,7 @@ class BufferedTransfer(AnswerTransfer):
                 return
             self.extras.truncated = True
             body = body[:most]
-        if self.request.as_json and len(body) > _LARGE_TEXT:
+        if self.request.as_json and len(body) > LARGE_TEXT:
             self._text, self._body = JsonText(), memoryview(body)
             self._queue_report()
         else:
@@ -241,7 +238,7 @@ class BufferedTransfer(AnswerTransfer):
         """Encode one piece as JSON text; the rest in other turns of the loop."""
         if not self._take_turn():
             return
-        piece, self._body = self._body[:_TEXT_PIECE], self._body[_TEXT_PIECE:]
+        piece, self._body = self._body[:TEXT_PIECE], self._body[TEXT_PIECE:]
         text.feed(piece, last=not self._body)
         if self._body:
             self._queue_report()

@@ -8,8 +8,8 @@ import pycurl
 
 from ..http.codings import BodyDecoder
 from ..http.heads import Head, trailer_fields
-from ..zhttp import Condition
-from .answer import PIECE, AnswerTransfer
+from ..zhttp import Condition, JsonText
+from .answer import LARGE_TEXT, PIECE, TEXT_PIECE, AnswerTransfer
 from .carrier import Carrier
 from .errors import ErrorName, TransferError
 from .handles import MOST_PIECES, PIECE_SHIFT, EasyHandle
@@ -58,6 +58,7 @@ class StreamTransfer(AnswerTransfer):
         "_received",
         "_started",
         "_stream_sink",
+        "_text",
         "_upload",
         "_write_paused",
         "ended_well",
@@ -82,6 +83,7 @@ class StreamTransfer(AnswerTransfer):
         self._cut = False  # the body is complete as far as it is wanted
         self._input_over = False  # libcurl has ended; a part of the body is still to be decoded
         self._outcome: TransferError | None = None  # libcurl's result
+        self._text: JsonText | None = None  # the whole body, as far as it is encoded
         self._write_paused = False
         self._read_paused = False
         self._received = 0  # bytes of body of this hop
@@ -153,6 +155,27 @@ class StreamTransfer(AnswerTransfer):
                 self._unpause()
         return data
 
+    def read_whole(self) -> bytes | bytearray | JsonText | None:
+        """Take the whole body of an answer that has ended well.
+
+        A large one for JSON is encoded in pieces, one in each call, after those of others that came
+        before: None until it is complete. The sink is told when to call again.
+        """
+        if self._text is None:
+            if not self.request.as_json or len(self._body) <= LARGE_TEXT:
+                return self.read(len(self._body))
+            self._text = JsonText()
+        if not self._egress.large_bodies.enter(self):
+            return None
+        piece = bytes(self._body[:TEXT_PIECE])
+        del self._body[:TEXT_PIECE]
+        self._text.feed(piece, last=not self._body)
+        if not self._body:
+            self._egress.large_bodies.leave(self)
+            return self._text
+        self._queue_report()
+        return None
+
     @property
     def buffered(self) -> int:
         """Bytes of body that wait for ``read``."""
@@ -161,6 +184,8 @@ class StreamTransfer(AnswerTransfer):
     def cancel(self) -> None:
         """End the transfer without a report; an open exchange loses its connection."""
         self._stream_sink = None
+        if self._text is not None:
+            self._egress.large_bodies.leave(self)
         super().cancel()
 
     # -- used by the egress ------------------------------------------------------------------

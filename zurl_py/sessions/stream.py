@@ -7,7 +7,7 @@ from typing import Any
 
 from ..egress import BufferedTransfer, Extras, HttpRequest, StreamTransfer
 from ..http.heads import Head
-from ..zhttp import RequestPacket
+from ..zhttp import JsonText, RequestPacket
 from ..zhttp.session import IDLE, SENDING
 from .base import MAX_OVERSTEP, Services, entry
 from .http import HttpSession, add_ext, add_head
@@ -250,9 +250,11 @@ class StreamSession(HttpSession, WorkerSide):
             self._end_with_failure(transfer.failure)
         elif transfer.ended_well:
             assert transfer.head is not None
-            self._send_last(transfer.head, transfer.read(transfer.buffered), True)
+            body = transfer.read_whole()
+            if body is not None:
+                self._send_last(transfer.head, body, True)
 
-    def _send_last(self, head: Head, body: bytes | bytearray, first: bool) -> None:
+    def _send_last(self, head: Head, body: bytes | bytearray | JsonText, first: bool) -> None:
         self._body_sent += len(body)
         fields: dict[str, Any] = {"body": body}
         if first:

@@ -39,8 +39,11 @@ class Bench:
         self.seq = 0
 
     def begin(self, **fields: Any) -> Bench:
+        return self.begin_as("T", **fields)
+
+    def begin_as(self, format: str, **fields: Any) -> Bench:
         first = {"from": "w", "id": "1", "seq": 0, "method": "POST", "uri": "http://192.0.2.1/"}
-        packet = RequestPacket.parse(encode({**first, "stream": True, **fields}, "T"))
+        packet = RequestPacket.parse(encode({**first, "stream": True, **fields}, format))
         self.session = StreamSession(self.services, packet, self.ended.append)
         self.session.start(packet)
         self.session.keep_time()
@@ -214,6 +217,47 @@ def test_keep_alives_go_on_while_the_origin_is_busy(bench: Bench) -> None:
     assert bench.session.open
     bench.pass_time(61)
     assert not bench.session.open  # nothing heard of the worker
+
+
+# -- a whole answer to an upload -------------------------------------------------------------------
+
+
+def test_a_large_whole_answer_is_encoded_as_json_in_pieces(bench: Bench) -> None:
+    """In one step, a hundred megabytes would hold the loop for seconds."""
+    bench.begin_as("J", stream=False, more=True)
+    bench.send(body="the end")
+    bench.head()
+    content = "\u00e9\x01x".encode() * 200_000
+    bench.transfer._body_came(memoryview(content))
+    bench.end()
+    turns = 0
+    while not (packets := bench.outlet.take()):
+        bench.turn()
+        turns += 1
+    assert turns > 10
+    assert packets[-1].body == content
+    assert bench.session.bytes_sent == len(content)
+    assert bench.ended
+
+
+def test_large_whole_answers_are_encoded_one_by_one(bench: Bench) -> None:
+    content = b"x" * 2_000_000
+    transfers = []
+    for number in range(3):
+        bench.seq = 0
+        bench.begin_as("J", id=str(number), stream=False, more=True)
+        bench.send(id=str(number), body="the end")
+        bench.head()
+        bench.transfer._body_came(memoryview(content))
+        transfers.append(bench.transfer)
+        bench.end()
+    bench.turn()
+    assert [len(transfer._body) < len(content) for transfer in transfers] == [True, False, False]
+    bench.session.abort("stopping", "the last one, which waits")
+    bench.ended.pop()
+    while len(bench.ended) < 2:
+        bench.turn()
+    assert [packet.id for packet in bench.outlet.take()][-2:] == [b"0", b"1"]
 
 
 # -- handoff --------------------------------------------------------------------------------------
