@@ -18,7 +18,8 @@ from tests.e2e.delivery.process import Deliver
 from tests.e2e.delivery.receiver import Receiver, Reply
 from tests.support import Daemon
 from tests.support.deadline import wait_until
-from zurl_py.delivery.attempts import State
+from zurl_py.delivery.attempts import Outcome, State
+from zurl_py.delivery.model import Finish, Finished, SaveEndpoint
 from zurl_py.delivery.store.base import QueryResult, Sweep
 
 Start = Callable[..., Deliver]
@@ -321,31 +322,61 @@ class TestSeveralProcesses:
         second.worker().wait_state(id, "done")
 
 
+@pytest.fixture
+def bench(postgres: Postgres) -> Iterator[Bench]:
+    """A store with one endpoint."""
+    made = Bench(postgres.make_database())
+    made.put("e")
+    yield made
+    made.store.close()
+
+
+def behind(bench: Bench, work: Callable[[], None], change: LiteralString, then: str = "") -> None:
+    """Do what has to wait for what another process changes; ``then`` it changes more."""
+    doing = threading.Thread(target=work)
+    with psycopg.connect(bench.url) as other, psycopg.connect(bench.url) as looking:
+        looking.autocommit = True
+        other.execute(change)
+        doing.start()
+        wait_until(
+            lambda: looking.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount == 1,
+            "a lock to be waited for",
+        )
+        other.execute(then)
+    doing.join()
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_results_with_changes_of_endpoints_cause_no_deadlock(
+    bench: Bench, gives_back: bool
+) -> None:
+    """Locks are taken in one order: of endpoints, by their numbers, and then of deliveries."""
+    bench.put("f")
+    bench.accept("f", 2)
+    sent = bench.claim("f")
+    finishes = [Finish(d, State.PENDING, bench.now, 1, Outcome(bench.now, 500)) for d in sent]
+    finishes[0].save = SaveEndpoint(bench.number_of("f"), "", 0.0, bench.now, 0)
+    finishes[1].save = SaveEndpoint(bench.number_of("e"), "", 0.0, bench.now, 0)
+    if gives_back:
+        finishes[1].outcome = finishes[1].save = None
+        finishes[1].attempt = 0
+    results: list[Finished] = []
+    behind(
+        bench,
+        lambda: results.extend(bench.store.finish(finishes, bench.now)),
+        f"SELECT FROM zurl.endpoint WHERE name = '{'f' if gives_back else 'e'}' FOR UPDATE",
+        f"SELECT FROM zurl.{'delivery' if gives_back else 'endpoint'} FOR UPDATE",
+    )
+    assert [result.stale for result in results] == [False, False]
+
+
 class TestSweepsAtOnce:
     """Between reading and locking its rows a sweep may have to wait for another process."""
-
-    @pytest.fixture
-    def bench(self, postgres: Postgres) -> Iterator[Bench]:
-        made = Bench(postgres.make_database())
-        made.put("e")
-        yield made
-        made.store.close()
 
     def sweep_behind(self, bench: Bench, change: LiteralString) -> QueryResult:
         """Sweep while another process changes all deliveries."""
         results: list[QueryResult] = []
-        sweep = threading.Thread(
-            target=lambda: results.append(bench.store.query(Sweep(bench.now), bench.now))
-        )
-        with psycopg.connect(bench.url) as other, psycopg.connect(bench.url) as looking:
-            looking.autocommit = True
-            other.execute(change)
-            sweep.start()
-            wait_until(
-                lambda: looking.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount == 1,
-                "the sweep to wait",
-            )
-        sweep.join()
+        behind(bench, lambda: results.append(bench.query(Sweep(bench.now))), change)
         return results[0]
 
     def test_of_what_has_died_already(self, bench: Bench) -> None:

@@ -492,7 +492,8 @@ class PostgresStore:
         """End leases; a result is dropped if a later lease has increased the fence."""
         released = [f for f in batch if f.gives_back]
         ended = [f for f in batch if not f.gives_back]
-        saves = [f.save for f in batch if f.save is not None]
+        # Locks are taken in one order: of endpoints, by their numbers, and then of deliveries.
+        saves = sorted((f.save for f in batch if f.save is not None), key=lambda save: save.id)
         if not released and not saves and all(f.delivery.okey is None for f in ended):
             results = self._end(ended, self._session.run)
             stale = [result.finish for result in results if result.stale]
@@ -503,12 +504,12 @@ class PostgresStore:
             return [next(again) if result.stale else result for result in results]
         results = []
         with self._session as self._state.connection:
+            for save in saves:
+                self._queries.save(save)
             if released:
                 pairs = [(f.delivery.seq, f.delivery.fence) for f in released]
                 self._state.connection.execute(_RELEASE, _columns(pairs))
                 results += [Finished(finish) for finish in released]
-            for save in saves:
-                self._queries.save(save)
             if ended:
                 results += self._end_ordered(ended)
         return results

@@ -31,6 +31,7 @@ _POOLED: Final = (
     "store: a pooler (PgBouncer) in between pools transactions; LISTEN and advisory locks need"
     " pool_mode=session, or the server itself"
 )
+_PASSING: Final = psycopg.errors.DeadlockDetected  # which leaves the session as it was
 _AGAIN: Final = 1.0  # seconds between attempts to connect
 _TOO_LONG: Final = (
     f"no answer within {_STATEMENT:.0f} seconds: the database hangs, or a lock is held for long"
@@ -127,7 +128,7 @@ class Session:
     def _raise(self, error: psycopg.Error) -> NoReturn:
         if isinstance(error, psycopg.errors.DiskFull):
             raise DiskFull(_one_line(error)) from None
-        if isinstance(error, psycopg.OperationalError):
+        if isinstance(error, psycopg.OperationalError) and not isinstance(error, _PASSING):
             self._lose(error)
             raise StoreUnavailable(self._why) from None
         raise StoreUnavailable(_one_line(error)) from None
