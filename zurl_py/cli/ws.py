@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -37,6 +38,7 @@ _PIECE: Final = 65536  # bytes of stdin that make one binary message
 _LONGEST_LINE: Final = 100_000_000  # bytes
 _HISTORY: Final = 1000  # lines
 _PROMPT: Final = "> "
+_WAKES: Final = 0.02  # seconds between signals to a prompt that is to end
 _GRACE: Final = 10.0  # seconds for the origin to answer our close
 
 
@@ -289,33 +291,41 @@ class _Pipe:
         os.write(self._wake, b"x")
 
 
+class _Woken(Exception):
+    """Interrupts ``input``."""
+
+
 class _Prompt:
     """Messages from a terminal, with line editing and a history file."""
 
     def __init__(self) -> None:
         self._waiting = False
         self._done = False
+        signal.signal(signal.SIGUSR1, self._interrupt)
 
     def messages(self) -> Iterator[bytes]:
-        with _history():
-            while not self._done:
-                self._waiting = True
+        with _history(), contextlib.suppress(EOFError, _Woken):
+            while True:
                 try:
-                    line = input(_PROMPT)
-                except EOFError:
-                    return
-                except KeyboardInterrupt:
-                    if self._done:
+                    self._waiting = True
+                    if self._done:  # in this order: who wakes sets one, and reads the other
                         return
-                    raise
+                    line = input(_PROMPT)
                 finally:
                     self._waiting = False
                 yield line.encode("utf-8", "surrogateescape")
 
     def wake(self) -> None:
         self._done = True
-        if self._waiting:  # only a real signal interrupts readline
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        # Only a real signal interrupts readline, and only one that comes while it waits.
+        while self._waiting:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            time.sleep(_WAKES)
+
+    def _interrupt(self, *_: object) -> None:
+        if self._waiting:
+            self._waiting = False
+            raise _Woken
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cli.conftest import Run
 from tests.support import Connection, Daemon, ScriptedOrigin
-from tests.support.websocket import accept, echo, frame, read_frame
+from tests.support.websocket import CLOSE, accept, echo, frame, read_frame
 
 
 @pytest.fixture(autouse=True)
@@ -141,17 +141,7 @@ def _config(run: Run) -> Path:
 def test_a_prompt_with_history(
     shared_daemon: Daemon, origin: ScriptedOrigin, tmp_path: Path
 ) -> None:
-    parent, child = pty.openpty()
-    environment = {**os.environ, "ZURL_CONNECT": str(shared_daemon.config_path)}
-    environment |= {"XDG_STATE_HOME": str(tmp_path), "TERM": "xterm", "NO_COLOR": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zurl_py", "ws", url(origin)],
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        env=environment,
-    )
-    os.close(child)
+    process, parent = _on_terminal(shared_daemon, origin, tmp_path)
     _until(parent, "> ")
     os.write(parent, b"hello\n")
     _until(parent, "hello", after="hello")  # as it was typed, and as it came back
@@ -161,6 +151,40 @@ def test_a_prompt_with_history(
     history = tmp_path / "zurl-py" / "ws_history"
     assert "hello" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_prompt_ends_when_the_origin_closes(
+    shared_daemon: Daemon, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    """Also where that is while the prompt is being set up."""
+
+    def script(connection: Connection) -> None:
+        accept(connection, tail=frame(CLOSE, (1008).to_bytes(2) + b"no"))
+        connection.expect_end()
+
+    origin.script = script
+    for _ in range(5):
+        process, parent = _on_terminal(shared_daemon, origin, tmp_path)
+        assert process.wait(10) == 56
+        os.close(parent)
+
+
+def _on_terminal(
+    daemon: Daemon, origin: ScriptedOrigin, tmp_path: Path
+) -> tuple[subprocess.Popen[bytes], int]:
+    """``zurl-py ws`` on a terminal, and the terminal's other side."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "ZURL_CONNECT": str(daemon.config_path)}
+    environment |= {"XDG_STATE_HOME": str(tmp_path), "TERM": "xterm", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zurl_py", "ws", url(origin)],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=environment,
+    )
+    os.close(child)
+    return process, parent
 
 
 def _until(terminal: int, text: str, after: str = "") -> str:
