@@ -228,7 +228,8 @@ def _headers_and_body(items: tuple[str, ...], options: dict[str, Any]) -> Asked:
 
 def _file(path: str) -> Any:
     if path == "-":
-        return sys.stdin.buffer
+        # Unbuffered: what has come is sent at once, and a terminal has to end it only once.
+        return os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     try:
         return open(os.path.expanduser(path), "rb")
     except OSError as error:

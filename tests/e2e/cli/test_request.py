@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from tests.e2e.cli.conftest import Run
-from tests.support import Connection, Daemon, ScriptedOrigin, reply
+from tests.support import Connection, Daemon, ScriptedOrigin, reply, wait_until
 from tests.support.origin import dead_port
 from tests.support.websocket import echo
 from zurl_py.cli.answer import _show_body
@@ -462,6 +462,23 @@ def test_an_upload_shows_its_progress(
     assert origin.requests[-1].body == body
     _, shown = on_a_terminal(shared_daemon, "put", "-s", "-T", file, origin.url())
     assert "MB" not in shown
+
+
+def test_what_comes_by_a_pipe_is_sent_as_it_comes(
+    shared_daemon: Daemon, origin: ScriptedOrigin
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zurl_py", "put", "-T-", origin.url()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "ZURL_CONNECT": str(shared_daemon.config_path)},
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"some")
+    process.stdin.flush()
+    wait_until(lambda: [request.body for request in origin.requests] == [b"some"], "the first part")
+    assert process.communicate(b"more", timeout=60)[0] == b"hello\n"
+    assert origin.requests[-1].body == b"somemore"
 
 
 @pytest.mark.parametrize(
