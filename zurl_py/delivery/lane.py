@@ -100,7 +100,7 @@ class Lane:
             endpoint.hold_until = before.hold_until
             endpoint.failing_since, endpoint.noticed = before.failing_since, before.noticed
         self.endpoint = endpoint
-        self._signers.clear()
+        self.forget_secrets()
         self.encoder = None
         if endpoint.settings.concurrency != before.settings.concurrency:
             self._limit = endpoint.settings.concurrency
@@ -253,6 +253,10 @@ class Lane:
             self.disabling = self._unsent
 
     # -- signing -------------------------------------------------------------------------------
+
+    def forget_secrets(self) -> None:
+        """Read secrets by reference again when they are used next."""
+        self._signers.clear()
 
     def signer(self, delivery: Delivery) -> Signer:
         """The signer for this delivery.

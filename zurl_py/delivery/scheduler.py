@@ -125,6 +125,11 @@ class Scheduler:
                 del self.lanes[endpoint.id]
                 self._by_name.pop(endpoint.name, None)
 
+    def forget_secrets(self) -> None:
+        """Read secrets by reference again when they are used next."""
+        for lane in self.lanes.values():
+            lane.forget_secrets()
+
     # -- what is due ---------------------------------------------------------------------------
 
     def may_lease(self, lane: Lane | None, now: float, waiting: int = 0) -> bool:

@@ -409,7 +409,7 @@ class Service:
             self._stop()
 
     def _reload(self) -> None:
-        """On SIGHUP: reopen the log, and read limits and schedule again."""
+        """On SIGHUP: reopen the log, and read limits, schedule, token and references again."""
         self._log.reopen()
         try:
             config = load(self._config_path)
@@ -421,6 +421,9 @@ class Service:
         for key in _NEEDS_RESTART:
             if getattr(config, key) != getattr(self._config, key):
                 self._log.warning(f"{key} has changed, which needs a restart")
+        self.scheduler.forget_secrets()
+        if self._page is not None:
+            self._page.use_token(config.http_token)
         self.acceptor.max_body = config.max_body
         self._store.max_bytes = config.store_max_bytes
         if config.schedule != self._config.schedule:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -177,7 +179,7 @@ def test_foreign_host_names_are_refused(site: tuple[Browser, Worker]) -> None:
 def test_token(start_deliver: Start, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("correct horse battery\n")
     port = free_port()
-    start_deliver(
+    deliver = start_deliver(
         http_listen=f"127.0.0.1:{port}", http_token_file=str(tmp_path / "token")
     ).wait_started()
     browser = Browser(port)
@@ -189,6 +191,11 @@ def test_token(start_deliver: Start, tmp_path: Path) -> None:
     good = base64.b64encode(b"me:correct horse battery").decode()
     assert browser.ask("GET", "/", Authorization=f"Basic {good}").status == 200
     assert browser.ask("GET", "/", Authorization="Bearer correct horse battery").status == 200
+    (tmp_path / "token").write_text("another horse battery\n")
+    os.kill(deliver.pid, signal.SIGHUP)
+    deliver.wait_log("read anew")
+    assert browser.ask("GET", "/", Authorization="Bearer correct horse battery").status == 401
+    assert browser.ask("GET", "/", Authorization="Bearer another horse battery").status == 200
 
 
 def test_in_a_browser(site: tuple[Browser, Worker], receiver: Receiver, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,22 @@ def test_by_reference(start_deliver: Start, receiver: Receiver, tmp_path: Path) 
     stored = b"".join(path.read_bytes() for path in deliver.directory.glob("store.db*"))
     assert SECRET.encode() not in stored
     assert b"credential:shop" in stored
+
+
+def test_references_are_read_again_at_a_reload(
+    start_deliver: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    (tmp_path / "shop").write_text(SECRET)
+    deliver = start_deliver(environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    worker = deliver.worker()
+    hook = delivered(worker, receiver, secrets=["credential:shop"])
+    standardwebhooks.Webhook(SECRET).verify(hook.body, hook.headers)
+    (tmp_path / "shop").write_text(OTHER)
+    os.kill(deliver.pid, signal.SIGHUP)
+    deliver.wait_log("read anew")
+    (endpoint,) = worker.ask("endpoint-list")["endpoints"]
+    hook = receiver.wait_for(worker.deliver(endpoint=endpoint["endpoint"]))[0]
+    standardwebhooks.Webhook(OTHER).verify(hook.body, hook.headers)
 
 
 def test_secrets_at_rest(start_deliver: Start, receiver: Receiver, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class PageServer:
 
     def __init__(self, address: Listener, mode: int | None, token: str, pages: Pages) -> None:
         self._path = address.path
-        handler = type(
+        self._handler: type[_Handler] = type(
             "Handler", (_Handler,), {"pages": pages, "token": token, "path_": self._path}
         )
         self._server: socketserver.BaseServer
@@ -60,13 +60,17 @@ class PageServer:
                     os.unlink(address.path)
             before = os.umask(0o777 & ~(0o600 if mode is None else mode))
             try:
-                self._server = _UnixServer(address.path, handler)
+                self._server = _UnixServer(address.path, self._handler)
             finally:
                 os.umask(before)
         else:
             kind = _Server6 if ":" in address.host else _Server
-            self._server = kind((address.host, address.port), handler)
+            self._server = kind((address.host, address.port), self._handler)
         threading.Thread(target=self._server.serve_forever, name="page", daemon=True).start()
+
+    def use_token(self, token: str) -> None:
+        """Set the password; "" for none."""
+        self._handler.token = token
 
     def close(self) -> None:
         """Stop listening."""
