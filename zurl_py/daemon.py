@@ -144,6 +144,7 @@ class Daemon:
             lambda: self._frontend.first_packets_wait,
             self._access,
         )
+        self._frontend.attach(self.gateway)
         self._budget = Budget(config.max_memory, self.loop, self._bytes_held, self.gateway)
         self._stopping = False
         self._listener = self._listen(instance_id) if config.metrics_listen else None
@@ -257,11 +258,11 @@ class Daemon:
             self._budget.check()
         if self._admission.waiting:
             gateway.admit_waiting()
-        frontend.read(gateway)
+        frontend.read()
         # Answers that came at once are sent in the same turn.
         egress.turn()
-        frontend.flush(gateway)
-        return frontend.has_more(gateway) or egress.has_work
+        frontend.flush()
+        return frontend.has_more() or egress.has_work
 
     @property
     def _idle(self) -> bool:

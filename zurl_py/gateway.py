@@ -264,7 +264,7 @@ class Gateway:
         self._open[session] = worker
         if self._stopping is not None:
             self._late.add(session)
-        if not self._sweeper.is_set:
+        if self._sweeper.bucket is None:
             self._loop.set_timer(self._sweeper, self._loop.now + _SWEEP_INTERVAL)
         if isinstance(session, SingleSession):
             session.start(packet)

@@ -40,23 +40,19 @@ class Timer:
     Attributes:
         callback: called when the timer fires.
         when: the deadline, in seconds on the loop's clock.
+        bucket: key of the bucket that it waits in; None: it is not set. Only the loop changes it.
     """
 
-    __slots__ = ("_bucket", "callback", "when")
+    __slots__ = ("bucket", "callback", "when")
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback = callback
         self.when = 0.0  # seconds on the loop's clock
-        self._bucket: float | None = None  # key of the bucket it waits in
+        self.bucket: float | None = None
 
     def __repr__(self) -> str:
         name = getattr(self.callback, "__qualname__", "")
-        return f"<Timer {name} {f'when={self.when:.3f}' if self.is_set else 'not set'}>"
-
-    @property
-    def is_set(self) -> bool:
-        """It will fire."""
-        return self._bucket is not None
+        return f"<Timer {name} {f'when={self.when:.3f}' if self.bucket is not None else 'not set'}>"
 
 
 class Loop:
@@ -128,7 +124,7 @@ class Loop:
     def set_timer(self, timer: Timer, when: float) -> None:
         """Have ``timer`` fire once, at ``when`` (seconds on the loop's clock)."""
         timer.when = when
-        bucket = timer._bucket
+        bucket = timer.bucket
         if bucket is not None:
             if bucket <= when:
                 return  # checked when its bucket fires
@@ -137,9 +133,9 @@ class Loop:
 
     def cancel_timer(self, timer: Timer) -> None:
         """Cancel a timer; does nothing if it is not set."""
-        if timer._bucket is not None:
-            self._buckets[timer._bucket].discard(timer)
-            timer._bucket = None
+        if timer.bucket is not None:
+            self._buckets[timer.bucket].discard(timer)
+            timer.bucket = None
 
     def _place(self, timer: Timer) -> None:
         when = max(timer.when, self.now)
@@ -147,7 +143,7 @@ class Loop:
             key = when // 1.0
         else:
             key = (when * _FINE // 1.0 + 1.0) / _FINE
-        timer._bucket = key
+        timer.bucket = key
         bucket = self._buckets.get(key)
         if bucket is None:
             self._buckets[key] = {timer}
@@ -166,7 +162,7 @@ class Loop:
             while bucket:
                 # One by one, so that no other timer is lost if one raises.
                 timer = bucket.pop()
-                timer._bucket = None
+                timer.bucket = None
                 if timer.when > now:
                     self._place(timer)
                 else:

@@ -199,7 +199,7 @@ class Multi:
             self._sweep_soon()
 
     def _sweep_soon(self) -> None:
-        if self._sweeper is None and not self._sweep_timer.is_set:
+        if self._sweeper is None and self._sweep_timer.bucket is None:
             self._loop.set_timer(self._sweep_timer, self._loop.now + SWEEP_INTERVAL)
 
     def _sweep(self) -> None:
@@ -265,7 +265,7 @@ class Multi:
             self._make_due()
         elif milliseconds > 0:
             self._loop.set_timer(self._timer, self._loop.now + milliseconds / 1000.0)
-        else:
+        elif self._timer.bucket is not None:
             self._loop.cancel_timer(self._timer)
         return 0
 

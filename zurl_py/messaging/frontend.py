@@ -74,6 +74,8 @@ class NullOutlet:
 class Frontend:
     """Reads and writes the sockets that are configured.
 
+    `attach` names the receiver of messages; it is to be called before all that reads.
+
     Args:
         access: access control; None: clients have no keys.
 
@@ -115,6 +117,14 @@ class Frontend:
         self._start_timer = Timer(self._check_connected)
         self._start_deadline = loop.now + _START_WAIT
         self._check_connected()
+
+    def attach(self, receiver: Receiver) -> None:
+        """Hand messages on to this receiver from now on."""
+        self._has_room = receiver.has_room
+        self._packet_dropped = receiver.packet_dropped
+        self._begin = self._with_client(receiver.begin, self._first)
+        self._go_on = self._with_client(receiver.go_on, self._later)
+        self._request = self._with_client(receiver.request, self._requests)
 
     def _reader(
         self, socket: zmq.Socket[bytes] | None, answers: bool = False, share: float = _TIME_SHARE
@@ -176,7 +186,7 @@ class Frontend:
 
     # -- one turn ------------------------------------------------------------------------------
 
-    def read(self, receiver: Receiver) -> None:
+    def read(self) -> None:
         """Hand on messages, at most a batch from each socket.
 
         First packets are read before later ones, as a worker may send both at once. The two sockets
@@ -186,49 +196,47 @@ class Frontend:
         first_waits = first is not None and (first.backlog or not self._may_read_first)
         if requests is not None and requests.backlog:
             if first_waits:
-                self._read_both(receiver)
+                self._read_both()
             else:
-                requests.read(
-                    _BATCH, self._with_client(receiver.request, requests), receiver.has_room
-                )
+                requests.read(_BATCH, self._request, self._has_room)
         elif first_waits:
-            self._read_first(receiver)
+            self._read_first()
         if self._later is not None and self._later.backlog:
-            self._later.read(_BATCH, self._with_client(receiver.go_on, self._later))
+            self._later.read(_BATCH, self._go_on)
         if self._subscriptions is not None and self._subscriptions.backlog:
             self._subscriptions.read(_BATCH, self._take_subscription)
 
-    def _read_both(self, receiver: Receiver) -> None:
+    def _read_both(self) -> None:
         if self._requests_go_first:
-            self._read_requests(receiver)
-            self._read_first(receiver)
+            self._read_requests()
+            self._read_first()
         else:
-            self._read_first(receiver)
-            self._read_requests(receiver)
-        if not receiver.has_room():
+            self._read_first()
+            self._read_requests()
+        if not self._has_room():
             self._requests_go_first = not self._requests_go_first
 
-    def _read_first(self, receiver: Receiver) -> None:
+    def _read_first(self) -> None:
         if self._first is None:
             return
         if not self._may_read_first:
             self._first.used()  # without this its descriptor signals in every turn
         elif self._first.backlog:
-            handle = self._with_client(receiver.begin, self._first)
-            self._first.read(_BATCH, handle, receiver.has_room)
+            self._first.read(_BATCH, self._begin, self._has_room)
 
-    def _read_requests(self, receiver: Receiver) -> None:
+    def _read_requests(self) -> None:
         if self._requests is not None and self._requests.backlog:
-            handle = self._with_client(receiver.request, self._requests)
-            self._requests.read(_BATCH, handle, receiver.has_room)
+            self._requests.read(_BATCH, self._request, self._has_room)
 
-    def _with_client(self, handle: _Handle, reader: SocketReader) -> Callable[[list[bytes]], None]:
+    def _with_client(
+        self, handle: _Handle, reader: SocketReader | None
+    ) -> Callable[[list[bytes]], None]:
         """``handle`` with the client that sent the message, where clients have keys."""
-        if self._access is None:
+        if self._access is None or reader is None:
             return handle
         return lambda frames: handle(frames, reader.client)
 
-    def flush(self, receiver: Receiver) -> None:
+    def flush(self) -> None:
         """Send the packets of this turn."""
         publisher = self._publisher
         if publisher is not None:
@@ -237,25 +245,25 @@ class Frontend:
             if publisher.dropped_packets:
                 dropped_packets, publisher.dropped_packets = publisher.dropped_packets, []
                 for address, message in dropped_packets:
-                    receiver.packet_dropped(address, message)
+                    self._packet_dropped(address, message)
         if self._replier is not None and self._replier.held:
             self._replier.flush()
 
-    def has_more(self, receiver: Receiver) -> bool:
+    def has_more(self) -> bool:
         """Whether messages wait that may be read now; if not, a descriptor signals the next one."""
         found = False
         for reader in self._readers:
             if reader.must_check:
                 reader.check()
             if reader.backlog and not found:
-                found = self._may_read(reader, receiver)
+                found = self._may_read(reader)
         return found
 
-    def _may_read(self, reader: SocketReader, receiver: Receiver) -> bool:
+    def _may_read(self, reader: SocketReader) -> bool:
         """Whether the next turn may read a socket: new requests only if there is room."""
         if reader is self._first:
-            return self._may_read_first and receiver.has_room()
-        return reader is not self._requests or receiver.has_room()
+            return self._may_read_first and self._has_room()
+        return reader is not self._requests or self._has_room()
 
     # -- the start -----------------------------------------------------------------------------
 

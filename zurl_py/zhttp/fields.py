@@ -20,12 +20,15 @@ __all__ = [
     "id_or_ids",
     "kind_of",
     "lenient_flag",
+    "milliseconds",
     "name_of",
     "number",
     "number_between",
     "one_of",
     "packet_type",
     "refuse",
+    "size",
+    "strict_milliseconds",
     "strict_number",
     "text",
     "text_or_none",
@@ -34,6 +37,8 @@ __all__ = [
 
 Ids = list[tuple[bytes | None, int | None]]
 
+_LONGEST: Final = 10**12  # milliseconds, some thirty years
+_LARGEST: Final = 2**62  # bytes
 _MAX_DEPTH: Final = (
     100  # levels of lists and dictionaries; more would exceed an encoder's recursion
 )
@@ -96,6 +101,26 @@ def strict_number(value: object) -> int | None:
     if type(value) not in (int, float):
         raise WrongField(f"must be a number, not {kind_of(value)}")
     return number(value)
+
+
+def size(value: object) -> int | None:
+    """A number of bytes, as far as libcurl can count them."""
+    result = number(value)
+    return None if result is None else min(result, _LARGEST)
+
+
+def milliseconds(value: object) -> int | None:
+    """A time limit; a negative one counts as absent, and none is longer than thirty years."""
+    return _limited(number(value))
+
+
+def strict_milliseconds(value: object) -> int | None:
+    """The same, not as text."""
+    return _limited(strict_number(value))
+
+
+def _limited(time: int | None) -> int | None:
+    return None if time is None or time < 0 else min(time, _LONGEST)
 
 
 def number_between(least: int, most: int) -> Callable[[object], int]:

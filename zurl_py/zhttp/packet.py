@@ -146,7 +146,6 @@ class Packet:
                 packet._set_ext(attributes)
         except WrongField as wrong:
             raise _malformed(f"{name_of(key)[:40]} {wrong}", format, decoded) from None
-        packet._limit_values()
         return packet
 
     def encode(self) -> bytes:
@@ -220,9 +219,6 @@ class Packet:
             except WrongField as wrong:
                 raise WrongField(f"{name_of(key)} {wrong}") from None
         attributes["ext"] = ext
-
-    def _limit_values(self) -> None:
-        """Bring fields that passed their checks within bounds."""
 
 
 _COMMON: Final[tuple[Field, ...]] = (

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from . import fields as check
 from .packet import Packet, defaults, rules, table, written
 
 __all__ = ["RequestPacket"]
-
-_LONGEST: Final = 10**12  # milliseconds, some thirty years
-_LARGEST: Final = 2**62  # bytes
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -80,8 +77,8 @@ class RequestPacket(Packet):
 
     _RULES = rules(
         ("stream", "stream", check.boolean),
-        ("max-size", "max_size", check.number),
-        ("timeout", "timeout", check.number),
+        ("max-size", "max_size", check.size),
+        ("timeout", "timeout", check.milliseconds),
         ("method", "method", check.text),
         ("uri", "uri", check.text),
         ("peer-address", "_ignored", check.text),
@@ -95,7 +92,7 @@ class RequestPacket(Packet):
         ("client-cert", "client_cert", check.text),
         ("client-key", "client_key", check.text),
         # These two may be in ``ext`` as well.
-        ("connect-timeout", "connect_timeout", check.strict_number),
+        ("connect-timeout", "connect_timeout", check.strict_milliseconds),
         ("host", "host", check.text),
     )
     # Zurl ignores the first two where they are no booleans.
@@ -106,7 +103,7 @@ class RequestPacket(Packet):
         ("raw", "raw", check.boolean),
         ("truncate", "truncate", check.boolean),
         ("timing", "timing", check.boolean),
-        ("connect-timeout", "connect_timeout", check.strict_number),
+        ("connect-timeout", "connect_timeout", check.strict_milliseconds),
         ("host", "host", check.text),
         ("http-version", "http_version", check.one_of(b"1.1", b"2", b"3")),
         ("trailers", "trailers", check.boolean),
@@ -126,15 +123,6 @@ class RequestPacket(Packet):
         if not uri or uri[0] not in b"wW":  # nearly all requests
             return False
         return uri[:4].lower() in (b"ws:/", b"wss:")
-
-    def _limit_values(self) -> None:
-        if self.timeout is not None:
-            self.timeout = min(self.timeout, _LONGEST) if self.timeout >= 0 else None
-        if self.connect_timeout is not None:
-            timeout = self.connect_timeout
-            self.connect_timeout = min(timeout, _LONGEST) if timeout >= 0 else None
-        if self.max_size is not None:
-            self.max_size = min(self.max_size, _LARGEST)
 
 
 RequestPacket._DEFAULTS = defaults(RequestPacket)
