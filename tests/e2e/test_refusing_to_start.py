@@ -123,6 +123,16 @@ def test_one_endpoint_under_two_keys(tmp_path: Path) -> None:
     refuses(tmp_path, "\n".join(specs), "out_spec: ipc:///a is given twice, in in_spec as well")
 
 
+@pytest.mark.parametrize(
+    ("spec", "listener"), [("tcp://127.0.0.1:5", "127.0.0.1:5"), ("ipc:///a", "unix:/a")]
+)
+def test_the_status_listener_where_workers_connect(
+    tmp_path: Path, spec: str, listener: str
+) -> None:
+    text = f"in_req_spec={spec}\nmetrics_listen={listener}"
+    refuses(tmp_path, text, f"metrics_listen: {listener} is given twice, in in_req_spec as well")
+
+
 def test_too_few_descriptors(tmp_path: Path) -> None:
     conf = write(tmp_path, f"in_req_spec=ipc://{tmp_path}/req")
     limited = ["sh", "-c", 'ulimit -n 12; exec "$0" "$@"']

@@ -6,9 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .endpoint import Endpoint, parse_endpoint
 from .errors import ConfigError
+from .listener import parse_listener
 from .model import Config
 
-__all__ = ["SOCKET_KEYS", "check_endpoints", "collisions", "endpoints", "relative_paths"]
+__all__ = [
+    "SOCKET_KEYS",
+    "check_endpoints",
+    "collisions",
+    "endpoints",
+    "listeners",
+    "refuse_twice",
+    "relative_paths",
+]
 
 SOCKET_KEYS = ("in_spec", "in_stream_spec", "out_spec", "in_req_spec")
 """The keys of the ZeroMQ sockets."""
@@ -29,6 +38,39 @@ def endpoints(
             yield key, spec, parse_endpoint(spec)
 
 
+def listeners(config: object, keys: Iterable[str]) -> Iterator[tuple[str, str, Endpoint]]:
+    """The same for each HTTP listener that is given."""
+    for key in keys:
+        text = getattr(config, key)
+        if text:
+            address = parse_listener(text)
+            yield key, text, Endpoint(address.path, address.host, address.port or None)
+
+
+def refuse_twice(
+    path: str, origins: Mapping[str, int], sockets: Iterable[tuple[str, str, Endpoint]]
+) -> None:
+    """Check that no endpoint is given twice.
+
+    Args:
+        path: of the configuration.
+        origins: the number of the line of each key.
+        sockets: what ``endpoints`` and ``listeners`` return.
+
+    Raises:
+        ConfigError: one is.
+    """
+    seen: list[tuple[str, Endpoint]] = []
+    for key, spec, endpoint in sockets:
+        for other_key, other in seen:
+            if _collide(endpoint, other):
+                where = key if other_key == key else f"{other_key} as well"
+                raise ConfigError(
+                    path, f"{spec} is given twice, in {where}", line=origins.get(key, 0), key=key
+                )
+        seen.append((key, endpoint))
+
+
 def check_endpoints(path: str, config: Config) -> None:
     """Check that no endpoint is given twice, and that access from other machines is intended.
 
@@ -39,14 +81,9 @@ def check_endpoints(path: str, config: Config) -> None:
         ConfigError: an endpoint is given twice; or one is open to other machines, and neither keys
             nor ``allow_insecure_tcp`` are set.
     """
-    seen: list[tuple[str, Endpoint]] = []
+    sockets = [*endpoints(config), *listeners(config, ["metrics_listen"])]
+    refuse_twice(path, config.origins, sockets)
     for key, spec, endpoint in endpoints(config):
-        line = config.origins.get(key, 0)
-        for other_key, other in seen:
-            if _collide(endpoint, other):
-                where = key if other_key == key else f"{other_key} as well"
-                raise ConfigError(path, f"{spec} is given twice, in {where}", line=line, key=key)
-        seen.append((key, endpoint))
         protected = config.curve is not None or config.allow_insecure_tcp
         if not endpoint.is_loopback and not protected:
             raise ConfigError(
@@ -54,7 +91,7 @@ def check_endpoints(path: str, config: Config) -> None:
                 f"{spec} can be reached from other machines, and anybody who can connect may send "
                 "requests: use ipc or 127.0.0.1, or keys (curve_server_key_file), or set "
                 "allow_insecure_tcp=true if the network keeps strangers out",
-                line=line,
+                line=config.origins.get(key, 0),
                 key=key,
             )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import ConfigError, values
-from ..config.check import endpoints, relative_paths
+from ..config.check import endpoints, listeners, refuse_twice, relative_paths
+from ..config.endpoint import Endpoint
 from ..config.listener import Listener, parse_listener
 from ..config.load import Given, read_keys
 from ..config.values import Converter, Invalid
@@ -21,6 +23,7 @@ __all__ = ["DELIVER_SOCKET_KEYS", "KEYS", "DeliverConfig", "load", "shown"]
 DELIVER_SOCKET_KEYS: Final = ("deliver_spec", "deliver_push_spec")
 """The keys of the ZeroMQ sockets."""
 
+_LISTENERS: Final = ("http_listen", "metrics_listen")
 _MAX_BODY: Final = 64 << 20  # bytes
 _MAX_STORE: Final = 1 << 50  # bytes
 _MAX_ATTEMPTS: Final = 100
@@ -135,9 +138,26 @@ def load(path: str) -> DeliverConfig:
         raise ConfigError(path, "nothing to listen on: set deliver_spec or deliver_push_spec")
     fields: dict[str, Any] = given.values
     config = DeliverConfig(**fields, origins=given.origins)
-    sockets = endpoints(config, DELIVER_SOCKET_KEYS)
-    warnings = [*given.warnings, *relative_paths(path, given.origins, sockets)]
+    bound = list(endpoints(config, DELIVER_SOCKET_KEYS))
+    refuse_twice(path, given.origins, [*bound, *listeners(config, _LISTENERS)])
+    warnings = [
+        *given.warnings,
+        *relative_paths(path, given.origins, bound),
+        *_exposed(path, given.origins, bound),
+    ]
     return replace(config, warnings=tuple(warnings))
+
+
+def _exposed(
+    path: str, origins: Mapping[str, int], sockets: Iterable[tuple[str, str, Endpoint]]
+) -> Iterator[str]:
+    for key, spec, endpoint in sockets:
+        if not endpoint.is_loopback:
+            yield (
+                f"{path}:{origins[key]}: {key}: {spec} can be reached from other machines, and "
+                "anybody who can connect may send webhooks and change endpoints: use ipc or "
+                "127.0.0.1, unless the network keeps strangers out"
+            )
 
 
 def _is_here(address: Listener) -> bool:

@@ -202,6 +202,11 @@ def test_check_config(gateway: Daemon) -> None:
         ({"deliver_spec": "tcp://192.0.2.1:5555"}, "no address of this machine"),
         ({"deliver_push_spec": "ipc://nowhere/push"}, "the folder nowhere does not exist"),
         ({"metrics_listen": "unix:/proc/version"}, "a regular file is in the way"),
+        ({"deliver_spec": "ipc:///a", "deliver_push_spec": "ipc:///a"}, "ipc:///a is given twice"),
+        (
+            {"metrics_listen": "127.0.0.1:8", "http_listen": "127.0.0.1:8"},
+            "metrics_listen: 127.0.0.1:8 is given twice, in http_listen as well",
+        ),
     ],
 )
 def test_check_config_finds_what_prevents_the_start(
@@ -225,6 +230,17 @@ def test_check_config_warns_of_relative_paths(gateway: Daemon) -> None:
         assert "deliver_spec: ipc://push is relative" in relative
         assert missing.endswith("deliver_push_spec: the folder /none does not exist")
         assert checked(deliver, "--quiet", "--strict").returncode == 1
+    finally:
+        deliver.close()
+
+
+def test_check_config_warns_of_endpoints_that_strangers_may_reach(gateway: Daemon) -> None:
+    deliver = prepared(gateway, deliver_spec="tcp://*:5555", deliver_push_spec="tcp://[::1]:5556")
+    try:
+        done = checked(deliver, "--quiet")
+        assert done.returncode == 0
+        (line,) = done.stderr.splitlines()
+        assert "deliver_spec: tcp://*:5555 can be reached from other machines" in line
     finally:
         deliver.close()
 
