@@ -149,7 +149,8 @@ class Link:
             self._unwatch(monitor)
             socket.disable_monitor()
             monitor.close(0)
-            socket.close(linger)
+            # Only a subscription waits in this one, for as long as nobody is there.
+            socket.close(0 if name == "out" else linger)
         self._sockets.clear()
         self._monitors.clear()
         self._connected.clear()

@@ -556,6 +556,9 @@ def test_a_missing_gateway_is_reported_in_time(tmp_path: object) -> None:
         assert 0.25 < time.monotonic() - begun < 10
         with pytest.raises(ZurlError, match="no such socket"):
             client.send_nowait("GET", "http://127.0.0.1:1/")
+        begun = time.monotonic()
+        client.close()
+        assert time.monotonic() - begun < 0.7
 
 
 def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
