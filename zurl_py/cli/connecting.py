@@ -117,7 +117,9 @@ class Connected:
         if self.embedded is None and Path(self.address).expanduser().is_file():
             yield str(Path(self.address).expanduser())
             return
-        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", suffix=".conf", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             file.write(self.configuration())
             file.flush()
             yield file.name

@@ -97,11 +97,11 @@ class _Child:
         except FileExistsError:
             if self.directory.stat().st_uid != os.geteuid():
                 raise
-        (self.directory / "zurl.conf").write_text(self._config)
+        (self.directory / "zurl.conf").write_text(self._config, "utf-8", "surrogateescape")
 
     def _tail(self) -> str:
         try:
-            return self._log.read_text(errors="replace")[-_LAST_LINES:].strip()
+            return self._log.read_text("utf-8", "replace")[-_LAST_LINES:].strip()
         except OSError:
             return ""
 

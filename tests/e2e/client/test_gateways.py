@@ -346,6 +346,24 @@ def test_invalid_settings_are_reported(origin: ScriptedOrigin) -> None:
         assert time.monotonic() - begun < 15
 
 
+def test_settings_are_written_in_any_locale(origin: ScriptedOrigin) -> None:
+    origin.script = reply(OK)
+    code = (
+        "from zurl_py.client import Client\n"
+        "policy = {'deny': 'gr\\xfc\\xdfe.example'}\n"
+        f"print(Client('embedded', policy=policy).get({origin.url()!r}).status_code)"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **plain},
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == (b"200\n", b"")
+
+
 @pytest.mark.usefixtures("embedded_gateways")
 def test_a_misspelt_key_of_the_policy_is_reported(origin: ScriptedOrigin) -> None:
     with (
