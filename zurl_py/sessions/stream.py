@@ -69,6 +69,12 @@ class StreamSession(HttpSession, WorkerSide):
             return 0
         return transfer.unsent + max(0, transfer.taken - self._granted)
 
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of bodies that are held, of both directions, and for the next worker."""
+        last = self._final_packet
+        return super().bytes_held + (len(last.get("body", b"")) if last is not None else 0)
+
     # -- the worker's packets ------------------------------------------------------------------
 
     @entry

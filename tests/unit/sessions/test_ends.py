@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.sessions import FakeOutlet, make_services
 from tests.fakes.transfers import FakeEgress
 from tests.support.messages import encode
+from zurl_py.http.heads import Head
 from zurl_py.loop import Loop
 from zurl_py.sessions import Session, SingleSession, StreamSession, WebSocketSession
 from zurl_py.zhttp import RequestPacket
@@ -128,3 +129,14 @@ def test_packets_after_the_end_of_a_session_do_not_end_it_again(bench: Bench) ->
         bench.loop.turn(wait=False)
     assert bench.ended == [session]
     assert [packet.type for packet in bench.packets] == [b"credit", b"error"]
+
+
+def test_an_answer_that_waits_for_the_next_worker_is_counted_as_held(bench: Bench) -> None:
+    """Or workers that hand sessions off, and vanish, would get around max_memory."""
+    session = bench.start()
+    bench.send(session, type="handoff-start")
+    session.response_came(Head(200, b"OK", []), b"x" * 5000)
+    assert session.bytes_held == 5000
+    bench.send(session, type="keep-alive")
+    assert bench.received() == 5000
+    assert session.bytes_held == 0
