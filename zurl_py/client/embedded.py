@@ -21,6 +21,7 @@ from .address import Embedded, Endpoints
 __all__ = ["restart", "start", "why_not"]
 
 _STOPS: Final = 5.0  # seconds for it to end
+_LONGEST_BASE: Final = 70  # bytes: 107 for a socket's path, without our part of it
 _LAST_LINES: Final = 2000  # characters of its log that an error shows
 _SOCKETS: Final = {"in_": "in", "in_stream": "in-stream", "out": "out", "req": "req"}
 _KEYS: Final = {
@@ -39,7 +40,10 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
         self._stopping = False
-        self.directory = Path(tempfile.mkdtemp(prefix="zurl-embedded-"))  # mode 700
+        base = tempfile.gettempdir()
+        if len(os.fsencode(base)) > _LONGEST_BASE:
+            base = "/tmp"
+        self.directory = Path(tempfile.mkdtemp(prefix="zurl-embedded-", dir=base))  # mode 700
         ends = {name: f"ipc://{self.directory}/{file}" for name, file in _SOCKETS.items()}
         self.endpoints = Endpoints(**ends)
         settings = {_KEYS[name]: endpoint for name, endpoint in ends.items()}

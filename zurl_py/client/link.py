@@ -135,7 +135,10 @@ class Link:
         self._sockets[name] = socket
         self._monitors[name] = monitor
         self._watch(monitor, lambda: self._read_monitor(name, monitor))
-        socket.connect(endpoint)
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:  # no endpoint can be like that
+            self._trouble[name] = os.strerror(error.errno or 0)
 
     def close(self, linger: int = 0) -> None:
         """Disconnect.

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -344,6 +345,19 @@ def test_invalid_settings_are_reported(origin: ScriptedOrigin) -> None:
         with pytest.raises(GatewayUnavailable, match="timeout: found 'soon'"):
             client.get(origin.url())
         assert time.monotonic() - begun < 15
+
+
+@pytest.mark.usefixtures("embedded_gateways")
+def test_a_long_name_of_the_temporary_directory(
+    origin: ScriptedOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paths of sockets are shorter."""
+    origin.script = reply(OK)
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with Client("embedded", policy={"deny": ""}) as client:
+        assert client.get(origin.url()).content == b"hello"
 
 
 def test_settings_are_written_in_any_locale(origin: ScriptedOrigin) -> None:

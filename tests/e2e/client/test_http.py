@@ -561,6 +561,16 @@ def test_a_missing_gateway_is_reported_in_time(tmp_path: object) -> None:
         assert time.monotonic() - begun < 0.7
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [("ipc:///" + "x" * 200, "File name too long"), ("tcp://127.0.0.1:x", "Invalid argument")],
+)
+def test_an_endpoint_that_nobody_can_have(endpoint: str, why: str) -> None:
+    client = Client(Endpoints(req=endpoint), timeout=Timeout(connect=0.3))
+    with client, pytest.raises(GatewayUnavailable, match=f"{endpoint}: {why}"):
+        client.get("http://127.0.0.1:1/")
+
+
 def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
     """A gateway that ends may accept one connection more, and close it."""
     path = tmp_path / "in-req"
