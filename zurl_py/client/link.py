@@ -215,7 +215,7 @@ class Link:
         if self.stops:
             return f"{ends}: the gateway is stopping"
         by_name = {"in": ends.in_, "in_stream": ends.in_stream, "out": ends.out, "req": ends.req}
-        for name in self._sockets:
+        for name in (*self._trouble, *self._sockets):
             if name not in self._connected:
                 endpoint = by_name[name] or ""
                 return f"{endpoint}: {self._trouble.get(name) or _reason(endpoint)}"

@@ -569,6 +569,10 @@ def test_an_endpoint_that_nobody_can_have(endpoint: str, why: str) -> None:
     client = Client(Endpoints(req=endpoint), timeout=Timeout(connect=0.3))
     with client, pytest.raises(GatewayUnavailable, match=f"{endpoint}: {why}"):
         client.get("http://127.0.0.1:1/")
+    ends = Endpoints(in_=endpoint, in_stream="tcp://127.0.0.1:1", out="tcp://127.0.0.1:1")
+    client = Client(ends, timeout=Timeout(connect=0.3))
+    with client, pytest.raises(GatewayUnavailable, match=f"{endpoint}: {why}"):
+        client.get("http://127.0.0.1:1/")
 
 
 def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
