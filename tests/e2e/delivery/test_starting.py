@@ -107,6 +107,19 @@ def test_store_that_is_gone(start_deliver: Start, receiver: Receiver) -> None:
     assert not deliver.store_path.exists()
 
 
+def test_store_that_is_moved_away(start_deliver: Start, receiver: Receiver) -> None:
+    """Nothing is accepted into a file that the next start would not find."""
+    deliver = start_deliver()
+    worker = deliver.worker()
+    worker.deliver(uri=receiver.url())
+    moved = deliver.store_path.rename(deliver.directory / "moved")
+    answer = worker.ask("deliver", uri=receiver.url(), body="", id="again")
+    assert answer["condition"] == "unavailable"
+    assert answer["ext"]["detail"] == f"{deliver.store_path}: No such file or directory"
+    moved.rename(deliver.store_path)
+    assert worker.deliver(uri=receiver.url(), id="again") == "again"
+
+
 def test_store_that_another_process_has(start_deliver: Start) -> None:
     first = start_deliver().wait_started()
     second = start_deliver(store=first.settings["store"])

@@ -236,11 +236,15 @@ class SqliteStore:
         result.delivery = leased_at_once(new, endpoint, number, due)
 
     def _refuse_if_full(self, wanted: int) -> None:
-        disk = os.statvfs(self.path)
+        try:
+            disk = os.statvfs(self.path)
+            wal = os.stat(f"{self.path}-wal").st_size
+        except OSError as error:  # what is written now would be found nowhere
+            raise StoreUnavailable(f"{error.filename}: {error.strerror}") from None
         left = disk.f_bavail * disk.f_frsize
         reserve = min(_RESERVE, int(_RESERVE_SHARE * disk.f_blocks * disk.f_frsize))
         # A checkpoint needs room for the content of the WAL, before that starts again.
-        reserve += os.stat(f"{self.path}-wal").st_size
+        reserve += wal
         if left < wanted + reserve:
             raise StoreFull(f"the disk of {self.path} has {left} bytes left")
         if self.max_bytes:
