@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .daemons import Daemon
-from .driver import Holder, Result, drive, encode, pace
+from .driver import Holder, Result, drive, encode, pace, pace_echo
 from .origin import FILE_MEGABYTES, Sites
 
 __all__ = ["CASES", "Case", "Setting", "Target"]
@@ -153,12 +153,16 @@ def _streamed(setting: Setting) -> Result:
     return drive(setting.daemon, "stream", [message], setting.count(30_000), _IN_FLIGHT, warm_up)
 
 
-def _download(setting: Setting) -> Result:
-    packet = {"method": "GET", "uri": setting.url("/file")}
-    message = encode("T", {**packet, **_ADDRESS, "credits": _WINDOW})
-    result = drive(setting.daemon, "stream", [message], setting.count(8), 1, 1)
-    result.count *= FILE_MEGABYTES
-    return result
+def _download(python: bool = False) -> Run:
+    def run(setting: Setting) -> Result:
+        packet = {"method": "GET", "uri": setting.url("/file")}
+        message = encode("T", {**packet, **_ADDRESS, "credits": _WINDOW})
+        count = setting.count(8)
+        result = drive(setting.daemon, "stream", [message], count, 1, 1, python=python)
+        result.count *= FILE_MEGABYTES
+        return result
+
+    return run
 
 
 def _by_version(version: str, in_flight: int, full: int) -> Run:
@@ -202,12 +206,13 @@ def _check_version(daemon: Daemon, version: str) -> None:
         raise SystemExit(f"{len(others)} of {len(answers)} answers not by HTTP/{version}")
 
 
-def _upload(piece: int) -> Run:
+def _upload(piece: int, python: bool = False) -> Run:
     def run(setting: Setting) -> Result:
         packet = {"method": "POST", "uri": setting.special("/sink"), "more": True}
         message = encode("T", {**packet, **_ADDRESS, "credits": _ENDLESS})
         size = setting.count(256) << 20
-        result = drive(setting.daemon, "upload", [message], size, piece, size // 10)
+        warm_up = size // 10
+        result = drive(setting.daemon, "upload", [message], size, piece, warm_up, python=python)
         result.count /= 1 << 20
         return result
 
@@ -227,6 +232,17 @@ def _echo(size: int, full: int) -> Run:
         uri = setting.special("/echo", "ws")
         count, warm_up = setting.count(full), setting.count(full // 10)
         return drive(setting.daemon, "echo", uri, count, 50, warm_up, size)
+
+    return run
+
+
+def _echo_paced(rate: int, seconds: int) -> Run:
+    """A steady load of messages of 20 bytes on 50 WebSockets."""
+
+    def run(setting: Setting) -> Result:
+        uri = setting.special("/echo", "ws")
+        count, warm_up = setting.count(rate * seconds), setting.count(rate)
+        return pace_echo(setting.daemon, uri, count, rate, warm_up, 20, 50)
 
     return run
 
@@ -312,6 +328,14 @@ CASES = (
         group="paced",
         target=Target(0.65),
     ),
+    Case(
+        "paced-echo",
+        "200 WebSocket messages a second",
+        _echo_paced(200, 10),
+        unit="message",
+        group="paced",
+        target=Target(0.45),
+    ),
     Case("post-1k", "POST of 1 kB", _post(1_000, 20_000), daemons=_WITH_FLOOR),
     Case("post-100k", "POST of 100 kB", _post(100_000, 4_000), daemons=_WITH_FLOOR),
     Case("tls", "TLS, kept connections", _tls("tls"), daemons=_WITH_FLOOR),
@@ -320,12 +344,20 @@ CASES = (
     Case(
         "download",
         "streamed download",
-        _download,
+        _download(),
         unit="MB",
         daemons=_WITH_CONDURE,
         target=Target(0.50),
         group="bodies",
         buffer_size=200_000,
+    ),
+    Case(
+        "download-python",
+        "the same, by a worker in Python",
+        _download(python=True),
+        unit="MB",
+        target=Target(0.50),
+        group="bodies",
     ),
     *(
         Case(
@@ -353,6 +385,17 @@ CASES = (
             target=Target(0.50),
             group="bodies",
             buffer_size=200_000,
+        )
+        for piece in _PIECES
+    ),
+    *(
+        Case(
+            f"upload-{piece // 1000}k-python",
+            f"pieces of {piece // 1000} kB by a worker in Python",
+            _upload(piece, python=True),
+            unit="MB",
+            target=Target(0.50),
+            group="bodies",
         )
         for piece in _PIECES
     ),

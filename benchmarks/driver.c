@@ -6,12 +6,14 @@
  *   driver push   ENDPOINTS PID MESSAGES COUNT COUNTER WARM_UP
  *   driver upload ENDPOINTS PID MESSAGES BYTES CHUNK WARM_UP
  *   driver echo   ENDPOINTS PID URI COUNT SOCKETS WARM_UP SIZE
+ *   driver echo-paced ENDPOINTS PID URI COUNT RATE WARM_UP SIZE SOCKETS
  *
  * ENDPOINTS is the prefix of the daemon's four ZeroMQ endpoints, PID the daemon's process. MESSAGES
  * is a file of messages, each behind its length (4 bytes, little endian); they are sent in turn.
  * Streamed ones have eight digits, "########", where each request's number goes. COUNTER is a file
  * of 8 bytes in which the origin counts what has arrived. The result is one line of JSON; it counts
- * neither the warm-up nor the setting up. "paced" sends RATE a second, whatever comes back.
+ * neither the warm-up nor the setting up. "paced" and "echo-paced" send RATE a second, whatever comes
+ * back.
  *
  * Messages are built beforehand and answers only searched, so that this program takes as little of
  * the machine as it can.
@@ -259,8 +261,26 @@ static void run_req(long count, long in_flight, long warm_up)
     print_result(count);
 }
 
-/* Wait until a moment, taking the answers that come meanwhile; returns how many. */
-static long take_until(void *socket, int64_t until, zmq_msg_t *answer)
+/* Take an answer of the request interface. */
+static int take_reply(void *socket, zmq_msg_t *answer)
+{
+    receive(socket, answer); /* the empty frame */
+    receive(socket, answer);
+    check(answer);
+    return 1;
+}
+
+/* Take a packet of a WebSocket; returns whether it is an echo, and not credits or the like. */
+static int take_echo(void *socket, zmq_msg_t *answer)
+{
+    receive(socket, answer);
+    check(answer);
+    return !has(answer, "4:type,");
+}
+
+/* Wait until a moment, taking what comes meanwhile; returns how many answers that were. */
+static long take_until(void *socket, int64_t until, int (*take)(void *, zmq_msg_t *),
+                       zmq_msg_t *answer)
 {
     long taken = 0;
     for (;;) {
@@ -275,10 +295,7 @@ static long take_until(void *socket, int64_t until, zmq_msg_t *answer)
         }
         if (zmq_poll(&item, 1, (long)(left / 1000000)) <= 0)
             continue;
-        receive(socket, answer); /* the empty frame */
-        receive(socket, answer);
-        check(answer);
-        taken++;
+        taken += take(socket, answer);
     }
 }
 
@@ -289,14 +306,11 @@ static void pace(void *socket, long count, long rate)
     long taken = 0;
     zmq_msg_init(&answer);
     for (long sent = 0; sent < count; sent++) {
-        taken += take_until(socket, start + sent * 1000000000LL / rate, &answer);
+        taken += take_until(socket, start + sent * 1000000000LL / rate, take_reply, &answer);
         ask(socket, sent);
     }
-    for (; taken < count; taken++) {
-        receive(socket, &answer);
-        receive(socket, &answer);
-        check(&answer);
-    }
+    while (taken < count)
+        taken += take_reply(socket, &answer);
     zmq_msg_close(&answer);
 }
 
@@ -525,6 +539,42 @@ static void run_echo(const char *uri, long count, long sockets, long warm_up, lo
     print_result(count);
 }
 
+/* So many messages a second, by the sockets in turn, each with the credits for its echo. */
+static void pace_echo(long *seqs, long sockets, long count, long rate, long size)
+{
+    char *body = malloc((size_t)size), *text = malloc((size_t)size + 512), credits[64], digits[24];
+    int64_t start = now();
+    long taken = 0;
+    zmq_msg_t answer;
+    zmq_msg_init(&answer);
+    memset(body, 'x', (size_t)size);
+    snprintf(digits, sizeof digits, "%ld", size);
+    snprintf(credits, sizeof credits, "7:credits,%zu:%s#", strlen(digits), digits);
+    for (long sent = 0; sent < count; sent++) {
+        long id = sent % sockets;
+        taken += take_until(sub, start + sent * 1000000000LL / rate, take_echo, &answer);
+        send_later(text, build(text, (size_t)size + 512, id, ++seqs[id], credits, body,
+                               (size_t)size));
+    }
+    while (taken < count)
+        taken += take_echo(sub, &answer);
+    zmq_msg_close(&answer);
+    free(body);
+    free(text);
+}
+
+static void run_echo_paced(const char *uri, long count, long rate, long warm_up, long size,
+                           long sockets)
+{
+    long *seqs = calloc((size_t)sockets, sizeof *seqs);
+    open_stream();
+    open_websockets(uri, sockets);
+    pace_echo(seqs, sockets, warm_up, rate, size);
+    start_clocks();
+    pace_echo(seqs, sockets, count, rate, size);
+    print_result(count);
+}
+
 /* ------------------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
@@ -541,6 +591,13 @@ int main(int argc, char **argv)
     context = zmq_ctx_new();
     if (strcmp(mode, "echo") == 0) {
         run_echo(argv[4], count, number, warm_up, strtol(argc > 8 ? argv[8] : "20", NULL, 10));
+        return 0;
+    }
+    if (strcmp(mode, "echo-paced") == 0) {
+        if (argc < 10)
+            fail("usage: see the head of driver.c");
+        run_echo_paced(argv[4], count, number, warm_up, strtol(argv[8], NULL, 10),
+                       strtol(argv[9], NULL, 10));
         return 0;
     }
     read_messages(argv[4]);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -21,8 +22,9 @@ from zurl_py.zhttp import tnetstring
 from .build import program
 from .daemons import Daemon
 
-__all__ = ["Holder", "Result", "drive", "encode", "pace"]
+__all__ = ["Holder", "Result", "drive", "encode", "pace", "pace_echo"]
 
+_WORKER = Path(__file__).with_name("worker.py")
 _PATIENCE = 60.0  # seconds until a lost answer is noticed
 _KEEP_ALIVE_INTERVAL = 25.0  # seconds; sessions end after 60 without a word from the worker
 _IDS_PER_KEEP_ALIVE = 100
@@ -90,11 +92,18 @@ def _bytes(value: object) -> object:
     return value
 
 
-def drive(daemon: Daemon, mode: str, what: Iterable[bytes] | str, *arguments: object) -> Result:
+def drive(
+    daemon: Daemon,
+    mode: str,
+    what: Iterable[bytes] | str,
+    *arguments: object,
+    python: bool = False,
+) -> Result:
     """Run driver.c; see there.
 
     Args:
         what: the messages, or the URI of WebSockets.
+        python: run worker.py in its place.
     """
     if isinstance(what, str):
         source = what
@@ -102,7 +111,8 @@ def drive(daemon: Daemon, mode: str, what: Iterable[bytes] | str, *arguments: ob
         path = daemon.directory / "messages"
         path.write_bytes(b"".join(struct.pack("<I", len(each)) + each for each in what))
         source = str(path)
-    command = [str(program("driver")), mode, daemon.endpoints, str(daemon.pid), source]
+    driver = [sys.executable, str(_WORKER)] if python else [str(program("driver"))]
+    command = [*driver, mode, daemon.endpoints, str(daemon.pid), source]
     done = subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, check=False
     )
@@ -129,6 +139,16 @@ def pace(daemon: Daemon, message: bytes, count: int, rate: int, warm_up: int) ->
             return result
         drive(daemon, "paced", [message], counted, rate, 0)
     result.calls = calls[0] * count / counted
+    return result
+
+
+def pace_echo(
+    daemon: Daemon, uri: str, count: int, rate: int, warm_up: int, size: int, sockets: int
+) -> Result:
+    """So many messages a second on WebSockets, in turn, for CPU and context switches."""
+    before = daemon.switches()
+    result = drive(daemon, "echo-paced", uri, count, rate, warm_up, size, sockets)
+    result.switches = (daemon.switches() - before) * count / (count + warm_up + sockets)
     return result
 
 
