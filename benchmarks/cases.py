@@ -10,7 +10,7 @@ from .daemons import Daemon
 from .driver import Holder, Result, drive, encode, pace, pace_echo
 from .origin import FILE_MEGABYTES, Sites
 
-__all__ = ["CASES", "Case", "Setting", "Target"]
+__all__ = ["CASES", "Case", "Setting", "Target", "request_message"]
 
 _HEADERS = [["User-Agent", "bench/1.0"], ["X-Request-Id", "0123456789abcdef"]]
 _IN_FLIGHT = 100
@@ -81,9 +81,9 @@ class Case:
     buffer_size: int = 8192
 
 
-def _message(setting: Setting, letter: str, uri: str, body: str = "") -> bytes:
-    """A request for the request interface, in the format of the daemon."""
-    if setting.daemon.name == "floor":
+def request_message(daemon: str, letter: str, uri: str, body: str = "") -> bytes:
+    """A request for the request interface of this daemon, in this format where it has formats."""
+    if daemon == "floor":
         return uri.encode() + (b"\0" + body.encode() if body else b"")
     packet: dict[str, object] = {"id": "1", "uri": uri, "headers": _HEADERS}
     packet["method"] = "POST" if body else "GET"
@@ -94,7 +94,7 @@ def _message(setting: Setting, letter: str, uri: str, body: str = "") -> bytes:
 
 def _buffered(letter: str, in_flight: int = _IN_FLIGHT, full: int = 30_000) -> Run:
     def run(setting: Setting) -> Result:
-        message = _message(setting, letter, setting.url())
+        message = request_message(setting.daemon.name, letter, setting.url())
         warm_up = setting.count(1_000)
         return drive(setting.daemon, "req", [message], setting.count(full), in_flight, warm_up)
 
@@ -106,7 +106,7 @@ def _paced(rate: int, seconds: int, slow: bool = False) -> Run:
 
     def run(setting: Setting) -> Result:
         uri = setting.special("/slow") if slow else setting.url()
-        message = _message(setting, "J", uri)
+        message = request_message(setting.daemon.name, "J", uri)
         count = setting.count(rate * seconds)
         return pace(setting.daemon, message, count, rate, setting.count(rate))
 
@@ -115,7 +115,7 @@ def _paced(rate: int, seconds: int, slow: bool = False) -> Run:
 
 def _post(size: int, full: int) -> Run:
     def run(setting: Setting) -> Result:
-        message = _message(setting, "T", setting.special("/sink"), "x" * size)
+        message = request_message(setting.daemon.name, "T", setting.special("/sink"), "x" * size)
         warm_up = setting.count(500)
         return drive(setting.daemon, "req", [message], setting.count(full), _IN_FLIGHT, warm_up)
 
@@ -125,7 +125,7 @@ def _post(size: int, full: int) -> Run:
 def _tls(version: str) -> Run:
     def run(setting: Setting) -> Result:
         port = setting.sites.h2 if version == "h2" else setting.sites.tls
-        message = _message(setting, "T", f"https://localhost:{port}/hello")
+        message = request_message(setting.daemon.name, "T", f"https://localhost:{port}/hello")
         warm_up = setting.count(1_000)
         return drive(setting.daemon, "req", [message], setting.count(20_000), _IN_FLIGHT, warm_up)
 
@@ -137,7 +137,7 @@ def _hosts(number: int) -> Run:
         # libcurl resolves *.localhost by itself, to loopback.
         port = setting.sites.plain
         messages = [
-            _message(setting, "T", f"http://h{host}.localhost:{port}/hello")
+            request_message(setting.daemon.name, "T", f"http://h{host}.localhost:{port}/hello")
             for host in range(setting.count(number) if number > 1 else 1)
         ]
         count = max(len(messages), setting.count(20_000))
@@ -252,7 +252,7 @@ def _beside(number: int) -> Run:
 
     def run(setting: Setting) -> Result:
         holder = Holder(setting.daemon, setting.special("/hold"), setting.count(number))
-        message = _message(setting, "T", setting.special("/hello"))
+        message = request_message(setting.daemon.name, "T", setting.special("/hello"))
         warm_up = setting.count(500)
         result = drive(setting.daemon, "req", [message], setting.count(10_000), 20, warm_up)
         holder.close()
