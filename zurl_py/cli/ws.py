@@ -23,6 +23,7 @@ import click
 from ..client import Client, InvalidStatus, ZurlError, exit_code
 from ..client.errors import ConnectionClosed, ConnectionClosedOK
 from ..client.websocket import WebSocket
+from ..errors import Error
 from .connecting import CERTIFICATE_OPTIONS, client_certificate, connect, gateway_options
 from .errors import tell_error
 from .items import as_sent, full_url, split_header
@@ -291,7 +292,7 @@ class _Pipe:
         os.write(self._wake, b"x")
 
 
-class _Woken(Exception):
+class _Woken(Error):
     """Interrupts ``input``."""
 
 
