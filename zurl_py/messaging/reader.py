@@ -55,8 +55,7 @@ class SocketReader:
     ) -> None:
         # Bound methods are kept, as pyzmq looks up each attribute by a Python function.
         self._receive = socket.recv
-        self._poll = zmq.zmq_poll
-        self._item = [(socket, _POLLIN)]
+        self._option = socket.getsockopt
         self._clock = loop.clock
         self._time_share = share
         self._answers = answers
@@ -131,7 +130,7 @@ class SocketReader:
         if self.must_check:
             # This also makes libzmq reset its descriptor, which would go on signalling else.
             self.must_check = False
-            self._many = self.backlog = bool(self._poll(self._item, 0))
+            self._many = self.backlog = bool(int(self._option(_EVENTS)) & _POLLIN)
         return self.backlog
 
     def _signal(self, _fd: int, _events: int) -> None:
