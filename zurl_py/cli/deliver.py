@@ -7,7 +7,6 @@ import click
 from ..errors import StartError
 from .options import config_option, log_options
 from .starting import cannot_start, listen_to_signals, open_log
-from .streams import fill_standard_descriptors
 
 __all__ = ["deliver"]
 
@@ -31,7 +30,6 @@ def _run(path: str, level: int, log_path: str | None) -> int:
     from ..delivery.start import run
     from ..delivery.store.base import StoreError
 
-    fill_standard_descriptors()
     listen_to_signals()
     log = open_log(_PROGRAM, level, log_path)
     if log is None:

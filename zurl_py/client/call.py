@@ -22,9 +22,7 @@ _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRAC
 """RFC 9110 section 9.2.2."""
 
 _LARGEST_PIECE: Final = 100_000  # bytes of body in one packet
-_MOST_AHEAD: Final = (
-    1000  # packets of a call that ZeroMQ has not taken: small ones cost few credits
-)
+_MOST_AHEAD: Final = 1000  # packets that ZeroMQ has not taken: small ones cost few credits
 
 
 class Call:

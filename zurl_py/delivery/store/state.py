@@ -363,6 +363,8 @@ class SqlState:
 
     def read_keys(self, deliveries: Sequence[Delivery]) -> None:
         """Read the ordering keys of leased deliveries, which a change of the order has changed."""
+        if not deliveries:
+            return
         seqs = as_json([delivery.seq for delivery in deliveries])
         found = dict(
             self.execute(
