@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from . import report
 from .cases import CASES, Case, Setting
 from .daemons import Daemon, available, raise_descriptor_limit
 from .driver import Result
-from .origin import Sites
+from .origin import Sites, running_sites
 
 _QUICK = 0.005  # share of the requests in a smoke run
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -64,18 +63,11 @@ def main() -> None:
 def _run(
     cases: list[Case], daemons: list[str], rounds: int, scale: float
 ) -> Iterator[tuple[Case, dict[str, Result]]]:
-    root = Path(tempfile.mkdtemp(prefix="bench-"))
-    root.chmod(0o755)  # nginx gives up root
-    (root / "sites").mkdir()
-    sites = Sites(root / "sites")
-    try:
+    with running_sites() as (root, sites):
         for case in cases:
             found = _measure(case, daemons, rounds, scale, root, sites)
             print(report.progress(case, found), file=sys.stderr, flush=True)
             yield case, found
-    finally:
-        sites.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _measure(

@@ -10,9 +10,7 @@ seen the daemon use: by what is in them.
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ import zmq
 
 from .cases import request_message
 from .daemons import Daemon, available
-from .origin import Sites
+from .origin import running_sites
 
 _PARTS = 5  # of a run; their medians count
 _PATIENCE = 20_000  # milliseconds until a lost answer is noticed
@@ -125,23 +123,18 @@ def _print_pages(client: Client) -> None:
 
 @contextmanager
 def _started(names: list[str]) -> Iterator[list[Client]]:
-    root = Path(tempfile.mkdtemp(prefix="cold-"))
-    root.chmod(0o755)  # nginx gives up root
-    (root / "sites").mkdir()
-    sites = Sites(root / "sites")
     clients: list[Client] = []
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    try:
-        for name in names:
-            (root / name).mkdir()
-            daemon = Daemon(name, root / name, sites.ca_file)
-            clients.append(Client(context, daemon, f"http://127.0.0.1:{sites.plain}/hello"))
-        yield clients
-    finally:
-        for client in clients:
-            client.close()
-        sites.stop()
-        shutil.rmtree(root, ignore_errors=True)
+    with running_sites() as (root, sites):
+        try:
+            for name in names:
+                (root / name).mkdir()
+                daemon = Daemon(name, root / name, sites.ca_file)
+                clients.append(Client(context, daemon, f"http://127.0.0.1:{sites.plain}/hello"))
+            yield clients
+        finally:
+            for client in clients:
+                client.close()
 
 
 def main() -> None:

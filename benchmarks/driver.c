@@ -496,36 +496,58 @@ static void open_websockets(const char *uri, long sockets)
     zmq_msg_close(&answer);
 }
 
+/* A message of so many bytes, and the credits for its echo. */
+struct echo {
+    char *body, *text, credits[64];
+    size_t size;
+};
+
+static struct echo make_echo(long size)
+{
+    struct echo made = {.size = (size_t)size};
+    char digits[24];
+    made.body = malloc(made.size);
+    made.text = malloc(made.size + 512);
+    memset(made.body, 'x', made.size);
+    snprintf(digits, sizeof digits, "%ld", size);
+    snprintf(made.credits, sizeof made.credits, "7:credits,%zu:%s#", strlen(digits), digits);
+    return made;
+}
+
+static void send_echo(struct echo *made, long id, long seq)
+{
+    send_later(made->text, build(made->text, made->size + 512, id, seq, made->credits, made->body,
+                                 made->size));
+}
+
+static void free_echo(struct echo *made)
+{
+    free(made->body);
+    free(made->text);
+}
+
 /* Each socket sends a message, waits for its echo and sends the next, with the credits that the
  * echo used up: so one echo is two packets in and out (data and credit) and a frame each way. */
 static void echo(long *seqs, long sockets, long count, long size)
 {
-    char *body = malloc((size_t)size), *text = malloc((size_t)size + 512), credits[64], digits[24];
+    struct echo made = make_echo(size);
     zmq_msg_t answer;
     long sent = 0;
     zmq_msg_init(&answer);
-    memset(body, 'x', (size_t)size);
-    snprintf(digits, sizeof digits, "%ld", size);
-    snprintf(credits, sizeof credits, "7:credits,%zu:%s#", strlen(digits), digits);
     for (; sent < sockets && sent < count; sent++)
-        send_later(text, build(text, (size_t)size + 512, sent, ++seqs[sent], credits, body,
-                               (size_t)size));
+        send_echo(&made, sent, ++seqs[sent]);
     for (long done = 0; done < count;) {
-        receive(sub, &answer);
-        check(&answer);
-        if (has(&answer, "4:type,"))
+        if (!take_echo(sub, &answer))
             continue;
         done++;
         if (sent < count) {
             long id = number_after(&answer, "2:id,");
             sent++;
-            send_later(text, build(text, (size_t)size + 512, id, ++seqs[id], credits, body,
-                                   (size_t)size));
+            send_echo(&made, id, ++seqs[id]);
         }
     }
     zmq_msg_close(&answer);
-    free(body);
-    free(text);
+    free_echo(&made);
 }
 
 static void run_echo(const char *uri, long count, long sockets, long warm_up, long size)
@@ -542,25 +564,20 @@ static void run_echo(const char *uri, long count, long sockets, long warm_up, lo
 /* So many messages a second, by the sockets in turn, each with the credits for its echo. */
 static void pace_echo(long *seqs, long sockets, long count, long rate, long size)
 {
-    char *body = malloc((size_t)size), *text = malloc((size_t)size + 512), credits[64], digits[24];
+    struct echo made = make_echo(size);
     int64_t start = now();
     long taken = 0;
     zmq_msg_t answer;
     zmq_msg_init(&answer);
-    memset(body, 'x', (size_t)size);
-    snprintf(digits, sizeof digits, "%ld", size);
-    snprintf(credits, sizeof credits, "7:credits,%zu:%s#", strlen(digits), digits);
     for (long sent = 0; sent < count; sent++) {
         long id = sent % sockets;
         taken += take_until(sub, start + sent * 1000000000LL / rate, take_echo, &answer);
-        send_later(text, build(text, (size_t)size + 512, id, ++seqs[id], credits, body,
-                               (size_t)size));
+        send_echo(&made, id, ++seqs[id]);
     }
     while (taken < count)
         taken += take_echo(sub, &answer);
     zmq_msg_close(&answer);
-    free(body);
-    free(text);
+    free_echo(&made);
 }
 
 static void run_echo_paced(const char *uri, long count, long rate, long warm_up, long size,

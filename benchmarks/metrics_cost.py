@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 import timeit
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from zurl_py.metrics import OPENMETRICS, TEXT, Metrics, render
 
 from .daemons import Daemon, raise_descriptor_limit
 from .driver import drive, encode
-from .origin import Sites
+from .origin import running_sites
 
 
 class _Watched(Daemon):
@@ -33,15 +32,11 @@ class _Watched(Daemon):
 
 def measure(rounds: int, count: int) -> None:
     """Print the medians of CPU time per request."""
-    root = Path(tempfile.mkdtemp(prefix="bench-"))
-    root.chmod(0o755)  # nginx gives up root
-    (root / "sites").mkdir()
-    sites = Sites(root / "sites")
-    uri = f"http://127.0.0.1:{sites.plain}/hello"
-    message = encode("J", {"id": "1", "method": "GET", "uri": uri, "headers": []})
     found: dict[str, list[float]] = {"off": [], "on": []}
     kinds: dict[str, type[Daemon]] = {"off": Daemon, "on": _Watched}
-    try:
+    with running_sites() as (root, sites):
+        uri = f"http://127.0.0.1:{sites.plain}/hello"
+        message = encode("J", {"id": "1", "method": "GET", "uri": uri, "headers": []})
         for number in range(rounds):
             # In turn, each time another one first.
             for name in ("off", "on") if number % 2 else ("on", "off"):
@@ -54,9 +49,6 @@ def measure(rounds: int, count: int) -> None:
                 finally:
                     daemon.stop()
                     shutil.rmtree(directory)
-    finally:
-        sites.stop()
-        shutil.rmtree(root, ignore_errors=True)
     for name, values in found.items():
         spread = f"{min(values):.1f} to {max(values):.1f}"
         print(f"metrics {name:3}  {median(values):6.2f} µs per request, of {spread}")

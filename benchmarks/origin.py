@@ -7,13 +7,16 @@ import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .build import program
 from .daemons import raise_descriptor_limit
 
-__all__ = ["Sites"]
+__all__ = ["Sites", "running_sites"]
 
 FILE_MEGABYTES = 64
 _NGINX = """
@@ -128,6 +131,22 @@ class Sites:
 
     def _start_origin(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen([program("origin"), str(self.special), self.counter])
+
+
+@contextmanager
+def running_sites() -> Iterator[tuple[Path, Sites]]:
+    """The origins, and a folder for the daemons of the run, which is removed with them."""
+    root = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        root.chmod(0o755)  # nginx gives up root
+        (root / "sites").mkdir()
+        sites = Sites(root / "sites")
+        try:
+            yield root, sites
+        finally:
+            sites.stop()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _free_port() -> int:
