@@ -60,7 +60,7 @@ def measure_parts() -> None:
     metrics = Metrics()
 
     def request() -> None:
-        metrics.began(1)
+        metrics.open[1] += 1  # as the journal does
         metrics.ended(1, 0, "2xx", 0.004)
         metrics.observe_turn(0.0002)  # in which values are sorted into buckets now and then
 
